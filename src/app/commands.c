@@ -1,0 +1,3 @@
+#include "app/command.h"
+
+const struct command *const commands[] = {NULL};

@@ -1,0 +1,46 @@
+#pragma once
+/* Log lines with a stable id to search for and a sentence that a tired operator understands:
+ *     log_warn("fetch-failed", "attempt %d of %d: %s", ...);
+ * Who and where (stage, camera, snapshot id) come from the thread's context. One line is one
+ * write(2). Control characters are escaped, so nothing from outside can forge a line. */
+
+#include <stdbool.h>
+
+#include "base/macros.h"
+
+enum log_level {
+    LOG_LEVEL_ERROR,   /* someone must look */
+    LOG_LEVEL_WARNING, /* we coped */
+    LOG_LEVEL_NOTICE,  /* life events: started, reloaded, stopped */
+    LOG_LEVEL_INFO,    /* one line per snapshot */
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_COUNT
+};
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_COUNT };
+
+extern const char *const log_level_names[LOG_LEVEL_COUNT]; /* "error" ... "debug" */
+extern const char *const log_format_names[LOG_FORMAT_COUNT];
+
+/* Process-wide; thread-safe. */
+void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
+void log_set_format(enum log_format format);
+void log_set_fd(int fd); /* default 2; borrowed */
+/* Tests and collectors: called for each line that passes the level, before it is written; a true
+ * answer swallows the line. NULL removes. */
+void log_set_hook(bool (*hook)(enum log_level level, const char *id, const char *text, void *arg),
+                  void *arg);
+
+/* The thread's context; strings are copied (and cut); NULL clears. */
+void log_context_stage(const char *stage);
+void log_context_camera(const char *camera);
+void log_context_snapshot(const char *snapshot_id);
+
+void log_write(enum log_level level, const char *id, const char *fmt, ...) PRINTF_LIKE(3, 4);
+#define log_error(id, ...) log_write(LOG_LEVEL_ERROR, id, __VA_ARGS__)
+#define log_warn(id, ...) log_write(LOG_LEVEL_WARNING, id, __VA_ARGS__)
+#define log_notice(id, ...) log_write(LOG_LEVEL_NOTICE, id, __VA_ARGS__)
+#define log_info(id, ...) log_write(LOG_LEVEL_INFO, id, __VA_ARGS__)
+#define log_debug(id, ...) log_write(LOG_LEVEL_DEBUG, id, __VA_ARGS__)
+/* Lines written so far per level (a metric). */
+unsigned long long log_count(enum log_level level);

@@ -1,0 +1,24 @@
+#pragma once
+/* Bounded text helpers. Destination sizes are in bytes and results are always terminated. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/macros.h"
+
+/* Copies and cuts; returns false when it cut. */
+bool text_copy(char *dst, size_t size, const char *src);
+int text_format(char *dst, size_t size, const char *fmt, ...)
+    PRINTF_LIKE(3, 4); /* length or -ENOSPC */
+bool text_equal_nocase(const char *a, const char *b);
+bool text_starts_with(const char *s, const char *prefix);
+bool text_ends_with(const char *s, const char *suffix);
+/* Escapes control characters, quotes, backslash and invalid UTF-8 (\n, \xNN) for a log or message.
+ */
+const char *text_escape(const char *src, size_t len, char *dst, size_t size);
+/* Hides passwords: userinfo and the whole query of URLs become "***". Works on any text that holds
+ * URLs; for logs of foreign libraries. */
+void text_redact_urls(char *s);
+void text_hex(const void *data, size_t len, char *dst); /* dst: 2*len+1 */
+/* Lower-cases ASCII, keeps [a-z0-9], turns runs of the rest into one '-', trims '-'. */
+void text_slug(const char *src, char *dst, size_t size);

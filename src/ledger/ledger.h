@@ -1,0 +1,143 @@
+#pragma once
+/* The truth: one SQLite database (WAL, synchronous=FULL) beside the picture files. Each thread
+ * opens its own `struct ledger`. There is one writer function per transition; each commits one
+ * transaction, so state and the work that it creates appear together or not at all. Functions
+ * return 0 or a negative errno with the story in `e`; -ENOSPC and -EBUSY are ERR_LATER. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/dynbuf.h"
+#include "base/err.h"
+#include "model/snapshot.h"
+#include "model/trigger.h"
+#include "model/verdict.h"
+
+struct ledger;
+
+#define LEDGER_VERSION 1 /* schema; migrations run upwards at open */
+
+/* Opens, creating and migrating when needed. A damaged database gives -EUCLEAN with a text that
+ * says how to go on; one of a newer version -ENOTSUP. */
+int ledger_open(const char *path, struct ledger **ret, struct err *e);
+void ledger_close(struct ledger *l);
+DEFINE_AUTO(ledger, ledger_close)
+
+/* PRAGMA integrity_check plus our own invariants (no orphan rows, states legal, paths unique).
+ * Appends a line per finding; returns the number of findings or a negative errno. */
+int ledger_integrity(struct ledger *l, struct dynbuf *report, struct err *e);
+
+/* ---- triggers ---- */
+
+/* Makes a trigger durable; fills t->row. The same id again is no error: -EEXIST, nothing changes.
+ */
+int ledger_trigger_add(struct ledger *l, struct trigger *t, struct err *e);
+/* Pending triggers with not_before <= now, oldest first, at most `max`. Returns the count. */
+int ledger_trigger_due(struct ledger *l, struct wall_time now, struct trigger *ret, int max,
+                       struct err *e);
+/* Earliest not_before of pending triggers; -ENOENT when none is pending. */
+int ledger_trigger_next(struct ledger *l, struct wall_time *ret, struct err *e);
+int ledger_trigger_retry(struct ledger *l, const struct trigger *t, struct wall_time not_before,
+                         const char *why, struct err *e); /* attempts + 1 */
+int ledger_trigger_fail(struct ledger *l, const struct trigger *t, const char *why, struct err *e);
+int ledger_trigger_get(struct ledger *l, const char *id, struct trigger *ret,
+                       struct err *e); /* -ENOENT */
+
+/* ---- snapshots ---- */
+
+/* Intake: records a stored snapshot and finishes its trigger (same id; none for pushed pictures).
+ * Fills s->row, s->state. -EEXIST when this id is recorded already (a repeat after a crash). */
+int ledger_snapshot_add(struct ledger *l, struct snapshot *s, struct err *e);
+
+/* Detect: records the verdict, the new file names and one outbox row per destination, in one
+ * transaction. `destinations` is NULL-terminated. -EALREADY when another worker was first. */
+int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const struct verdict *v,
+                             const char *new_path, const char *annotated_path,
+                             const char *const *destinations, struct err *e);
+
+/* Snapshots in state STORED, by ascending row above `after_row`, at most `max`; each *ret[i] is a
+ * new reference without bytes. Returns the count. */
+int ledger_backlog(struct ledger *l, int64_t after_row, struct snapshot **ret, int max,
+                   struct err *e);
+
+int ledger_snapshot_get(struct ledger *l, const char *id, struct snapshot **ret,
+                        struct err *e); /* -ENOENT */
+int ledger_verdict_get(struct ledger *l, const char *id, struct verdict *ret,
+                       struct err *e); /* -ENOENT before */
+
+struct ledger_filter {
+    const char *camera;        /* NULL = any */
+    const char *label;         /* has a detection of it, NULL = any */
+    double confidence_min;     /* of that label (or of any), 0 = any */
+    int person;                /* 1 only with, 0 only without, -1 any */
+    struct wall_time from, to; /* event_at, [from, to); 0 = open */
+    const char *state;         /* state name or NULL */
+};
+/* Newest first by (event_at, row). `before` pages by key: both 0 at first, then values of the last
+ * row. */
+struct ledger_page_key {
+    struct wall_time event_at;
+    int64_t row;
+};
+int ledger_snapshot_page(struct ledger *l, const struct ledger_filter *filter,
+                         struct ledger_page_key before, struct snapshot **ret, int max,
+                         struct err *e);
+
+/* ---- life story ---- */
+
+struct ledger_story {
+    struct wall_time at;
+    char what[32]; /* "triggered", "fetched", "stored", "examined", "delivered", "failed", ... */
+    char detail[256];
+};
+int ledger_story(struct ledger *l, const char *id, struct ledger_story *ret, int max,
+                 struct err *e);
+
+/* ---- outbox ---- */
+
+struct outbox_item {
+    int64_t row;
+    char snapshot_id[SNAPSHOT_ID_SIZE];
+    char camera[SNAPSHOT_KEY_MAX];
+    int attempts;
+    struct wall_time created_at;
+};
+/* Due rows of one destination, in order; a camera whose earlier row waits is left out. */
+int ledger_outbox_due(struct ledger *l, const char *destination, struct wall_time now,
+                      struct outbox_item *ret, int max, struct err *e);
+int ledger_outbox_next(struct ledger *l, const char *destination, struct wall_time *ret,
+                       struct err *e);
+/* All in one transaction. */
+int ledger_outbox_done(struct ledger *l, const struct outbox_item *items, int count, struct err *e);
+int ledger_outbox_retry(struct ledger *l, const struct outbox_item *item,
+                        struct wall_time not_before, const char *why, struct err *e);
+int ledger_outbox_dead(struct ledger *l, const struct outbox_item *item, const char *why,
+                       struct err *e);
+
+/* ---- files that a crash may have left half-way ---- */
+
+/* Snapshots whose last rename may be unfinished: previous and present path. */
+struct ledger_unsettled {
+    int64_t row;
+    char id[SNAPSHOT_ID_SIZE];
+    char previous_path[SNAPSHOT_PATH_MAX]; /* "" when the file was only moved in */
+    char path[SNAPSHOT_PATH_MAX];
+    char annotated_path[SNAPSHOT_PATH_MAX];
+};
+int ledger_unsettled(struct ledger *l, int64_t after_row, struct ledger_unsettled *ret, int max,
+                     struct err *e);
+/* Marks rows up to and including `row` whose files are in place, one transaction. */
+int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *e);
+/* True (1) when a snapshot of this id is recorded. */
+int ledger_snapshot_exists(struct ledger *l, const char *id, struct err *e);
+/* 1 when a recorded snapshot uses this path (present or annotated). */
+int ledger_path_taken(struct ledger *l, const char *path, struct err *e);
+
+/* ---- numbers for status and metrics ---- */
+
+struct ledger_counts {
+    int64_t triggers_pending, triggers_failed;
+    int64_t snapshots, stored, examined, persons; /* persons: snapshots with at least one */
+    int64_t outbox_pending, outbox_dead;
+};
+int ledger_counts(struct ledger *l, struct ledger_counts *ret, struct err *e);

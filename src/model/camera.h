@@ -1,0 +1,50 @@
+#pragma once
+/* A camera as the configuration describes it: plain data, immutable after load. Strings are owned
+ * by the configuration that made it (see camera/camera_config.h) and live as long as it does. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/snapshot.h"
+
+enum camera_auth {
+    CAMERA_AUTH_AUTO,
+    CAMERA_AUTH_NONE,
+    CAMERA_AUTH_BASIC,
+    CAMERA_AUTH_DIGEST,
+    CAMERA_AUTH_COUNT
+};
+extern const char
+    *const camera_auth_names[CAMERA_AUTH_COUNT]; /* "auto", "none", "basic", "digest" */
+
+struct camera {
+    const char *name;       /* [camera:NAME] */
+    const char *device_key; /* "<Location> <Type>" */
+    const char *device_label;
+    const char *directory; /* below the store: location lower-cased without spaces */
+    const char *kind;      /* "foscam", "http" */
+    bool enabled;
+    const char *address;  /* host:port, or [v6]:port (kinds with a known path) */
+    const char *url;      /* template (kind http) or NULL */
+    const char *user;     /* may be "" */
+    const char *password; /* secret: never logged */
+    enum camera_auth auth;
+    const char *command; /* foscam: "/cgi-bin/CGIProxy.fcgi?cmd=snapPicture2" or "snapPicture2" */
+    const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
+    bool tls;                   /* https for kinds with a known path */
+    bool tls_verify;
+    bool tls_legacy; /* old protocol versions and weak keys allowed */
+    const char *tls_ca_file;
+    const char *tls_pin; /* "sha256//..." public key pin */
+    bool http09;         /* accept an answer without status line */
+    int64_t connect_timeout_ms;
+    int64_t stall_timeout_ms; /* no byte for so long */
+    int64_t total_timeout_ms;
+    int64_t size_max; /* bytes of a picture */
+    int tries;        /* attempts in a row per trigger before it waits */
+    int64_t retry_delay_ms;
+    int64_t give_up_ms;          /* after so long a trigger fails for good */
+    int64_t interval_ms;         /* schedule: 0 = none */
+    const char *const *times;    /* schedule: cron-like lines, NULL-terminated, or NULL */
+    uint64_t credentials_digest; /* changes when address, user or password change */
+};

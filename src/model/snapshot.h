@@ -1,0 +1,70 @@
+#pragma once
+/* One picture and what we know of it. A snapshot is mutable while it has one owner (intake fills
+ * it) and const for ever after the first send along an edge; then it is shared by reference count.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/blob.h"
+#include "base/clock.h"
+#include "base/macros.h"
+
+#define SNAPSHOT_ID_LEN 32 /* hex digits: 48 bits of time, 80 random */
+#define SNAPSHOT_ID_SIZE (SNAPSHOT_ID_LEN + 1)
+#define SNAPSHOT_KEY_MAX 128  /* "<Location> <Type>", bytes with NUL */
+#define SNAPSHOT_PATH_MAX 512 /* relative to the store's root */
+#define SNAPSHOT_FORMAT_MAX 8 /* "jpeg", "png", ... */
+
+enum snapshot_source { SNAPSHOT_FETCHED, SNAPSHOT_PUSHED, SNAPSHOT_SOURCE_COUNT };
+extern const char *const snapshot_source_names[SNAPSHOT_SOURCE_COUNT]; /* "fetched", "pushed" */
+
+/* The states that the ledger knows. Delivery is told by outbox rows, not by the state. */
+enum snapshot_state {
+    SNAPSHOT_STORED,   /* bytes and row durable; waits for detection */
+    SNAPSHOT_EXAMINED, /* verdict recorded, outbox rows written */
+    SNAPSHOT_STATE_COUNT
+};
+extern const char *const snapshot_state_names[SNAPSHOT_STATE_COUNT]; /* "stored", "examined" */
+
+struct snapshot {
+    char id[SNAPSHOT_ID_SIZE];
+    int64_t row;                       /* ledger row id, 0 before it is recorded */
+    char camera[SNAPSHOT_KEY_MAX];     /* configuration name: [camera:NAME] */
+    char device_key[SNAPSHOT_KEY_MAX]; /* "Front Door Camera" */
+    char device_label[SNAPSHOT_KEY_MAX];
+    enum snapshot_source source;
+    enum snapshot_state state;
+    struct wall_time event_at;    /* the trigger's time: names the file */
+    struct wall_time received_at; /* when the last byte was here */
+    char path[SNAPSHOT_PATH_MAX]; /* relative to the store: <camera dir>/2026/01/02/fetch_....jpg */
+    char annotated_path[SNAPSHOT_PATH_MAX]; /* "" when there is none */
+    int64_t size;                           /* bytes */
+    char md5[33];                           /* lower-case hex */
+    char sha256[65];
+    char format[SNAPSHOT_FORMAT_MAX];
+    int width, height;  /* pixels, upright */
+    int orientation;    /* EXIF 1..8, 1 = upright or unknown */
+    double fetch_ms;    /* camera's answer time, 0 for pushed */
+    struct blob *bytes; /* may be NULL: then read the file */
+    unsigned refs;      /* private: use snapshot_ref/unref */
+};
+
+struct snapshot *snapshot_new(void) MUST_USE; /* zeroed, one reference */
+struct snapshot *snapshot_ref(struct snapshot *s);
+void snapshot_unref(struct snapshot *s);
+size_t snapshot_live_count(void); /* tests */
+DEFINE_AUTO(snapshot, snapshot_unref)
+
+/* A new id from the wall clock and the system's random source; sorts by time. */
+void snapshot_id_new(struct wall_time now, char ret[SNAPSHOT_ID_SIZE]);
+bool snapshot_id_valid(const char *id);
+/* The original's names. Basename of a fetched file: fetch_<device key lower-cased, spaces to
+ * hyphens>_<unix seconds>.<ext>; `nth` > 1 inserts "-<nth>" before the dot so that two pictures of
+ * one second keep apart. Bytes that a file name must not hold become '_'. */
+int snapshot_name_fetched(const char *device_key, struct wall_time event_at, unsigned nth,
+                          const char *ext, char *ret, size_t size);
+/* Same path with the basename's leading "fetch" replaced by "human" or "detect". */
+int snapshot_name_renamed(const char *path, const char *word, char *ret, size_t size);
+/* "jpg" for "jpeg", else the format's own name. */
+const char *snapshot_extension(const char *format);
