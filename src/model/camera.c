@@ -1,1 +1,3 @@
-#include "base/macros.h"
+#include "model/camera.h"
+
+const char *const camera_auth_names[CAMERA_AUTH_COUNT] = {"auto", "none", "basic", "digest"};

@@ -1,1 +1,107 @@
-#include "base/macros.h"
+#include "model/snapshot.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "sys/hash.h"
+
+const char *const snapshot_source_names[SNAPSHOT_SOURCE_COUNT] = {"fetched", "pushed"};
+const char *const snapshot_state_names[SNAPSHOT_STATE_COUNT] = {"stored", "examined"};
+
+static atomic_size_t live;
+
+struct snapshot *snapshot_new(void)
+{
+    struct snapshot *s = xcalloc(1, sizeof(*s));
+    s->refs = 1;
+    s->orientation = 1;
+    atomic_fetch_add(&live, 1);
+    return s;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+    if (s)
+        (void)__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+    return s;
+}
+
+void snapshot_unref(struct snapshot *s)
+{
+    if (!s || __atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) != 1)
+        return;
+    blob_unref(s->bytes);
+    free(s);
+    atomic_fetch_sub(&live, 1);
+}
+
+size_t snapshot_live_count(void)
+{
+    return atomic_load(&live);
+}
+
+void snapshot_id_new(struct wall_time now, char ret[SNAPSHOT_ID_SIZE])
+{
+    unsigned char raw[16];
+    uint64_t ms = (uint64_t)MAX(now.us / 1000, (int64_t)0);
+    for (int i = 0; i < 6; i++)
+        raw[i] = (unsigned char)(ms >> (40 - 8 * i));
+    hash_random(raw + 6, sizeof(raw) - 6);
+    text_hex(raw, sizeof(raw), ret);
+}
+
+bool snapshot_id_valid(const char *id)
+{
+    return strlen(id) == SNAPSHOT_ID_LEN && strspn(id, "0123456789abcdef") == SNAPSHOT_ID_LEN;
+}
+
+/* A device key as part of a file name: lower case, spaces to hyphens, nothing that a path or a
+ * terminal could trip over. */
+static void key_as_name(const char *key, char *ret, size_t size)
+{
+    size_t out = 0;
+    for (; *key && out + 1 < size; key++) {
+        unsigned char c = (unsigned char)*key;
+        if (c >= 'A' && c <= 'Z')
+            c = (unsigned char)(c - 'A' + 'a');
+        else if (c == ' ')
+            c = '-';
+        else if (c < 0x20 || c == 0x7f || c == '/' || c == '\\')
+            c = '_';
+        ret[out++] = (char)c;
+    }
+    ret[out] = '\0';
+}
+
+int snapshot_name_fetched(const char *device_key, struct wall_time event_at, unsigned nth,
+                          const char *ext, char *ret, size_t size)
+{
+    char key[SNAPSHOT_KEY_MAX], suffix[16] = "";
+    key_as_name(device_key, key, sizeof(key));
+    if (nth > 1)
+        (void)text_format(suffix, sizeof(suffix), "-%u", nth);
+    int n = text_format(ret, size, "fetch_%s_%lld%s.%s", key, (long long)wall_seconds(event_at),
+                        suffix, ext);
+    return n < 0 ? n : 0;
+}
+
+int snapshot_name_renamed(const char *path, const char *word, char *ret, size_t size)
+{
+    static const char from[] = "fetch";
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    if (!text_starts_with(base, from))
+        return -EINVAL;
+    int n =
+        text_format(ret, size, "%.*s%s%s", (int)(base - path), path, word, base + sizeof(from) - 1);
+    return n < 0 ? n : 0;
+}
+
+const char *snapshot_extension(const char *format)
+{
+    return strcmp(format, "jpeg") == 0 ? "jpg" : format;
+}
