@@ -720,6 +720,7 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
         r->body = body;
     }
     body_drop(c);
+    r->shown = c->shown;
     r->redirects = c->redirects;
     r->connect_ms = c->connect_ms;
     r->first_ms = c->first_ms;

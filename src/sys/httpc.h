@@ -89,6 +89,7 @@ struct httpc_response {
     int code; /* 0: an answer came, see status; else negative errno, see failure and error */
     enum httpc_failure failure;
     const struct err *error; /* retry class set; "" when code == 0 */
+    const char *shown;       /* the target as error texts call it */
     long status;             /* 0 for HTTP/0.9 */
     struct blob *body;       /* NULL on failure, with a sink, or when empty; ref to keep */
     char content_type[HTTPC_TEXT_MAX]; /* "" when absent */
