@@ -2,6 +2,9 @@
 /* The interface of everything that finds objects on a picture: the local ONNX model, later a cloud
  * service. A detector is opened once, warmed, and then asked from several threads at once. */
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/blob.h"
 #include "base/err.h"
 #include "model/verdict.h"
@@ -21,6 +24,8 @@ struct detector_options {
     double confidence_min;         /* <0: the model's own default */
     double iou_max;                /* NMS, <0: the family's default */
     struct picture_limits limits;
+    bool several; /* every class that passes, not the best one of a box (evaluation) */
+    bool square;  /* dynamic models: always the full square (evaluation) */
 };
 
 struct detect_request {
