@@ -23,6 +23,9 @@ struct detector_options {
     int threads;                   /* cores to use in all, 0 = all that the process may use */
     double confidence_min;         /* <0: the model's own default */
     double iou_max;                /* NMS, <0: the family's default */
+    const char *const *label_confidence; /* "person:0.5" items that replace confidence_min for
+                                            their label, NULL-terminated; or NULL */
+    double person_confidence; /* the same for "person", 0 = not set; an item above wins */
     struct picture_limits limits;
     bool several; /* every class that passes, not the best one of a box (evaluation) */
     bool square;  /* dynamic models: always the full square (evaluation) */

@@ -30,6 +30,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "detect/detect_config.h"
 #include "detect/detectors.h"
 #include "detect/model_files.h"
 
@@ -58,6 +59,8 @@ struct local {
     struct label_list names;
     struct picture_limits limits;
     double confidence_min, iou_max;
+    double *class_minimum; /* per class, or NULL when all have confidence_min */
+    double least_minimum;
     bool several, square;
     char model[VERDICT_MODEL_MAX];
     const char *provider; /* static */
@@ -99,6 +102,7 @@ static int recognise(struct ort_session *s, const char *path, struct onnx_meta *
 static int run_once(struct ort_session *s, const struct head *h, struct ort_result *ret,
                     struct err *e);
 static void drop_model(struct local *l);
+static void set_minimums(struct local *l, const struct detector_options *options);
 static int examine(struct local *l, struct lane *lane, const struct detect_request *req,
                    struct verdict *v, struct err *e);
 
@@ -334,6 +338,8 @@ static int open_with_provider(struct local *l, const char *path, const char *pro
         options->confidence_min >= 0 ? options->confidence_min : l->head.confidence_min;
     l->iou_max = options->iou_max >= 0 ? options->iou_max : l->head.iou_max;
 
+    set_minimums(l, options);
+
     /* The first run allocates and shows whether a provider works at all. */
     struct ort_result warm = {.count = 0};
     r = run_once(l->narrow, &l->head, &warm, e);
@@ -359,6 +365,41 @@ static void drop_model(struct local *l)
     l->narrow = NULL;
     l->wide = NULL;
     label_list_done(&l->names);
+    free(STEAL(l->class_minimum));
+}
+
+/* Thresholds of single labels, by class. */
+static void set_minimums(struct local *l, const struct detector_options *options)
+{
+    bool differs = false;
+    double *minimum = xcalloc(MAX(l->names.count, (size_t)1), sizeof(double));
+    l->least_minimum = 1;
+    for (size_t i = 0; i < l->names.count; i++) {
+        char name[DETECTION_LABEL_MAX];
+        minimum[i] = detect_label_confidence(options->label_confidence, options->person_confidence,
+                                             labels_name(&l->names, (int)i, name, sizeof(name)),
+                                             -1);
+        if (minimum[i] >= 0) {
+            differs = true;
+            l->least_minimum = MIN(l->least_minimum, minimum[i]);
+        }
+    }
+    if (differs)
+        l->class_minimum = STEAL(minimum);
+    free(minimum);
+}
+
+/* Drops the boxes that are below their own label's threshold, or the common one. */
+static void apply_minimums(const struct local *l, double common, struct candidate_list *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct candidate *c = &list->items[i];
+        double least = (size_t)c->class_id < l->names.count ? l->class_minimum[c->class_id] : -1;
+        if ((double)c->score > (least >= 0 ? least : common))
+            list->items[kept++] = *c;
+    }
+    list->count = kept;
 }
 
 /* Runs the session on an empty picture of the model's full size. */
@@ -492,10 +533,13 @@ static int examine(struct local *l, struct lane *lane, const struct detect_reque
     lane->candidates.count = 0;
     lane->candidates.given = 0;
     r = head_decode(&l->head, lb.input_width, lb.input_height, result.output, result.count,
-                    confidence, l->several, &lane->candidates, e);
+                    l->class_minimum != NULL ? MIN(confidence, l->least_minimum) : confidence,
+                    l->several, &lane->candidates, e);
     ort_result_done(&result);
     if (r < 0)
         return err_prefix(e, "model %s", l->model);
+    if (l->class_minimum != NULL)
+        apply_minimums(l, confidence, &lane->candidates);
     nms_select(&lane->candidates, l->iou_max, DETECTION_COUNT_MAX);
     head_finish(&lane->candidates, &lb, &l->names, &v->found);
     (void)text_copy(v->model, sizeof(v->model), l->model); /* was cut once already */
