@@ -325,6 +325,9 @@ void httpc_cancel(struct httpc_channel *c)
     finish(c, &r);
 }
 
+/* Status lines of streaming servers, which some cameras were made of; taken with http09 only. */
+static struct curl_slist icy_status = {.data = (char *)(uintptr_t) "ICY 200 OK"};
+
 static void init_curl(void)
 {
     /* Without memory for this nothing that follows can work; curl_multi_init() then says so. */
@@ -625,12 +628,11 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(c->connect_timeout_ms, (int64_t)INT_MAX));
     SET(CURLOPT_TIMEOUT_MS, (long)MIN(c->total_timeout_ms, (int64_t)INT_MAX));
 
-    /* The order matters: each of the first three sets the method. */
+    /* The order matters: each of these but the last sets the method, POSTFIELDS too. */
+    SET(CURLOPT_POSTFIELDS, NULL);
     SET(CURLOPT_NOBODY, 0L);
-    SET(CURLOPT_POST, 0L);
     SET(CURLOPT_HTTPGET, 1L);
     SET(CURLOPT_CUSTOMREQUEST, NULL);
-    SET(CURLOPT_POSTFIELDS, NULL);
     bool head = req->method && !strcmp(req->method, "HEAD");
     if (head)
         SET(CURLOPT_NOBODY, 1L);
@@ -661,6 +663,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_HTTP_VERSION,
         req->http1_only ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
     SET(CURLOPT_HTTP09_ALLOWED, req->http09 ? 1L : 0L);
+    SET(CURLOPT_HTTP200ALIASES, req->http09 ? &icy_status : NULL);
 #undef SET
     if (code == CURLE_OUT_OF_MEMORY)
         return err_set(e, -ENOMEM, ERR_LATER, "%s: no memory", c->shown);
