@@ -713,6 +713,7 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
     h->active_count--;
 
     AUTO(blob) body = NULL;
+    struct err no_memory = {0};
     if (r->code == 0 && c->body_len && c->body) {
         h->budget_used -= (int64_t)c->body_cap;
         /* Growing by doubling may have left half of it empty; giving that back moves nothing. */
@@ -721,6 +722,12 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
         c->body = NULL;
         c->body_len = c->body_cap = 0;
         r->body = body;
+        if (!body) {
+            r->failure = HTTPC_FAIL_MEMORY;
+            r->code = err_set(&no_memory, -ENOMEM, ERR_LATER, "%s: no memory for the answer",
+                              c->shown);
+            r->error = &no_memory;
+        }
     }
     body_drop(c);
     r->shown = c->shown;
