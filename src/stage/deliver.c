@@ -71,7 +71,8 @@ static void delivery_failed(struct deliver_self *d, const struct outbox_item *it
         log_error("delivery-dead", "%s: %s; put aside", name, why->text);
         r = ledger_outbox_dead(d->ledger, item, why->text, &e);
     } else {
-        int64_t pause = MIN((int64_t)1000 << MIN(item->attempts, 6), (int64_t)BACKOFF_MAX_MS);
+        int doublings = MIN(item->attempts, 6);
+        int64_t pause = MIN((int64_t)1000 << doublings, (int64_t)BACKOFF_MAX_MS);
         log_warn("delivery-failed", "%s: %s; again in %lld s", name, why->text,
                  (long long)pause / 1000);
         struct wall_time later = {ledger_now().us + pause * 1000};

@@ -2,10 +2,12 @@
 /* What the stages share, and the items on their edges. Filled by app before the first stage starts
  * (app/topology.c is the table of threads and edges); the settings alone change afterwards. */
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "camera/camera_config.h"
+#include "camera/fetcher.h"
 #include "detect/detect_config.h"
 #include "detect/detector.h"
 #include "ledger/store.h"
