@@ -1,0 +1,74 @@
+# Debian packages. Sourced by tools/setup.
+
+build_packages=(
+    gcc libc6-dev make meson ninja-build pkg-config
+    libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libinih-dev
+    libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev libsystemd-dev
+    fonts-dejavu-core ca-certificates
+)
+
+# clang's run-time library holds its sanitizers and libFuzzer.
+test_packages=(
+    libcmocka-dev clang clang-tidy clang-format libclang-rt-dev
+    python3-pytest python3-numpy python3-pil python3-onnx
+    nginx-light faketime strace procps curl sqlite3 git
+)
+
+# Node made by somebody else than Debian is as good, from version 18.
+node_packages() {
+    local major
+    major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p')
+    [ "${major:-0}" -ge 18 ] || echo nodejs
+    command -v npm >/dev/null || echo npm
+}
+
+wanted=()
+want_package() { wanted+=("$1"); }
+
+want_packages() {
+    local group package
+    for group; do
+        local -n list=${group}_packages
+        for package in "${list[@]}"; do want_package "$package"; done
+    done
+    # The tests run the converter of the default model.
+    if [ "$group" = "test" ]; then wanted+=($(node_packages)); fi
+}
+
+install_packages() {
+    [ "${SNAPSHOT_SKIP_PACKAGES:-0}" = 1 ] && return
+    if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+        say "this is no Debian, so packages are left to you; needed are the likes of: ${wanted[*]}"
+        return
+    fi
+    local missing
+    missing=($(missing_packages))
+    [ ${#missing[@]} = 0 ] && return
+    if [ "$(id -u)" != 0 ]; then
+        die "${#missing[@]} packages are missing; as root run:
+  apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+    fi
+    did=1
+    say "installing ${#missing[@]} packages: ${missing[*]}"
+    local start=$SECONDS log
+    log=$(mktemp)
+    export DEBIAN_FRONTEND=noninteractive
+    # A source that fails to update (a third party's, say) need not be one that we install from.
+    apt_get update >"$log" 2>&1 || say "apt-get update had trouble, trying to go on"
+    if ! apt_get install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        die "apt-get install failed (its last lines are above)"
+    fi
+    rm -f "$log"
+    say "packages are installed ($((SECONDS - start)) s)"
+}
+
+# Another apt may be at work (a fresh machine updates itself): wait for its lock, not fail.
+apt_get() { apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@"; }
+
+missing_packages() {
+    dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null |
+        sed -n 's/ installed$//p' | sort -u |
+        comm -13 - <(printf '%s\n' "${wanted[@]}" | sort -u)
+}
