@@ -17,7 +17,9 @@ test_packages=(
 # Node made by somebody else than Debian is as good, from version 18.
 node_packages() {
     local major
-    major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p')
+    major=$(node --version 2>/dev/null || true)
+    major=${major#v}
+    major=${major%%.*}
     [ "${major:-0}" -ge 18 ] || echo nodejs
     command -v npm >/dev/null || echo npm
 }
@@ -67,8 +69,9 @@ install_packages() {
 # Another apt may be at work (a fresh machine updates itself): wait for its lock, not fail.
 apt_get() { apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@"; }
 
+# dpkg-query fails when it has never heard of one of them, which only means that it is missing.
 missing_packages() {
-    dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null |
+    { dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null || true; } |
         sed -n 's/ installed$//p' | sort -u |
         comm -13 - <(printf '%s\n' "${wanted[@]}" | sort -u)
 }
