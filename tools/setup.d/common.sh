@@ -30,6 +30,8 @@ intact() {
 # A folder for unfinished things, on the file system of the cache so that a rename publishes them.
 make_scratch() {
     mkdir -p "$cache" || die "cannot make the folder $cache: set SNAPSHOT_CACHE to one that you may write"
+    # What a run left behind that was killed outright.
+    find "$cache" -maxdepth 1 -name 'unfinished.*' -mmin +120 -exec rm -rf {} +
     scratch=$(mktemp -d "$cache/unfinished.XXXXXX")
     trap 'rm -rf "$scratch"' EXIT
     trap 'exit 130' INT

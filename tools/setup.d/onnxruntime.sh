@@ -48,7 +48,8 @@ onnxruntime_make() {
         "$library=bin/napi-v6/linux/$onnxruntime_machine/libonnxruntime.so.1"
 
     did=1
-    local new=.deps/onnxruntime.$$
+    local new=.deps/onnxruntime.new
+    rm -rf $new
     mkdir -p $new/include $new/lib
     for text in "${onnxruntime_texts[@]}"; do cp "$cache/onnxruntime/$text" "$new/$text"; done
     cp "$cache/$library" $new/lib/

@@ -57,13 +57,35 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     # A source that fails to update (a third party's, say) need not be one that we install from.
     apt_get update >"$log" 2>&1 || say "apt-get update had trouble, trying to go on"
+    hold_services
     if ! apt_get install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
         tail -n 30 "$log" >&2
         rm -f "$log"
         die "apt-get install failed (its last lines are above)"
     fi
     rm -f "$log"
+    release_services "${missing[@]}"
     say "packages are installed ($((SECONDS - start)) s)"
+}
+
+# Debian starts a server as soon as it is installed, and at every boot from then on. The tests start those that
+# they need themselves, on ports of their own: nobody's machine shall serve the web for having run our tests.
+# The policy file is what Debian's packages ask before they start a service (exit code 101: no).
+policy=/usr/sbin/policy-rc.d
+hold_services() {
+    if [ -e $policy ]; then return; fi
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+    held=1
+}
+
+# release_services PACKAGE...: those just installed
+release_services() {
+    case " $* " in *' nginx-light '*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
+    if [ "${held:-0}" = 0 ]; then return; fi
+    rm -f $policy
+    trap - EXIT
 }
 
 # Another apt may be at work (a fresh machine updates itself): wait for its lock, not fail.
