@@ -101,6 +101,17 @@ int snapshot_name_renamed(const char *path, const char *word, char *ret, size_t 
     return n < 0 ? n : 0;
 }
 
+int snapshot_name_annotated(const char *path, char *ret, size_t size)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    const char *rest = text_starts_with(base, "fetch_") ? base + strlen("fetch_") : base;
+    const char *dot = strrchr(rest, '.');
+    int n = text_format(ret, size, "%.*sdetect_%.*s.jpg", (int)(base - path), path,
+                        dot ? (int)(dot - rest) : (int)strlen(rest), rest);
+    return n < 0 ? n : 0;
+}
+
 const char *snapshot_extension(const char *format)
 {
     return strcmp(format, "jpeg") == 0 ? "jpg" : format;

@@ -64,7 +64,11 @@ bool snapshot_id_valid(const char *id);
  * one second keep apart. Bytes that a file name must not hold become '_'. */
 int snapshot_name_fetched(const char *device_key, struct wall_time event_at, unsigned nth,
                           const char *ext, char *ret, size_t size);
-/* Same path with the basename's leading "fetch" replaced by "human" or "detect". */
+/* Same path with the basename's leading "fetch" replaced by `word` ("human"). -EINVAL when it does
+ * not begin so (a pushed picture keeps its name). */
 int snapshot_name_renamed(const char *path, const char *word, char *ret, size_t size);
+/* Path of the annotated copy, always a JPEG: "fetch" becomes "detect", other names get it in front.
+ */
+int snapshot_name_annotated(const char *path, char *ret, size_t size);
 /* "jpg" for "jpeg", else the format's own name. */
 const char *snapshot_extension(const char *format);

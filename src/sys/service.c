@@ -1,1 +1,46 @@
-#include "base/macros.h"
+#include "sys/service.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/clock.h"
+
+/* The results are ignored on purpose: a missing service manager is the normal case. */
+
+void service_ready(void)
+{
+    (void)sd_notify(0, "READY=1");
+}
+
+void service_reloading(void)
+{
+    /* The manager wants the monotonic time of the reload (sd_notify(3), RELOADING=1). */
+    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono().us);
+}
+
+void service_stopping(void)
+{
+    (void)sd_notify(0, "STOPPING=1");
+}
+
+void service_status(const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    (void)sd_notifyf(0, "STATUS=%s", text);
+}
+
+int64_t service_watchdog_ms(void)
+{
+    uint64_t us = 0;
+    return sd_watchdog_enabled(0, &us) > 0 ? (int64_t)(us / 2000) : 0;
+}
+
+void service_watchdog_ping(void)
+{
+    (void)sd_notify(0, "WATCHDOG=1");
+}

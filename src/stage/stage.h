@@ -1,0 +1,71 @@
+#pragma once
+/* A stage: one thread with a loop that is written once (stage.c). It waits for an item on its edge,
+ * a wake-up, an extra descriptor or its sweep timer, and calls the stage's functions. Stage code is
+ * linear, runs in the stage's own thread, may block up to its deadline, and is tested by calling
+ * step() and sweep() directly.
+ *
+ * Start: stage_start() returns when init() succeeded or failed. Stop: stage_stop() says "no new
+ * work"; the loop drains what is on its edge, asks idle() until true, and ends; stage_join() waits.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "sys/bus.h"
+
+struct stage;
+
+struct stage_ops {
+    const char *name;
+    /* In the stage's thread, before stage_start() returns. On failure the thread ends; fini() runs.
+     */
+    int (*init)(void *self, struct stage *st, struct err *e);
+    /* One item; the reference stays valid during the call. NULL for stages without an edge. */
+    void (*step)(void *self, void *item);
+    /* Looks for work that needs no message: backlog, retries, timers. Called at start, after a
+     * wake-up, and when its time has come. Returns ms until it wants to be called again, 0 for "at
+     * once, after a look at the edge". Mandatory. */
+    int64_t (*sweep)(void *self);
+    /* Extra descriptor to wait on, and what to do when it is readable. Both or none. */
+    int (*fd)(void *self);
+    void (*ready)(void *self);
+    /* While stopping: true when nothing is under way any more. NULL = always. */
+    bool (*idle)(void *self);
+    /* In the stage's thread, after the loop. Accepts half-made state. */
+    void (*fini)(void *self);
+};
+
+struct stage_spec {
+    const struct stage_ops *ops;
+    void *self;
+    unsigned index; /* of a pool; shown in the thread's name */
+    struct bus *bus;
+    const char *edge_in; /* NULL = none */
+    int receive_depth;
+};
+
+int stage_start(const struct stage_spec *spec, struct stage **ret, struct err *e);
+void stage_wake(struct stage *st); /* any thread; a nudge that is never lost and never piles up */
+void stage_stop(struct stage *st); /* any thread; may be called twice */
+bool stage_stopping(const struct stage *st);
+/* Waits until the thread has ended or the deadline has passed; -ETIMEDOUT then. */
+int stage_join(struct stage *st, struct mono_time deadline);
+void stage_free(struct stage *st); /* after a successful join; NULL is fine */
+
+/* What the outside sees of a stage. The stage reports through the setters. */
+struct stage_status {
+    char name[32];
+    bool running;
+    int64_t heartbeat_age_ms; /* since the loop last turned; grows while a call blocks */
+    int64_t done, failed, queued;
+    char last_error[ERR_TEXT_MAX];
+};
+void stage_status(struct stage *st, struct stage_status *ret);
+void stage_count_done(struct stage *st);
+/* Counts a failure and keeps its text; the log line is the caller's. */
+void stage_count_failed(struct stage *st, const char *text);
+void stage_set_queued(struct stage *st, int64_t n);
+/* A call that blocks longer than usual but makes progress says so. */
+void stage_heartbeat(struct stage *st);
