@@ -13,8 +13,9 @@ SNAPSHOTD = $(BUILD)/src/app/snapshotd
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: compile ## installs, builds and shows the whole program on real footage
+demo: ## installs, builds and shows the whole program on real footage
 	@tools/setup demo
+	@$(MAKE) --no-print-directory compile
 	@tools/demo
 
 run: compile ## the daemon in the foreground, with its defaults or ARGS="-c FILE"

@@ -1,15 +1,16 @@
 # Debian packages. Sourced by tools/setup.
 
+# cmocka is among them because Meson decides when it configures whether there are unit tests to build.
 build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
     libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libinih-dev
     libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev libsystemd-dev
-    fonts-dejavu-core ca-certificates
+    libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
 # clang's run-time library holds its sanitizers and libFuzzer.
 test_packages=(
-    libcmocka-dev clang clang-tidy clang-format libclang-rt-dev
+    clang clang-tidy clang-format libclang-rt-dev
     python3-pytest python3-numpy python3-pil python3-onnx
     nginx-light faketime strace procps curl sqlite3 git
 )
