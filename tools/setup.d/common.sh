@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What tools/setup and tools/footage share. Sourced, with the repository's root as the current folder.
 
 cache=${SNAPSHOT_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/snapshot-processor}

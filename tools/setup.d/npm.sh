@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Files out of npm packages. Sourced by tools/setup.
 
 # npm_files NAME@VERSION INTEGRITY PATH=MEMBER...

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # ONNX Runtime: C headers and the shared library, in .deps/onnxruntime. Sourced by tools/setup.
 #
 # Debian 12 has no package of it. The vendor's headers come in a package made for a game engine,

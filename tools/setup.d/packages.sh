@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Debian packages. Sourced by tools/setup.
 
 # cmocka is among them because Meson decides when it configures whether there are unit tests to build.
@@ -35,7 +36,9 @@ want_packages() {
         for package in "${list[@]}"; do want_package "$package"; done
     done
     # The tests run the converter of the default model.
-    if [ "$group" = "test" ]; then wanted+=($(node_packages)); fi
+    if [ "$group" = "test" ]; then
+        for package in $(node_packages); do want_package "$package"; done
+    fi
 }
 
 install_packages() {
@@ -45,7 +48,7 @@ install_packages() {
         return
     fi
     local missing
-    missing=($(missing_packages))
+    mapfile -t missing < <(missing_packages)
     [ ${#missing[@]} = 0 ] && return
     if [ "$(id -u)" != 0 ]; then
         die "${#missing[@]} packages are missing; as root run:
