@@ -1,1 +1,192 @@
+#include <errno.h>
+#include <stdlib.h>
+
 #include "base/macros.h"
+#include "base/mem.h"
+#include "picture/bmp.h"
+#include "picture/canvas.h"
+#include "picture/layout.h"
+#include "picture/picture.h"
+#include "sys/gif.h"
+#include "sys/jpeg.h"
+#include "sys/png.h"
+#include "sys/webp.h"
+
+struct job {
+    const uint8_t *data;
+    size_t size;
+    const struct picture_limits *limits;
+    const struct picture_layout *layout;
+    int cover_width, cover_height; /* in stored orientation */
+};
+
+static int decode_into(const struct job *job, struct canvas *c, struct raster_result *ret,
+                       struct err *e);
+static bool is_blank(const struct image *img);
+
+void image_free(struct image *img)
+{
+    if (!img)
+        return;
+    free(img->rgb);
+    free(img);
+}
+
+int picture_decode(const void *data, size_t size, const struct picture_limits *limits,
+                   int cover_width, int cover_height, struct image **ret,
+                   struct picture_info *ret_info, struct err *e)
+{
+    struct picture_layout layout;
+    struct raster_result result = {0};
+    AUTO_DONE(canvas) canvas = {0};
+    struct job job = {data, size, limits, &layout, cover_width, cover_height};
+    int r = picture_examine(data, size, limits, &layout, e);
+
+    if (r < 0)
+        return r;
+    if (layout.info.orientation >= 5) {
+        job.cover_width = cover_height;
+        job.cover_height = cover_width;
+    }
+    r = decode_into(&job, &canvas, &result, e);
+    if (r < 0)
+        return r;
+    canvas_fill_rest(&canvas);
+    layout.info.damaged = result.damaged;
+    if (layout.info.damaged && layout.info.format == PICTURE_JPEG && is_blank(canvas.img))
+        return err_set(e, -EINVAL, ERR_NEVER, "JPEG of %dx%d without any readable pixels",
+                       layout.info.stored_width, layout.info.stored_height);
+    *ret = STEAL(canvas.img);
+    *ret_info = layout.info;
+    return 0;
+}
+
+static int shrink_factor(const struct job *job);
+static int decode_jpeg(const struct job *job, struct canvas *c, struct raster_result *ret,
+                       struct err *e);
+static int decode_webp(const struct job *job, struct canvas *c, struct raster_result *ret,
+                       struct err *e);
+
+static int decode_into(const struct job *job, struct canvas *c, struct raster_result *ret,
+                       struct err *e)
+{
+    const struct picture_info *info = &job->layout->info;
+    size_t memory = job->limits->memory_max;
+    int w = info->stored_width, h = info->stored_height, r = -EINVAL;
+
+    switch (info->format) {
+    case PICTURE_JPEG:
+        return decode_jpeg(job, c, ret, e);
+    case PICTURE_WEBP:
+        return decode_webp(job, c, ret, e);
+    case PICTURE_PNG:
+    case PICTURE_GIF:
+    case PICTURE_BMP:
+        break;
+    case PICTURE_UNKNOWN:
+    case PICTURE_FORMAT_COUNT:
+        return err_set(e, -EINVAL, ERR_NEVER, "not a picture");
+    }
+
+    canvas_init(c, info->orientation, shrink_factor(job), memory);
+    if (info->format == PICTURE_PNG)
+        r = png_decode(job->data, job->size, w, h, memory, &c->sink, ret, e);
+    else if (info->format == PICTURE_GIF)
+        r = gif_decode(job->data, job->size, w, h, memory, &c->sink, ret, e);
+    else
+        r = bmp_decode(job->data, job->size, w, h, &c->sink, ret, e);
+    if (r == 0)
+        c->img->scale = 1.0 / c->factor;
+    return r;
+}
+
+/* The largest divisor that leaves a picture which still covers. */
+static int shrink_factor(const struct job *job)
+{
+    const struct picture_info *info = &job->layout->info;
+    int factor;
+
+    if (job->cover_width <= 0 || job->cover_height <= 0)
+        return 1;
+    factor = MIN(info->stored_width / job->cover_width, info->stored_height / job->cover_height);
+    return MAX(factor, 1);
+}
+
+static int decode_jpeg(const struct job *job, struct canvas *c, struct raster_result *ret,
+                       struct err *e)
+{
+    const struct picture_info *info = &job->layout->info;
+    struct jpeg_request q = {
+        .width = info->stored_width,
+        .height = info->stored_height,
+        .cover_width = job->cover_width,
+        .cover_height = job->cover_height,
+        .memory_max = job->limits->memory_max,
+        .scans_max = job->limits->scans_max,
+    };
+    int r;
+
+    canvas_init(c, info->orientation, 1, job->limits->memory_max);
+    r = jpeg_decode(job->data, job->size, &q, &c->sink, ret, e);
+    if (r == 0)
+        c->img->scale = jpeg_scale_eighths(q.width, q.height, q.cover_width, q.cover_height) / 8.0;
+    return r;
+}
+
+/* libwebp shrinks by itself and wants room for the whole result; a turned picture is then turned
+ * into a second one. */
+static int decode_webp(const struct job *job, struct canvas *c, struct raster_result *ret,
+                       struct err *e)
+{
+    const struct picture_layout *layout = job->layout;
+    const struct picture_info *info = &layout->info;
+    int factor = shrink_factor(job), rows = 0, r;
+    struct webp_request q = {
+        .width = info->stored_width,
+        .height = info->stored_height,
+        .out_width = (info->stored_width + factor - 1) / factor,
+        .out_height = (info->stored_height + factor - 1) / factor,
+        .lossless = layout->frame_lossless,
+        .memory_max = job->limits->memory_max,
+    };
+    AUTO_DONE(canvas) flat = {0};
+
+    canvas_init(&flat, 1, 1, job->limits->memory_max);
+    r = flat.sink.begin(&flat.sink, q.out_width, q.out_height, e);
+    if (r < 0)
+        return r;
+    q.memory_max -= (size_t)q.out_width * (size_t)q.out_height * 3;
+    r = webp_decode(job->data + layout->frame_at, layout->frame_size, &q, flat.img->rgb, &rows, e);
+    if (r < 0)
+        return r;
+    flat.next = rows;
+    canvas_fill_rest(&flat);
+    *ret = (struct raster_result){.rows = q.out_height, .damaged = rows < q.out_height};
+
+    canvas_init(c, info->orientation, 1, q.memory_max);
+    if (info->orientation == 1) {
+        c->img = STEAL(flat.img);
+    } else {
+        r = canvas_copy(c, flat.img, e);
+        if (r < 0)
+            return r;
+    }
+    c->img->scale = 1.0 / factor;
+    return 0;
+}
+
+/* libjpeg answers a file that has headers only with a plain grey picture and a warning. The ends
+ * are 128 and, through black ink, 64; conversion may move them by one. */
+static bool is_blank(const struct image *img)
+{
+    const size_t n = (size_t)img->width * (size_t)img->height * 3;
+    const uint8_t *p = img->rgb;
+
+    if (abs(p[0] - 128) > 1 && abs(p[0] - 64) > 1)
+        return false;
+    for (size_t i = 1; i < n; i++) {
+        if (p[i] != p[0])
+            return false;
+    }
+    return true;
+}
