@@ -2,6 +2,9 @@
 /* The interface of everything that finds objects on a picture: the local ONNX model, later a cloud
  * service. A detector is opened once, warmed, and then asked from several threads at once. */
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/blob.h"
 #include "base/err.h"
 #include "model/verdict.h"
@@ -20,7 +23,12 @@ struct detector_options {
     int threads;                   /* cores to use in all, 0 = all that the process may use */
     double confidence_min;         /* <0: the model's own default */
     double iou_max;                /* NMS, <0: the family's default */
+    const char *const *label_confidence; /* "person:0.5" items that replace confidence_min for
+                                            their label, NULL-terminated; or NULL */
+    double person_confidence; /* the same for "person", 0 = not set; an item above wins */
     struct picture_limits limits;
+    bool several; /* every class that passes, not the best one of a box (evaluation) */
+    bool square;  /* dynamic models: always the full square (evaluation) */
 };
 
 struct detect_request {
