@@ -464,10 +464,10 @@ static void enforce_times(struct httpd *h)
             resume(c->exchange);
             continue;
         }
-        cut(c);
         pthread_mutex_lock(&h->lock);
         h->numbers.too_slow++;
         pthread_mutex_unlock(&h->lock);
+        cut(c);
     }
 }
 
@@ -486,10 +486,10 @@ static void evict_one(struct httpd *h)
     struct connection *c = idlest(h);
     if (!c)
         return;
-    cut(c);
     pthread_mutex_lock(&h->lock);
     h->numbers.evicted++;
     pthread_mutex_unlock(&h->lock);
+    cut(c);
 }
 
 static int next_turn_ms(struct httpd *h, bool *ret_watch_listener)
