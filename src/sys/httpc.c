@@ -626,11 +626,12 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_TIMEOUT_MS, (long)MIN(c->total_timeout_ms, (int64_t)INT_MAX));
 
     /* The order matters: each of the first three sets the method. */
+    /* Before HTTPGET: the library takes even an absent body as the wish to POST. */
+    SET(CURLOPT_POSTFIELDS, NULL);
     SET(CURLOPT_NOBODY, 0L);
     SET(CURLOPT_POST, 0L);
     SET(CURLOPT_HTTPGET, 1L);
     SET(CURLOPT_CUSTOMREQUEST, NULL);
-    SET(CURLOPT_POSTFIELDS, NULL);
     bool head = req->method && !strcmp(req->method, "HEAD");
     if (head)
         SET(CURLOPT_NOBODY, 1L);
