@@ -6,7 +6,7 @@
 
 static int run(int argc, char **argv);
 
-const struct command cmd_check = {
+const struct command command_check = {
     .name = "check",
     .arguments = "[-c FILE]",
     .summary = "validates the configuration and names all its faults",
@@ -31,16 +31,16 @@ static int run(int argc, char **argv)
         if (app_options_take(&o, opt, optarg))
             continue;
         if (opt == 'h')
-            return command_help(&cmd_check);
+            return command_help(&command_check);
         if (opt != 'q')
-            return command_usage(&cmd_check, "unknown option, or its value is missing");
+            return command_usage(&command_check, "unknown option, or its value is missing");
         quiet = true;
     }
     /* A lone file name is what people try first. */
     if (optind + 1 == argc && !o.path)
         o.path = argv[optind++];
     if (optind < argc)
-        return command_usage(&cmd_check, "unexpected \"%s\"", argv[optind]);
+        return command_usage(&command_check, "unexpected \"%s\"", argv[optind]);
 
     AUTO(app_config) config = NULL;
     AUTO_FREE char *faults = NULL;
@@ -104,20 +104,22 @@ static void print_summary(const struct app_config *a, const char *warnings)
 
 static void print_cameras(const struct app_config *a)
 {
-    const struct cfg_section *cameras = NULL;
+    size_t count = camera_set_count(a->cameras);
 
-    for (size_t i = 0; app_schema.sections[i]; i++)
-        if (app_schema.sections[i]->named && strcmp(app_schema.sections[i]->name, "camera") == 0)
-            cameras = app_schema.sections[i];
-    size_t count = cameras ? cfg_instance_count(a->cfg, cameras) : 0;
-    (void)printf("  cameras    ");
+    if (count == 0)
+        (void)printf("  cameras    none; add [camera:NAME] sections\n");
     for (size_t i = 0; i < count; i++) {
-        const char *name = cfg_instance_name(a->cfg, cameras, i);
-        const char *kind = cfg_key_text(a->cfg, cameras, name, "kind");
-        (void)printf("%s%s%s%s%s", i ? ", " : "", name, kind ? " (" : "", kind ? kind : "",
-                     kind ? ")" : "");
+        const struct camera *cam = camera_set_at(a->cameras, i);
+        (void)printf("  %-9s  %s: ", i == 0 ? "cameras" : "", cam->name);
+        if (!cam->enabled)
+            (void)printf("switched off\n");
+        else if (!camera_is_fetchable(cam))
+            (void)printf("has no address; it comes with triggers of the broker in a later release, "
+                         "or give it\n             a [camera:NAME] section with its location\n");
+        else
+            (void)printf("%s%s%s%s\n", cam->kind, *cam->address ? " at " : "", cam->address,
+                         cam->interval_ms > 0 || cam->times ? ", by schedule" : "");
     }
-    (void)printf("%s\n", count ? "" : "none; add [camera:NAME] sections");
 }
 
 static void print_devices(const char *what, char letter, const struct app_device *list,
