@@ -625,8 +625,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(c->connect_timeout_ms, (int64_t)INT_MAX));
     SET(CURLOPT_TIMEOUT_MS, (long)MIN(c->total_timeout_ms, (int64_t)INT_MAX));
 
-    /* The order matters: each of the first three sets the method. */
-    /* Before HTTPGET: the library takes even an absent body as the wish to POST. */
+    /* The order matters: each of these sets the method, an absent body too (to POST). */
     SET(CURLOPT_POSTFIELDS, NULL);
     SET(CURLOPT_NOBODY, 0L);
     SET(CURLOPT_POST, 0L);
