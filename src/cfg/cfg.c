@@ -1046,6 +1046,10 @@ static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     }
     if (!text)
         return true;
+    if (key->flags & CFG_HIDDEN && strcmp(text, "***") == 0) {
+        (void)text_copy(why, sizeof why, "*** is the mask of the value, not the value; write it");
+        r = -EINVAL;
+    }
     if (key->type == CFG_SECRET && !(key->flags & CFG_LATER))
         r = resolve_secret(l, part->section, inst, key, text, &text, why, sizeof why);
     if (r == 0 && strchr(text, '\n') && key->type != CFG_SECRET && key->type != CFG_LIST &&
