@@ -1083,8 +1083,7 @@ static void warn_later(struct loader *l, const struct cfg_part *part,
     if (count == 0)
         return;
     cfg_fault_at(&l->warnings, line ? l->shown_path : NULL, line,
-                 "%s: %s: accepted, without effect until a later release", part->section->name,
-                 names);
+                 "%s: %s: " CFG_LATER_WORDS, part->section->name, names);
 }
 
 /* Reads a small file that holds a secret; the trailing line break, which every editor adds, goes. */

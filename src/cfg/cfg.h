@@ -57,6 +57,9 @@ enum cfg_origin {
     CFG_ORIGIN_COUNT
 };
 
+/* How the warning about a CFG_LATER row ends. */
+#define CFG_LATER_WORDS "accepted, without effect until a later release"
+
 struct cfg_key {
     const char *name;
     enum cfg_type type;

@@ -625,12 +625,12 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(c->connect_timeout_ms, (int64_t)INT_MAX));
     SET(CURLOPT_TIMEOUT_MS, (long)MIN(c->total_timeout_ms, (int64_t)INT_MAX));
 
-    /* The order matters: each of the first three sets the method. */
+    /* The order matters: each of these sets the method, an absent body too (to POST). */
+    SET(CURLOPT_POSTFIELDS, NULL);
     SET(CURLOPT_NOBODY, 0L);
     SET(CURLOPT_POST, 0L);
     SET(CURLOPT_HTTPGET, 1L);
     SET(CURLOPT_CUSTOMREQUEST, NULL);
-    SET(CURLOPT_POSTFIELDS, NULL);
     bool head = req->method && !strcmp(req->method, "HEAD");
     if (head)
         SET(CURLOPT_NOBODY, 1L);

@@ -1,0 +1,4 @@
+#pragma once
+#include "app/command.h"
+
+extern const struct command cmd_detect;
