@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/command.h"
 #include "base/clock.h"
 #include "base/dynbuf.h"
 #include "base/fsutil.h"
