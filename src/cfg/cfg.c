@@ -1046,6 +1046,10 @@ static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     }
     if (!text)
         return true;
+    if (key->flags & CFG_HIDDEN && strcmp(text, "***") == 0) {
+        (void)text_copy(why, sizeof why, "*** is the mask of the value, not the value; write it");
+        r = -EINVAL;
+    }
     if (key->type == CFG_SECRET && !(key->flags & CFG_LATER))
         r = resolve_secret(l, part->section, inst, key, text, &text, why, sizeof why);
     if (r == 0 && strchr(text, '\n') && key->type != CFG_SECRET && key->type != CFG_LIST &&
@@ -1083,8 +1087,7 @@ static void warn_later(struct loader *l, const struct cfg_part *part,
     if (count == 0)
         return;
     cfg_fault_at(&l->warnings, line ? l->shown_path : NULL, line,
-                 "%s: %s: accepted, without effect until a later release", part->section->name,
-                 names);
+                 "%s: %s: " CFG_LATER_WORDS, part->section->name, names);
 }
 
 /* Reads a small file that holds a secret; the trailing line break, which every editor adds, goes. */

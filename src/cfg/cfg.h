@@ -57,6 +57,9 @@ enum cfg_origin {
     CFG_ORIGIN_COUNT
 };
 
+/* How the warning about a CFG_LATER row ends. */
+#define CFG_LATER_WORDS "accepted, without effect until a later release"
+
 struct cfg_key {
     const char *name;
     enum cfg_type type;
@@ -73,8 +76,8 @@ struct cfg_key {
     const char *help; /* one line, mandatory */
     const char *doc;  /* a paragraph for the reference, or NULL */
     int64_t bare_unit_ms; /* CFG_DURATION */
-    /* Extra check of the parsed value; writes what would be right; NULL = none. `value` points at
-     * the field. */
+    /* Extra check of the parsed value; NULL = none. `value` points at the field. Returns negative
+     * and writes what would be right: the message is "<value> is not accepted: <why>". */
     int (*validate)(const void *value, char *why, size_t why_size);
 };
 

@@ -40,7 +40,9 @@ int ledger_integrity(struct ledger *l, struct dynbuf *report, struct err *e);
  * nothing: for who repeats a message that is success. Only id, camera, device, origin and the times
  * are taken; a not_before of 0 means accepted_at. */
 int ledger_trigger_add(struct ledger *l, struct trigger *t, struct err *e);
-/* Pending triggers with not_before <= now, longest due first, at most `max`. Returns the count. */
+/* Pending triggers with not_before <= now, one per camera (a camera is asked one thing at a time, and
+ * one that is dead for long must not crowd out the others), longest due first, at most `max`. Returns
+ * the count. */
 int ledger_trigger_due(struct ledger *l, struct wall_time now, struct trigger *ret, int max,
                        struct err *e);
 /* Earliest not_before of pending triggers; -ENOENT when none is pending. */
@@ -74,6 +76,9 @@ int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const s
  * new reference without bytes. Returns the count. */
 int ledger_backlog(struct ledger *l, int64_t after_row, struct snapshot **ret, int max,
                    struct err *e);
+
+/* 1 when the row waits for detection, 0 when it is examined or gone. */
+int ledger_snapshot_is_stored(struct ledger *l, int64_t row, struct err *e);
 
 int ledger_snapshot_get(struct ledger *l, const char *id, struct snapshot **ret,
                         struct err *e); /* -ENOENT */

@@ -194,6 +194,13 @@ int ledger_snapshot_exists(struct ledger *l, const char *id, struct err *e)
     return db_step(q, e);
 }
 
+int ledger_snapshot_is_stored(struct ledger *l, int64_t row, struct err *e)
+{
+    AUTO(db_query) q = db_query(l->db, "SELECT 1 FROM snapshots WHERE row = ? AND state = 0");
+    db_bind_int(q, row);
+    return db_step(q, e);
+}
+
 /* ---- detect ---- */
 
 int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const struct verdict *v,

@@ -74,8 +74,12 @@ int ledger_trigger_due(struct ledger *l, struct wall_time now, struct trigger *r
                        struct err *e)
 {
     AUTO(db_query)
+    /* SQLite takes a bare column beside min() from the row that has the minimum. */
     q = db_query(l->db, "SELECT " TRIGGER_COLUMNS
-                        "WHERE t.state = 0 AND (t.not_before <= ? OR t.not_before > ?)"
+                        "WHERE t.row IN (SELECT first FROM"
+                        " (SELECT row AS first, min(not_before) FROM triggers"
+                        "  WHERE state = 0 AND (not_before <= ? OR not_before > ?)"
+                        "  GROUP BY camera))"
                         " ORDER BY t.not_before, t.row LIMIT ?");
     db_bind_int(q, now.us);
     db_bind_int(q, now.us + (int64_t)LEDGER_WAIT_MAX_S * 1000000);

@@ -34,6 +34,7 @@ struct db {
     char *path;
     struct write_lock *lock;
     bool writing;
+    bool full; /* the disk was, in the present transaction */
     struct db_query *queries; /* most recently used first */
     size_t query_count;
 };
@@ -67,6 +68,7 @@ static struct write_lock *locks;
 
 static int open_handle(struct db *db, bool create, struct err *e);
 static int create_private(const char *path, bool create, struct err *e);
+static int check_writable(const char *path, struct err *e);
 static int harden(struct db *db, struct err *e);
 static int configure(struct db *db, struct err *e);
 static int expect_pragma(struct db *db, const char *sql, const char *wanted, struct err *e);
@@ -75,11 +77,12 @@ static void lock_unref(struct write_lock *lock);
 static int lock_acquire(struct write_lock *lock, struct err *e);
 static void lock_release(struct write_lock *lock);
 static void leave_queue(struct write_lock *lock, const struct waiter *w);
+static void give_room(struct db *db);
 static struct db_query *cache_find(struct db *db, const char *sql);
 static struct db_query *cache_add(struct db *db, const char *sql);
 static void query_free(struct db_query *q);
 static void bind_failed(struct db_query *q, int code);
-static int fail(const struct db *db, int code, struct err *e);
+static int fail(struct db *db, int code, struct err *e);
 
 /* ---- the connection ---- */
 
@@ -159,7 +162,7 @@ static int create_private(const char *path, bool create, struct err *e)
     if (stat(path, &st) == 0) {
         if (!S_ISREG(st.st_mode))
             return err_set(e, -EINVAL, ERR_NEVER, "database '%s': not a regular file", path);
-        return 0;
+        return check_writable(path, e);
     }
     if (errno != ENOENT || !create)
         return err_errno(e, -errno, "database '%s'", path);
@@ -168,6 +171,23 @@ static int create_private(const char *path, bool create, struct err *e)
         return err_errno(e, -errno, "database '%s'", path);
     if (fd >= 0)
         (void)close(fd); /* empty, nothing to lose */
+    return 0;
+}
+
+/* SQLite would go on read-only and fail later with a reason that misleads. The log is made beside
+ * the file, so the folder counts too. */
+static int check_writable(const char *path, struct err *e)
+{
+    AUTO_FREE char *folder = xstrdup(path);
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL)
+        slash[slash == folder] = '\0'; /* "/" stays */
+    const char *places[] = {path, slash != NULL ? folder : "."};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        if (access(places[i], W_OK) < 0)
+            return err_set(e, -errno, ERR_NEVER,
+                           "database '%s': %s: the file and its folder must be writable", path,
+                           strerror(errno));
     return 0;
 }
 
@@ -391,6 +411,8 @@ int db_step(struct db_query *q, struct err *e)
 {
     if (q->failed != SQLITE_OK)
         return fail(q->db, q->failed, e);
+    /* SQLite keeps the system's reason of most failures, but not of a failing COMMIT. */
+    errno = 0;
     int code = sqlite3_step(q->stmt);
     if (code == SQLITE_ROW)
         return 1;
@@ -553,10 +575,21 @@ void db_rollback(struct db *db)
             (void)sqlite3_reset(q->stmt); /* a statement in the middle would keep it open */
         (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL); /* memory only, in WAL */
     }
+    if (db->full)
+        give_room(db);
     if (db->writing) {
         db->writing = false;
         lock_release(db->lock);
     }
+}
+
+/* The log is emptied by commits that work; on a full disk none does. Its pages replace older ones
+ * in the database for the most part, so emptying it gives back more than it takes. */
+static void give_room(struct db *db)
+{
+    db->full = false;
+    (void)sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+                                    NULL); /* at worst the log stays as it is */
 }
 
 int db_finish(struct db *db, int r, struct err *e)
@@ -632,12 +665,16 @@ int db_damaged(const struct db *db, struct err *e, const char *fmt, ...)
 }
 
 /* SQLite's result as an errno; the sentence names the file once. */
-static int fail(const struct db *db, int code, struct err *e)
+static int fail(struct db *db, int code, struct err *e)
 {
+    int last = errno;
     const char *words = db->handle != NULL ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);
     int sys = db->handle != NULL ? sqlite3_system_errno(db->handle) : 0;
+    if (sys == 0)
+        sys = last;
     switch (code & 0xff) {
     case SQLITE_FULL:
+        db->full = true;
         return err_set(e, -ENOSPC, ERR_LATER, "database '%s': disk full", db->path);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -649,7 +686,8 @@ static int fail(const struct db *db, int code, struct err *e)
     case SQLITE_IOERR:
         if (code == SQLITE_IOERR_NOMEM)
             return err_set(e, -ENOMEM, ERR_LATER, "database '%s': out of memory", db->path);
-        if (sys == ENOSPC || sys == EDQUOT || sys == EFBIG)
+        db->full = sys == ENOSPC || sys == EDQUOT || sys == EFBIG;
+        if (db->full)
             return err_set(e, -ENOSPC, ERR_LATER, "database '%s': %s", db->path, strerror(sys));
         if (code == SQLITE_IOERR_CORRUPTFS || code == SQLITE_IOERR_DATA)
             return damaged_va(db, e, words);

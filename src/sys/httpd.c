@@ -44,7 +44,7 @@
 /* An answer that is read so slowly is no longer wanted by anybody; 10 MB at 33 kB/s. */
 #define SENDING_MAX_MS 300000
 /* A connection younger than this is not closed to make room: its request may be on the way. */
-#define EVICT_AGE_MS 1000
+#define EVICT_AGE_MS 250
 /* Keys between two turns of the loop. More than that wakes everybody: they look and wait again. */
 #define WAKE_MAX 64
 #define LISTEN_BACKLOG 128
@@ -464,10 +464,10 @@ static void enforce_times(struct httpd *h)
             resume(c->exchange);
             continue;
         }
-        cut(c);
         pthread_mutex_lock(&h->lock);
         h->numbers.too_slow++;
         pthread_mutex_unlock(&h->lock);
+        cut(c);
     }
 }
 
@@ -486,10 +486,10 @@ static void evict_one(struct httpd *h)
     struct connection *c = idlest(h);
     if (!c)
         return;
-    cut(c);
     pthread_mutex_lock(&h->lock);
     h->numbers.evicted++;
     pthread_mutex_unlock(&h->lock);
+    cut(c);
 }
 
 static int next_turn_ms(struct httpd *h, bool *ret_watch_listener)

@@ -24,7 +24,7 @@ static inline int validate_title(const void *value, char *why, size_t why_size)
 {
     if (strcmp(*(const char *const *)value, "bad") != 0)
         return 0;
-    (void)text_copy(why, why_size, "is \"bad\"; write a good one");
+    (void)text_copy(why, why_size, "any title but bad");
     return -1;
 }
 

@@ -167,7 +167,7 @@ static void each_fault_says_where_what_and_what_would_be_right(void **state)
          "t.conf:2: main.listen: \"::1:8080\" is not an address; write host:port or [v6]:port\n"},
         {"[main]\nlisten = h:65536\n",
          "t.conf:2: main.listen: \"h:65536\" has a port outside 0..65535\n"},
-        {"[main]\ntitle = bad\n", "t.conf:2: main.title: is \"bad\"; write a good one\n"},
+        {"[main]\ntitle = bad\n", "t.conf:2: main.title: \"bad\" is not accepted: any title but bad\n"},
         {"[main]\nmod = auto\n", "t.conf:2: main.mod: unknown key; did you mean \"mode\"?\n"},
         {"[main]\nMode = auto\n", "t.conf:2: main.Mode: unknown key; did you mean \"mode\"? Names "
                                   "are case-sensitive\n"},
