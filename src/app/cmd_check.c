@@ -3,6 +3,7 @@
 
 #include "app/command.h"
 #include "app/options.h"
+#include "web/web_config.h"
 
 static int run(int argc, char **argv);
 
@@ -99,6 +100,9 @@ static void print_summary(const struct app_config *a, const char *warnings)
         (void)printf("\n");
     }
     (void)printf("  pictures   in %s, ledger %s\n", a->store_path, a->ledger_path);
+    const struct web_config *web = cfg_values(a->cfg, &web_cfg_section);
+    (void)printf("  API        %s%s\n", web->enabled ? "http://" : "off",
+                 web->enabled ? web->listen : "");
     print_warnings(warnings);
 }
 
@@ -114,8 +118,7 @@ static void print_cameras(const struct app_config *a)
         if (!cam->enabled)
             (void)printf("switched off\n");
         else if (!camera_is_fetchable(cam))
-            (void)printf("has no address; it comes with triggers of the broker in a later release, "
-                         "or give it\n             a [camera:NAME] section with its location\n");
+            (void)printf("no address yet: add a [camera:NAME] section with location = ...\n");
         else
             (void)printf("%s%s%s%s\n", cam->kind, *cam->address ? " at " : "", cam->address,
                          cam->interval_ms > 0 || cam->times ? ", by schedule" : "");

@@ -12,9 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
-#if __has_include("web/web_config.h")
 #include "web/web_config.h"
-#endif
 
 #define AT(type, field) .offset = offsetof(struct type, field)
 #define SECTION(variable, section_name, type, rows, words)                                         \
@@ -359,9 +357,7 @@ static const struct cfg_section *const all_sections[] = {
     &detect_config_section,
     &camera_cfg_section,
     &camera_defaults_cfg_section,
-#if __has_include("web/web_config.h")
     &web_cfg_section,
-#endif
     &store_section,
     &cache_section,
     &events_section,

@@ -807,7 +807,8 @@ static void take_row_environment(struct loader *l, const struct cfg_section *sec
         return;
     }
     value = key->env ? find_environment(l, key->env) : NULL;
-    if (value && *value)
+    /* The predecessor's file takes this very variable in; then the file stays the place to name. */
+    if (value && *value && strcmp(value, inst->slots[k].text) != 0)
         take_variable(l, &inst->slots[k], key->env, value, CFG_FROM_ENVIRONMENT);
     value = (key->flags & CFG_ENV_NAME) && !section->named ? find_environment(l, key->name) : NULL;
     if (value)

@@ -265,6 +265,12 @@ static void the_predecessors_file_and_environment_are_understood(void **state)
     assert_true(l.a->outputs[1].camera);
     assert_false(l.a->outputs[2].camera);
     assert_int_equal(l.a->input_count, 1);
+    assert_int_equal(camera_set_count(l.a->cameras), 2);
+    const struct camera *cam = camera_set_find_device(l.a->cameras, "Front Door Camera");
+    assert_non_null(cam);
+    assert_string_equal(cam->command, "snapPicture2");
+    assert_string_equal(cam->directory, "frontdoor");
+    assert_false(camera_is_fetchable(cam));
     assert_null(l.warnings);
     static const char *const later[] = {
         ":7: app: cronitor_monitor_key: " CFG_LATER_WORDS,
@@ -427,10 +433,36 @@ static void odd_devices_are_warned_of(void **state)
                         "t.conf:4: output_location.O3: has no effect, because output_type.O3, the "
                         "type, is missing or empty\n"
                         "t.conf:9: output_type.O2: is the same device as O1, \"Hall Camera\"; give "
-                        "them different locations\n");
+                        "them different locations\n"
+                        "t.conf:10: output_type.O12: this camera cannot be asked: a camera needs a "
+                        "location\n");
     assert_int_equal(l.a->output_count, 4);
     assert_string_equal(l.a->outputs[2].device_key, "Camera");
     assert_int_equal(l.a->outputs[3].number, 100);
+}
+
+static void an_output_and_a_section_can_be_one_camera(void **state)
+{
+    (void)state;
+    AUTO_DONE(loaded) l = load("[camera]\ndefault_command=snapPicture\n"
+                               "[output_location]\nO1=Front Door\nO2=Hall\n"
+                               "[output_type]\nO1=Camera\nO2=Camera\n"
+                               "[camera:porch]\nlocation=Front Door\naddress=192.0.2.7:88\n",
+                               NULL);
+    assert_good(&l);
+    assert_int_equal(camera_set_count(l.a->cameras), 2);
+    const struct camera *cam = camera_set_at(l.a->cameras, 0);
+    assert_string_equal(cam->name, "porch");
+    assert_string_equal(cam->command, "snapPicture");
+    assert_true(camera_is_fetchable(cam));
+    assert_string_equal(l.a->outputs[0].section, "porch");
+    assert_null(l.a->outputs[1].section);
+    AUTO_DONE(loaded) twins = load("[camera:a]\nlocation=X\naddress=h:1\n"
+                                   "[camera:b]\nlocation=X\naddress=h:2\n",
+                                   NULL);
+    assert_int_equal(twins.result, -EINVAL);
+    assert_string_equal(twins.faults, "t.conf: [camera:a] and [camera:b] are both the device "
+                                      "'X Camera': give one another location or type\n");
 }
 
 static void a_file_with_five_faults_lists_five(void **state)
@@ -467,6 +499,7 @@ int main(void)
         cmocka_unit_test(contradictions_are_faults),
         cmocka_unit_test(places_follow_data_dir),
         cmocka_unit_test(odd_devices_are_warned_of),
+        cmocka_unit_test(an_output_and_a_section_can_be_one_camera),
         cmocka_unit_test(a_file_with_five_faults_lists_five),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
