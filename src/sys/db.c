@@ -68,6 +68,7 @@ static struct write_lock *locks;
 
 static int open_handle(struct db *db, bool create, struct err *e);
 static int create_private(const char *path, bool create, struct err *e);
+static int check_writable(const char *path, struct err *e);
 static int harden(struct db *db, struct err *e);
 static int configure(struct db *db, struct err *e);
 static int expect_pragma(struct db *db, const char *sql, const char *wanted, struct err *e);
@@ -161,7 +162,7 @@ static int create_private(const char *path, bool create, struct err *e)
     if (stat(path, &st) == 0) {
         if (!S_ISREG(st.st_mode))
             return err_set(e, -EINVAL, ERR_NEVER, "database '%s': not a regular file", path);
-        return 0;
+        return check_writable(path, e);
     }
     if (errno != ENOENT || !create)
         return err_errno(e, -errno, "database '%s'", path);
@@ -170,6 +171,23 @@ static int create_private(const char *path, bool create, struct err *e)
         return err_errno(e, -errno, "database '%s'", path);
     if (fd >= 0)
         (void)close(fd); /* empty, nothing to lose */
+    return 0;
+}
+
+/* SQLite would go on read-only and fail later with a reason that misleads. The log is made beside
+ * the file, so the folder counts too. */
+static int check_writable(const char *path, struct err *e)
+{
+    AUTO_FREE char *folder = xstrdup(path);
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL)
+        slash[slash == folder] = '\0'; /* "/" stays */
+    const char *places[] = {path, slash != NULL ? folder : "."};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        if (access(places[i], W_OK) < 0)
+            return err_set(e, -errno, ERR_NEVER,
+                           "database '%s': %s: the file and its folder must be writable", path,
+                           strerror(errno));
     return 0;
 }
 
@@ -393,6 +411,8 @@ int db_step(struct db_query *q, struct err *e)
 {
     if (q->failed != SQLITE_OK)
         return fail(q->db, q->failed, e);
+    /* SQLite keeps the system's reason of most failures, but not of a failing COMMIT. */
+    errno = 0;
     int code = sqlite3_step(q->stmt);
     if (code == SQLITE_ROW)
         return 1;
@@ -647,8 +667,11 @@ int db_damaged(const struct db *db, struct err *e, const char *fmt, ...)
 /* SQLite's result as an errno; the sentence names the file once. */
 static int fail(struct db *db, int code, struct err *e)
 {
+    int last = errno;
     const char *words = db->handle != NULL ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);
     int sys = db->handle != NULL ? sqlite3_system_errno(db->handle) : 0;
+    if (sys == 0)
+        sys = last;
     switch (code & 0xff) {
     case SQLITE_FULL:
         db->full = true;
