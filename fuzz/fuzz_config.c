@@ -12,9 +12,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char *const environment[] = {"A=a value", "PERCENT=5%% %(A)s %", "LIST=a, b", "EMPTY=",
-                                    "DEVICE_NAME=d", "OUTPUT_1_LOCATION=Hall",
-                                    "OUTPUT_1_TYPE=Camera", "OBJECT_DETECTION_MODEL=m", NULL};
+static char *const environment[] = {"A=a value",
+                                    "PERCENT=5%% %(A)s %",
+                                    "LIST=a, b",
+                                    "EMPTY=",
+                                    "DEVICE_NAME=d",
+                                    "OUTPUT_1_LOCATION=Hall",
+                                    "OUTPUT_1_TYPE=Camera",
+                                    "OBJECT_DETECTION_MODEL=m",
+                                    NULL};
 
 static void check_again(const struct cfg *c);
 

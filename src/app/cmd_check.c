@@ -34,7 +34,7 @@ static int run(int argc, char **argv)
         if (opt == 'h')
             return command_help(&command_check);
         if (opt != 'q')
-            return command_usage(&command_check, "unknown option, or its value is missing");
+            return command_usage(&command_check, NULL); /* getopt has said it */
         quiet = true;
     }
     /* A lone file name is what people try first. */
@@ -51,8 +51,9 @@ static int run(int argc, char **argv)
     if (r < 0) {
         int count = count_lines(faults);
         (void)fputs(faults ? faults : "out of memory\n", stderr);
-        return command_error(EXIT_USAGE, "%s: %d fault%s: correct %s; `snapshotd config "
-                                         "--reference` explains every key",
+        return command_error(EXIT_USAGE,
+                             "%s: %d fault%s: correct %s; `snapshotd config "
+                             "--reference` explains every key",
                              path ? path : "the configuration", count, count == 1 ? "" : "s",
                              count == 1 ? "it" : "them");
     }

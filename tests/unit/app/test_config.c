@@ -311,8 +311,9 @@ static void an_unset_variable_of_the_predecessors_file_is_named(void **state)
     AUTO_FREE char *text = read_source_file("tests/unit/app/original.conf");
     AUTO_DONE(loaded) l = load(text, environment);
     assert_int_equal(l.result, -EINVAL);
-    assert_non_null(strstr(l.faults, "t.conf:6: app.device_name: the environment variable "
-                                     "DEVICE_NAME is not set; set it, or write the value itself\n"));
+    assert_non_null(strstr(l.faults,
+                           "t.conf:6: app.device_name: the environment variable "
+                           "DEVICE_NAME is not set; set it, or write the value itself\n"));
     assert_non_null(strstr(l.faults, "output_type.O8: the environment variable OUTPUT_8_TYPE"));
 }
 
@@ -325,15 +326,21 @@ static void detection_runs_when_all_switches_agree(void **state)
         const char *off;
     } cases[] = {
         {"", {NULL}, NULL},
-        {"[detection]\nenabled=no\n", {NULL}, "[detection] enabled (OBJECT_DETECTION_ENABLED) is "
-                                              "false"},
+        {"[detection]\nenabled=no\n",
+         {NULL},
+         "[detection] enabled (OBJECT_DETECTION_ENABLED) is "
+         "false"},
         {"[snapshots]\nobject_detection_enabled=False\n",
          {NULL},
          "[detection] enabled (OBJECT_DETECTION_ENABLED) is false"},
-        {"", {"OBJECT_DETECTION_ENABLED=false"}, "[detection] enabled (OBJECT_DETECTION_ENABLED) "
-                                                 "is false"},
-        {"", {"object_detection_enabled=false"}, "[detection] enabled (OBJECT_DETECTION_ENABLED) "
-                                                 "is false"},
+        {"",
+         {"OBJECT_DETECTION_ENABLED=false"},
+         "[detection] enabled (OBJECT_DETECTION_ENABLED) "
+         "is false"},
+        {"",
+         {"object_detection_enabled=false"},
+         "[detection] enabled (OBJECT_DETECTION_ENABLED) "
+         "is false"},
         {"[snapshots]\nobject_detection_enabled=no\n", {"SNAPSHOTD_DETECTION_ENABLED=yes"}, NULL},
         {"", {"FEATURE_FLAG_OBJECT_DETECTION=false"}, "FEATURE_FLAG_OBJECT_DETECTION is false"},
         {"", {"FEATURE_FLAG_OBJECT_DETECTION="}, NULL},
@@ -381,11 +388,12 @@ static void the_stronger_source_wins_between_ours_and_theirs(void **state)
 static void contradictions_are_faults(void **state)
 {
     (void)state;
-    AUTO_DONE(loaded) l = load("[detection]\nmodel = a\nminimum_human_confidence = 0.5\n"
-                               "enabled = yes\n[object_detection]\nmodel_name = b\n"
-                               "[human_detection]\nminimum_confidence = 0.8\n"
-                               "[snapshots]\nobject_detection_enabled = no\n",
-                               NULL);
+    AUTO_DONE(loaded)
+    l = load("[detection]\nmodel = a\nminimum_human_confidence = 0.5\n"
+             "enabled = yes\n[object_detection]\nmodel_name = b\n"
+             "[human_detection]\nminimum_confidence = 0.8\n"
+             "[snapshots]\nobject_detection_enabled = no\n",
+             NULL);
     assert_int_equal(l.result, -EINVAL);
     assert_string_equal(
         l.faults,
@@ -425,9 +433,10 @@ static void places_follow_data_dir(void **state)
 static void odd_devices_are_warned_of(void **state)
 {
     (void)state;
-    AUTO_DONE(loaded) l = load("[output_location]\nO1=Hall\nO2=Hall\nO3=Hall\nO12=\nO100=Zoo\n"
-                               "[output_type]\nO1=Camera\nO2=Camera\nO12=Camera\nO100=Camera\n",
-                               NULL);
+    AUTO_DONE(loaded)
+    l = load("[output_location]\nO1=Hall\nO2=Hall\nO3=Hall\nO12=\nO100=Zoo\n"
+             "[output_type]\nO1=Camera\nO2=Camera\nO12=Camera\nO100=Camera\n",
+             NULL);
     assert_good(&l);
     assert_string_equal(l.warnings,
                         "t.conf:4: output_location.O3: has no effect, because output_type.O3, the "
@@ -444,11 +453,12 @@ static void odd_devices_are_warned_of(void **state)
 static void an_output_and_a_section_can_be_one_camera(void **state)
 {
     (void)state;
-    AUTO_DONE(loaded) l = load("[camera]\ndefault_command=snapPicture\n"
-                               "[output_location]\nO1=Front Door\nO2=Hall\n"
-                               "[output_type]\nO1=Camera\nO2=Camera\n"
-                               "[camera:porch]\nlocation=Front Door\naddress=192.0.2.7:88\n",
-                               NULL);
+    AUTO_DONE(loaded)
+    l = load("[camera]\ndefault_command=snapPicture\n"
+             "[output_location]\nO1=Front Door\nO2=Hall\n"
+             "[output_type]\nO1=Camera\nO2=Camera\n"
+             "[camera:porch]\nlocation=Front Door\naddress=192.0.2.7:88\n",
+             NULL);
     assert_good(&l);
     assert_int_equal(camera_set_count(l.a->cameras), 2);
     const struct camera *cam = camera_set_at(l.a->cameras, 0);
@@ -457,9 +467,10 @@ static void an_output_and_a_section_can_be_one_camera(void **state)
     assert_true(camera_is_fetchable(cam));
     assert_string_equal(l.a->outputs[0].section, "porch");
     assert_null(l.a->outputs[1].section);
-    AUTO_DONE(loaded) twins = load("[camera:a]\nlocation=X\naddress=h:1\n"
-                                   "[camera:b]\nlocation=X\naddress=h:2\n",
-                                   NULL);
+    AUTO_DONE(loaded)
+    twins = load("[camera:a]\nlocation=X\naddress=h:1\n"
+                 "[camera:b]\nlocation=X\naddress=h:2\n",
+                 NULL);
     assert_int_equal(twins.result, -EINVAL);
     assert_string_equal(twins.faults, "t.conf: [camera:a] and [camera:b] are both the device "
                                       "'X Camera': give one another location or type\n");
@@ -468,10 +479,11 @@ static void an_output_and_a_section_can_be_one_camera(void **state)
 static void a_file_with_five_faults_lists_five(void **state)
 {
     (void)state;
-    AUTO_DONE(loaded) l = load("[app]\ndevice_nam = x\nlog_level = loud\n"
-                               "[detection]\nminimum_human_confidence = 80\nmdoel = auto\n"
-                               "[stoer]\npath = /x\n",
-                               NULL);
+    AUTO_DONE(loaded)
+    l = load("[app]\ndevice_nam = x\nlog_level = loud\n"
+             "[detection]\nminimum_human_confidence = 80\nmdoel = auto\n"
+             "[stoer]\npath = /x\n",
+             NULL);
     assert_int_equal(l.result, -EINVAL);
     assert_string_equal(
         l.faults,
