@@ -37,8 +37,28 @@ enum cfg_flags {
     CFG_REQUIRED = 1 << 1, /* must be present and not empty */
     CFG_LATER = 1 << 2,    /* accepted, its feature is not in this release: `check` says so */
     CFG_NUMBERED =
-        1 << 3, /* name holds one '#': any number of keys (I#: I1, I2, ...), see cfg_numbered() */
+        1 << 3, /* name holds one '#': any number of keys (I#: I1, I2, ...), see cfg_numbered();
+                   always text; `env` may hold a '#' as well */
+    CFG_ENV_NAME = 1 << 4, /* an environment variable with exactly the key's name overrides, as the
+                              program's predecessor has it; not for named sections */
+    CFG_COMPAT = 1 << 5,   /* kept for files of the predecessor: not in the sample */
+    CFG_HIDDEN = 1 << 6,   /* shown as *** like a secret (header lines may hold tokens), but
+                              without the ways to give a secret */
 };
+
+/* Where a value comes from; each overrides those above it. */
+enum cfg_origin {
+    CFG_FROM_DEFAULT,
+    CFG_FROM_RETIRED,     /* a retired key, see `successor` */
+    CFG_FROM_FILE,
+    CFG_FROM_ENVIRONMENT, /* the row's `env`, overridden by the key's own name (CFG_ENV_NAME) */
+    CFG_FROM_PREFIXED,    /* PREFIX_SECTION_KEY, PREFIX_SECTION_INSTANCE_KEY */
+    CFG_FROM_SETTING,     /* --set */
+    CFG_ORIGIN_COUNT
+};
+
+/* How the warning about a CFG_LATER row ends. */
+#define CFG_LATER_WORDS "accepted, without effect until a later release"
 
 struct cfg_key {
     const char *name;
@@ -46,7 +66,7 @@ struct cfg_key {
     size_t offset;        /* in the section's struct; ignored for CFG_LATER and CFG_NUMBERED */
     const char *fallback; /* default as text; NULL = empty / zero */
     double min, max;      /* bounds; both 0 = none */
-    const char *const *choices;
+    const char *const *choices; /* NULL-terminated; any case is accepted */
     const char *unit; /* "ms", "bytes", "0..1", or NULL */
     unsigned flags;
     const char
@@ -56,8 +76,8 @@ struct cfg_key {
     const char *help; /* one line, mandatory */
     const char *doc;  /* a paragraph for the reference, or NULL */
     int64_t bare_unit_ms; /* CFG_DURATION */
-    /* Extra check of the parsed value; writes what would be right; NULL = none. `value` points at
-     * the field. */
+    /* Extra check of the parsed value; NULL = none. `value` points at the field. Returns negative
+     * and writes what would be right: the message is "<value> is not accepted: <why>". */
     int (*validate)(const void *value, char *why, size_t why_size);
 };
 
@@ -78,13 +98,24 @@ struct cfg_section {
 struct cfg_schema {
     const struct cfg_section *const *sections;
     const char *env_prefix; /* SNAPSHOTD_SECTION_KEY overrides any key; NULL = none */
+    const char *const *env_reserved; /* names with that prefix that mean something else;
+                                        NULL-terminated or NULL */
 };
 
-/* Collected faults, each "file:line: section.key: what, and what would be right". */
+/* Collected faults, each "file:line: section.key: what, and what would be right"; `key` NULL speaks
+ * of the section, `section` NULL of the whole. The place is that of the value's origin. A row's
+ * `check` may call this, and what resolves a cfg further (see cfg_faults_new). */
 void cfg_fault(struct cfg_faults *faults, const char *section, const char *instance,
                const char *key, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 struct cfg;
+
+/* For checks beyond one section after a successful cfg_load(): collects faults about `c`.
+ * cfg_faults_take() returns malloc()ed text, sorted by line, or NULL when there were none. */
+struct cfg_faults *cfg_faults_new(const struct cfg *c);
+char *cfg_faults_take(struct cfg_faults *faults);
+void cfg_faults_free(struct cfg_faults *faults);
+DEFINE_AUTO(cfg_faults, cfg_faults_free)
 
 struct cfg_source {
     const char *path; /* file, or NULL for none (defaults and environment only) */
@@ -94,9 +125,18 @@ struct cfg_source {
 };
 
 /* Loads and validates. Always reports all faults at once: on -EINVAL `*ret_faults` (malloc()ed
- * text, a line per fault) says them; other negative codes when the file cannot be read (text
- * likewise). Warnings (CFG_LATER, retired keys) go to
- * `*ret_warnings` the same way, also on success; either may be NULL when empty. */
+ * text, a line per fault) says them; other negative codes when the file cannot be read or memory
+ * is short (text likewise, without memory perhaps NULL). Warnings (CFG_LATER, retired keys,
+ * environment variables with the prefix that match nothing) go to `*ret_warnings` the same way,
+ * also on success; either is NULL when empty. Each pointer may be NULL when not wanted.
+ *
+ * In values of the file `%(NAME)s` stands for the environment variable NAME, whose text is taken
+ * as it is; an unset one is a fault. The predecessor's file is interpolated twice, so this is done
+ * here too: `%%` becomes `%` in each of two passes. A lone `%` stays.
+ *
+ * A secret is the text itself, env:NAME, file:PATH (relative to the configuration file; a trailing
+ * line break is cut), credential:NAME (a file in $CREDENTIALS_DIRECTORY, see systemd.exec(5)), or
+ * op://vault/item/field (accepted, empty for now). */
 int cfg_load(const struct cfg_schema *schema, const struct cfg_source *source, struct cfg **ret,
              char **ret_faults, char **ret_warnings);
 struct cfg *cfg_ref(struct cfg *c);
@@ -112,15 +152,25 @@ const void *cfg_instance_values(const struct cfg *c, const struct cfg_section *s
 /* Values of a numbered key: calls f for each, ascending by number. */
 void cfg_numbered(const struct cfg *c, const struct cfg_section *section, const char *key,
                   void (*f)(unsigned number, const char *value, void *arg), void *arg);
-/* True when the key was given by file, environment or setting (not the default). */
+/* True when the key was given by file, environment or setting (not the default). A numbered key is
+ * given when any number of it is. */
 bool cfg_is_set(const struct cfg *c, const struct cfg_section *section, const char *instance,
                 const char *key);
+enum cfg_origin cfg_key_origin(const struct cfg *c, const struct cfg_section *section,
+                               const char *instance, const char *key);
+/* The value as text (secrets as ***), "" when empty; NULL when there is no such key. For
+ * CFG_LATER rows the only access. */
+const char *cfg_key_text(const struct cfg *c, const struct cfg_section *section,
+                         const char *instance, const char *key);
+const char *cfg_path(const struct cfg *c); /* as given in the source; NULL = none */
 
 /* Documents. All return 0 or -ENOSPC (dynbuf's maximum). */
 int cfg_write_sample(const struct cfg_schema *schema, struct dynbuf *out);
 int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out); /* Markdown */
 int cfg_write_effective(const struct cfg *c,
                         struct dynbuf *out); /* secrets as ***, source of each value as a comment */
+/* Effective text can be loaded again, but for secrets that were given literally: their mask *** is
+ * refused as a value. Secrets given by reference (env:NAME ...) are shown as that. */
 /* Names of keys that differ, one "section.key" a line, those that need a restart marked "
  * (restart)". */
 int cfg_write_difference(const struct cfg *before, const struct cfg *after, struct dynbuf *out);

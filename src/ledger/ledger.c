@@ -1,1 +1,248 @@
-#include "base/macros.h"
+/* Opening, checking and counting; and what the files of the ledger share. */
+
+#include "ledger/ledger.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "ledger/internal.h"
+#include "ledger/schema.h"
+
+static int count_rule(struct ledger *l, const char *sql, const char *what, struct dynbuf *report,
+                      struct err *e);
+static void report_finding(const char *text, void *arg);
+static void anchor_clock(void);
+
+static pthread_once_t clock_anchored = PTHREAD_ONCE_INIT;
+static struct wall_time anchor_wall;
+static struct mono_time anchor_mono;
+
+int ledger_open(const char *path, struct ledger **ret, struct err *e)
+{
+    AUTO(ledger) l = xcalloc(1, sizeof(*l));
+    int r = db_open(path, true, &l->db, e);
+    if (r == 0)
+        r = schema_migrate(l->db, e);
+    if (r < 0)
+        return err_prefix(e, "ledger"), r;
+    *ret = STEAL(l);
+    return 0;
+}
+
+void ledger_close(struct ledger *l)
+{
+    if (l == NULL)
+        return;
+    db_close(l->db);
+    free(l);
+}
+
+struct wall_time ledger_now(void)
+{
+    (void)pthread_once(&clock_anchored, anchor_clock); /* fails only for a bad control block */
+    return (struct wall_time){anchor_wall.us + mono_diff_us(clock_mono(), anchor_mono)};
+}
+
+/* Rules that hold between rows and that no constraint of the schema can say. */
+static const struct {
+    const char *what, *sql;
+} rules[] = {
+    {"triggers done without a snapshot",
+     "SELECT t.id FROM triggers t WHERE t.state = 1"
+     " AND NOT EXISTS (SELECT 1 FROM snapshots s WHERE s.id = t.id)"},
+    {"triggers not done though their snapshot is recorded",
+     "SELECT t.id FROM triggers t WHERE t.state != 1"
+     " AND EXISTS (SELECT 1 FROM snapshots s WHERE s.id = t.id)"},
+    {"triggers finished without a time",
+     "SELECT id FROM triggers WHERE (state = 0) != (finished_at IS NULL)"},
+    {"snapshots of an unknown source", "SELECT id FROM snapshots WHERE source NOT BETWEEN 0 AND 1"},
+    {"snapshots with an unknown outcome",
+     "SELECT id FROM snapshots WHERE outcome NOT BETWEEN 0 AND 2"},
+    {"snapshots with detections before they were examined",
+     "SELECT id FROM snapshots s WHERE state = 0"
+     " AND EXISTS (SELECT 1 FROM detections d WHERE d.snapshot = s.row)"},
+    {"snapshots whose detections do not match their count",
+     "SELECT id FROM snapshots s WHERE things !="
+     " (SELECT count(*) FROM detections d WHERE d.snapshot = s.row)"},
+    {"snapshots with an outbox before they were examined",
+     "SELECT id FROM snapshots s WHERE state = 0"
+     " AND EXISTS (SELECT 1 FROM outbox o WHERE o.snapshot = s.row)"},
+    {"sightings at another time than their snapshot",
+     "SELECT s.id FROM sightings g JOIN snapshots s ON s.row = g.snapshot"
+     " WHERE g.event_at != s.event_at"},
+    {"outbox rows of another camera than their snapshot",
+     "SELECT s.id FROM outbox o JOIN snapshots s ON s.row = o.snapshot WHERE o.camera != s.camera"},
+    {"outbox rows finished without a time",
+     "SELECT s.id FROM outbox o JOIN snapshots s ON s.row = o.snapshot"
+     " WHERE (o.state = 0) != (o.finished_at IS NULL)"},
+    {"paths that two snapshots use",
+     "SELECT a.id FROM snapshots a JOIN snapshots b ON a.annotated_path = b.path"},
+};
+
+int ledger_integrity(struct ledger *l, struct dynbuf *report, struct err *e)
+{
+    int r = db_begin_read(l->db, e);
+    if (r < 0)
+        return r;
+    int count = db_check(l->db, report_finding, report, e);
+    for (size_t i = 0; i < ARRAY_LEN(rules) && count >= 0; i++) {
+        r = count_rule(l, rules[i].sql, rules[i].what, report, e);
+        count = r < 0 ? r : count + r;
+    }
+    db_end_read(l->db);
+    return count;
+}
+
+static void report_finding(const char *text, void *arg)
+{
+    (void)dynbuf_printf(arg, "%s\n", text); /* a full report is marked as failed */
+}
+
+static int count_rule(struct ledger *l, const char *sql, const char *what, struct dynbuf *report,
+                      struct err *e)
+{
+    AUTO(db_query) q = db_query(l->db, sql);
+    char first[SNAPSHOT_ID_SIZE] = "";
+    int count = 0, r;
+    while ((r = db_step(q, e)) == 1) {
+        if (count++ == 0)
+            (void)text_copy(first, sizeof(first), db_text(q, 0)); /* damage may be longer */
+    }
+    if (r < 0)
+        return r;
+    if (count > 0)
+        (void)dynbuf_printf(report, "%s: %d, the first is %s\n", what, count, first);
+    return count;
+}
+
+int ledger_counts(struct ledger *l, struct ledger_counts *ret, struct err *e)
+{
+    AUTO(db_query)
+    q = db_query(l->db, "SELECT (SELECT count(*) FROM triggers WHERE state = 0),"
+                        " (SELECT count(*) FROM triggers WHERE state = 2),"
+                        " (SELECT count(*) FROM snapshots),"
+                        " (SELECT count(*) FROM snapshots WHERE state = 0),"
+                        " (SELECT count(*) FROM snapshots WHERE persons > 0),"
+                        " (SELECT count(*) FROM outbox WHERE state = 0),"
+                        " (SELECT count(*) FROM outbox WHERE state = 2)");
+    int r = db_step(q, e);
+    if (r < 0)
+        return r;
+    assert(r == 1);
+    *ret = (struct ledger_counts){
+        .triggers_pending = db_int(q, 0),
+        .triggers_failed = db_int(q, 1),
+        .snapshots = db_int(q, 2),
+        .stored = db_int(q, 3),
+        .examined = db_int(q, 2) - db_int(q, 3),
+        .persons = db_int(q, 4),
+        .outbox_pending = db_int(q, 5),
+        .outbox_dead = db_int(q, 6),
+    };
+    return 0;
+}
+
+/* ---- shared by the files of the ledger ---- */
+
+static const struct {
+    const char *find, *add;
+} name_sql[NAME_TABLE_COUNT] = {
+    [NAME_CAMERA] = {"SELECT id FROM cameras WHERE name = ?",
+                     "INSERT INTO cameras (name) VALUES (?)"},
+    [NAME_LABEL] = {"SELECT id FROM labels WHERE name = ?", "INSERT INTO labels (name) VALUES (?)"},
+    [NAME_MODEL] = {"SELECT id FROM models WHERE name = ?", "INSERT INTO models (name) VALUES (?)"},
+    [NAME_DESTINATION] = {"SELECT id FROM destinations WHERE name = ?",
+                          "INSERT INTO destinations (name) VALUES (?)"},
+};
+
+int name_find(struct ledger *l, enum name_table table, const char *name, int64_t *ret,
+              struct err *e)
+{
+    AUTO(db_query) q = db_query(l->db, name_sql[table].find);
+    db_bind_text(q, name);
+    int r = db_query_int(q, ret, e);
+    return r == -ENODATA ? -ENOENT : r;
+}
+
+int name_intern(struct ledger *l, enum name_table table, const char *name, int64_t *ret,
+                struct err *e)
+{
+    int r = name_find(l, table, name, ret, e);
+    if (r != -ENOENT)
+        return r;
+    AUTO(db_query) q = db_query(l->db, name_sql[table].add);
+    db_bind_text(q, name);
+    r = db_run(q, e);
+    if (r == 0)
+        *ret = db_last_row(l->db);
+    return r;
+}
+
+int device_intern(struct ledger *l, const char *key, const char *label, int64_t *ret,
+                  struct err *e)
+{
+    AUTO(db_query) find = db_query(l->db, "SELECT id FROM devices WHERE key = ? AND label = ?");
+    db_bind_text(find, key);
+    db_bind_text(find, label);
+    int r = db_query_int(find, ret, e);
+    if (r != -ENODATA)
+        return r;
+    AUTO(db_query) add = db_query(l->db, "INSERT INTO devices (key, label) VALUES (?, ?)");
+    db_bind_text(add, key);
+    db_bind_text(add, label);
+    r = db_run(add, e);
+    if (r == 0)
+        *ret = db_last_row(l->db);
+    return r;
+}
+
+int column_copy(struct ledger *l, struct db_query *q, int column, char *dst, size_t size,
+                struct err *e)
+{
+    if (!text_copy(dst, size, db_text(q, column)))
+        return db_damaged(l->db, e, "a text of %zu bytes where at most %zu fit",
+                          strlen(db_text(q, column)), size - 1);
+    return 0;
+}
+
+int column_enum(struct ledger *l, struct db_query *q, int column, int count, int *ret,
+                struct err *e)
+{
+    int64_t value = db_int(q, column);
+    if (db_is_null(q, column) || value < 0 || value >= count)
+        return db_damaged(l->db, e, "a row holds the impossible state %lld", (long long)value);
+    *ret = (int)value;
+    return 0;
+}
+
+int incident_add(struct ledger *l, const char *subject, int64_t nth, const char *what,
+                 const char *detail, struct err *e)
+{
+    const char *sql = nth <= INCIDENTS_KEPT
+                          ? "INSERT INTO incidents (at, what, detail, subject) VALUES (?, ?, ?, ?)"
+                          : "UPDATE incidents SET at = ?, what = ?, detail = ? WHERE row ="
+                            " (SELECT max(row) FROM incidents WHERE subject = ?)";
+    AUTO(db_query) q = db_query(l->db, sql);
+    db_bind_int(q, clock_wall().us);
+    db_bind_text(q, what);
+    db_bind_text(q, detail);
+    db_bind_text(q, subject);
+    return db_run(q, e);
+}
+
+bool wait_holds(int64_t not_before_us, struct wall_time now)
+{
+    return not_before_us > now.us &&
+           not_before_us - now.us <= (int64_t)LEDGER_WAIT_MAX_S * 1000000;
+}
+
+static void anchor_clock(void)
+{
+    anchor_wall = clock_wall();
+    anchor_mono = clock_mono();
+}

@@ -23,22 +23,34 @@ int ledger_open(const char *path, struct ledger **ret, struct err *e);
 void ledger_close(struct ledger *l);
 DEFINE_AUTO(ledger, ledger_close)
 
+/* Wall time that does not jump while the process runs: the wall clock at the first call plus the
+ * monotonic time since. Use it for `now` and `not_before` here, so that setting the clock neither
+ * starts a storm of retries nor stops them. A wait further ahead than LEDGER_WAIT_MAX_S can only
+ * come from a clock that was set back between two runs; such a row counts as due. */
+struct wall_time ledger_now(void);
+#define LEDGER_WAIT_MAX_S 3600 /* retries are clamped to it: no back-off is longer */
+
 /* PRAGMA integrity_check plus our own invariants (no orphan rows, states legal, paths unique).
  * Appends a line per finding; returns the number of findings or a negative errno. */
 int ledger_integrity(struct ledger *l, struct dynbuf *report, struct err *e);
 
 /* ---- triggers ---- */
 
-/* Makes a trigger durable; fills t->row. The same id again is no error: -EEXIST, nothing changes.
- */
+/* Makes a trigger durable; fills t->row and t->state. The same id again gives -EEXIST and changes
+ * nothing: for who repeats a message that is success. Only id, camera, device, origin and the times
+ * are taken; a not_before of 0 means accepted_at. */
 int ledger_trigger_add(struct ledger *l, struct trigger *t, struct err *e);
-/* Pending triggers with not_before <= now, oldest first, at most `max`. Returns the count. */
+/* Pending triggers with not_before <= now, one per camera (a camera is asked one thing at a time, and
+ * one that is dead for long must not crowd out the others), longest due first, at most `max`. Returns
+ * the count. */
 int ledger_trigger_due(struct ledger *l, struct wall_time now, struct trigger *ret, int max,
                        struct err *e);
 /* Earliest not_before of pending triggers; -ENOENT when none is pending. */
 int ledger_trigger_next(struct ledger *l, struct wall_time *ret, struct err *e);
+/* Both count one more attempt and remember why it failed. -EALREADY when the trigger is no longer
+ * pending. */
 int ledger_trigger_retry(struct ledger *l, const struct trigger *t, struct wall_time not_before,
-                         const char *why, struct err *e); /* attempts + 1 */
+                         const char *why, struct err *e);
 int ledger_trigger_fail(struct ledger *l, const struct trigger *t, const char *why, struct err *e);
 int ledger_trigger_get(struct ledger *l, const char *id, struct trigger *ret,
                        struct err *e); /* -ENOENT */
@@ -46,11 +58,16 @@ int ledger_trigger_get(struct ledger *l, const char *id, struct trigger *ret,
 /* ---- snapshots ---- */
 
 /* Intake: records a stored snapshot and finishes its trigger (same id; none for pushed pictures).
- * Fills s->row, s->state. -EEXIST when this id is recorded already (a repeat after a crash). */
+ * Fills s->row, s->state. -EEXIST when this id is recorded already (a repeat after a crash);
+ * -ENOTUNIQ when the path, or one that it may be renamed to, was taken meanwhile: choose another and
+ * repeat; -EALREADY when its trigger was given up before. */
 int ledger_snapshot_add(struct ledger *l, struct snapshot *s, struct err *e);
 
 /* Detect: records the verdict, the new file names and one outbox row per destination, in one
- * transaction. `destinations` is NULL-terminated. -EALREADY when another worker was first. */
+ * transaction. `new_path` NULL or equal to s->path: not renamed; `annotated_path` NULL or "": none;
+ * `destinations` is NULL-terminated, NULL for none. With a new name or an annotated copy the row is
+ * unsettled until ledger_settle(). -EALREADY when another worker was first, -ENOENT when the row is
+ * gone, -ENOTUNIQ when another snapshot holds a new name. */
 int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const struct verdict *v,
                              const char *new_path, const char *annotated_path,
                              const char *const *destinations, struct err *e);
@@ -60,6 +77,9 @@ int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const s
 int ledger_backlog(struct ledger *l, int64_t after_row, struct snapshot **ret, int max,
                    struct err *e);
 
+/* 1 when the row waits for detection, 0 when it is examined or gone. */
+int ledger_snapshot_is_stored(struct ledger *l, int64_t row, struct err *e);
+
 int ledger_snapshot_get(struct ledger *l, const char *id, struct snapshot **ret,
                         struct err *e); /* -ENOENT */
 int ledger_verdict_get(struct ledger *l, const char *id, struct verdict *ret,
@@ -67,8 +87,8 @@ int ledger_verdict_get(struct ledger *l, const char *id, struct verdict *ret,
 
 struct ledger_filter {
     const char *camera;        /* NULL = any */
-    const char *label;         /* has a detection of it, NULL = any */
-    double confidence_min;     /* of that label (or of any), 0 = any */
+    const char *label;         /* has a detection of it (exact name), NULL = any */
+    double confidence_min;     /* of that label (or of any one), 0 = any */
     int person;                /* 1 only with, 0 only without, -1 any */
     struct wall_time from, to; /* event_at, [from, to); 0 = open */
     const char *state;         /* state name or NULL */
@@ -90,6 +110,8 @@ struct ledger_story {
     char what[32]; /* "triggered", "fetched", "stored", "examined", "delivered", "failed", ... */
     char detail[256];
 };
+/* What happened to a snapshot, or to a trigger that has none yet, in order of time, at most `max`.
+ * Returns the count; -ENOENT when neither is known. */
 int ledger_story(struct ledger *l, const char *id, struct ledger_story *ret, int max,
                  struct err *e);
 
@@ -102,13 +124,18 @@ struct outbox_item {
     int attempts;
     struct wall_time created_at;
 };
-/* Due rows of one destination, in order; a camera whose earlier row waits is left out. */
+/* Due rows of one destination, in the order they were made; a camera whose earlier row waits is left
+ * out, so that each camera's events arrive in order. Returns the count. */
 int ledger_outbox_due(struct ledger *l, const char *destination, struct wall_time now,
                       struct outbox_item *ret, int max, struct err *e);
+/* When the next row of the destination becomes due (a past time when one is); -ENOENT when none is
+ * pending. */
 int ledger_outbox_next(struct ledger *l, const char *destination, struct wall_time *ret,
                        struct err *e);
-/* All in one transaction. */
+/* All in one transaction; rows that are done already are passed over. */
 int ledger_outbox_done(struct ledger *l, const struct outbox_item *items, int count, struct err *e);
+/* Both count one more attempt. -EALREADY when the row is no longer pending. A dead row no longer
+ * holds up its camera. */
 int ledger_outbox_retry(struct ledger *l, const struct outbox_item *item,
                         struct wall_time not_before, const char *why, struct err *e);
 int ledger_outbox_dead(struct ledger *l, const struct outbox_item *item, const char *why,
@@ -116,22 +143,26 @@ int ledger_outbox_dead(struct ledger *l, const struct outbox_item *item, const c
 
 /* ---- files that a crash may have left half-way ---- */
 
-/* Snapshots whose last rename may be unfinished: previous and present path. */
+/* Examined snapshots whose rename or annotated copy may be unfinished, by ascending row. (Whether a
+ * new picture was moved to its path needs no mark: until then it is in .incoming.) */
 struct ledger_unsettled {
     int64_t row;
     char id[SNAPSHOT_ID_SIZE];
-    char previous_path[SNAPSHOT_PATH_MAX]; /* "" when the file was only moved in */
+    char previous_path[SNAPSHOT_PATH_MAX]; /* "" when it was not renamed */
     char path[SNAPSHOT_PATH_MAX];
     char annotated_path[SNAPSHOT_PATH_MAX];
 };
 int ledger_unsettled(struct ledger *l, int64_t after_row, struct ledger_unsettled *ret, int max,
                      struct err *e);
-/* Marks rows up to and including `row` whose files are in place, one transaction. */
+/* Marks rows whose files are in place and synced, one transaction; call it for many at once. */
 int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *e);
 /* True (1) when a snapshot of this id is recorded. */
 int ledger_snapshot_exists(struct ledger *l, const char *id, struct err *e);
-/* 1 when a recorded snapshot uses this path (present or annotated). */
+/* 1 when a recorded snapshot uses this path, or one that differs from it only in a leading "fetch",
+ * "human" or "detect" of the file name: a picture may move between those. */
 int ledger_path_taken(struct ledger *l, const char *path, struct err *e);
+/* 1 when exactly this path is recorded as present or annotated. */
+int ledger_path_named(struct ledger *l, const char *path, struct err *e);
 
 /* ---- numbers for status and metrics ---- */
 

@@ -1,1 +1,204 @@
+#include "ledger/schema.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "base/fault.h"
 #include "base/macros.h"
+#include "base/text.h"
+#include "ledger/ledger.h"
+
+/* Times are microseconds since 1970 in UTC. States and other enumerations are the numbers of the
+ * model's enumerations, whose order therefore never changes. Names that repeat (cameras, labels,
+ * models, destinations) stand once in their own tables. Partial indexes hold only what waits, so
+ * they stay small however long the history grows, and a finished picture costs them nothing.
+ *
+ * `detections` is what the detector said; `sightings` repeats the best confidence per label with
+ * the picture's time, so that "newest with a dog" walks an index instead of the history.
+ * outbox.not_before is 0 until the first failure. */
+static const char version_1[] =
+    "CREATE TABLE cameras (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;"
+    "CREATE TABLE devices (id INTEGER PRIMARY KEY, key TEXT NOT NULL, label TEXT NOT NULL,"
+    " UNIQUE (key, label)) STRICT;"
+    "CREATE TABLE labels (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;"
+    "CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;"
+    "CREATE TABLE destinations (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;"
+
+    "CREATE TABLE triggers ("
+    " row INTEGER PRIMARY KEY,"
+    " id TEXT NOT NULL UNIQUE CHECK (length(id) = 32),"
+    " camera INTEGER NOT NULL REFERENCES cameras (id),"
+    " device INTEGER NOT NULL REFERENCES devices (id),"
+    " origin INTEGER NOT NULL,"
+    " state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 2),"
+    " event_at INTEGER NOT NULL,"
+    " accepted_at INTEGER NOT NULL,"
+    " attempts INTEGER NOT NULL CHECK (attempts >= 0),"
+    " not_before INTEGER NOT NULL,"
+    " finished_at INTEGER,"
+    " error TEXT) STRICT;"
+    "CREATE INDEX triggers_pending ON triggers (not_before, row) WHERE state = 0;"
+    "CREATE INDEX triggers_failed ON triggers (row) WHERE state = 2;"
+
+    "CREATE TABLE snapshots ("
+    " row INTEGER PRIMARY KEY,"
+    " id TEXT NOT NULL UNIQUE CHECK (length(id) = 32),"
+    " camera INTEGER NOT NULL REFERENCES cameras (id),"
+    " device INTEGER NOT NULL REFERENCES devices (id),"
+    " source INTEGER NOT NULL,"
+    " state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 1),"
+    " event_at INTEGER NOT NULL,"
+    " received_at INTEGER NOT NULL,"
+    " stored_at INTEGER NOT NULL,"
+    " path TEXT NOT NULL UNIQUE,"
+    " annotated_path TEXT,"
+    " previous_path TEXT,"
+    " unsettled INTEGER NOT NULL,"
+    " size INTEGER NOT NULL CHECK (size >= 0),"
+    " md5 TEXT NOT NULL,"
+    " sha256 TEXT NOT NULL,"
+    " format TEXT NOT NULL,"
+    " width INTEGER NOT NULL,"
+    " height INTEGER NOT NULL,"
+    " orientation INTEGER NOT NULL,"
+    " fetch_ms REAL NOT NULL,"
+    /* The verdict: NULL and 0 until examined. */
+    " examined_at INTEGER,"
+    " outcome INTEGER,"
+    " model INTEGER REFERENCES models (id),"
+    " decode_ms REAL,"
+    " infer_ms REAL,"
+    " damaged INTEGER NOT NULL DEFAULT 0,"
+    " persons INTEGER NOT NULL DEFAULT 0,"
+    " things INTEGER NOT NULL DEFAULT 0,"
+    " confidence REAL NOT NULL DEFAULT 0,"
+    " error TEXT,"
+    " CHECK ((state = 1) = (examined_at IS NOT NULL) AND (state = 1) = (outcome IS NOT NULL))"
+    ") STRICT;"
+    "CREATE INDEX snapshots_time ON snapshots (event_at, row);"
+    "CREATE INDEX snapshots_camera ON snapshots (camera, event_at, row);"
+    "CREATE INDEX snapshots_person ON snapshots (event_at, row) WHERE persons > 0;"
+    "CREATE UNIQUE INDEX snapshots_annotated ON snapshots (annotated_path)"
+    " WHERE annotated_path IS NOT NULL;"
+    "CREATE INDEX snapshots_backlog ON snapshots (row) WHERE state = 0;"
+    "CREATE INDEX snapshots_unsettled ON snapshots (row) WHERE unsettled = 1;"
+
+    "CREATE TABLE detections ("
+    " snapshot INTEGER NOT NULL REFERENCES snapshots (row) ON DELETE CASCADE,"
+    " ordinal INTEGER NOT NULL,"
+    " label INTEGER NOT NULL REFERENCES labels (id),"
+    " class_id INTEGER NOT NULL,"
+    " confidence REAL NOT NULL,"
+    " x1 REAL, y1 REAL, x2 REAL, y2 REAL,"
+    " PRIMARY KEY (snapshot, ordinal)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE sightings ("
+    " label INTEGER NOT NULL REFERENCES labels (id),"
+    " event_at INTEGER NOT NULL,"
+    " snapshot INTEGER NOT NULL REFERENCES snapshots (row) ON DELETE CASCADE,"
+    " confidence REAL NOT NULL,"
+    " PRIMARY KEY (label, event_at, snapshot)) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE outbox ("
+    " row INTEGER PRIMARY KEY,"
+    " snapshot INTEGER NOT NULL REFERENCES snapshots (row) ON DELETE CASCADE,"
+    " destination INTEGER NOT NULL REFERENCES destinations (id),"
+    " camera INTEGER NOT NULL REFERENCES cameras (id),"
+    " state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 2)," /* pending, done, dead */
+    " attempts INTEGER NOT NULL CHECK (attempts >= 0),"
+    " created_at INTEGER NOT NULL,"
+    " not_before INTEGER NOT NULL,"
+    " finished_at INTEGER,"
+    " error TEXT,"
+    " UNIQUE (snapshot, destination)) STRICT;"
+    "CREATE INDEX outbox_pending ON outbox (destination, camera, row) WHERE state = 0;"
+    "CREATE INDEX outbox_dead ON outbox (destination, row) WHERE state = 2;"
+
+    /* Failures on the way, for the life story; `subject` is the id of a trigger or snapshot. */
+    "CREATE TABLE incidents ("
+    " row INTEGER PRIMARY KEY,"
+    " subject TEXT NOT NULL CHECK (length(subject) = 32),"
+    " at INTEGER NOT NULL,"
+    " what TEXT NOT NULL,"
+    " detail TEXT NOT NULL) STRICT;"
+    "CREATE INDEX incidents_subject ON incidents (subject, row);";
+
+static const char *const migrations[] = {version_1};
+_Static_assert(ARRAY_LEN(migrations) == LEDGER_VERSION, "one migration per version");
+
+static int read_version(struct db *db, int64_t *ret, struct err *e);
+static int check_owner(struct db *db, int64_t version, struct err *e);
+static int read_number(struct db *db, const char *sql, int64_t *ret, struct err *e);
+static int migrate_from(struct db *db, int64_t version, struct err *e);
+
+int schema_migrate(struct db *db, struct err *e)
+{
+    int64_t version;
+    int r = read_version(db, &version, e);
+    if (r < 0 || version == LEDGER_VERSION)
+        return r;
+    r = db_begin(db, e);
+    if (r < 0)
+        return r;
+    /* Again under the lock: another process may have upgraded meanwhile. */
+    r = read_version(db, &version, e);
+    if (r == 0)
+        r = migrate_from(db, version, e);
+    FAULT_POINT("before-migration-commit");
+    return db_finish(db, r, e);
+}
+
+static int read_version(struct db *db, int64_t *ret, struct err *e)
+{
+    int64_t version;
+    int r = read_number(db, "PRAGMA user_version", &version, e);
+    if (r < 0)
+        return r;
+    r = check_owner(db, version, e);
+    if (r < 0)
+        return r;
+    if (version > LEDGER_VERSION)
+        return err_set(e, -ENOTSUP, ERR_NEVER,
+                       "database '%s' has version %lld, this program knows up to %d: run the newer "
+                       "program that wrote it, or restore an older copy",
+                       db_path(db), (long long)version, LEDGER_VERSION);
+    *ret = version;
+    return 0;
+}
+
+static int check_owner(struct db *db, int64_t version, struct err *e)
+{
+    int64_t owner, tables;
+    int r = read_number(db, "PRAGMA application_id", &owner, e);
+    if (r < 0 || owner == SCHEMA_APPLICATION_ID)
+        return r;
+    r = read_number(db, "SELECT count(*) FROM sqlite_schema", &tables, e);
+    if (r < 0)
+        return r;
+    if (owner != 0 || version != 0 || tables != 0)
+        return err_set(e, -EUCLEAN, ERR_NEVER,
+                       "database '%s' belongs to another program (no mark of a ledger): name another "
+                       "file or folder",
+                       db_path(db));
+    return 0;
+}
+
+static int read_number(struct db *db, const char *sql, int64_t *ret, struct err *e)
+{
+    AUTO(db_query) q = db_query(db, sql);
+    int r = db_query_int(q, ret, e);
+    return r == -ENODATA ? db_damaged(db, e, "no answer to %s", sql) : r;
+}
+
+static int migrate_from(struct db *db, int64_t version, struct err *e)
+{
+    assert(version >= 0);
+    for (int64_t i = version; i < LEDGER_VERSION; i++) {
+        int r = db_exec(db, migrations[i], e);
+        if (r < 0)
+            return err_prefix(e, "upgrade to version %lld", (long long)i + 1);
+    }
+    char sql[96];
+    (void)text_format(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d",
+                      SCHEMA_APPLICATION_ID, LEDGER_VERSION); /* fits */
+    return db_exec(db, sql, e);
+}

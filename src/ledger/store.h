@@ -1,16 +1,26 @@
 #pragma once
 /* The picture files beside the ledger: <root>/<camera directory>/<YYYY>/<MM>/<DD>/<name>, dates in
- * UTC.
+ * UTC. Any thread may use an open store.
  *
  * Order of intake, so that a crash at any point leaves neither an orphan file nor an orphan row:
  *   store_put()  bytes to <root>/.incoming/<id>, fsync of file and directory
  *   ledger_snapshot_add() commits the row that names the final path
- *   store_place() renames into place and syncs the directories
- * At start store_recover() looks at .incoming only: with a row the rename is finished, without the
- * file goes (nobody was told that it is safe). The same for renames after detection (previous_path)
- * and annotated copies (.incoming/<id>.annotated). */
+ *   store_place() renames into place
+ * Order after detection, when names change or a copy with boxes is made:
+ *   store_put(annotated)  to <root>/.incoming/<id>.annotated, fsync of file and directory
+ *   ledger_snapshot_examined() commits the new names and marks the row as unsettled
+ *   store_place(annotated), store_rename()
+ *   store_sync() once for many of them, then ledger_settle()
+ * At start store_recover() finishes what a crash interrupted: of .incoming what has a row is moved
+ * to its place and the rest goes (nobody was told that it is safe); of the unsettled rows the
+ * renames are repeated.
+ *
+ * Only steps that take something away from the way back are synced. A rename into place is not: the
+ * rename is atomic, and until the system has written it the file is still found in .incoming. A
+ * rename that is about to be settled is (store_sync), because the settled row forgets the old name. */
 
 #include "base/blob.h"
+#include "base/dynbuf.h"
 #include "base/err.h"
 #include "ledger/ledger.h"
 #include "model/snapshot.h"
@@ -25,25 +35,39 @@ DEFINE_AUTO(store, store_close)
 const char *store_root(const struct store *s);
 
 /* Durable temporary of a picture, or of its annotated copy. An existing one of the same id is
- * replaced. */
+ * replaced. On failure nothing stays; a full disk or one below the reserve gives -ENOSPC,
+ * ERR_LATER. */
 int store_put(struct store *s, const char *id, bool annotated, const void *data, size_t size,
               struct err *e);
 void store_discard(struct store *s, const char *id, bool annotated);
-/* Moves a temporary to its final path (directories made as needed), synced. Idempotent: success
- * when the file is there already and the temporary is gone. */
+/* Moves a temporary to its final path (directories made as needed); never over another file
+ * (-EEXIST). Idempotent: success when the file is there already and the temporary is gone; -ENOENT
+ * when neither is there. */
 int store_place(struct store *s, const char *id, bool annotated, const char *path, struct err *e);
-int store_rename(struct store *s, const char *from, const char *to,
-                 struct err *e); /* idempotent likewise */
+/* Idempotent likewise. */
+int store_rename(struct store *s, const char *from, const char *to, struct err *e);
+/* Makes the names in the directory of `path` durable. */
+int store_sync(struct store *s, const char *path, struct err *e);
+/* The whole file; -EFBIG above `max` bytes, -ENOENT. */
 int store_read(struct store *s, const char *path, size_t max, struct blob **ret, struct err *e);
-int store_unlink(struct store *s, const char *path, struct err *e);
-int64_t store_free_bytes(struct store *s);
+int store_unlink(struct store *s, const char *path, struct err *e); /* absent is success */
+int64_t store_free_bytes(struct store *s);                          /* -1 when unknown */
 
-/* Chooses a free final path for a fetched picture: the original's name, "-2", "-3" … when taken. */
+/* Chooses a free final path for a fetched picture: the original's name, "-2", "-3" … when that, or
+ * what it may be renamed to, is taken in the ledger or on the disk. Another thread may take it
+ * meanwhile: ledger_snapshot_add() then says -ENOTUNIQ, and the caller chooses again. */
 int store_path_fetched(struct store *s, struct ledger *l, const struct snapshot *snap,
                        const char *directory, char *ret, size_t size, struct err *e);
 
-/* Finishes what a crash left half-way. Called before any stage runs. Counts what it did. */
+/* Finishes what a crash left half-way. Called before any stage runs, by the only process that uses
+ * the store: -EBUSY when another one has it open. Counts what it did; missing files are reported in
+ * the log, once each. */
 struct store_recovery {
     int placed, renamed, discarded, missing; /* missing: rows whose file is nowhere */
 };
 int store_recover(struct store *s, struct ledger *l, struct store_recovery *ret, struct err *e);
+
+/* Compares all rows with all files: rows whose file is missing or has another size, files that no
+ * row names. Appends a line per finding; returns the number of findings or a negative errno. A
+ * running daemon may be in the middle of a step, so findings then need a second look. */
+int store_check(struct store *s, struct ledger *l, struct dynbuf *report, struct err *e);

@@ -26,6 +26,7 @@ struct camera {
     bool enabled;
     const char *address;  /* host:port, or [v6]:port (kinds with a known path) */
     const char *url;      /* template (kind http) or NULL */
+    const char *channel;  /* of a recorder with several; "" = none */
     const char *user;     /* may be "" */
     const char *password; /* secret: never logged */
     enum camera_auth auth;

@@ -1,1 +1,762 @@
-#include "base/macros.h"
+/* How the thread works. libmicrohttpd is driven from outside: we poll its epoll descriptor together
+ * with our own event descriptor, and call MHD_run(). So everything that concerns a connection
+ * happens on one thread: handlers, waits, wake-ups and time limits need no lock and no second thread
+ * for a timer. Only the list of keys to wake is shared.
+ *
+ * The library's own limit is a silence (a client that sends a byte now and then never meets it), so
+ * each connection carries the time since when we wait for a whole request; who exceeds it is shut
+ * down at the socket, and the library sees an ordinary end.
+ *
+ * The library decodes "%00" in place and cuts there; therefore the target is copied in its raw form
+ * as soon as the request line is read, and decoded by http_request_parse(). */
+
+#include "sys/httpd.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include <microhttpd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/text.h"
+
+/* Headers, as the library keeps them, and room to write the answer's: above our own limit on
+ * headers, so that the usual excess gets an answer in JSON. */
+#define CONNECTION_MEMORY_MAX 49152
+/* A body that is too large is read up to here before the answer: a client that still writes would
+ * take the reset that follows for the answer. */
+#define DISCARD_MAX (1 << 20)
+/* An answer that is read so slowly is no longer wanted by anybody; 10 MB at 33 kB/s. */
+#define SENDING_MAX_MS 300000
+/* A connection younger than this is not closed to make room: its request may be on the way. */
+#define EVICT_AGE_MS 250
+/* Keys between two turns of the loop. More than that wakes everybody: they look and wait again. */
+#define WAKE_MAX 64
+#define LISTEN_BACKLOG 128
+
+enum connection_phase { RECEIVING, HANDLING, WAITING, SENDING };
+
+struct connection {
+    struct connection *next, **at;
+    int fd; /* the library's */
+    enum connection_phase phase;
+    struct mono_time since;
+    bool closing; /* shut down by us, not yet gone */
+    struct exchange *exchange;
+};
+
+/* One request and its answer. */
+struct exchange {
+    struct httpd *server;
+    struct MHD_Connection *library;
+    struct connection *connection;
+    char *target;
+    struct http_request request;
+    struct dynbuf body;
+    size_t body_seen;
+    bool begun;     /* headers were looked at */
+    bool too_large; /* the body; the rest is read and dropped */
+    bool waits;
+    struct http_wait wait;
+};
+
+struct httpd {
+    struct MHD_Daemon *library;
+    int listen_fd; /* the library's after the start */
+    int library_fd;
+    int wake_fd;
+    int port;
+    int connections_max, waiting_max;
+    size_t body_max;
+    int64_t request_timeout_ms;
+    const char *thread_name;
+    void (*handle)(void *arg, const struct http_request *req, struct http_response *ret);
+    void *arg;
+
+    /* The thread's own. */
+    struct connection *connections;
+    int connection_count, waiting_count;
+    bool closed_some;
+    bool stopping;
+    struct mono_time stop_at;
+
+    pthread_t thread;
+    bool running;
+
+    pthread_mutex_t lock; /* guards what follows */
+    char wake_keys[WAKE_MAX][HTTP_WAIT_KEY_MAX];
+    int wake_count;
+    bool wake_all;
+    bool stop_asked;
+    int stop_grace_ms;
+    struct httpd_numbers numbers;
+};
+
+static int open_listener(const char *address, int *ret_fd, int *ret_port, struct err *e);
+static int start_library(struct httpd *h, struct err *e);
+static int start_thread(struct httpd *h, struct err *e);
+static void *run(void *arg);
+
+int httpd_start(const struct httpd_options *options, struct httpd **ret, struct err *e)
+{
+    struct httpd *h = xcalloc(1, sizeof(*h));
+    h->listen_fd = -1;
+    h->wake_fd = -1;
+    h->connections_max =
+        options->connections_max > 0 ? options->connections_max : HTTPD_CONNECTIONS_MAX;
+    h->waiting_max = options->waiting_max > 0 ? options->waiting_max : (h->connections_max + 1) / 2;
+    h->body_max = options->body_max > 0 ? options->body_max : HTTPD_BODY_MAX;
+    h->request_timeout_ms =
+        options->request_timeout_ms > 0 ? options->request_timeout_ms : HTTPD_REQUEST_TIMEOUT_MS;
+    h->thread_name = options->thread_name ? options->thread_name : "httpd";
+    h->handle = options->handle;
+    h->arg = options->arg;
+    pthread_mutex_init(&h->lock, NULL);
+
+    int r = open_listener(options->listen, &h->listen_fd, &h->port, e);
+    if (r < 0)
+        goto fail;
+    h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (h->wake_fd < 0) {
+        r = err_errno(e, -errno, "event descriptor");
+        goto fail;
+    }
+    r = start_library(h, e);
+    if (r < 0)
+        goto fail;
+    *ret = h; /* before the thread runs: its first request may come at once */
+    r = start_thread(h, e);
+    if (r == 0)
+        return 0;
+    *ret = NULL;
+fail:
+    httpd_free(h);
+    return r;
+}
+
+int httpd_port(const struct httpd *h)
+{
+    return h->port;
+}
+
+void httpd_free(struct httpd *h)
+{
+    if (!h)
+        return;
+    httpd_stop(h, 0);
+    if (h->library)
+        MHD_stop_daemon(h->library); /* the thread never ran */
+    else if (h->listen_fd >= 0)
+        (void)close(h->listen_fd);
+    if (h->wake_fd >= 0)
+        (void)close(h->wake_fd);
+    pthread_mutex_destroy(&h->lock);
+    free(h);
+}
+
+static void nudge(struct httpd *h)
+{
+    uint64_t one = 1;
+    (void)!write(h->wake_fd, &one, sizeof(one)); /* full means that the thread is nudged already */
+}
+
+void httpd_wake(struct httpd *h, const char *key)
+{
+    pthread_mutex_lock(&h->lock);
+    if (h->wake_count < WAKE_MAX)
+        text_copy(h->wake_keys[h->wake_count++], HTTP_WAIT_KEY_MAX, key);
+    else
+        h->wake_all = true;
+    pthread_mutex_unlock(&h->lock);
+    nudge(h);
+}
+
+void httpd_stop(struct httpd *h, int grace_ms)
+{
+    if (!h || !h->running)
+        return;
+    pthread_mutex_lock(&h->lock);
+    h->stop_asked = true;
+    h->stop_grace_ms = grace_ms;
+    pthread_mutex_unlock(&h->lock);
+    nudge(h);
+    pthread_join(h->thread, NULL);
+    h->running = false;
+}
+
+void httpd_get_numbers(struct httpd *h, struct httpd_numbers *ret)
+{
+    pthread_mutex_lock(&h->lock);
+    *ret = h->numbers;
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* ---- start ---- */
+
+static enum MHD_Result on_access(void *arg, struct MHD_Connection *library, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *size, void **request_context);
+static void *on_target(void *arg, const char *target, struct MHD_Connection *library);
+static void on_completed(void *arg, struct MHD_Connection *library, void **request_context,
+                         enum MHD_RequestTerminationCode why);
+static void on_connection(void *arg, struct MHD_Connection *library, void **socket_context,
+                          enum MHD_ConnectionNotificationCode what);
+static void on_log(void *arg, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+
+static int open_listener(const char *address, int *ret_fd, int *ret_port, struct err *e)
+{
+    struct httpd_endpoint endpoint;
+    int r = httpd_endpoint_parse(address, &endpoint, e);
+    if (r < 0)
+        return r;
+    AUTO_CLOSE int fd =
+        socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return err_errno(e, -errno, "listen on %s", address);
+    int on = 1;
+    /* A restart must not wait until the old connections' remains are gone. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (endpoint.address.ss_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if (bind(fd, (struct sockaddr *)&endpoint.address, endpoint.address_size) < 0 ||
+        listen(fd, LISTEN_BACKLOG) < 0)
+        return err_errno(e, -errno, "listen on %s", address);
+    socklen_t size = sizeof(endpoint.address);
+    if (getsockname(fd, (struct sockaddr *)&endpoint.address, &size) < 0)
+        return err_errno(e, -errno, "listen on %s", address);
+    if (endpoint.address.ss_family == AF_INET6)
+        *ret_port = ntohs(((struct sockaddr_in6 *)&endpoint.address)->sin6_port);
+    else
+        *ret_port = ntohs(((struct sockaddr_in *)&endpoint.address)->sin_port);
+    *ret_fd = STEAL_FD(fd);
+    return 0;
+}
+
+static int start_library(struct httpd *h, struct err *e)
+{
+    /* The library's own limit on silence is the second net below ours. */
+    unsigned silence_s = (unsigned)MIN((h->request_timeout_ms + 5999) / 1000, (int64_t)3600);
+    h->library = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access, h,
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->connections_max,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, silence_s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+    if (!h->library)
+        return err_set(e, -EIO, ERR_NEVER, "the HTTP server library does not start");
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(h->library, MHD_DAEMON_INFO_EPOLL_FD);
+    if (!info || info->epoll_fd < 0)
+        return err_set(e, -EIO, ERR_NEVER, "the HTTP server library has no epoll");
+    h->library_fd = info->epoll_fd;
+    return 0;
+}
+
+static int start_thread(struct httpd *h, struct err *e)
+{
+    sigset_t all, before;
+    sigfillset(&all); /* signals are the main loop's */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = pthread_create(&h->thread, NULL, run, h);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r != 0)
+        return err_errno(e, -r, "HTTP server thread");
+    h->running = true;
+    return 0;
+}
+
+int httpd_endpoint_parse(const char *text, struct httpd_endpoint *ret, struct err *e)
+{
+    static const char right[] = "an address and a port such as 127.0.0.1:8080 or [::1]:8080";
+    const char *colon = strrchr(text, ':');
+    int64_t port;
+    if (!colon || parse_int64(colon + 1, strlen(colon + 1), 0, 65535, &port) < 0)
+        return err_set(e, -EINVAL, ERR_NEVER, "'%s' is not %s", text, right);
+    char host[64]; /* an IPv6 address has at most 45 bytes */
+    size_t len = (size_t)(colon - text);
+    bool brackets = len >= 2 && text[0] == '[' && colon[-1] == ']';
+    if (brackets) {
+        text++;
+        len -= 2;
+    }
+    if (len >= sizeof(host))
+        return err_set(e, -EINVAL, ERR_NEVER, "'%s' is not %s", text, right);
+    memcpy(host, text, len);
+    host[len] = '\0';
+    if (!brackets && text_equal_nocase(host, "localhost"))
+        text_copy(host, sizeof(host), "127.0.0.1");
+
+    struct httpd_endpoint endpoint = {.port = (int)port};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&endpoint.address;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&endpoint.address;
+    if (brackets && inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)port);
+        endpoint.address_size = sizeof(*v6);
+        endpoint.loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+    } else if (!brackets && inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+        endpoint.address_size = sizeof(*v4);
+        endpoint.loopback = (ntohl(v4->sin_addr.s_addr) >> 24) == 127;
+    } else {
+        return err_set(e, -EINVAL, ERR_NEVER, "'%s' is not an IP address; right would be %s", host,
+                       right);
+    }
+    *ret = endpoint;
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+static void take_wakes(struct httpd *h);
+static void resume(struct exchange *x);
+static void enforce_times(struct httpd *h);
+static int next_turn_ms(struct httpd *h, bool *ret_watch_listener);
+static void publish_numbers(struct httpd *h);
+static void begin_stop(struct httpd *h, int grace_ms);
+static bool anything_left(const struct httpd *h);
+static void evict_one(struct httpd *h);
+
+static void *run(void *arg)
+{
+    struct httpd *h = arg;
+    (void)pthread_setname_np(pthread_self(), h->thread_name);
+    log_context_stage(h->thread_name);
+    for (;;) {
+        bool watch_listener = false;
+        int timeout_ms = next_turn_ms(h, &watch_listener);
+        struct pollfd fds[] = {
+            {.fd = h->library_fd, .events = POLLIN},
+            {.fd = h->wake_fd, .events = POLLIN},
+            {.fd = watch_listener ? h->listen_fd : -1, .events = POLLIN},
+        };
+        (void)poll(fds, ARRAY_LEN(fds), timeout_ms); /* an error is a turn without news */
+        if (fds[1].revents)
+            take_wakes(h);
+        if (fds[2].revents)
+            evict_one(h);
+        enforce_times(h);
+        h->closed_some = false;
+        (void)MHD_run(h->library);
+        /* At its limit the library does not watch the listener; the next run after a close makes it
+         * do so again. */
+        if (h->closed_some)
+            (void)MHD_run(h->library);
+        publish_numbers(h);
+        if (h->stopping && (!anything_left(h) || mono_passed(h->stop_at)))
+            break;
+    }
+    /* The library insists that nobody is suspended when it stops. */
+    for (struct connection *c = h->connections; c; c = c->next)
+        if (c->phase == WAITING)
+            resume(c->exchange);
+    (void)MHD_run(h->library);
+    int listen_fd = h->listen_fd;
+    MHD_stop_daemon(STEAL(h->library));
+    if (h->stopping)
+        (void)close(listen_fd); /* quiesced: ours again */
+    h->listen_fd = -1;
+    publish_numbers(h);
+    return NULL;
+}
+
+/* Wakes are taken after the handlers of the turn before have registered what they wait for, so none
+ * can fall between a look at the ledger and the wait. */
+static void take_wakes(struct httpd *h)
+{
+    char keys[WAKE_MAX][HTTP_WAIT_KEY_MAX];
+    uint64_t times;
+    (void)!read(h->wake_fd, &times, sizeof(times)); /* only to make it quiet */
+    pthread_mutex_lock(&h->lock);
+    int count = h->wake_count;
+    bool all = h->wake_all;
+    bool stop = h->stop_asked;
+    int grace_ms = h->stop_grace_ms;
+    memcpy(keys, h->wake_keys, (size_t)count * sizeof(keys[0]));
+    h->wake_count = 0;
+    h->wake_all = false;
+    pthread_mutex_unlock(&h->lock);
+
+    if (stop && !h->stopping) {
+        begin_stop(h, grace_ms);
+        all = true;
+    }
+    for (struct connection *c = h->connections; c; c = c->next) {
+        if (c->phase != WAITING)
+            continue;
+        bool meant = all;
+        for (int i = 0; i < count && !meant; i++)
+            meant = strcmp(keys[i], c->exchange->wait.key) == 0;
+        if (meant)
+            resume(c->exchange);
+    }
+}
+
+static void begin_stop(struct httpd *h, int grace_ms)
+{
+    h->stopping = true;
+    h->stop_at = mono_add_ms(clock_mono(), grace_ms);
+    (void)MHD_quiesce_daemon(h->library); /* gives the listening socket back: it is h->listen_fd */
+}
+
+/* Nobody is cut off in the middle of an answer before the grace is over; who is silent, or still
+ * sends his request, is not waited for. */
+static bool anything_left(const struct httpd *h)
+{
+    for (const struct connection *c = h->connections; c; c = c->next)
+        if (c->phase != RECEIVING && !c->closing)
+            return true;
+    return false;
+}
+
+static void resume(struct exchange *x)
+{
+    x->connection->phase = HANDLING;
+    x->server->waiting_count--;
+    MHD_resume_connection(x->library);
+}
+
+static void cut(struct connection *c)
+{
+    c->closing = true;
+    (void)shutdown(c->fd, SHUT_RDWR); /* the library sees an end and cleans up */
+}
+
+static struct mono_time deadline_of(const struct httpd *h, const struct connection *c)
+{
+    switch (c->phase) {
+    case RECEIVING:
+        return mono_add_ms(c->since, h->request_timeout_ms);
+    case WAITING:
+        return c->exchange->wait.recheck;
+    case HANDLING:
+    case SENDING:
+        break;
+    }
+    return mono_add_ms(c->since, SENDING_MAX_MS);
+}
+
+static void enforce_times(struct httpd *h)
+{
+    struct mono_time now = clock_mono();
+    for (struct connection *c = h->connections; c; c = c->next) {
+        if (c->closing || deadline_of(h, c).us > now.us)
+            continue;
+        if (c->phase == WAITING) {
+            resume(c->exchange);
+            continue;
+        }
+        pthread_mutex_lock(&h->lock);
+        h->numbers.too_slow++;
+        pthread_mutex_unlock(&h->lock);
+        cut(c);
+    }
+}
+
+/* The connection that has been without a request for longest, NULL when all are busy. */
+static struct connection *idlest(const struct httpd *h)
+{
+    struct connection *found = NULL;
+    for (struct connection *c = h->connections; c; c = c->next)
+        if (c->phase == RECEIVING && !c->closing && (!found || c->since.us < found->since.us))
+            found = c;
+    return found;
+}
+
+static void evict_one(struct httpd *h)
+{
+    struct connection *c = idlest(h);
+    if (!c)
+        return;
+    pthread_mutex_lock(&h->lock);
+    h->numbers.evicted++;
+    pthread_mutex_unlock(&h->lock);
+    cut(c);
+}
+
+static int next_turn_ms(struct httpd *h, bool *ret_watch_listener)
+{
+    struct mono_time next = {INT64_MAX};
+    if (h->stopping)
+        next = h->stop_at;
+    for (const struct connection *c = h->connections; c; c = c->next)
+        if (!c->closing)
+            next.us = MIN(next.us, deadline_of(h, c).us);
+    if (h->connection_count >= h->connections_max && !h->stopping) {
+        const struct connection *c = idlest(h);
+        struct mono_time old = c ? mono_add_ms(c->since, EVICT_AGE_MS) : next;
+        if (c && mono_passed(old))
+            *ret_watch_listener = true;
+        else
+            next.us = MIN(next.us, old.us);
+    }
+    int ms = next.us == INT64_MAX ? -1 : mono_until_ms(next);
+    MHD_UNSIGNED_LONG_LONG library_ms;
+    if (MHD_get_timeout(h->library, &library_ms) == MHD_YES) {
+        int bounded = library_ms > INT_MAX ? INT_MAX : (int)library_ms;
+        ms = ms < 0 ? bounded : MIN(ms, bounded);
+    }
+    return ms;
+}
+
+static void publish_numbers(struct httpd *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->numbers.connections = h->connection_count;
+    h->numbers.waiting = h->waiting_count;
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* ---- one request ---- */
+
+static void begin(struct exchange *x, const char *method, struct http_response *refusal);
+static void take_body(struct exchange *x, const char *data, size_t size);
+static enum MHD_Result answer(struct exchange *x);
+static enum MHD_Result send_response(struct exchange *x, struct http_response *r);
+
+static void on_connection(void *arg, struct MHD_Connection *library, void **socket_context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct httpd *h = arg;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        struct connection *c = xcalloc(1, sizeof(*c));
+        c->fd = MHD_get_connection_info(library, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        c->since = clock_mono();
+        c->next = h->connections;
+        c->at = &h->connections;
+        if (c->next)
+            c->next->at = &c->next;
+        h->connections = c;
+        h->connection_count++;
+        *socket_context = c;
+        pthread_mutex_lock(&h->lock);
+        h->numbers.accepted++;
+        pthread_mutex_unlock(&h->lock);
+        return;
+    }
+    struct connection *c = *socket_context;
+    if (!c)
+        return;
+    *c->at = c->next;
+    if (c->next)
+        c->next->at = c->at;
+    h->connection_count--;
+    h->closed_some = true;
+    free(c);
+    *socket_context = NULL;
+}
+
+/* The request line is here: the beginning of an exchange. What this returns is the request's context
+ * from now on. */
+static void *on_target(void *arg, const char *target, struct MHD_Connection *library)
+{
+    struct httpd *h = arg;
+    struct exchange *x = xcalloc(1, sizeof(*x));
+    x->server = h;
+    x->library = library;
+    x->connection =
+        MHD_get_connection_info(library, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    x->connection->exchange = x;
+    x->connection->since = clock_mono(); /* the silence before it does not count */
+    /* Longer ones are refused, so what is behind the limit is not needed. */
+    x->target = xstrndup(target, strnlen(target, HTTP_TARGET_MAX + 1));
+    dynbuf_init(&x->body, h->body_max);
+    return x;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *library, void **request_context,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)arg;
+    (void)library;
+    (void)why;
+    struct exchange *x = *request_context;
+    if (!x)
+        return;
+    if (x->connection->phase == WAITING)
+        x->server->waiting_count--;
+    x->connection->phase = RECEIVING;
+    x->connection->since = clock_mono();
+    x->connection->exchange = NULL;
+    dynbuf_done(&x->body);
+    free(x->target);
+    free(x);
+    *request_context = NULL;
+}
+
+static enum MHD_Result on_access(void *arg, struct MHD_Connection *library, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *size, void **request_context)
+{
+    (void)arg;
+    (void)library;
+    (void)url; /* decoded by the library: see the top */
+    (void)version;
+    struct exchange *x = *request_context;
+    if (!x->begun) {
+        x->begun = true;
+        struct http_response refusal;
+        http_response_init(&refusal);
+        begin(x, method, &refusal);
+        enum MHD_Result r = refusal.status ? send_response(x, &refusal) : MHD_YES;
+        http_response_done(&refusal);
+        return r;
+    }
+    if (*size > 0) {
+        take_body(x, data, *size);
+        *size = 0;
+        return x->body_seen > DISCARD_MAX ? MHD_NO : MHD_YES;
+    }
+    return answer(x);
+}
+
+struct header_sink {
+    struct http_request *request;
+    size_t bytes;
+    bool too_many;
+};
+
+static enum MHD_Result take_header(void *arg, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    (void)kind;
+    struct header_sink *sink = arg;
+    struct http_request *request = sink->request;
+    value = value ? value : "";
+    sink->bytes += strlen(name) + strlen(value);
+    if (request->header_count == HTTP_HEADERS_MAX || sink->bytes > HTTP_HEADERS_BYTES_MAX) {
+        sink->too_many = true;
+        return MHD_NO;
+    }
+    request->headers[request->header_count++] = (struct http_pair){.name = name, .value = value};
+    return MHD_YES;
+}
+
+/* The headers are complete. `refusal` is filled when this can have no good end. */
+static void begin(struct exchange *x, const char *method, struct http_response *refusal)
+{
+    struct http_request *request = &x->request;
+    request->method = method; /* lives as long as the request */
+    request->target = x->target;
+    struct header_sink sink = {.request = request};
+    (void)MHD_get_connection_values(x->library, MHD_HEADER_KIND, take_header, &sink);
+    struct err e;
+    err_clear(&e);
+    int r = http_request_parse(request, &e);
+    int64_t length = 0;
+    const char *length_text = http_request_header(request, "Content-Length");
+    if (length_text && parse_int64(length_text, strlen(length_text), 0, INT64_MAX, &length) < 0)
+        length = INT64_MAX;
+    if (sink.too_many)
+        http_response_error(refusal, 431, "headers-too-large",
+                            "more than %d headers, or more than %d bytes of them",
+                            HTTP_HEADERS_MAX, HTTP_HEADERS_BYTES_MAX);
+    else if (r == -ENAMETOOLONG)
+        http_response_error(refusal, 414, "address-too-long", "%s", e.text);
+    else if (r < 0)
+        http_response_error(refusal, 400, "bad-address", "%s", e.text);
+    else if (length > DISCARD_MAX)
+        http_response_error(refusal, 413, "body-too-large", "a body may have at most %zu bytes",
+                            x->server->body_max);
+    if (refusal->status)
+        http_response_finish(request, refusal);
+}
+
+static void take_body(struct exchange *x, const char *data, size_t size)
+{
+    x->body_seen += size;
+    if (!x->too_large && dynbuf_append(&x->body, data, size) < 0) {
+        x->too_large = true;
+        dynbuf_done(&x->body);
+    }
+}
+
+/* The whole request is here, or its wait is over. */
+static enum MHD_Result answer(struct exchange *x)
+{
+    struct httpd *h = x->server;
+    struct http_request *request = &x->request;
+    struct http_response response;
+    http_response_init(&response);
+    x->connection->phase = HANDLING;
+    x->connection->since = clock_mono();
+    request->body = dynbuf_str(&x->body);
+    request->body_size = x->body.len;
+    request->resumed = x->waits ? &x->wait : NULL;
+    request->may_wait = h->waiting_count < h->waiting_max && !h->stopping;
+    if (x->too_large)
+        http_response_error(&response, 413, "body-too-large", "a body may have at most %zu bytes",
+                            h->body_max);
+    else
+        h->handle(h->arg, request, &response);
+
+    if (response.waits && request->may_wait) {
+        x->wait = response.wait;
+        x->waits = true;
+        http_response_done(&response);
+        x->connection->phase = WAITING;
+        h->waiting_count++;
+        MHD_suspend_connection(x->library);
+        return MHD_YES;
+    }
+    assert(!response.waits && response.status != 0);
+    http_response_finish(request, &response);
+    enum MHD_Result r = send_response(x, &response);
+    http_response_done(&response);
+    return r;
+}
+
+static void release_body(void *arg)
+{
+    blob_unref(arg);
+}
+
+static enum MHD_Result send_response(struct exchange *x, struct http_response *r)
+{
+    struct MHD_Response *library;
+    if (r->body && r->body_length > 0)
+        library = MHD_create_response_from_buffer_with_free_callback_cls(
+            r->body_length, (void *)(uintptr_t)(r->body->data + r->body_offset), release_body,
+            blob_ref(r->body)); /* only read */
+    else
+        library = MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
+    if (!library) {
+        if (r->body && r->body_length > 0)
+            blob_unref(r->body);
+        return MHD_NO;
+    }
+    for (size_t i = 0; i < r->header_count; i++)
+        (void)MHD_add_response_header(library, r->headers[i].name, r->headers[i].value);
+    x->connection->phase = SENDING;
+    x->connection->since = clock_mono();
+    enum MHD_Result queued = MHD_queue_response(x->library, (unsigned)r->status, library);
+    MHD_destroy_response(library);
+    return queued;
+}
+
+static void on_log(void *arg, const char *fmt, va_list ap)
+{
+    (void)arg;
+    char text[512];
+    (void)vsnprintf(text, sizeof(text), fmt, ap); /* cut is fine */
+    text[strcspn(text, "\n")] = '\0';
+    log_debug("httpd-library", "%s", text);
+}

@@ -20,6 +20,10 @@
 
 #define COEFFICIENT_BYTES 2
 
+/* Cheap cameras pad the pixels up to a word or a sector before the end marker. More bytes than that
+ * mean that the decoder lost its way and thought it was done. */
+#define PADDING_MAX 512
+
 /* libjpeg reports errors by a call that must not return; what jumps back lives here. */
 struct door {
     struct jpeg_error_mgr manager;
@@ -114,6 +118,7 @@ static int run_decoder(struct decoder *d, const void *data, size_t size, struct 
         d->sink->put(d->sink);
         d->rows++;
     }
+    (void)jpeg_finish_decompress(jpeg); /* looks at what stands before the end marker */
     return 0;
 }
 
@@ -216,8 +221,7 @@ static void on_error(j_common_ptr common)
     longjmp(door->back, 1);
 }
 
-/* Negative levels are warnings about data. Some are harmless: cheap cameras pad their files with
- * "extraneous bytes before marker". */
+/* Negative levels are warnings about data, others are chatter. */
 static void on_message(j_common_ptr common, int level)
 {
     struct door *door = container_of(common->err, struct door, manager);
@@ -236,6 +240,10 @@ static void on_message(j_common_ptr common, int level)
     case JWRN_BOGUS_PROGRESSION:
     case JWRN_NOT_SEQUENTIAL:
         door->corrupt = true;
+        break;
+    case JWRN_EXTRANEOUS_DATA:
+        if (common->err->msg_parm.i[0] > PADDING_MAX)
+            door->corrupt = true;
         break;
     default:
         break;

@@ -1,1 +1,128 @@
-#include "base/macros.h"
+#include "web/web.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "sys/httpd.h"
+#include "web/routes.h"
+
+struct web {
+    struct httpd *server;
+    struct ledger *ledger;
+    struct web_backend backend;
+    struct web_context context;
+};
+
+static struct metric requests = {
+    .name = "snapshotd_http_requests_total",
+    .kind = METRIC_COUNTER,
+    .label = "status",
+    .help = "Answers of the HTTP API by status (2xx, 4xx, ...).",
+};
+static struct metric request_seconds = {
+    .name = "snapshotd_http_request_seconds",
+    .kind = METRIC_HISTOGRAM,
+    .help = "Time that the HTTP API works on a request, without the time that it waits.",
+};
+static struct metric connections = {
+    .name = "snapshotd_http_connections",
+    .kind = METRIC_GAUGE,
+    .help = "Open connections to the HTTP API.",
+};
+static struct metric waiting = {
+    .name = "snapshotd_http_waiting",
+    .kind = METRIC_GAUGE,
+    .help = "Requests that wait for a trigger's outcome.",
+};
+static struct metric closed = {
+    .name = "snapshotd_http_closed",
+    .kind = METRIC_GAUGE,
+    .label = "reason",
+    .help = "Connections that were closed since the start: too slow, or idle to make room.",
+};
+static struct metric *const metrics[] = {&requests, &request_seconds, &connections, &waiting,
+                                         &closed};
+
+static void handle(void *arg, const struct http_request *req, struct http_response *ret);
+
+int web_start(const struct web_options *options, const struct web_backend *backend,
+              struct web **ret, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
+        metric_register(metrics[i]);
+    AUTO(web) w = xcalloc(1, sizeof(*w));
+    w->backend = *backend;
+    int r = ledger_open(options->ledger_path, &w->ledger, e);
+    if (r < 0)
+        return r;
+    w->context = (struct web_context){
+        .ledger = w->ledger, .backend = &w->backend, .host_names = options->host_names};
+    struct httpd_options server = {
+        .listen = options->listen,
+        .connections_max = options->connections_max,
+        .request_timeout_ms = options->request_timeout_ms,
+        .thread_name = "web",
+        .handle = handle,
+        .arg = w,
+    };
+    r = httpd_start(&server, &w->server, e);
+    if (r < 0)
+        return r;
+    *ret = STEAL(w);
+    return 0;
+}
+
+int web_port(const struct web *w)
+{
+    return httpd_port(w->server);
+}
+
+void web_notify(struct web *w, const char *id)
+{
+    httpd_wake(w->server, id);
+}
+
+void web_stop(struct web *w, int grace_ms)
+{
+    if (w)
+        httpd_stop(w->server, grace_ms);
+}
+
+void web_free(struct web *w)
+{
+    if (!w)
+        return;
+    httpd_free(w->server);
+    ledger_close(w->ledger);
+    free(w);
+}
+
+static void update_gauges(struct web *w)
+{
+    struct httpd_numbers n;
+    httpd_get_numbers(w->server, &n);
+    metric_set(&connections, NULL, n.connections);
+    metric_set(&waiting, NULL, n.waiting);
+    metric_set(&closed, "slow", (double)n.too_slow);
+    metric_set(&closed, "room", (double)n.evicted);
+}
+
+static void handle(void *arg, const struct http_request *req, struct http_response *ret)
+{
+    struct web *w = arg;
+    struct mono_time start = clock_mono();
+    update_gauges(w); /* so that /metrics shows them as they are */
+    (void)web_answer(&w->context, req, ret);
+    double ms = mono_diff_ms(clock_mono(), start);
+    metric_observe(&request_seconds, NULL, ms / 1000);
+    if (ret->waits)
+        return;
+    char kind[4] = {(char)('0' + ret->status / 100), 'x', 'x', '\0'};
+    metric_inc(&requests, kind);
+    char target[160];
+    text_escape(req->target, strlen(req->target), target, sizeof(target));
+    log_debug("http-request", "%s %s: %d in %.1f ms", req->method, target, ret->status, ms);
+}

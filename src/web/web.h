@@ -1,26 +1,29 @@
 #pragma once
-/* The HTTP API on loopback: routes are pure (request -> response), one event thread moves the
- * bytes. The API reads the ledger with its own connection; what it asks of the running pipeline
- * goes through the backend that app fills. */
+/* The HTTP API: routes are pure (request -> response, see web/routes.h), one event thread moves the
+ * bytes (sys/httpd.h). The API reads the ledger with its own connection; what it asks of the running
+ * pipeline goes through the backend that app fills. What it offers is described in doc/api.md. */
 
 #include "base/blob.h"
 #include "base/err.h"
-#include "ledger/ledger.h"
 #include "model/snapshot.h"
 #include "sys/json.h"
 
 struct web;
 
-/* All calls come from the web thread; none may block longer than a database read. */
+/* All calls come from the web thread; none may block longer than a database read (`bytes`: a file
+ * read). */
 struct web_backend {
     void *arg;
-    /* Makes a trigger durable and nudges the fetch stage. -ENOENT unknown camera (text lists what
-     * there is), -ENOSPC/-EBUSY refused for now. */
+    /* Makes a trigger durable and nudges the fetch stage. The id must be found by
+     * ledger_trigger_get() when this returns. -ENOENT unknown camera (the text lists what there is);
+     * -ECANCELED the camera is switched off; -ENOSPC, -EBUSY, -EAGAIN refused for now: answered with
+     * 503 and Retry-After; others are a 500. The text reaches the client. */
     int (*trigger)(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
-    /* The status document: version, uptime, stages, cameras, detector, queues, counts, last errors.
-     * New reference. */
+    /* The status document, its form is in doc/api.md ("The status document"). New reference, NULL
+     * when there is no memory. */
     json_t *(*status)(void *arg);
-    /* The picture's bytes (annotated or as the camera sent it), from the cache or the store. */
+    /* The picture's bytes (annotated or as the camera sent it), from the cache or the store.
+     * -ENOENT: the file is gone. */
     int (*bytes)(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,
                  struct err *e);
     /* 0 when ready to work, else negative with a reason per part in `e`. */
@@ -32,17 +35,21 @@ struct web_backend {
 struct web_options {
     const char *listen; /* "127.0.0.1:8080"; port 0 = any free one */
     const char *ledger_path;
-    int connections_max;
-    int64_t request_timeout_ms;
+    const char *const *host_names; /* names it answers to besides addresses; NULL-terminated or
+                                      NULL; borrowed until web_free() */
+    int connections_max;        /* 0 = the default */
+    int64_t request_timeout_ms; /* 0 = the default */
 };
 
-/* Starts the listener and its thread. */
+/* Opens the ledger, listens, starts the thread. The backend is copied. */
 int web_start(const struct web_options *options, const struct web_backend *backend,
               struct web **ret, struct err *e);
 int web_port(const struct web *w);
-/* Tells waiting requests (trigger with ?wait=) that a snapshot or trigger has an outcome. Any
- * thread. */
+/* Tells waiting requests (trigger with ?wait=) that the trigger of this id, or its snapshot, has an
+ * outcome in the ledger: call it after the commit of an examination or of a failed trigger. Any
+ * thread; never blocks. */
 void web_notify(struct web *w, const char *id);
 /* No new connections; answers what is running (at most grace_ms), joins. May be called twice. */
 void web_stop(struct web *w, int grace_ms);
 void web_free(struct web *w);
+DEFINE_AUTO(web, web_free)

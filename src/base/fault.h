@@ -1,0 +1,13 @@
+#pragma once
+/* Named places where a test may end the process as a power cut would: kill -9, no clean-up.
+ * Compiled to nothing unless SNAPSHOT_FAULTS is defined. With SNAPSHOTD_CRASH_AT=name or name:n in
+ * the environment the n-th pass (default the first) through FAULT_POINT("name") is the last. */
+
+#ifdef SNAPSHOT_FAULTS
+#define FAULT_POINT(name) fault_point(name)
+#else
+#define FAULT_POINT(name) ((void)0)
+#endif
+
+/* Thread-safe. Present in builds with SNAPSHOT_FAULTS only. */
+void fault_point(const char *name);

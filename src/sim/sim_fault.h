@@ -1,0 +1,75 @@
+#pragma once
+/* The ways in which a simulated camera misbehaves: names, parameters, when they strike. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum sim_fault_id {
+    SIM_FAULT_NONE,
+    SIM_FAULT_SHORT_BODY,
+    SIM_FAULT_CHUNKED,
+    SIM_FAULT_CHUNKED_CUT,
+    SIM_FAULT_NO_LENGTH,
+    SIM_FAULT_NO_LENGTH_CUT,
+    SIM_FAULT_LONGER_BODY,
+    SIM_FAULT_TRUNCATED,
+    SIM_FAULT_EMPTY,
+    SIM_FAULT_CLOSE,
+    SIM_FAULT_RESET,
+    SIM_FAULT_RESET_EARLY,
+    SIM_FAULT_RAW,
+    SIM_FAULT_ICY,
+    SIM_FAULT_BAD_HEADER,
+    SIM_FAULT_NEGATIVE_LENGTH,
+    SIM_FAULT_TWO_LENGTHS,
+    SIM_FAULT_BARE_LF,
+    SIM_FAULT_HTML,
+    SIM_FAULT_XML,
+    SIM_FAULT_JSON,
+    SIM_FAULT_HIKVISION,
+    SIM_FAULT_TYPE,
+    SIM_FAULT_NO_TYPE,
+    SIM_FAULT_STATUS,
+    SIM_FAULT_ENDLESS,
+    SIM_FAULT_HUGE,
+    SIM_FAULT_DRIP,
+    SIM_FAULT_HANG,
+    SIM_FAULT_HANG_BODY,
+    SIM_FAULT_DELAY,
+    SIM_FAULT_REDIRECT,
+    SIM_FAULT_REDIRECT_FILE,
+    SIM_FAULT_REDIRECT_LOOP,
+    SIM_FAULT_COUNT
+};
+
+struct sim_fault_kind {
+    const char *name;
+    const char *parameter; /* its default, NULL = takes none */
+    const char *help;
+};
+extern const struct sim_fault_kind sim_fault_kinds[SIM_FAULT_COUNT];
+
+#define SIM_FAULT_PARAMETER_MAX 256
+#define SIM_FAULTS_MAX 16 /* at once: more nobody can reason about */
+
+/* One fault that is switched on. */
+struct sim_fault {
+    enum sim_fault_id id;
+    char parameter[SIM_FAULT_PARAMETER_MAX];
+    unsigned every;      /* strikes each n-th request; 1 = always */
+    double probability;  /* 0..1, when > 0 instead of `every` */
+    unsigned long asked; /* requests since it was switched on */
+};
+
+struct sim_fault_set {
+    struct sim_fault faults[SIM_FAULTS_MAX];
+    size_t count;
+    uint64_t random; /* state; same seed, same faults */
+};
+
+/* Adds "NAME[:PARAM][@N|@P%]", several separated by commas (a comma in PARAM is not possible). */
+int sim_fault_parse(struct sim_fault_set *set, const char *text, struct err *e);
+/* The fault that strikes this request, or NULL. */
+const struct sim_fault *sim_fault_pick(struct sim_fault_set *set);

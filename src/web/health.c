@@ -1,0 +1,80 @@
+/* How the program is: status, liveness, readiness, metrics, and the list of routes. */
+
+#include <string.h>
+
+#include "base/metrics.h"
+#include "web/routes.h"
+
+#define METRICS_MAX (4 << 20)
+
+void web_status(struct web_context *w, const struct http_request *req,
+                const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)req;
+    (void)captures;
+    AUTO_JSON json_t *document = w->backend->status(w->backend->arg);
+    web_answer_json(ret, 200, document);
+}
+
+static void answer_ok(struct http_response *ret)
+{
+    AUTO_JSON json_t *document = json_object();
+    json_object_set_new(document, "status", json_string("ok"));
+    web_answer_json(ret, 200, document);
+}
+
+void web_health(struct web_context *w, const struct http_request *req,
+                const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)req;
+    (void)captures;
+    struct err e;
+    err_clear(&e);
+    if (w->backend->healthy(w->backend->arg, &e) < 0)
+        http_response_error(ret, 503, "unhealthy", "%s", e.text);
+    else
+        answer_ok(ret);
+}
+
+void web_readiness(struct web_context *w, const struct http_request *req,
+                   const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)req;
+    (void)captures;
+    struct err e;
+    err_clear(&e);
+    if (w->backend->ready(w->backend->arg, &e) < 0)
+        http_response_error(ret, 503, "not-ready", "%s", e.text);
+    else
+        answer_ok(ret);
+}
+
+void web_metrics_get(struct web_context *w, const struct http_request *req,
+                     const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)w;
+    (void)req;
+    (void)captures;
+    struct dynbuf text;
+    dynbuf_init(&text, METRICS_MAX);
+    metrics_render(&text);
+    http_response_text(ret, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+}
+
+void web_index(struct web_context *w, const struct http_request *req,
+               const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)w;
+    (void)req;
+    (void)captures;
+    struct dynbuf text;
+    dynbuf_init(&text, 16384);
+    (void)dynbuf_puts(&text, "snapshotd answers here:\n\n");
+    size_t widest = 0;
+    for (size_t i = 0; i < web_route_count; i++)
+        widest = MAX(widest, strlen(web_routes[i].pattern));
+    for (size_t i = 0; i < web_route_count; i++)
+        (void)dynbuf_printf(&text, "  %-4s  %-*s  %s\n", web_routes[i].method, (int)widest,
+                            web_routes[i].pattern, web_routes[i].help);
+    http_response_text(ret, 200, "text/plain; charset=utf-8", &text);
+}

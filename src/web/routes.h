@@ -1,0 +1,49 @@
+#pragma once
+/* The routes as a table, and the way from a request to its handler. Nothing here knows a socket or a
+ * thread: tests and the fuzz target call web_answer() directly. */
+
+#include "ledger/ledger.h"
+#include "sys/http_message.h"
+#include "web/web.h"
+
+/* What handlers may use; one per thread. */
+struct web_context {
+    struct ledger *ledger;
+    const struct web_backend *backend;
+    const char *const *host_names; /* or NULL */
+};
+
+#define WEB_CAPTURES_MAX 2
+
+struct web_route {
+    const char *method;  /* "GET" (HEAD comes with it) or "POST" */
+    const char *pattern; /* "/api/v1/snapshots/{id}": a {part} is captured, in order */
+    /* Fills `ret`; captures are decoded. */
+    void (*handle)(struct web_context *w, const struct http_request *req,
+                   const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
+    const char *help; /* one line, shown by "GET /"; doc/api.md has the rest */
+};
+
+extern const struct web_route web_routes[];
+extern const size_t web_route_count;
+
+/* The one entry: access rules, route, handler. The response is not yet finished
+ * (http_response_finish is the server's last step) and may wait. Returns the route that was found,
+ * NULL for none. */
+const struct web_route *web_answer(struct web_context *w, const struct http_request *req,
+                                   struct http_response *ret);
+
+/* Handlers, by file. */
+typedef void web_handler(struct web_context *w, const struct http_request *req,
+                         const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
+web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /* cameras.c */
+web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
+web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
+
+/* ---- helpers that handlers share ---- */
+
+#define WEB_BODY_MAX (8 << 20) /* a page of 500 snapshots with 300 detections each fits */
+
+void web_answer_json(struct http_response *ret, int status, const json_t *document);
+/* The answer for a failure below: what may pass becomes a 503 with Retry-After, the rest a 500. */
+void web_answer_err(struct http_response *ret, int code, const struct err *e);

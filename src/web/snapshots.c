@@ -1,0 +1,239 @@
+/* Snapshots: pages of them, one of them, its picture. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "sys/hash.h"
+#include "web/query.h"
+#include "web/routes.h"
+#include "web/snapshot_json.h"
+
+#define PAGE_DEFAULT 50
+#define PAGE_MAX 500
+#define STORY_MAX 128 /* steps; a snapshot with ten destinations and their retries has fewer */
+
+struct page_query {
+    struct ledger_filter filter;
+    struct ledger_page_key before;
+    int64_t limit;
+};
+
+static bool read_page_query(const struct http_request *req, struct page_query *ret,
+                            struct http_response *response);
+static json_t *with_verdict(struct web_context *w, const struct snapshot *s, bool story);
+static json_t *next_link(const struct http_request *req, const struct snapshot *last);
+static int find(struct web_context *w, const char *id, struct snapshot **ret,
+                struct http_response *response);
+
+void web_snapshots_get(struct web_context *w, const struct http_request *req,
+                       const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)captures;
+    struct page_query q;
+    if (!read_page_query(req, &q, ret))
+        return;
+    struct err e;
+    err_clear(&e);
+    /* One more than asked for tells whether there is a next page. */
+    AUTO_FREE struct snapshot **found = xcalloc((size_t)q.limit + 1, sizeof(*found));
+    int count =
+        ledger_snapshot_page(w->ledger, &q.filter, q.before, found, (int)q.limit + 1, &e);
+    if (count < 0) {
+        web_answer_err(ret, count, &e);
+        return;
+    }
+    int shown = MIN(count, (int)q.limit);
+    AUTO_JSON json_t *document = json_object();
+    json_t *list = json_array();
+    for (int i = 0; i < shown; i++)
+        json_array_append_new(list, with_verdict(w, found[i], false));
+    json_object_set_new(document, "snapshots", list);
+    json_object_set_new(document, "next",
+                        count > shown ? next_link(req, found[shown - 1]) : json_null());
+    for (int i = 0; i < count; i++)
+        snapshot_unref(found[i]);
+    web_answer_json(ret, 200, document);
+}
+
+void web_snapshot_get(struct web_context *w, const struct http_request *req,
+                      const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)req;
+    AUTO(snapshot) s = NULL;
+    if (find(w, captures[0], &s, ret) < 0)
+        return;
+    AUTO_JSON json_t *document = with_verdict(w, s, true);
+    web_answer_json(ret, 200, document);
+}
+
+void web_image_get(struct web_context *w, const struct http_request *req,
+                   const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    bool annotated = false;
+    if (!query_bool(req, "annotated", &annotated, ret))
+        return;
+    AUTO(snapshot) s = NULL;
+    if (find(w, captures[0], &s, ret) < 0)
+        return;
+    if (annotated && !s->annotated_path[0]) {
+        http_response_error(ret, 404, "no-annotated-picture",
+                            s->state == SNAPSHOT_EXAMINED
+                                ? "this snapshot has no annotated copy"
+                                : "this snapshot is not examined yet");
+        return;
+    }
+    const char *path = annotated ? s->annotated_path : s->path;
+    const char *dot = strrchr(path, '.');
+    const char *format = annotated ? (dot ? dot + 1 : "") : s->format;
+    if (!annotated && s->sha256[0])
+        (void)text_format(ret->etag, sizeof(ret->etag), "\"%s\"", s->sha256); /* fits */
+    AUTO(blob) bytes = NULL;
+    if (!http_request_has_tag(req, ret->etag)) {
+        struct err e;
+        err_clear(&e);
+        int r = w->backend->bytes(w->backend->arg, s, annotated, &bytes, &e);
+        if (r == -ENOENT) {
+            http_response_error(ret, 404, "picture-gone", "the picture's file is gone: %s",
+                                e.text);
+            return;
+        }
+        if (r < 0) {
+            web_answer_err(ret, r, &e);
+            return;
+        }
+    }
+    if (annotated) { /* may be drawn anew one day, so its name says nothing about its bytes */
+        char sum[HASH_SHA256_HEX];
+        hash_sha256_hex(bytes->data, bytes->size, sum);
+        (void)text_format(ret->etag, sizeof(ret->etag), "\"%s\"", sum); /* fits */
+    }
+    http_response_blob(ret, 200, picture_content_type(format), &bytes);
+    ret->ranges = true;
+    http_response_header(ret, "Cache-Control",
+                         annotated ? "private, no-cache" : "private, max-age=31536000, immutable");
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    if (!strpbrk(name, "\"\\"))
+        http_response_header(ret, "Content-Disposition", "inline; filename=\"%s\"", name);
+}
+
+/* ---- paging ---- */
+
+static bool read_cursor(const char *text, struct ledger_page_key *ret);
+
+static bool read_page_query(const struct http_request *req, struct page_query *ret,
+                            struct http_response *response)
+{
+    static const char *const known[] = {"camera", "label", "confidence", "person", "state",
+                                        "from",   "to",    "limit",      "cursor", NULL};
+    struct page_query q = {
+        .filter = {.camera = query_text(req, "camera"),
+                   .label = query_text(req, "label"),
+                   .person = -1},
+        .limit = PAGE_DEFAULT,
+    };
+    bool person = false;
+    if (!query_only(req, known, response) ||
+        !query_double(req, "confidence", 0, 1, &q.filter.confidence_min, response) ||
+        !query_bool(req, "person", &person, response) ||
+        !query_choice(req, "state", snapshot_state_names, SNAPSHOT_STATE_COUNT, &q.filter.state,
+                      response) ||
+        !query_time(req, "from", &q.filter.from, response) ||
+        !query_time(req, "to", &q.filter.to, response) ||
+        !query_int(req, "limit", 1, PAGE_MAX, &q.limit, response))
+        return false;
+    if (query_text(req, "person"))
+        q.filter.person = person;
+    if (q.filter.from.us && q.filter.to.us && q.filter.from.us >= q.filter.to.us) {
+        query_refuse(response, "to", query_text(req, "to"), "a time after 'from'");
+        return false;
+    }
+    const char *cursor = query_text(req, "cursor");
+    if (cursor && !read_cursor(cursor, &q.before)) {
+        query_refuse(response, "cursor", cursor, "the one in the page before, unchanged");
+        return false;
+    }
+    *ret = q;
+    return true;
+}
+
+/* Two hexadecimal numbers, event time and row, of the last snapshot on the page before. Opaque to
+ * clients; no secret. */
+static bool read_hex(const char *s, size_t len, int64_t *ret)
+{
+    uint64_t v = 0;
+    if (len == 0 || len > 15) /* 60 bits: never negative */
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        const char *digits = "0123456789abcdef", *at = strchr(digits, s[i]);
+        if (!at)
+            return false;
+        v = v << 4 | (uint64_t)(at - digits);
+    }
+    *ret = (int64_t)v;
+    return true;
+}
+
+static bool read_cursor(const char *text, struct ledger_page_key *ret)
+{
+    const char *dash = strchr(text, '-');
+    return dash && read_hex(text, (size_t)(dash - text), &ret->event_at.us) &&
+           read_hex(dash + 1, strlen(dash + 1), &ret->row) && ret->row > 0;
+}
+
+/* The same question with another cursor. */
+static json_t *next_link(const struct http_request *req, const struct snapshot *last)
+{
+    AUTO_DONE(dynbuf) link;
+    dynbuf_init(&link, 4 * HTTP_TARGET_MAX);
+    (void)dynbuf_puts(&link, "/api/v1/snapshots?");
+    for (size_t i = 0; i < req->query_count; i++) {
+        const struct http_pair *pair = &req->query[i];
+        if (strcmp(pair->name, "cursor") == 0 || !pair->value[0])
+            continue;
+        (void)http_escape(&link, pair->name);
+        (void)dynbuf_puts(&link, "=");
+        (void)http_escape(&link, pair->value);
+        (void)dynbuf_puts(&link, "&");
+    }
+    (void)dynbuf_printf(&link, "cursor=%llx-%llx", (unsigned long long)last->event_at.us,
+                        (unsigned long long)last->row);
+    return js_string(dynbuf_str(&link)); /* cannot exceed the maximum: a target has 4 kB */
+}
+
+/* ---- one ---- */
+
+static int find(struct web_context *w, const char *id, struct snapshot **ret,
+                struct http_response *response)
+{
+    struct err e;
+    err_clear(&e);
+    int r = snapshot_id_valid(id) ? ledger_snapshot_get(w->ledger, id, ret, &e) : -ENOENT;
+    if (r == -ENOENT)
+        http_response_error(response, 404, "unknown-snapshot",
+                            "there is no snapshot of this id (a trigger has one when its picture "
+                            "is stored)");
+    else if (r < 0)
+        web_answer_err(response, r, &e);
+    return r;
+}
+
+static json_t *with_verdict(struct web_context *w, const struct snapshot *s, bool story)
+{
+    struct err e;
+    struct verdict v = {0};
+    int r = ledger_verdict_get(w->ledger, s->id, &v, &e);
+    struct ledger_story steps[STORY_MAX];
+    int count = 0;
+    if (story)
+        count = ledger_story(w->ledger, s->id, steps, STORY_MAX, &e);
+    /* What cannot be read now is not there yet for this answer: the rest still is worth it. */
+    json_t *document = snapshot_json(s, r == 0 ? &v : NULL, story ? steps : NULL, MAX(count, 0));
+    if (r == 0)
+        verdict_done(&v);
+    return document;
+}

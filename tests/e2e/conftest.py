@@ -1,0 +1,248 @@
+"""Starts the real daemon and simulated cameras for the end-to-end tests, each in its own folder and
+on free ports, and shows their logs when a test fails."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("SNAPSHOTD", ROOT / "build/src/app/snapshotd"))
+TESTDATA = pathlib.Path(os.environ.get("SNAPSHOT_TESTDATA", ROOT / "../shared/testdata"))
+FOOTAGE = ROOT / "footage"
+# Generous: the machines that run tests are slow at times, and nothing here measures speed.
+PATIENCE = float(os.environ.get("SNAPSHOT_PATIENCE", "60"))
+
+
+def wait_until(condition, what, patience=PATIENCE):
+    """Polls until condition() is true; returns its value. For things that give no signal."""
+    end = time.monotonic() + patience
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {patience:.0f} s for {what}")
+        time.sleep(0.02)
+
+
+class Process:
+    """A child process whose output is collected line by line and can be waited for."""
+
+    def __init__(self, argv, log, env=None, cwd=None):
+        self.argv = [str(a) for a in argv]
+        self.log_path = log
+        self.lines = []
+        self.changed = threading.Condition()
+        self.child = subprocess.Popen(
+            self.argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            env={**os.environ, **(env or {})}, cwd=cwd)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        with open(self.log_path, "a") as log:
+            for line in self.child.stdout:
+                log.write(line)
+                log.flush()
+                with self.changed:
+                    self.lines.append(line.rstrip("\n"))
+                    self.changed.notify_all()
+        with self.changed:
+            self.changed.notify_all()
+
+    def wait_line(self, pattern, start=0, patience=PATIENCE):
+        """The first line from `start` on that matches; a match object."""
+        end = time.monotonic() + patience
+        seen = start
+        with self.changed:
+            while True:
+                while seen < len(self.lines):
+                    match = re.search(pattern, self.lines[seen])
+                    seen += 1
+                    if match:
+                        return match
+                if self.child.poll() is not None and not self.reader.is_alive():
+                    raise AssertionError(
+                        f"{self.argv[0]} ended with {self.child.returncode} before it said "
+                        f"{pattern!r}:\n" + "\n".join(self.lines[-30:]))
+                if time.monotonic() > end:
+                    raise AssertionError(f"no line {pattern!r} within {patience:.0f} s:\n"
+                                         + "\n".join(self.lines[-30:]))
+                self.changed.wait(0.2)
+
+    def text(self):
+        return "\n".join(self.lines)
+
+    def signal(self, number):
+        self.child.send_signal(number)
+
+    def wait(self, patience=PATIENCE):
+        code = self.child.wait(patience)
+        self.reader.join(patience)
+        return code
+
+    def kill(self):
+        if self.child.poll() is None:
+            self.child.kill()
+        self.wait()
+
+    def stop(self):
+        """Orderly end; returns the exit code."""
+        if self.child.poll() is None:
+            self.child.terminate()
+        return self.wait()
+
+
+class CameraSim(Process):
+    def __init__(self, folder, log, *options):
+        super().__init__([BINARY, "camera-sim", "--listen", "127.0.0.1:0", *options, folder], log)
+        match = self.wait_line(r"listening on 127\.0\.0\.1:(\d+)")
+        self.port = int(match.group(1))
+        self.address = f"127.0.0.1:{self.port}"
+
+    def fault(self, text):
+        """Switches a fault on for the requests to come ("" = none)."""
+        url = f"http://{self.address}/sim/fault?set={urllib.request.quote(text)}"
+        urllib.request.urlopen(url, timeout=10).read()
+
+    def stats(self):
+        with urllib.request.urlopen(f"http://{self.address}/sim/stats", timeout=10) as r:
+            return json.load(r)
+
+
+class Daemon(Process):
+    def __init__(self, folder, config, log, *options, env=None, wait=True, wrapper=()):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data = folder / "data"
+        self.config = folder / "test.conf"
+        self.config.write_text(config)
+        super().__init__(
+            [*wrapper, BINARY, "run", "-c", self.config, "--set", f"app.data_dir={self.data}",
+             "--set", "web.listen=127.0.0.1:0", *options], log, env=env, cwd=folder)
+        self.port = None
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self):
+        match = self.wait_line(r"API on http://127\.0\.0\.1:(\d+)")
+        self.port = int(match.group(1))
+        self.wait_line(r"\[ready\]")
+
+    def request(self, path, method="GET", timeout=PATIENCE + 10, headers=None):
+        """(status, headers, body)"""
+        req = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method,
+                                     headers=headers or {})
+        try:
+            with urllib.request.urlopen(req, timeout=timeout) as r:
+                return r.status, r.headers, r.read()
+        except urllib.error.HTTPError as e:
+            return e.code, e.headers, e.read()
+
+    def get(self, path):
+        status, _, body = self.request(path)
+        assert status == 200, (path, status, body)
+        return json.loads(body)
+
+    def trigger(self, camera, wait=None):
+        """Status and document of a trigger; waits for the outcome when `wait` seconds are given."""
+        path = f"/api/v1/cameras/{urllib.request.quote(camera)}/trigger"
+        if wait:
+            path += f"?wait={wait}"
+        status, _, body = self.request(path, "POST")
+        return status, json.loads(body)
+
+    def snapshots(self, query=""):
+        return self.get(f"/api/v1/snapshots?limit=500{query}")["snapshots"]
+
+    def store_files(self):
+        """Paths below the store, the temporary folder included."""
+        store = self.data / "store"
+        return sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def default_model():
+    """A detector that this checkout has, or None."""
+    model = ROOT / "models/centernet-512.onnx"
+    return model if model.exists() else None
+
+
+@pytest.fixture(scope="session")
+def people():
+    """A folder with one real frame that shows people, and the frame."""
+    for frame in [TESTDATA / "images/cctv_day_1.jpg", *sorted(FOOTAGE.glob("front-door/*.jpg"))[:1]]:
+        if frame.exists():
+            return frame
+    pytest.skip("no footage: run tools/setup demo")
+
+
+@pytest.fixture(scope="session")
+def model():
+    found = default_model()
+    if not found:
+        pytest.skip("no model: run tools/setup demo")
+    return found
+
+
+@pytest.fixture
+def launch(tmp_path, request):
+    """launch.camera(folder, *options), launch.daemon(config, *options): processes that end with
+    the test. A daemon that did not end in order fails the test."""
+
+    class Launcher:
+        def __init__(self):
+            self.started = []
+
+        def camera(self, folder, *options):
+            sim = CameraSim(folder, tmp_path / f"camera{len(self.started)}.log", *options)
+            self.started.append(sim)
+            return sim
+
+        def daemon(self, config, *options, name="daemon", **kw):
+            d = Daemon(tmp_path / name, config, tmp_path / f"{name}.log", *options, **kw)
+            self.started.append(d)
+            return d
+
+    launcher = Launcher()
+    yield launcher
+    codes = []
+    for process in reversed(launcher.started):
+        running = process.child.poll() is None
+        code = process.stop()
+        if running and isinstance(process, Daemon):
+            codes.append(code)
+    failed = getattr(request.node, "call_failed", False)
+    if failed:
+        for log in sorted(tmp_path.glob("*.log")):
+            sys.stderr.write(f"---- {log.name}\n{log.read_text()[-8000:]}\n")
+    else:
+        assert all(code == 0 for code in codes), f"daemon ended with {codes}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.call_failed = outcome.get_result().failed
