@@ -7,14 +7,14 @@
 
 static int run(int argc, char **argv);
 
-const struct command cmd_config = {
+const struct command command_config = {
     .name = "config",
     .arguments = "--sample | --reference | --effective [-c FILE]",
     .summary = "prints a sample, the reference, or the configuration in force",
     .help = "      --sample              a file with every key and its default, as comments\n"
             "      --reference           the reference of all sections and keys (Markdown)\n"
-            "      --effective           every value in force, and where it comes from\n"
-            APP_OPTIONS_HELP,
+            "      --effective           every value in force, and where it comes "
+            "from\n" APP_OPTIONS_HELP,
     .run = run,
 };
 
@@ -42,18 +42,17 @@ static int run(int argc, char **argv)
         if (app_options_take(&o, opt, optarg))
             continue;
         if (opt == 'h')
-            return command_help(&cmd_config);
-        if (opt == '?' || which != DOCUMENT_NONE)
-            return command_usage(&cmd_config, opt == '?' ? "unknown option, or its value is missing"
-                                                         : "only one document at a time");
-        which = opt == 's'   ? DOCUMENT_SAMPLE
-                : opt == 'r' ? DOCUMENT_REFERENCE
-                             : DOCUMENT_EFFECTIVE;
+            return command_help(&command_config);
+        if (opt == '?')
+            return command_usage(&command_config, NULL); /* getopt has said it */
+        if (which != DOCUMENT_NONE)
+            return command_usage(&command_config, "only one document at a time");
+        which = opt == 's' ? DOCUMENT_SAMPLE : opt == 'r' ? DOCUMENT_REFERENCE : DOCUMENT_EFFECTIVE;
     }
     if (optind < argc)
-        return command_usage(&cmd_config, "unexpected \"%s\"", argv[optind]);
+        return command_usage(&command_config, "unexpected \"%s\"", argv[optind]);
     if (which == DOCUMENT_NONE)
-        return command_usage(&cmd_config, "which document?");
+        return command_usage(&command_config, "which document?");
     AUTO_DONE(dynbuf) out;
     dynbuf_init(&out, DOCUMENT_MAX);
     int status = write_document(which, &o, &out);

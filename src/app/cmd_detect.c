@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/cmd_detect.h"
+#include "app/command.h"
 #include "base/clock.h"
 #include "base/dynbuf.h"
 #include "base/fsutil.h"
@@ -68,7 +68,7 @@ struct request {
 
 static int run_detect(int argc, char **argv);
 
-const struct command cmd_detect = {
+const struct command command_detect = {
     .name = "detect",
     .arguments = "[--model M] [--min-confidence X] [--json] [--annotate DIR] PATH...",
     .summary = "find objects on pictures: files, folders, or - for standard input",
@@ -131,7 +131,7 @@ static int parse_options(int argc, char **argv, struct request *q, const char **
             break;
         case 'c':
             if (parse_double(optarg, strlen(optarg), 0, 1, &value) < 0)
-                return command_usage(&cmd_detect, "--min-confidence takes 0 to 1, not '%s'",
+                return command_usage(&command_detect, "--min-confidence takes 0 to 1, not '%s'",
                                      optarg);
             q->options.confidence_min = value;
             break;
@@ -147,13 +147,13 @@ static int parse_options(int argc, char **argv, struct request *q, const char **
             break;
         case 't':
             if (parse_int64(optarg, strlen(optarg), 1, WORKERS_MAX, &number) < 0)
-                return command_usage(&cmd_detect, "--threads takes 1 to %d, not '%s'", WORKERS_MAX,
+                return command_usage(&command_detect, "--threads takes 1 to %d, not '%s'", WORKERS_MAX,
                                      optarg);
             q->options.threads = (int)number;
             break;
         case OPT_IOU:
             if (parse_double(optarg, strlen(optarg), 0, 1, &value) < 0)
-                return command_usage(&cmd_detect, "--iou takes 0 to 1, not '%s'", optarg);
+                return command_usage(&command_detect, "--iou takes 0 to 1, not '%s'", optarg);
             q->options.iou_max = value;
             break;
         case OPT_NAMES:
@@ -177,13 +177,13 @@ static int parse_options(int argc, char **argv, struct request *q, const char **
             q->evaluate = true;
             break;
         case 'h':
-            return command_help(&cmd_detect);
+            return command_help(&command_detect);
         default:
-            return command_usage(&cmd_detect, "see --help");
+            return command_usage(&command_detect, "see --help");
         }
     }
     if (optind == argc)
-        return command_usage(&cmd_detect, "no picture given");
+        return command_usage(&command_detect, "no picture given");
     return -1;
 }
 

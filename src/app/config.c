@@ -3,7 +3,6 @@
 
 #include "app/config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,12 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
-#if __has_include("camera/camera_config.h")
-#include "camera/camera_config.h"
-#endif
-#if __has_include("web/web_config.h")
 #include "web/web_config.h"
-#endif
 
 #define AT(type, field) .offset = offsetof(struct type, field)
 #define SECTION(variable, section_name, type, rows, words)                                         \
@@ -210,15 +204,11 @@ struct human_detection_values {
     double minimum_confidence, minimum_human_confidence, confidence;
 };
 #define HUMAN(key_name)                                                                            \
-    {.name = #key_name,                                                                            \
-     .type = CFG_DOUBLE,                                                                           \
-     AT(human_detection_values, key_name),                                                         \
-     .fallback = "0",                                                                              \
-     .min = 0,                                                                                     \
-     .max = 1,                                                                                     \
-     .unit = "0..1",                                                                               \
-     .flags = THEIRS | CFG_RELOAD,                                                                 \
-     .help = "The same as [detection] minimum_human_confidence"}
+    {                                                                                              \
+        .name = #key_name, .type = CFG_DOUBLE, AT(human_detection_values, key_name),               \
+        .fallback = "0", .min = 0, .max = 1, .unit = "0..1", .flags = THEIRS | CFG_RELOAD,         \
+        .help = "The same as [detection] minimum_human_confidence"                                 \
+    }
 static const struct cfg_key human_detection_keys[] = {
     HUMAN(minimum_confidence),
     HUMAN(minimum_human_confidence),
@@ -286,13 +276,14 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
 
 /* Of the predecessor's file; and known to its environment only. */
 #define LATER_KEY(key_name, key_type, variable, words)                                             \
-    {.name = key_name,                                                                             \
-     .type = key_type,                                                                             \
-     .flags = LATER | CFG_ENV_NAME,                                                                \
-     .env = variable,                                                                              \
-     .help = words}
+    {                                                                                              \
+        .name = key_name, .type = key_type, .flags = LATER | CFG_ENV_NAME, .env = variable,        \
+        .help = words                                                                              \
+    }
 #define LATER_ENV(key_name, key_type, variable, words)                                             \
-    {.name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words}
+    {                                                                                              \
+        .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
+    }
 
 static const struct cfg_key rabbitmq_keys[] = {
     LATER_KEY("server_address", CFG_STRING, "RABBITMQ_SERVER_ADDRESS", "The broker's host"),
@@ -352,7 +343,8 @@ static const struct cfg_key onepassword_keys[] = {
     LATER_ENV("connect_token", CFG_SECRET, "OP_CONNECT_TOKEN", "Token for it"),
     LATER_ENV("connect_vault", CFG_STRING, "OP_CONNECT_VAULT", "Another name for vault"),
     LATER_ENV("vault", CFG_STRING, "OP_VAULT", "The vault"),
-    LATER_ENV("service_account_token", CFG_SECRET, "OP_SERVICE_ACCOUNT_TOKEN", "Token of a service account"),
+    LATER_ENV("service_account_token", CFG_SECRET, "OP_SERVICE_ACCOUNT_TOKEN",
+              "Token of a service account"),
 };
 SECTION(onepassword_section, "onepassword", no_values, onepassword_keys, "1Password.");
 
@@ -361,13 +353,9 @@ SECTION(onepassword_section, "onepassword", no_values, onepassword_keys, "1Passw
 static const struct cfg_section *const all_sections[] = {
     &app_section,
     &detect_config_section,
-#if __has_include("camera/camera_config.h")
     &camera_cfg_section,
     &camera_defaults_cfg_section,
-#endif
-#if __has_include("web/web_config.h")
     &web_cfg_section,
-#endif
     &store_section,
     &cache_section,
     &events_section,
@@ -418,6 +406,8 @@ struct app_config_full {
 static void resolve_places(struct app_config_full *f);
 static void resolve_detection(struct app_config_full *f, struct cfg_faults *faults);
 static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnings);
+static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
+                            struct cfg_faults *warnings);
 
 int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
                        char **ret_warnings)
@@ -436,6 +426,7 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
     resolve_places(f);
     resolve_detection(f, faults);
     resolve_devices(f, warnings);
+    resolve_cameras(f, faults, warnings);
     *ret_warnings = cfg_faults_take(warnings);
     *ret_faults = cfg_faults_take(faults);
     if (*ret_faults)
@@ -456,6 +447,7 @@ void app_config_free(struct app_config *a)
     }
     free(f->outputs);
     free(f->inputs);
+    camera_set_unref(a->cameras);
     cfg_unref(a->cfg);
     free(f);
 }
@@ -526,8 +518,7 @@ static bool theirs_wins(const struct cfg *c, const struct pair *p, bool same,
         cfg_fault(faults, p->section->name, NULL, p->key,
                   "contradicts %s.%s, which means the same: it says \"%s\", that says \"%s\"; "
                   "remove one",
-                  detect_config_section.name, p->our_key,
-                  cfg_key_text(c, p->section, NULL, p->key),
+                  detect_config_section.name, p->our_key, cfg_key_text(c, p->section, NULL, p->key),
                   cfg_key_text(c, &detect_config_section, NULL, p->our_key));
         return false;
     }
@@ -633,15 +624,12 @@ static int by_number(const void *a, const void *b)
 
 static void resolve_device(struct app_config_full *f, struct app_device *d)
 {
-    AUTO_FREE char *folder = xstrdup(d->location);
-    char *to = folder;
+    char folder[SNAPSHOT_KEY_MAX];
 
-    for (const char *p = folder; *p; p++)
-        if (*p != ' ' && *p != '/') /* a slash would lead elsewhere */
-            *to++ = (char)tolower((unsigned char)*p);
-    *to = '\0';
     d->device_key = own(f, "%s%s%s", d->location, *d->location ? " " : "", d->type);
-    d->directory = own(f, "%s/%s", f->a.upload_dir, folder);
+    d->directory = camera_directory(d->location, folder, sizeof folder) == 0
+                       ? own(f, "%s/%s", f->a.upload_dir, folder)
+                       : NULL;
     d->camera = strcasecmp(d->type, "camera") == 0;
 }
 
@@ -688,4 +676,35 @@ static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnin
         resolve_list(f, &input_location_section, &input_type_section, "I#", &f->inputs, warnings);
     f->a.outputs = f->outputs;
     f->a.inputs = f->inputs;
+}
+
+/* An output that is a camera and has no section of its own becomes a camera without an address. */
+static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
+                            struct cfg_faults *warnings)
+{
+    struct err e = {0};
+
+    if (camera_set_load(f->a.cfg, &f->a.cameras, &e) < 0) {
+        cfg_fault(faults, NULL, NULL, NULL, "%s", e.text);
+        return;
+    }
+    size_t own_count = camera_set_count(f->a.cameras);
+    for (size_t i = 0; i < f->a.output_count; i++) {
+        struct app_device *d = &f->outputs[i];
+        char name[16];
+
+        if (!d->camera)
+            continue;
+        for (size_t k = 0; k < own_count; k++) {
+            const struct camera *cam = camera_set_at(f->a.cameras, k);
+            if (strcmp(cam->device_key, d->device_key) == 0)
+                d->section = cam->name;
+        }
+        if (d->section)
+            continue;
+        (void)text_format(name, sizeof name, "O%u", d->number);
+        if (camera_set_add_device(f->a.cameras, d->location, d->type, &e) < 0)
+            cfg_fault(warnings, output_type_section.name, NULL, name,
+                      "this camera cannot be asked: %s", e.text);
+    }
 }

@@ -18,6 +18,7 @@
  * Of two that both are given the one from the stronger source wins (see doc/configuration.md); from
  * equal sources ours and theirs must agree, else it is a fault. */
 
+#include "camera/camera_config.h"
 #include "cfg/cfg.h"
 #include "detect/detect_config.h"
 
@@ -49,25 +50,29 @@ struct app_device {
     unsigned number;
     const char *type, *location; /* location may be "" */
     const char *device_key;      /* "<location> <type>", or the type alone */
-    const char *directory;       /* "<upload_dir>/<location lower-cased, without spaces>" */
+    const char *directory;       /* "<upload_dir>/<location lower-cased, without spaces>";
+                                    NULL when the location gives no folder name */
     bool camera;                 /* its type is "camera" in any case */
+    const char *section;         /* the NAME of [camera:NAME] that is the same device, or NULL: then
+                                    its address must come with the trigger */
 };
 
 /* Immutable; strings live as long as it does. Any thread may read. */
 struct app_config {
-    struct cfg *cfg;           /* our reference */
-    struct app_values app;     /* resolved */
+    struct cfg *cfg;       /* our reference */
+    struct app_values app; /* resolved */
     struct events_values events;
-    int64_t cache_size;        /* bytes */
-    int64_t store_reserve;     /* bytes */
-    const char *ledger_path;   /* <data_dir>/snapshotd.db */
-    const char *store_path;    /* <data_dir>/store, or [store] path */
-    const char *models_dir;    /* <data_dir>/models */
-    const char *ftp_root;      /* root_dir, or <data_dir>/ftp */
-    const char *upload_dir;    /* below ftp_root */
+    int64_t cache_size;          /* bytes */
+    int64_t store_reserve;       /* bytes */
+    const char *ledger_path;     /* <data_dir>/snapshotd.db */
+    const char *store_path;      /* <data_dir>/store, or [store] path */
+    const char *models_dir;      /* <data_dir>/models */
+    const char *ftp_root;        /* root_dir, or <data_dir>/ftp */
+    const char *upload_dir;      /* below ftp_root */
     struct detect_config detect; /* resolved */
-    const char *detection_off; /* a sentence why detection is off; NULL = on. detect.enabled says
-                                  the same */
+    struct camera_set *cameras;  /* [camera:NAME] and the outputs that are cameras */
+    const char *detection_off;   /* a sentence why detection is off; NULL = on. detect.enabled says
+                                    the same */
     const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */
     size_t output_count, input_count;
 };

@@ -29,7 +29,7 @@
 
 /* AUTO(blob) b = NULL; frees b with blob_free_auto() when the scope ends. A module offers it with
  * DEFINE_AUTO(blob, blob_unref) after its destructor; destructors accept NULL. */
-#define AUTO(name) __attribute__((cleanup(name##_free_auto))) struct name *
+#define AUTO(name) __attribute__((cleanup(name##_free_auto), unused)) struct name *
 #define DEFINE_AUTO(name, destructor)                                                              \
     static inline UNUSED void name##_free_auto(struct name **p)                                    \
     {                                                                                              \
@@ -37,7 +37,7 @@
     }
 
 /* For embedded values: AUTO_DONE(dynbuf) buf; calls dynbuf_done(&buf). */
-#define AUTO_DONE(name) __attribute__((cleanup(name##_done))) struct name
+#define AUTO_DONE(name) __attribute__((cleanup(name##_done), unused)) struct name
 
 /* AUTO_FREE char *s: free() at the end of the scope. */
 #define AUTO_FREE __attribute__((cleanup(free_auto_)))

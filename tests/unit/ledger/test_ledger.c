@@ -112,6 +112,22 @@ static void gives_the_longest_due_trigger_of_each_camera(void **state)
     assert_int_equal(due[2].event_at.us, 5000000);
 }
 
+static void many_triggers_of_one_camera_do_not_crowd_out_another(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 1; i <= 20; i++) {
+        struct trigger t = make_trigger(i, "dead");
+        assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), 0);
+    }
+    struct trigger last = make_trigger(30, "alive");
+    assert_int_equal(ledger_trigger_add(f->l, &last, &f->e), 0);
+    struct trigger due[4];
+    assert_int_equal(ledger_trigger_due(f->l, (struct wall_time){60000000}, due, 4, &f->e), 2);
+    assert_string_equal(due[0].camera, "dead");
+    assert_int_equal(due[0].event_at.us, 1000000);
+    assert_string_equal(due[1].camera, "alive");
+}
+
 static void says_when_no_trigger_is_pending(void **state)
 {
     struct fixture *f = *state;
@@ -646,7 +662,8 @@ static void tells_the_life_of_a_snapshot_in_order(void **state)
     examine(f, s, two_destinations);
     struct outbox_item item;
     assert_int_equal(ledger_outbox_due(f->l, "amqp", ledger_now(), &item, 1, &f->e), 1);
-    assert_int_equal(ledger_outbox_retry(f->l, &item, ledger_now(), "connection refused", &f->e), 0);
+    assert_int_equal(ledger_outbox_retry(f->l, &item, ledger_now(), "connection refused", &f->e),
+                     0);
     assert_int_equal(ledger_outbox_done(f->l, &item, 1, &f->e), 0);
     assert_int_equal(ledger_outbox_due(f->l, "webhook", ledger_now(), &item, 1, &f->e), 1);
     assert_int_equal(ledger_outbox_dead(f->l, &item, "HTTP 410", &f->e), 0);
@@ -799,6 +816,7 @@ int main(void)
         CASE(takes_one_trigger_once),
         CASE(refuses_a_trigger_without_a_camera),
         CASE(gives_the_longest_due_trigger_of_each_camera),
+        CASE(many_triggers_of_one_camera_do_not_crowd_out_another),
         CASE(says_when_no_trigger_is_pending),
         CASE(counts_attempts_and_keeps_the_last_failure),
         CASE(a_failed_trigger_stays_failed),
