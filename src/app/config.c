@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "stage/cron.h"
 #include "web/web_config.h"
 
 #define AT(type, field) .offset = offsetof(struct type, field)
@@ -383,10 +384,30 @@ static const struct cfg_section *const all_sections[] = {
 static const char *const reserved_variables[] = {"SNAPSHOTD_CONFIG", "SNAPSHOTD_MODEL_DIR",
                                                  "SNAPSHOTD_ONNXRUNTIME", NULL};
 
+static const char preface[] =
+    "## Files and variables of the predecessor\n\n"
+    "The `config/app.conf` and the environment of "
+    "[snapshot-processor](https://github.com/tailucas/snapshot-processor)\nwork as they are. What "
+    "has an effect:\n\n"
+    "| theirs | ours |\n|---|---|\n"
+    "| [snapshots] `object_detection_enabled` | [detection] `enabled` |\n"
+    "| [object_detection] `model_url`, else `model_name`, else `model` | [detection] `model` |\n"
+    "| [object_detection] `minimum_confidence` | [detection] `minimum_confidence` |\n"
+    "| [human_detection] `minimum_confidence` | [detection] `minimum_human_confidence` |\n"
+    "| [snapshots] `root_dir` | [app] `data_dir` is its parent when it ends in `/ftp` |\n"
+    "| [output_location], [output_type] `O1`, ... | cameras, as far as their type is Camera; a "
+    "[camera:NAME] section of that location says where they are |\n"
+    "| `FEATURE_FLAG_OBJECT_DETECTION`, `FEATURE_FLAG_LOCAL_OBJECT_DETECTION` | detection runs "
+    "when both are true and [detection] `enabled` is |\n\n"
+    "Of two keys that mean the same, the one from the stronger source counts; from equal sources "
+    "they must\nagree, else it is a fault. What belongs to a feature of a later release is "
+    "accepted, and\n`snapshotd check` lists it.\n";
+
 const struct cfg_schema app_schema = {
     .sections = all_sections,
     .env_prefix = "SNAPSHOTD",
     .env_reserved = reserved_variables,
+    .preface = preface,
 };
 
 /* --- resolving -------------------------------------------------------------------------------- */
@@ -678,6 +699,17 @@ static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnin
     f->a.inputs = f->inputs;
 }
 
+/* The camera's rows cannot do this: times are read in a layer above them. */
+static void check_times(const struct camera *cam, struct cfg_faults *faults)
+{
+    for (const char *const *t = cam->times; t && *t; t++) {
+        struct err e = {0};
+        struct cron cron;
+        if (cron_parse(*t, &cron, &e) < 0)
+            cfg_fault(faults, camera_cfg_section.name, cam->name, "times", "%s", e.text);
+    }
+}
+
 /* An output that is a camera and has no section of its own becomes a camera without an address. */
 static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
                             struct cfg_faults *warnings)
@@ -689,6 +721,8 @@ static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults
         return;
     }
     size_t own_count = camera_set_count(f->a.cameras);
+    for (size_t k = 0; k < own_count; k++)
+        check_times(camera_set_at(f->a.cameras, k), faults);
     for (size_t i = 0; i < f->a.output_count; i++) {
         struct app_device *d = &f->outputs[i];
         char name[16];

@@ -37,6 +37,7 @@ struct loader {
     struct cfg_faults faults, warnings;
     const struct cfg_source *source;
     char *const *environment;
+    bool any_prefixed;      /* some variable begins with the schema's prefix */
     const char *shown_path; /* for places in the file */
     /* Where the file's reader stands. */
     struct cfg_part *part; /* NULL: before the first section, or in an unknown one */
@@ -800,7 +801,7 @@ static void take_row_environment(struct loader *l, const struct cfg_section *sec
     if (key->flags & CFG_NUMBERED) {
         if (key->env)
             take_numbered(l, section, inst, key, key->env, CFG_FROM_ENVIRONMENT, false);
-        if (l->c->schema->env_prefix) {
+        if (l->any_prefixed) {
             environment_name(l->c->schema, section, inst->name, key->name, name, sizeof name);
             take_numbered(l, section, inst, key, name, CFG_FROM_PREFIXED, true);
         }
@@ -813,7 +814,7 @@ static void take_row_environment(struct loader *l, const struct cfg_section *sec
     value = (key->flags & CFG_ENV_NAME) && !section->named ? find_environment(l, key->name) : NULL;
     if (value)
         take_variable(l, &inst->slots[k], key->name, value, CFG_FROM_ENVIRONMENT);
-    if (!l->c->schema->env_prefix)
+    if (!l->any_prefixed)
         return;
     environment_name(l->c->schema, section, inst->name, key->name, name, sizeof name);
     value = find_environment(l, name);
@@ -871,15 +872,27 @@ static void warn_unused_variables(struct loader *l)
     }
 }
 
+/* Without this a thousand cameras would search the environment thirty thousand times in vain. */
+static bool has_prefixed(const struct loader *l)
+{
+    const char *prefix = l->c->schema->env_prefix;
+
+    for (char *const *e = l->environment; prefix && *e; e++)
+        if (text_starts_with(*e, prefix) && (*e)[strlen(prefix)] == '_')
+            return true;
+    return false;
+}
+
 static void collect_environment(struct loader *l)
 {
+    l->any_prefixed = has_prefixed(l);
     for (size_t p = 0; p < l->c->part_count && !l->c->no_memory; p++) {
         struct cfg_part *part = &l->c->parts[p];
         for (size_t i = 0; i < part->count; i++)
             for (size_t k = 0; k < part->section->key_count; k++)
                 take_row_environment(l, part->section, &part->instances[i], k);
     }
-    if (l->c->schema->env_prefix && !l->c->no_memory)
+    if (l->any_prefixed && !l->c->no_memory)
         warn_unused_variables(l);
 }
 

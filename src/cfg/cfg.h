@@ -99,6 +99,7 @@ struct cfg_schema {
     const char *env_prefix;          /* SNAPSHOTD_SECTION_KEY overrides any key; NULL = none */
     const char *const *env_reserved; /* names with that prefix that mean something else;
                                         NULL-terminated or NULL */
+    const char *preface; /* Markdown that the reference has before the sections; or NULL */
 };
 
 /* Collected faults, each "file:line: section.key: what, and what would be right"; `key` NULL speaks

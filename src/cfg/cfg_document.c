@@ -126,8 +126,10 @@ int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out)
         "break is\n  cut,\n"
         "- `credential:NAME`: a credential of the service manager (`LoadCredential=` in "
         "systemd.exec(5)),\n"
-        "- `op://vault/item/field`: 1Password; accepted, but empty until a later release.\n\n"
-        "## Sections\n");
+        "- `op://vault/item/field`: 1Password; accepted, but empty until a later release.\n\n");
+    if (schema->preface)
+        (void)dynbuf_printf(out, "%s\n", schema->preface);
+    (void)dynbuf_puts(out, "## Sections\n");
     for (size_t i = 0; schema->sections[i]; i++) {
         const struct cfg_section *s = schema->sections[i];
 
