@@ -384,6 +384,8 @@ static const struct cfg_section *const all_sections[] = {
 static const char *const reserved_variables[] = {"SNAPSHOTD_CONFIG", "SNAPSHOTD_MODEL_DIR",
                                                  "SNAPSHOTD_ONNXRUNTIME", NULL};
 
+static void check_all(const struct cfg *c, struct cfg_faults *faults);
+
 static const char preface[] =
     "## Files and variables of the predecessor\n\n"
     "The `config/app.conf` and the environment of "
@@ -407,6 +409,7 @@ const struct cfg_schema app_schema = {
     .sections = all_sections,
     .env_prefix = "SNAPSHOTD",
     .env_reserved = reserved_variables,
+    .check = check_all,
     .preface = preface,
 };
 
@@ -699,17 +702,6 @@ static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnin
     f->a.inputs = f->inputs;
 }
 
-/* The camera's rows cannot do this: times are read in a layer above them. */
-static void check_times(const struct camera *cam, struct cfg_faults *faults)
-{
-    for (const char *const *t = cam->times; t && *t; t++) {
-        struct err e = {0};
-        struct cron cron;
-        if (cron_parse(*t, &cron, &e) < 0)
-            cfg_fault(faults, camera_cfg_section.name, cam->name, "times", "%s", e.text);
-    }
-}
-
 /* An output that is a camera and has no section of its own becomes a camera without an address. */
 static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
                             struct cfg_faults *warnings)
@@ -721,8 +713,6 @@ static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults
         return;
     }
     size_t own_count = camera_set_count(f->a.cameras);
-    for (size_t k = 0; k < own_count; k++)
-        check_times(camera_set_at(f->a.cameras, k), faults);
     for (size_t i = 0; i < f->a.output_count; i++) {
         struct app_device *d = &f->outputs[i];
         char name[16];
@@ -740,5 +730,52 @@ static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults
         if (camera_set_add_device(f->a.cameras, d->location, d->type, &e) < 0)
             cfg_fault(warnings, output_type_section.name, NULL, name,
                       "this camera cannot be asked: %s", e.text);
+    }
+}
+
+/* --- checking --------------------------------------------------------------------------------- */
+
+/* The camera's rows cannot do this: times are read in a layer above them. */
+static void check_times(const char *name, const struct camera_cfg *camera,
+                        struct cfg_faults *faults)
+{
+    for (const char *const *t = camera->times; t && *t; t++) {
+        struct err e = {0};
+        struct cron cron;
+        if (cron_parse(*t, &cron, &e) < 0)
+            cfg_fault(faults, camera_cfg_section.name, name, "times", "%s", e.text);
+    }
+}
+
+/* Two cameras of one device key would share files and events. */
+static void check_twins(const struct cfg *c, size_t i, struct cfg_faults *faults)
+{
+    const struct camera_cfg *one = cfg_instance_values(c, &camera_cfg_section, i);
+    const char *name = cfg_instance_name(c, &camera_cfg_section, i);
+    const char *location = *one->location ? one->location : name;
+
+    for (size_t k = 0; k < i; k++) {
+        const struct camera_cfg *other = cfg_instance_values(c, &camera_cfg_section, k);
+        const char *other_name = cfg_instance_name(c, &camera_cfg_section, k);
+        if (strcmp(location, *other->location ? other->location : other_name) == 0 &&
+            strcmp(one->type, other->type) == 0)
+            cfg_fault(faults, camera_cfg_section.name, name, "location",
+                      "\"%s\" is the location of [camera:%s] as well, and both are of type %s; "
+                      "give one another location",
+                      location, other_name, one->type);
+    }
+}
+
+/* All that can be wrong between sections, so that cfg_load() names it along with the rest. */
+static void check_all(const struct cfg *c, struct cfg_faults *faults)
+{
+    struct app_config_full f = {.a.cfg = (struct cfg *)(uintptr_t)c}; /* borrowed, and only read */
+
+    f.a.detect = *(const struct detect_config *)cfg_values(c, &detect_config_section);
+    resolve_detection(&f, faults);
+    for (size_t i = 0; i < cfg_instance_count(c, &camera_cfg_section); i++) {
+        check_times(cfg_instance_name(c, &camera_cfg_section, i),
+                    cfg_instance_values(c, &camera_cfg_section, i), faults);
+        check_twins(c, i, faults);
     }
 }

@@ -477,8 +477,9 @@ static void an_output_and_a_section_can_be_one_camera(void **state)
                  "[camera:b]\nlocation=X\naddress=h:2\n",
                  NULL);
     assert_int_equal(twins.result, -EINVAL);
-    assert_string_equal(twins.faults, "t.conf: [camera:a] and [camera:b] are both the device "
-                                      "'X Camera': give one another location or type\n");
+    assert_string_equal(twins.faults, "t.conf:5: camera:b.location: \"X\" is the location of "
+                                      "[camera:a] as well, and both are of type Camera; give one "
+                                      "another location\n");
 }
 
 static void times_must_be_times(void **state)
@@ -487,6 +488,35 @@ static void times_must_be_times(void **state)
     AUTO_DONE(loaded) l = load("[camera:a]\naddress=h:1\ntimes = 0 7 * * *; at noon\n", NULL);
     assert_int_equal(l.result, -EINVAL);
     assert_non_null(strstr(l.faults, "t.conf:3: camera:a.times: "));
+}
+
+static void faults_of_all_kinds_come_together(void **state)
+{
+    (void)state;
+    AUTO_DONE(loaded)
+    l = load("[app]\nlog_level = loud\n"
+             "[camera:a]\nadress = h:1\ntimes = at noon\n"
+             "[camera:b]\nlocation = X\n"
+             "[camera:c]\nlocation = X\naddress = h:1\npassword = p\n"
+             "[web]\nlisten = 0.0.0.0:80\n"
+             "[detection]\nmodel = a\n[object_detection]\nmodel = b\n",
+             NULL);
+    assert_int_equal(l.result, -EINVAL);
+    static const char *const begins[] = {"t.conf:2: app.log_level: ",
+                                         "t.conf:4: camera:a.adress: ",
+                                         "t.conf:5: camera:a.times: ",
+                                         "t.conf:6: camera:b.address: ",
+                                         "t.conf:8: camera:c.user: ",
+                                         "t.conf:9: camera:c.location: ",
+                                         "t.conf:13: web.",
+                                         "t.conf:17: object_detection.model: "};
+    const char *line = l.faults;
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+        if (!text_starts_with(line, begins[i]))
+            fail_msg("\"%s\" is not where expected in:\n%s", begins[i], l.faults);
+        line = strchr(line, '\n') + 1;
+    }
+    assert_string_equal(line, "");
 }
 
 static void a_file_with_five_faults_lists_five(void **state)
@@ -526,6 +556,7 @@ int main(void)
         cmocka_unit_test(odd_devices_are_warned_of),
         cmocka_unit_test(an_output_and_a_section_can_be_one_camera),
         cmocka_unit_test(times_must_be_times),
+        cmocka_unit_test(faults_of_all_kinds_come_together),
         cmocka_unit_test(a_file_with_five_faults_lists_five),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
