@@ -89,6 +89,7 @@ struct httpc_channel {
     int redirects_max;
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms, size_max;
     int (*sink)(void *arg, const void *bytes, size_t size);
+    int (*sink_begin)(void *arg, long status, int64_t content_length, const char *etag);
     void *sink_arg;
 
     char *body;
@@ -286,6 +287,7 @@ int httpc_start(struct httpc_channel *c, const struct httpc_request *req, httpc_
     c->total_timeout_ms = req->total_timeout_ms;
     c->size_max = req->size_max ? req->size_max : HTTPC_SIZE_MAX;
     c->sink = req->sink;
+    c->sink_begin = req->sink_begin;
     c->sink_arg = req->sink_arg;
     c->started = clock_mono();
 
@@ -501,6 +503,17 @@ static void body_drop(struct httpc_channel *c)
     c->body_len = c->body_cap = 0;
 }
 
+static int begin_sink(struct httpc_channel *c, long status)
+{
+    if (!c->sink_begin)
+        return 0;
+    curl_off_t promised = -1;
+    struct curl_header *etag = NULL;
+    curl_easy_getinfo(c->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &promised);
+    bool has_etag = curl_easy_header(c->easy, "ETag", 0, CURLH_HEADER, -1, &etag) == CURLHE_OK;
+    return c->sink_begin(c->sink_arg, status, (int64_t)promised, has_etag ? etag->value : "");
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     (void)size; /* always 1 */
@@ -521,8 +534,11 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
     long status = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
     if (c->sink && status >= 200 && status < 300) {
+        if (c->body_len == 0)
+            c->sink_result = begin_sink(c, status);
         c->body_len += count;
-        c->sink_result = c->sink(c->sink_arg, bytes, count);
+        if (c->sink_result == 0)
+            c->sink_result = c->sink(c->sink_arg, bytes, count);
         return c->sink_result < 0 ? 0 : count;
     }
     if (!body_reserve(c, c->body_len + count)) {
