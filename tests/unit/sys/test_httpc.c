@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/text.h"
 #include "base/dynbuf.h"
 
 static void urls_are_shown_without_login_and_query(void **state)
@@ -112,7 +113,7 @@ static void keep(void *arg, const struct httpc_response *r)
     n->code = r->code;
     n->failure = r->failure;
     if (r->error)
-        strncpy(n->text, r->error->text, sizeof(n->text) - 1);
+        (void)text_copy(n->text, sizeof(n->text), r->error->text);
 }
 
 static void what_runs_at_the_end_is_cancelled_and_told(void **state)
@@ -153,8 +154,7 @@ static void a_name_that_does_not_resolve_is_told_as_such(void **state)
     int r = httpc_fetch(&req, &reply, &e);
     assert_int_equal(r, -EHOSTUNREACH);
     assert_int_equal(e.retry, ERR_LATER);
-    assert_string_equal(e.text,
-                        "http://no-such-host.invalid/x: no address is known for this name");
+    assert_string_equal(e.text, "http://no-such-host.invalid/x: no address is known for this name");
 }
 
 static void a_refused_connection_keeps_the_systems_code(void **state)
