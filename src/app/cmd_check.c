@@ -3,6 +3,7 @@
 
 #include "app/command.h"
 #include "app/options.h"
+#include "web/web_config.h"
 
 static int run(int argc, char **argv);
 
@@ -33,7 +34,7 @@ static int run(int argc, char **argv)
         if (opt == 'h')
             return command_help(&command_check);
         if (opt != 'q')
-            return command_usage(&command_check, "unknown option, or its value is missing");
+            return command_usage(&command_check, NULL); /* getopt has said it */
         quiet = true;
     }
     /* A lone file name is what people try first. */
@@ -50,8 +51,9 @@ static int run(int argc, char **argv)
     if (r < 0) {
         int count = count_lines(faults);
         (void)fputs(faults ? faults : "out of memory\n", stderr);
-        return command_error(EXIT_USAGE, "%s: %d fault%s: correct %s; `snapshotd config "
-                                         "--reference` explains every key",
+        return command_error(EXIT_USAGE,
+                             "%s: %d fault%s: correct %s; `snapshotd config "
+                             "--reference` explains every key",
                              path ? path : "the configuration", count, count == 1 ? "" : "s",
                              count == 1 ? "it" : "them");
     }
@@ -99,6 +101,9 @@ static void print_summary(const struct app_config *a, const char *warnings)
         (void)printf("\n");
     }
     (void)printf("  pictures   in %s, ledger %s\n", a->store_path, a->ledger_path);
+    const struct web_config *web = cfg_values(a->cfg, &web_cfg_section);
+    (void)printf("  API        %s%s\n", web->enabled ? "http://" : "off",
+                 web->enabled ? web->listen : "");
     print_warnings(warnings);
 }
 
@@ -114,8 +119,7 @@ static void print_cameras(const struct app_config *a)
         if (!cam->enabled)
             (void)printf("switched off\n");
         else if (!camera_is_fetchable(cam))
-            (void)printf("has no address; it comes with triggers of the broker in a later release, "
-                         "or give it\n             a [camera:NAME] section with its location\n");
+            (void)printf("no address yet: add a [camera:NAME] section with location = ...\n");
         else
             (void)printf("%s%s%s%s\n", cam->kind, *cam->address ? " at " : "", cam->address,
                          cam->interval_ms > 0 || cam->times ? ", by schedule" : "");

@@ -13,8 +13,8 @@ const struct command command_config = {
     .summary = "prints a sample, the reference, or the configuration in force",
     .help = "      --sample              a file with every key and its default, as comments\n"
             "      --reference           the reference of all sections and keys (Markdown)\n"
-            "      --effective           every value in force, and where it comes from\n"
-            APP_OPTIONS_HELP,
+            "      --effective           every value in force, and where it comes "
+            "from\n" APP_OPTIONS_HELP,
     .run = run,
 };
 
@@ -43,12 +43,11 @@ static int run(int argc, char **argv)
             continue;
         if (opt == 'h')
             return command_help(&command_config);
-        if (opt == '?' || which != DOCUMENT_NONE)
-            return command_usage(&command_config, opt == '?' ? "unknown option, or its value is missing"
-                                                         : "only one document at a time");
-        which = opt == 's'   ? DOCUMENT_SAMPLE
-                : opt == 'r' ? DOCUMENT_REFERENCE
-                             : DOCUMENT_EFFECTIVE;
+        if (opt == '?')
+            return command_usage(&command_config, NULL); /* getopt has said it */
+        if (which != DOCUMENT_NONE)
+            return command_usage(&command_config, "only one document at a time");
+        which = opt == 's' ? DOCUMENT_SAMPLE : opt == 'r' ? DOCUMENT_REFERENCE : DOCUMENT_EFFECTIVE;
     }
     if (optind < argc)
         return command_usage(&command_config, "unexpected \"%s\"", argv[optind]);

@@ -12,9 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
-#if __has_include("web/web_config.h")
 #include "web/web_config.h"
-#endif
 
 #define AT(type, field) .offset = offsetof(struct type, field)
 #define SECTION(variable, section_name, type, rows, words)                                         \
@@ -206,15 +204,11 @@ struct human_detection_values {
     double minimum_confidence, minimum_human_confidence, confidence;
 };
 #define HUMAN(key_name)                                                                            \
-    {.name = #key_name,                                                                            \
-     .type = CFG_DOUBLE,                                                                           \
-     AT(human_detection_values, key_name),                                                         \
-     .fallback = "0",                                                                              \
-     .min = 0,                                                                                     \
-     .max = 1,                                                                                     \
-     .unit = "0..1",                                                                               \
-     .flags = THEIRS | CFG_RELOAD,                                                                 \
-     .help = "The same as [detection] minimum_human_confidence"}
+    {                                                                                              \
+        .name = #key_name, .type = CFG_DOUBLE, AT(human_detection_values, key_name),               \
+        .fallback = "0", .min = 0, .max = 1, .unit = "0..1", .flags = THEIRS | CFG_RELOAD,         \
+        .help = "The same as [detection] minimum_human_confidence"                                 \
+    }
 static const struct cfg_key human_detection_keys[] = {
     HUMAN(minimum_confidence),
     HUMAN(minimum_human_confidence),
@@ -282,13 +276,14 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
 
 /* Of the predecessor's file; and known to its environment only. */
 #define LATER_KEY(key_name, key_type, variable, words)                                             \
-    {.name = key_name,                                                                             \
-     .type = key_type,                                                                             \
-     .flags = LATER | CFG_ENV_NAME,                                                                \
-     .env = variable,                                                                              \
-     .help = words}
+    {                                                                                              \
+        .name = key_name, .type = key_type, .flags = LATER | CFG_ENV_NAME, .env = variable,        \
+        .help = words                                                                              \
+    }
 #define LATER_ENV(key_name, key_type, variable, words)                                             \
-    {.name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words}
+    {                                                                                              \
+        .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
+    }
 
 static const struct cfg_key rabbitmq_keys[] = {
     LATER_KEY("server_address", CFG_STRING, "RABBITMQ_SERVER_ADDRESS", "The broker's host"),
@@ -348,7 +343,8 @@ static const struct cfg_key onepassword_keys[] = {
     LATER_ENV("connect_token", CFG_SECRET, "OP_CONNECT_TOKEN", "Token for it"),
     LATER_ENV("connect_vault", CFG_STRING, "OP_CONNECT_VAULT", "Another name for vault"),
     LATER_ENV("vault", CFG_STRING, "OP_VAULT", "The vault"),
-    LATER_ENV("service_account_token", CFG_SECRET, "OP_SERVICE_ACCOUNT_TOKEN", "Token of a service account"),
+    LATER_ENV("service_account_token", CFG_SECRET, "OP_SERVICE_ACCOUNT_TOKEN",
+              "Token of a service account"),
 };
 SECTION(onepassword_section, "onepassword", no_values, onepassword_keys, "1Password.");
 
@@ -359,9 +355,7 @@ static const struct cfg_section *const all_sections[] = {
     &detect_config_section,
     &camera_cfg_section,
     &camera_defaults_cfg_section,
-#if __has_include("web/web_config.h")
     &web_cfg_section,
-#endif
     &store_section,
     &cache_section,
     &events_section,
@@ -524,8 +518,7 @@ static bool theirs_wins(const struct cfg *c, const struct pair *p, bool same,
         cfg_fault(faults, p->section->name, NULL, p->key,
                   "contradicts %s.%s, which means the same: it says \"%s\", that says \"%s\"; "
                   "remove one",
-                  detect_config_section.name, p->our_key,
-                  cfg_key_text(c, p->section, NULL, p->key),
+                  detect_config_section.name, p->our_key, cfg_key_text(c, p->section, NULL, p->key),
                   cfg_key_text(c, &detect_config_section, NULL, p->our_key));
         return false;
     }

@@ -59,20 +59,20 @@ struct app_device {
 
 /* Immutable; strings live as long as it does. Any thread may read. */
 struct app_config {
-    struct cfg *cfg;           /* our reference */
-    struct app_values app;     /* resolved */
+    struct cfg *cfg;       /* our reference */
+    struct app_values app; /* resolved */
     struct events_values events;
-    int64_t cache_size;        /* bytes */
-    int64_t store_reserve;     /* bytes */
-    const char *ledger_path;   /* <data_dir>/snapshotd.db */
-    const char *store_path;    /* <data_dir>/store, or [store] path */
-    const char *models_dir;    /* <data_dir>/models */
-    const char *ftp_root;      /* root_dir, or <data_dir>/ftp */
-    const char *upload_dir;    /* below ftp_root */
+    int64_t cache_size;          /* bytes */
+    int64_t store_reserve;       /* bytes */
+    const char *ledger_path;     /* <data_dir>/snapshotd.db */
+    const char *store_path;      /* <data_dir>/store, or [store] path */
+    const char *models_dir;      /* <data_dir>/models */
+    const char *ftp_root;        /* root_dir, or <data_dir>/ftp */
+    const char *upload_dir;      /* below ftp_root */
     struct detect_config detect; /* resolved */
     struct camera_set *cameras;  /* [camera:NAME] and the outputs that are cameras */
-    const char *detection_off; /* a sentence why detection is off; NULL = on. detect.enabled says
-                                  the same */
+    const char *detection_off;   /* a sentence why detection is off; NULL = on. detect.enabled says
+                                    the same */
     const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */
     size_t output_count, input_count;
 };

@@ -18,7 +18,8 @@ bool app_options_take(struct app_options *o, int opt, const char *arg)
     if (o->setting_count < APP_SETTINGS_MAX)
         o->settings[o->setting_count++] = arg;
     else
-        (void)command_error(EXIT_USAGE, "more than %d --set, the rest is ignored: put them into a file",
+        (void)command_error(EXIT_USAGE,
+                            "more than %d --set, the rest is ignored: put them into a file",
                             APP_SETTINGS_MAX);
     return true;
 }

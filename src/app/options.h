@@ -15,14 +15,17 @@
 enum { APP_OPTION_SET = 0x1000, APP_SETTINGS_MAX = 256 };
 
 struct app_options {
-    const char *path;                        /* -c, or NULL; borrowed from argv */
+    const char *path;                           /* -c, or NULL; borrowed from argv */
     const char *settings[APP_SETTINGS_MAX + 1]; /* NULL-terminated; borrowed */
     size_t setting_count;
 };
 
 #define APP_OPTIONS_SHORT "c:"
 #define APP_OPTIONS_LONG                                                                           \
-    {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, APP_OPTION_SET}
+    {"config", required_argument, NULL, 'c'},                                                      \
+    {                                                                                              \
+        "set", required_argument, NULL, APP_OPTION_SET                                             \
+    }
 #define APP_OPTIONS_HELP                                                                           \
     "  -c, --config FILE         the configuration; without it the first of $SNAPSHOTD_CONFIG,\n"  \
     "                            ./snapshot-processor.conf, ./config/app.conf and\n"               \

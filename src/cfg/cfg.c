@@ -42,7 +42,7 @@ struct loader {
     struct cfg_part *part; /* NULL: before the first section, or in an unknown one */
     size_t instance;
     bool section_unknown;
-    const struct cfg_key *last_key;     /* that a continuation line would continue; NULL = none */
+    const struct cfg_key *last_key; /* that a continuation line would continue; NULL = none */
     struct cfg_slot *last_slot;
 };
 
@@ -312,8 +312,7 @@ static bool fill(struct loader *l, struct cfg_slot *slot, const char *text, enum
 
     if (!kept || (source && !kept_source))
         return false;
-    *slot = (struct cfg_slot){
-        .text = kept, .source = kept_source, .origin = origin, .line = line};
+    *slot = (struct cfg_slot){.text = kept, .source = kept_source, .origin = origin, .line = line};
     return true;
 }
 
@@ -386,7 +385,8 @@ static int collect_file(struct loader *l, const char *text, size_t size)
     int r = ini_read(text, size, &sink, l);
 
     if (r == -EFBIG)
-        cfg_fault_at(&l->faults, l->shown_path, 0, "the file is larger than %d KB", INI_SIZE_MAX >> 10);
+        cfg_fault_at(&l->faults, l->shown_path, 0, "the file is larger than %d KB",
+                     INI_SIZE_MAX >> 10);
     else if (r == -EILSEQ)
         cfg_fault_at(&l->faults, l->shown_path, 0,
                      "the file is not plain text; save it as UTF-8 (without NUL bytes)");
@@ -445,8 +445,7 @@ static void say_unknown_section(struct loader *l, const char *path, int line, co
 
 static bool instance_name_is_good(const char *name)
 {
-    static const char good[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
+    static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
 
     return *name && strspn(name, good) == strlen(name) && strlen(name) <= CFG_INSTANCE_NAME_MAX &&
            name[0] != '.' && name[0] != '-';
@@ -667,10 +666,11 @@ static int interpolate_once(struct loader *l, int line, const char *name, const 
         char variable[128], shown[160];
         size_t len = close ? (size_t)(close - (s + i + 2)) : 0;
         if (!close || close[1] != 's' || len == 0 || len >= sizeof variable) {
-            cfg_fault_at(&l->faults, l->shown_path, line,
-                         "%s: %%( begins a variable but no )s ends it; write %%(NAME)s, or %%%%%%%%( "
-                         "for the two characters themselves",
-                         name);
+            cfg_fault_at(
+                &l->faults, l->shown_path, line,
+                "%s: %%( begins a variable but no )s ends it; write %%(NAME)s, or %%%%%%%%( "
+                "for the two characters themselves",
+                name);
             return -EINVAL;
         }
         memcpy(variable, s + i + 2, len);
@@ -762,8 +762,8 @@ static void take_variable(struct loader *l, struct cfg_slot *slot, const char *n
 
 /* A numbered row: every variable of the environment whose name fits the pattern. */
 static void take_numbered(struct loader *l, const struct cfg_section *section,
-                          struct cfg_instance *inst, const struct cfg_key *row,
-                          const char *pattern, enum cfg_origin origin, bool empty_counts)
+                          struct cfg_instance *inst, const struct cfg_key *row, const char *pattern,
+                          enum cfg_origin origin, bool empty_counts)
 {
     for (char *const *e = l->environment; *e; e++) {
         const char *equals = strchr(*e, '=');
@@ -807,7 +807,8 @@ static void take_row_environment(struct loader *l, const struct cfg_section *sec
         return;
     }
     value = key->env ? find_environment(l, key->env) : NULL;
-    if (value && *value)
+    /* The predecessor's file takes this very variable in; then the file stays the place to name. */
+    if (value && *value && strcmp(value, inst->slots[k].text) != 0)
         take_variable(l, &inst->slots[k], key->env, value, CFG_FROM_ENVIRONMENT);
     value = (key->flags & CFG_ENV_NAME) && !section->named ? find_environment(l, key->name) : NULL;
     if (value)
@@ -1034,9 +1035,9 @@ static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_in
         text = key->fallback ? key->fallback : "";
         slot->text = text;
         /* Zero is a good value of every scalar without a default. */
-        if (!*text && (key->type == CFG_BOOL || key->type == CFG_INT || key->type == CFG_DOUBLE ||
-                       key->type == CFG_DURATION || key->type == CFG_SIZE ||
-                       key->type == CFG_CHOICE))
+        if (!*text &&
+            (key->type == CFG_BOOL || key->type == CFG_INT || key->type == CFG_DOUBLE ||
+             key->type == CFG_DURATION || key->type == CFG_SIZE || key->type == CFG_CHOICE))
             text = NULL;
     }
     if (key->flags & CFG_REQUIRED && (!text || !*text)) {
@@ -1086,11 +1087,12 @@ static void warn_later(struct loader *l, const struct cfg_part *part,
     }
     if (count == 0)
         return;
-    cfg_fault_at(&l->warnings, line ? l->shown_path : NULL, line,
-                 "%s: %s: " CFG_LATER_WORDS, part->section->name, names);
+    cfg_fault_at(&l->warnings, line ? l->shown_path : NULL, line, "%s: %s: " CFG_LATER_WORDS,
+                 part->section->name, names);
 }
 
-/* Reads a small file that holds a secret; the trailing line break, which every editor adds, goes. */
+/* Reads a small file that holds a secret; the trailing line break, which every editor adds, goes.
+ */
 static int read_secret(struct loader *l, const char *path, const char **ret, char *why,
                        size_t why_size)
 {

@@ -36,9 +36,8 @@ enum cfg_flags {
     CFG_RELOAD = 1 << 0,   /* takes effect by SIGHUP; others need a restart (reload warns) */
     CFG_REQUIRED = 1 << 1, /* must be present and not empty */
     CFG_LATER = 1 << 2,    /* accepted, its feature is not in this release: `check` says so */
-    CFG_NUMBERED =
-        1 << 3, /* name holds one '#': any number of keys (I#: I1, I2, ...), see cfg_numbered();
-                   always text; `env` may hold a '#' as well */
+    CFG_NUMBERED = 1 << 3, /* name holds one '#': any number of keys (I#: I1, I2, ...), see
+                              cfg_numbered(); always text; `env` may hold a '#' as well */
     CFG_ENV_NAME = 1 << 4, /* an environment variable with exactly the key's name overrides, as the
                               program's predecessor has it; not for named sections */
     CFG_COMPAT = 1 << 5,   /* kept for files of the predecessor: not in the sample */
@@ -49,7 +48,7 @@ enum cfg_flags {
 /* Where a value comes from; each overrides those above it. */
 enum cfg_origin {
     CFG_FROM_DEFAULT,
-    CFG_FROM_RETIRED,     /* a retired key, see `successor` */
+    CFG_FROM_RETIRED, /* a retired key, see `successor` */
     CFG_FROM_FILE,
     CFG_FROM_ENVIRONMENT, /* the row's `env`, overridden by the key's own name (CFG_ENV_NAME) */
     CFG_FROM_PREFIXED,    /* PREFIX_SECTION_KEY, PREFIX_SECTION_INSTANCE_KEY */
@@ -67,7 +66,7 @@ struct cfg_key {
     const char *fallback; /* default as text; NULL = empty / zero */
     double min, max;      /* bounds; both 0 = none */
     const char *const *choices; /* NULL-terminated; any case is accepted */
-    const char *unit; /* "ms", "bytes", "0..1", or NULL */
+    const char *unit;           /* "ms", "bytes", "0..1", or NULL */
     unsigned flags;
     const char
         *env; /* environment variable that overrides, besides the option's own name; or NULL */
@@ -97,7 +96,7 @@ struct cfg_section {
 /* A program's whole schema: NULL-terminated list of sections. */
 struct cfg_schema {
     const struct cfg_section *const *sections;
-    const char *env_prefix; /* SNAPSHOTD_SECTION_KEY overrides any key; NULL = none */
+    const char *env_prefix;          /* SNAPSHOTD_SECTION_KEY overrides any key; NULL = none */
     const char *const *env_reserved; /* names with that prefix that mean something else;
                                         NULL-terminated or NULL */
 };

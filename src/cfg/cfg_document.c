@@ -94,7 +94,8 @@ int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out)
         "both\n  characters are part of it.\n"
         "- An indented line continues a list of the line above.\n"
         "- `%%(NAME)s` stands for the environment variable `NAME`; its text is taken as it is, and "
-        "an unset\n  one is a fault. As in the predecessor the file is interpolated twice, and each "
+        "an unset\n  one is a fault. As in the predecessor the file is interpolated twice, and "
+        "each "
         "time `%%%%` becomes\n  `%%`; a `%%` that is not followed by `%%` or `(` needs no such "
         "care.\n"
         "- Durations are written `500ms`, `5s`, `10m`, `2h`, `7d`; sizes `512KB`, `10MB`, `2GB` "
@@ -192,9 +193,8 @@ static void write_row(struct dynbuf *out, const struct cfg_schema *schema,
 
 /* --- what is in force ------------------------------------------------------------------------- */
 
-static void write_effective_slot(const struct cfg *c, struct dynbuf *out,
-                                 const struct cfg_key *key, const char *name,
-                                 const struct cfg_slot *slot)
+static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const struct cfg_key *key,
+                                 const char *name, const struct cfg_slot *slot)
 {
     switch (slot->origin) {
     case CFG_FROM_DEFAULT:
@@ -217,10 +217,9 @@ static void write_effective_slot(const struct cfg *c, struct dynbuf *out,
         abort();
     }
     /* A scalar that is zero for want of a default cannot be written as such. */
-    bool unwritable = !slot->text[0] &&
-                      (key->type == CFG_BOOL || key->type == CFG_INT || key->type == CFG_DOUBLE ||
-                       key->type == CFG_DURATION || key->type == CFG_SIZE ||
-                       key->type == CFG_CHOICE);
+    bool unwritable = !slot->text[0] && (key->type == CFG_BOOL || key->type == CFG_INT ||
+                                         key->type == CFG_DOUBLE || key->type == CFG_DURATION ||
+                                         key->type == CFG_SIZE || key->type == CFG_CHOICE);
     (void)dynbuf_printf(out, "%s%s =%s", unwritable ? "#" : "", name, slot->text[0] ? " " : "");
     write_value(out, key, slot->text);
     (void)dynbuf_puts(out, "\n");
@@ -317,8 +316,8 @@ static void write_instance_difference(const struct cfg_part *part, const struct 
     for (size_t i = 0, j = 0; i < a->numbered_count || j < b->numbered_count;) {
         const struct cfg_numbered_slot *x = i < a->numbered_count ? &a->numbered[i] : NULL;
         const struct cfg_numbered_slot *y = j < b->numbered_count ? &b->numbered[j] : NULL;
-        int order = !x   ? 1
-                    : !y ? -1
+        int order = !x                 ? 1
+                    : !y               ? -1
                     : x->key != y->key ? (x->key < y->key ? -1 : 1)
                                        : (x->number > y->number) - (x->number < y->number);
         const struct cfg_numbered_slot *one = order <= 0 ? x : y;

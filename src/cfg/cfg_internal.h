@@ -33,9 +33,9 @@ struct cfg_numbered_slot {
 };
 
 struct cfg_instance {
-    const char *name; /* "" of a plain section */
-    int line;         /* of its header, 0 when not in the file */
-    void *values;     /* struct_size bytes */
+    const char *name;       /* "" of a plain section */
+    int line;               /* of its header, 0 when not in the file */
+    void *values;           /* struct_size bytes */
     struct cfg_slot *slots; /* one per key */
     struct cfg_numbered_slot *numbered;
     size_t numbered_count, numbered_capacity;

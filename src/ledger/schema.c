@@ -37,7 +37,7 @@ static const char version_1[] =
     " not_before INTEGER NOT NULL,"
     " finished_at INTEGER,"
     " error TEXT) STRICT;"
-    "CREATE INDEX triggers_pending ON triggers (not_before, row) WHERE state = 0;"
+    "CREATE INDEX triggers_pending ON triggers (camera, not_before, row) WHERE state = 0;"
     "CREATE INDEX triggers_failed ON triggers (row) WHERE state = 2;"
 
     "CREATE TABLE snapshots ("

@@ -30,6 +30,15 @@ static void console_free(struct notifier *n);
 static const struct notifier_ops console_ops = {
     .name = "console", .deliver = console_deliver, .free = console_free};
 
+/* A path below the working directory is shown as a person would type it. */
+static const char *from_here(const char *path)
+{
+    AUTO_FREE char *here = getcwd(NULL, 0);
+    size_t len = here ? strlen(here) : 0;
+    bool below = len > 1 && strncmp(path, here, len) == 0 && path[len] == '/';
+    return below ? path + len + 1 : path;
+}
+
 struct notifier *console_notifier_new(int fd, enum console_format format, const char *store_root)
 {
     struct console *c = xcalloc(1, sizeof(*c));
@@ -37,7 +46,7 @@ struct notifier *console_notifier_new(int fd, enum console_format format, const 
                           .fd = fd,
                           .format = format,
                           .colour = isatty(fd) == 1 && !getenv("NO_COLOR"),
-                          .root = xstrdup(store_root)};
+                          .root = xstrdup(from_here(store_root))};
     return &c->base;
 }
 

@@ -175,18 +175,22 @@ static int decode_webp(const struct job *job, struct canvas *c, struct raster_re
     return 0;
 }
 
-/* libjpeg answers a file that has headers only with a plain grey picture and a warning. The ends
- * are 128 and, through black ink, 64; conversion may move them by one. */
+/* libjpeg answers a file that has headers only with a plain grey picture and a warning. Its first
+ * block may hold rubbish, made of the zero bits that libjpeg feeds after the end. Grey is 128, and
+ * 64 through black ink; conversion may move it by one. */
 static bool is_blank(const struct image *img)
 {
-    const size_t n = (size_t)img->width * (size_t)img->height * 3;
-    const uint8_t *p = img->rgb;
+    const size_t n = (size_t)img->width * (size_t)img->height;
+    const double block = 18 * img->scale + 1; /* an MCU and what upsampling smears around it */
+    size_t others = 0;
 
-    if (abs(p[0] - 128) > 1 && abs(p[0] - 64) > 1)
-        return false;
-    for (size_t i = 1; i < n; i++) {
-        if (p[i] != p[0])
-            return false;
+    if ((double)n < 4 * block * block)
+        return false; /* too small to tell */
+    for (size_t i = 0; i < n && (double)others <= block * block; i++) {
+        const uint8_t *p = img->rgb + 3 * i;
+        int level = abs(p[0] - 128) <= 1 ? 128 : 64;
+
+        others += abs(p[0] - level) > 1 || abs(p[1] - level) > 1 || abs(p[2] - level) > 1;
     }
-    return true;
+    return (double)others <= block * block;
 }

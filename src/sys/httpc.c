@@ -327,6 +327,9 @@ void httpc_cancel(struct httpc_channel *c)
     finish(c, &r);
 }
 
+/* Status lines of streaming servers, which some cameras were made of; taken with http09 only. */
+static struct curl_slist icy_status = {.data = (char *)(uintptr_t) "ICY 200 OK"};
+
 static void init_curl(void)
 {
     /* Without memory for this nothing that follows can work; curl_multi_init() then says so. */
@@ -641,10 +644,9 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(c->connect_timeout_ms, (int64_t)INT_MAX));
     SET(CURLOPT_TIMEOUT_MS, (long)MIN(c->total_timeout_ms, (int64_t)INT_MAX));
 
-    /* The order matters: each of these sets the method, an absent body too (to POST). */
+    /* The order matters: each of these but the last sets the method, POSTFIELDS too. */
     SET(CURLOPT_POSTFIELDS, NULL);
     SET(CURLOPT_NOBODY, 0L);
-    SET(CURLOPT_POST, 0L);
     SET(CURLOPT_HTTPGET, 1L);
     SET(CURLOPT_CUSTOMREQUEST, NULL);
     bool head = req->method && !strcmp(req->method, "HEAD");
@@ -677,6 +679,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_HTTP_VERSION,
         req->http1_only ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
     SET(CURLOPT_HTTP09_ALLOWED, req->http09 ? 1L : 0L);
+    SET(CURLOPT_HTTP200ALIASES, req->http09 ? &icy_status : NULL);
 #undef SET
     if (code == CURLE_OUT_OF_MEMORY)
         return err_set(e, -ENOMEM, ERR_LATER, "%s: no memory", c->shown);
@@ -726,6 +729,7 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
     h->active_count--;
 
     AUTO(blob) body = NULL;
+    struct err no_memory = {0};
     if (r->code == 0 && c->body_len && c->body) {
         h->budget_used -= (int64_t)c->body_cap;
         /* Growing by doubling may have left half of it empty; giving that back moves nothing. */
@@ -734,6 +738,12 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
         c->body = NULL;
         c->body_len = c->body_cap = 0;
         r->body = body;
+        if (!body) {
+            r->failure = HTTPC_FAIL_MEMORY;
+            r->code = err_set(&no_memory, -ENOMEM, ERR_LATER, "%s: no memory for the answer",
+                              c->shown);
+            r->error = &no_memory;
+        }
     }
     body_drop(c);
     r->shown = c->shown;

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,7 +69,11 @@ int png_decode(const void *data, size_t size, int width, int height, size_t memo
 
 /* Everything in run() may jump back: nothing is owned by a local. */
 
+/* libpng asks for pixels in pieces of this many bytes and gets all or none of each. */
+#define CUT_FILE_PIECE 64
+
 static void on_read(png_structp png, png_bytep to, size_t size);
+static bool has_end(const struct decoder *d);
 static int start(struct decoder *d, int *ret_passes, struct err *e);
 static void read_whole(struct decoder *d, int passes);
 
@@ -107,6 +111,8 @@ static int start(struct decoder *d, int *ret_passes, struct err *e)
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_crc_action(png, PNG_CRC_DEFAULT, PNG_CRC_QUIET_USE);
     png_set_benign_errors(png, 1);
+    if (!has_end(d))
+        png_set_compression_buffer_size(png, CUT_FILE_PIECE); /* the last rows count */
     png_read_info(png, d->info);
     if ((int64_t)png_get_image_width(png, d->info) != d->width ||
         (int64_t)png_get_image_height(png, d->info) != d->height)
@@ -138,6 +144,11 @@ static int start(struct decoder *d, int *ret_passes, struct err *e)
                        d->width, d->height, (double)d->width * d->height * 3 / 1e6,
                        (double)d->memory_max / 1e6);
     return 0;
+}
+
+static bool has_end(const struct decoder *d)
+{
+    return d->size >= 8 && memcmp(d->data + d->size - 8, "IEND", 4) == 0; /* its CRC follows */
 }
 
 /* libpng spreads the pixels of each pass over the places that are still to come, so the picture is

@@ -121,7 +121,7 @@ static void take_in(struct worker *w, const struct trigger *t)
         die("put", &e);
     int r;
     do {
-        r = store_path_fetched(w->f->s, w->l, s, s->camera, s->path, sizeof(s->path), &e);
+        r = store_path_fetched(w->f->s, w->l, s, "pictures", s->path, sizeof(s->path), &e);
         if (r == 0)
             r = ledger_snapshot_add(w->l, s, &e);
     } while (r == -ENOTUNIQ); /* another thread took it meanwhile */
@@ -160,14 +160,21 @@ static void *work(void *arg)
             examine(w, backlog[i]);
         snapshot_unref(backlog[i]);
     }
-    struct trigger due[200];
-    n = ledger_trigger_due(w->l, ledger_now(), due, 200, &e);
-    for (int i = 0; i < n; i++)
-        if (number_of(due[i].id) % THREADS == w->number)
+    /* Each thread has a camera of its own, so what is due for it waits for nobody else. */
+    for (bool more = true; more;) {
+        struct trigger due[THREADS];
+        more = false;
+        n = ledger_trigger_due(w->l, ledger_now(), due, THREADS, &e);
+        for (int i = 0; i < n; i++) {
+            if (number_of(due[i].id) % THREADS != w->number)
+                continue;
             take_in(w, &due[i]);
+            more = true;
+        }
+    }
     for (uint32_t number = w->next; number < NUMBERS_MAX; number += THREADS) {
-        static const char *const cameras[] = {"porch", "yard"};
-        struct trigger t = make_trigger(number, cameras[number % 2]);
+        static const char *const cameras[THREADS] = {"porch", "yard", "gate"};
+        struct trigger t = make_trigger(number, cameras[w->number]);
         if (ledger_trigger_add(w->l, &t, &e) < 0)
             die("trigger", &e);
         tell(w, ACK_TRIGGER, number);

@@ -265,6 +265,12 @@ static void the_predecessors_file_and_environment_are_understood(void **state)
     assert_true(l.a->outputs[1].camera);
     assert_false(l.a->outputs[2].camera);
     assert_int_equal(l.a->input_count, 1);
+    assert_int_equal(camera_set_count(l.a->cameras), 2);
+    const struct camera *cam = camera_set_find_device(l.a->cameras, "Front Door Camera");
+    assert_non_null(cam);
+    assert_string_equal(cam->command, "snapPicture2");
+    assert_string_equal(cam->directory, "frontdoor");
+    assert_false(camera_is_fetchable(cam));
     assert_null(l.warnings);
     static const char *const later[] = {
         ":7: app: cronitor_monitor_key: " CFG_LATER_WORDS,
@@ -305,8 +311,9 @@ static void an_unset_variable_of_the_predecessors_file_is_named(void **state)
     AUTO_FREE char *text = read_source_file("tests/unit/app/original.conf");
     AUTO_DONE(loaded) l = load(text, environment);
     assert_int_equal(l.result, -EINVAL);
-    assert_non_null(strstr(l.faults, "t.conf:6: app.device_name: the environment variable "
-                                     "DEVICE_NAME is not set; set it, or write the value itself\n"));
+    assert_non_null(strstr(l.faults,
+                           "t.conf:6: app.device_name: the environment variable "
+                           "DEVICE_NAME is not set; set it, or write the value itself\n"));
     assert_non_null(strstr(l.faults, "output_type.O8: the environment variable OUTPUT_8_TYPE"));
 }
 
@@ -319,15 +326,21 @@ static void detection_runs_when_all_switches_agree(void **state)
         const char *off;
     } cases[] = {
         {"", {NULL}, NULL},
-        {"[detection]\nenabled=no\n", {NULL}, "[detection] enabled (OBJECT_DETECTION_ENABLED) is "
-                                              "false"},
+        {"[detection]\nenabled=no\n",
+         {NULL},
+         "[detection] enabled (OBJECT_DETECTION_ENABLED) is "
+         "false"},
         {"[snapshots]\nobject_detection_enabled=False\n",
          {NULL},
          "[detection] enabled (OBJECT_DETECTION_ENABLED) is false"},
-        {"", {"OBJECT_DETECTION_ENABLED=false"}, "[detection] enabled (OBJECT_DETECTION_ENABLED) "
-                                                 "is false"},
-        {"", {"object_detection_enabled=false"}, "[detection] enabled (OBJECT_DETECTION_ENABLED) "
-                                                 "is false"},
+        {"",
+         {"OBJECT_DETECTION_ENABLED=false"},
+         "[detection] enabled (OBJECT_DETECTION_ENABLED) "
+         "is false"},
+        {"",
+         {"object_detection_enabled=false"},
+         "[detection] enabled (OBJECT_DETECTION_ENABLED) "
+         "is false"},
         {"[snapshots]\nobject_detection_enabled=no\n", {"SNAPSHOTD_DETECTION_ENABLED=yes"}, NULL},
         {"", {"FEATURE_FLAG_OBJECT_DETECTION=false"}, "FEATURE_FLAG_OBJECT_DETECTION is false"},
         {"", {"FEATURE_FLAG_OBJECT_DETECTION="}, NULL},
@@ -375,11 +388,12 @@ static void the_stronger_source_wins_between_ours_and_theirs(void **state)
 static void contradictions_are_faults(void **state)
 {
     (void)state;
-    AUTO_DONE(loaded) l = load("[detection]\nmodel = a\nminimum_human_confidence = 0.5\n"
-                               "enabled = yes\n[object_detection]\nmodel_name = b\n"
-                               "[human_detection]\nminimum_confidence = 0.8\n"
-                               "[snapshots]\nobject_detection_enabled = no\n",
-                               NULL);
+    AUTO_DONE(loaded)
+    l = load("[detection]\nmodel = a\nminimum_human_confidence = 0.5\n"
+             "enabled = yes\n[object_detection]\nmodel_name = b\n"
+             "[human_detection]\nminimum_confidence = 0.8\n"
+             "[snapshots]\nobject_detection_enabled = no\n",
+             NULL);
     assert_int_equal(l.result, -EINVAL);
     assert_string_equal(
         l.faults,
@@ -419,27 +433,57 @@ static void places_follow_data_dir(void **state)
 static void odd_devices_are_warned_of(void **state)
 {
     (void)state;
-    AUTO_DONE(loaded) l = load("[output_location]\nO1=Hall\nO2=Hall\nO3=Hall\nO12=\nO100=Zoo\n"
-                               "[output_type]\nO1=Camera\nO2=Camera\nO12=Camera\nO100=Camera\n",
-                               NULL);
+    AUTO_DONE(loaded)
+    l = load("[output_location]\nO1=Hall\nO2=Hall\nO3=Hall\nO12=\nO100=Zoo\n"
+             "[output_type]\nO1=Camera\nO2=Camera\nO12=Camera\nO100=Camera\n",
+             NULL);
     assert_good(&l);
     assert_string_equal(l.warnings,
                         "t.conf:4: output_location.O3: has no effect, because output_type.O3, the "
                         "type, is missing or empty\n"
                         "t.conf:9: output_type.O2: is the same device as O1, \"Hall Camera\"; give "
-                        "them different locations\n");
+                        "them different locations\n"
+                        "t.conf:10: output_type.O12: this camera cannot be asked: a camera needs a "
+                        "location\n");
     assert_int_equal(l.a->output_count, 4);
     assert_string_equal(l.a->outputs[2].device_key, "Camera");
     assert_int_equal(l.a->outputs[3].number, 100);
 }
 
+static void an_output_and_a_section_can_be_one_camera(void **state)
+{
+    (void)state;
+    AUTO_DONE(loaded)
+    l = load("[camera]\ndefault_command=snapPicture\n"
+             "[output_location]\nO1=Front Door\nO2=Hall\n"
+             "[output_type]\nO1=Camera\nO2=Camera\n"
+             "[camera:porch]\nlocation=Front Door\naddress=192.0.2.7:88\n",
+             NULL);
+    assert_good(&l);
+    assert_int_equal(camera_set_count(l.a->cameras), 2);
+    const struct camera *cam = camera_set_at(l.a->cameras, 0);
+    assert_string_equal(cam->name, "porch");
+    assert_string_equal(cam->command, "snapPicture");
+    assert_true(camera_is_fetchable(cam));
+    assert_string_equal(l.a->outputs[0].section, "porch");
+    assert_null(l.a->outputs[1].section);
+    AUTO_DONE(loaded)
+    twins = load("[camera:a]\nlocation=X\naddress=h:1\n"
+                 "[camera:b]\nlocation=X\naddress=h:2\n",
+                 NULL);
+    assert_int_equal(twins.result, -EINVAL);
+    assert_string_equal(twins.faults, "t.conf: [camera:a] and [camera:b] are both the device "
+                                      "'X Camera': give one another location or type\n");
+}
+
 static void a_file_with_five_faults_lists_five(void **state)
 {
     (void)state;
-    AUTO_DONE(loaded) l = load("[app]\ndevice_nam = x\nlog_level = loud\n"
-                               "[detection]\nminimum_human_confidence = 80\nmdoel = auto\n"
-                               "[stoer]\npath = /x\n",
-                               NULL);
+    AUTO_DONE(loaded)
+    l = load("[app]\ndevice_nam = x\nlog_level = loud\n"
+             "[detection]\nminimum_human_confidence = 80\nmdoel = auto\n"
+             "[stoer]\npath = /x\n",
+             NULL);
     assert_int_equal(l.result, -EINVAL);
     assert_string_equal(
         l.faults,
@@ -467,6 +511,7 @@ int main(void)
         cmocka_unit_test(contradictions_are_faults),
         cmocka_unit_test(places_follow_data_dir),
         cmocka_unit_test(odd_devices_are_warned_of),
+        cmocka_unit_test(an_output_and_a_section_can_be_one_camera),
         cmocka_unit_test(a_file_with_five_faults_lists_five),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,8 +67,8 @@ static const struct cfg_key main_keys[] = {
     {"N#", CFG_STRING, .flags = CFG_NUMBERED | CFG_COMPAT, .env = "N_#_NAME", .help = "numbered"},
 };
 static const struct cfg_section main_section = {
-    "main", false, sizeof(struct main_values), main_keys, ARRAY_LEN(main_keys), "The main part.",
-    NULL};
+    "main",           false, sizeof(struct main_values), main_keys, ARRAY_LEN(main_keys),
+    "The main part.", NULL};
 
 static const struct cfg_key box_keys[] = {
     {"url", CFG_STRING, AT(box_values, url), .flags = CFG_REQUIRED | CFG_RELOAD,

@@ -30,7 +30,7 @@ CREATE TABLE outbox ( row INTEGER PRIMARY KEY, snapshot INTEGER NOT NULL REFEREN
 INSERT INTO outbox VALUES(1,1,1,1,0,0,1795416983042242,0,NULL,NULL);
 CREATE TABLE incidents ( row INTEGER PRIMARY KEY, subject TEXT NOT NULL CHECK (length(subject) = 32), at INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
 INSERT INTO incidents VALUES(1,'00000000000000000000000000000001',1795416983037725,'fetch-failed','connection refused');
-CREATE INDEX triggers_pending ON triggers (not_before, row) WHERE state = 0;
+CREATE INDEX triggers_pending ON triggers (camera, not_before, row) WHERE state = 0;
 CREATE INDEX triggers_failed ON triggers (row) WHERE state = 2;
 CREATE INDEX snapshots_time ON snapshots (event_at, row);
 CREATE INDEX snapshots_camera ON snapshots (camera, event_at, row);
