@@ -97,7 +97,7 @@ static void print_status(const json_t *status)
         {"LAST ERROR", "last_error", write_text, false},
     };
     static const struct column stages[] = {
-        {"STAGE", "name", write_text, false},    {"STATE", "state", write_text, false},
+        {"STAGE", "name", write_text, false},     {"STATE", "state", write_text, false},
         {"QUEUED", "queued", write_number, true}, {"DONE", "done", write_number, true},
         {"FAILED", "failed", write_number, true}, {"LAST ERROR", "last_error", write_text, false},
     };
@@ -207,7 +207,9 @@ static void print_table(const json_t *rows, const struct column *columns, size_t
         for (size_t c = 0; c < count; c++) {
             const char *cell = cells[r][c];
             int fill = (int)(widths[c] - shown_width(cell));
-            const char *colour = !colours ? "" : r == 0 ? "\033[2m" : colour_of(columns[c].title, cell);
+            const char *colour = !colours ? ""
+                                 : r == 0 ? "\033[2m"
+                                          : colour_of(columns[c].title, cell);
             bool last = c + 1 == count;
             printf("%*s%s%s%s%*s", columns[c].right ? fill : 0, "", colour, cell,
                    colour[0] ? "\033[0m" : "", last || columns[c].right ? 0 : fill, "");
