@@ -34,6 +34,14 @@ struct wall_time ledger_now(void);
  * Appends a line per finding; returns the number of findings or a negative errno. */
 int ledger_integrity(struct ledger *l, struct dynbuf *report, struct err *e);
 
+/* Saves what can be read of a damaged ledger into a new file, which must not exist; the damaged one
+ * is not changed. Gaps: places where rows could not be read. */
+struct ledger_rescue {
+    int64_t rows, snapshots, gaps;
+};
+int ledger_rescue(const char *from_path, const char *to_path, struct ledger_rescue *ret,
+                  struct err *e);
+
 /* ---- triggers ---- */
 
 /* Makes a trigger durable; fills t->row and t->state. The same id again gives -EEXIST and changes

@@ -107,6 +107,27 @@ int db_open(const char *path, bool create, struct db **ret, struct err *e)
     return 0;
 }
 
+int db_open_damaged(const char *path, struct db **ret, struct err *e)
+{
+    AUTO(db) db = xcalloc(1, sizeof(*db));
+    db->path = xstrdup(path);
+    pthread_mutex_lock(&locks_mutex);
+    int r = open_handle(db, false, e);
+    pthread_mutex_unlock(&locks_mutex);
+    if (r == 0)
+        r = harden(db, e);
+    if (r < 0)
+        return r;
+    /* A file that is shorter than its head says is read only in this mode. */
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    r = db_exec(db, "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0", e);
+    if (r == 0)
+        *ret = STEAL(db);
+    return r;
+}
+
 void db_close(struct db *db)
 {
     if (db == NULL)
@@ -407,6 +428,13 @@ void db_bind_text_or_null(struct db_query *q, const char *value)
     db_bind_text(q, value != NULL && value[0] != '\0' ? value : NULL);
 }
 
+void db_bind_column(struct db_query *q, struct db_query *from, int column)
+{
+    if (q->stmt != NULL)
+        bind_failed(q, sqlite3_bind_value(q->stmt, ++q->bound,
+                                          sqlite3_column_value(from->stmt, column)));
+}
+
 int db_step(struct db_query *q, struct err *e)
 {
     if (q->failed != SQLITE_OK)
@@ -474,6 +502,11 @@ int64_t db_last_row(struct db *db)
 int db_changes(struct db *db)
 {
     return sqlite3_changes(db->handle);
+}
+
+int db_columns(struct db_query *q)
+{
+    return sqlite3_column_count(q->stmt);
 }
 
 /* Found entries move to the front, so what falls out at the end is what nobody asks for. */
@@ -645,13 +678,12 @@ int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *
 
 static int damaged_va(const struct db *db, struct err *e, const char *what)
 {
-    const char *slash = strrchr(db->path, '/');
-    const char *name = slash != NULL ? slash + 1 : db->path;
     return err_set(e, -EUCLEAN, ERR_NEVER,
-                   "database '%s' is damaged: %s: stop the program, then save what can be read with "
-                   "\"sqlite3 %s .recover | sqlite3 new.db\" and put new.db in its place, or move "
-                   "%s* away and start fresh (the pictures in store/ stay)",
-                   db->path, what, name, name);
+                   "database '%s' is damaged: %s: stop the program, save what can be read with "
+                   "\"snapshotd integrity --database '%s' --rescue NEW\" and put NEW in its place, "
+                   "or move it away with its -wal and -shm and start fresh (the pictures in store/ "
+                   "stay)",
+                   db->path, what, db->path);
 }
 
 int db_damaged(const struct db *db, struct err *e, const char *fmt, ...)
