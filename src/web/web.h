@@ -36,10 +36,10 @@ struct web_backend {
 struct web_options {
     const char *listen; /* "127.0.0.1:8080"; port 0 = any free one */
     const char *ledger_path;
-    const char *const *host_names; /* names it answers to besides addresses; NULL-terminated or
-                                      NULL; borrowed until web_free() */
-    int connections_max;           /* 0 = the default */
-    int64_t request_timeout_ms;    /* 0 = the default */
+    /* Names it answers to besides addresses; NULL-terminated, or NULL. Copied. */
+    const char *const *host_names;
+    int connections_max;        /* 0 = the default */
+    int64_t request_timeout_ms; /* 0 = the default */
 };
 
 /* Opens the ledger, listens, starts the thread. The backend is copied. */
