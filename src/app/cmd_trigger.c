@@ -152,7 +152,7 @@ static int say_picture(const struct client *c, const json_t *snapshot, double ms
 
 static int say_pending(const char *camera, const json_t *trigger, int64_t wait_s)
 {
-    const char *id = client_text(trigger, "id"), *error = client_text(trigger, "error");
+    const char *id = client_text(trigger, "id"), *error = client_text(trigger, "last_error");
     if (wait_s == 0) {
         printf("%s: accepted, id %s\n", camera, id);
         return EXIT_DONE;

@@ -213,8 +213,9 @@ void http_response_text(struct http_response *r, int status, const char *content
     http_response_blob(r, status, content_type, &body);
 }
 
-static void error_body(struct http_response *r, int status, const char *code, const char *name,
-                       const char *value, const char *fmt, va_list ap)
+static void PRINTF_LIKE(6, 0)
+    error_body(struct http_response *r, int status, const char *code, const char *name,
+               const char *value, const char *fmt, va_list ap)
 {
     AUTO_DONE(dynbuf) message;
     dynbuf_init(&message, ERROR_BODY_MAX);

@@ -614,6 +614,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
         c->digest_primed = false;
     }
 
+    c->tls = !strncasecmp(req->url, "https:", 6);
     CURL *easy = c->easy;
     CURLcode code = CURLE_OK;
 #define SET(option, value)                                                                         \
@@ -807,6 +808,7 @@ static int follow_redirect(struct httpc_channel *c, long status, struct err *e)
 
     AUTO_FREE char *url = xstrdup(target); /* curl's copy dies with the next setopt */
     c->redirects++;
+    c->tls = !strncasecmp(url, "https:", 6);
     if (!same_origin(from ? from : "", url)) {
         c->has_login = false;
         curl_easy_setopt(c->easy, CURLOPT_HTTPAUTH, CURLAUTH_NONE);
@@ -899,14 +901,13 @@ static int describe_timeout(struct httpc_channel *c, struct httpc_response *r, s
         c->total_timeout_ms &&
         mono_diff_us(clock_mono(), c->started) >= (c->total_timeout_ms - 1) * 1000;
     if (connecting) {
-        curl_off_t lookup_us = 0, connect_us = 0;
+        curl_off_t lookup_us = 0;
         curl_easy_getinfo(c->easy, CURLINFO_NAMELOOKUP_TIME_T, &lookup_us);
-        curl_easy_getinfo(c->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
         int64_t limit = total_passed ? c->total_timeout_ms : c->connect_timeout_ms;
         r->failure = lookup_us == 0 ? HTTPC_FAIL_RESOLVE : HTTPC_FAIL_CONNECT;
-        const char *what = lookup_us == 0   ? "the name was not resolved"
-                           : connect_us > 0 ? "the TLS handshake was not finished"
-                                            : "no connection";
+        const char *what = lookup_us == 0 ? "the name was not resolved"
+                           : c->tls       ? "no TLS connection"
+                                          : "no connection";
         return err_set(e, -ETIMEDOUT, ERR_LATER, "%s: %s within %lld ms", c->shown, what,
                        (long long)limit);
     }

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "base/text.h"
 #include "base/dynbuf.h"
+#include "base/text.h"
 
 static void urls_are_shown_without_login_and_query(void **state)
 {
@@ -113,7 +113,7 @@ static void keep(void *arg, const struct httpc_response *r)
     n->code = r->code;
     n->failure = r->failure;
     if (r->error)
-        (void)text_copy(n->text, sizeof(n->text), r->error->text);
+        text_copy(n->text, sizeof(n->text), r->error->text);
 }
 
 static void what_runs_at_the_end_is_cancelled_and_told(void **state)
@@ -154,7 +154,8 @@ static void a_name_that_does_not_resolve_is_told_as_such(void **state)
     int r = httpc_fetch(&req, &reply, &e);
     assert_int_equal(r, -EHOSTUNREACH);
     assert_int_equal(e.retry, ERR_LATER);
-    assert_string_equal(e.text, "http://no-such-host.invalid/x: no address is known for this name");
+    assert_string_equal(e.text,
+                        "http://no-such-host.invalid/x: no address is known for this name");
 }
 
 static void a_refused_connection_keeps_the_systems_code(void **state)
