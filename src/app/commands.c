@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 const struct command *const commands[] = {
-    &command_run,     &command_check,  &command_config,     &command_detect,
-    &command_trigger, &command_status, &command_integrity,  &command_camera_sim, NULL};
+    &command_run,    &command_check, &command_config,    &command_detect,     &command_trigger,
+    &command_status, &command_model, &command_integrity, &command_camera_sim, NULL};
 
 static void print_help(const struct command *c, FILE *out)
 {
