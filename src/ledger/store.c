@@ -503,10 +503,11 @@ static enum name_kind parse_name(const char *name, char id[SNAPSHOT_ID_SIZE])
 
 int store_check(struct store *s, struct ledger *l, struct dynbuf *report, struct err *e)
 {
+    /* It only reads and may take minutes: a daemon that starts meanwhile must not be refused. */
+    (void)flock(s->fd, LOCK_UN); /* a lock of ours can always be given up */
     int rows = check_rows(s, l, report, e);
-    if (rows < 0)
-        return rows;
-    int files = check_files(s, l, ".", 0, report, e);
+    int files = rows < 0 ? rows : check_files(s, l, ".", 0, report, e);
+    (void)flock(s->fd, LOCK_SH | LOCK_NB); /* refused only beside a recovery, which is short */
     return files < 0 ? files : rows + files;
 }
 
