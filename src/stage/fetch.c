@@ -54,7 +54,7 @@ struct fetch_self {
     struct flight flights[FLIGHTS_MAX];
     int flying;
     struct mono_time stop_asking_at; /* set when the drain begins */
-    pthread_mutex_t status_lock; /* the API asks for camera states from its own thread */
+    pthread_mutex_t status_lock;     /* the API asks for camera states from its own thread */
 };
 
 static struct metric fetches = {.name = "snapshotd_fetches_total",
