@@ -75,8 +75,8 @@ static int make_drawing(const void *data, size_t size, const struct picture_limi
         return r;
     if (width_max > 0 && width_max < info.width)
         factor = (double)width_max / info.width;
-    factor = fmin(factor, fmin(DRAW_SIDE_MAX / (double)info.width,
-                               DRAW_SIDE_MAX / (double)info.height));
+    factor =
+        fmin(factor, fmin(DRAW_SIDE_MAX / (double)info.width, DRAW_SIDE_MAX / (double)info.height));
     factor = fmin(factor, sqrt((double)limits->memory_max / DRAW_PIXEL_BYTES /
                                ((double)info.width * info.height)));
     /* What decoding needs is known to the decoder only: ask for less until it agrees. */
@@ -260,10 +260,12 @@ static bool place_label(struct draw *d, const struct drawing *dr, const struct d
         const double left = box.x - line / 2, right = box.x + box.width + line / 2 - w;
         const double top = box.y - line / 2, bottom = box.y + box.height + line / 2;
         const double places[][2] = {
-            {left, top - h},        {left, top + line},          {right, top - h},
-            {right, top + line},    {left, bottom},              {left, bottom - line - h},
-            {right, bottom},        {right, bottom - line - h},  {right + w, top},
-            {left - w, top},        {left, top + line + h},      {left, top + line + 2 * h},
+            {left, top - h},        {left, top + line},
+            {right, top - h},       {right, top + line},
+            {left, bottom},         {left, bottom - line - h},
+            {right, bottom},        {right, bottom - line - h},
+            {right + w, top},       {left - w, top},
+            {left, top + line + h}, {left, top + line + 2 * h},
         };
 
         for (size_t i = 0; i < ARRAY_LEN(places); i++) {
