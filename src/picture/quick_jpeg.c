@@ -30,7 +30,7 @@
 #define TAIL 512
 #define CODED_MAX (16 * 1024 * 1024) /* larger files are rare enough for libjpeg */
 
-#define LOOKUP_BITS 12
+#define LOOKUP_BITS 11
 
 /* Weights are fixed-point words: the largest, 255 times the mean of two cosines, is below 64. */
 #define WEIGHT_BITS 9
