@@ -1,1 +1,162 @@
+#include <stdio.h>
+#include <string.h>
+
 #include "app/command.h"
+#include "app/options.h"
+#include "web/web_config.h"
+
+static int run(int argc, char **argv);
+
+const struct command command_check = {
+    .name = "check",
+    .arguments = "[-c FILE]",
+    .summary = "validates the configuration and names all its faults",
+    .help = APP_OPTIONS_HELP "      --quiet               says nothing about a good one\n",
+    .run = run,
+};
+
+static void print_summary(const struct app_config *a, const char *warnings);
+static int count_lines(const char *text);
+
+static int run(int argc, char **argv)
+{
+    static const struct option longs[] = {APP_OPTIONS_LONG,
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    struct app_options o = {0};
+    bool quiet = false;
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "qh", longs, NULL)) != -1) {
+        if (app_options_take(&o, opt, optarg))
+            continue;
+        if (opt == 'h')
+            return command_help(&command_check);
+        if (opt != 'q')
+            return command_usage(&command_check, NULL); /* getopt has said it */
+        quiet = true;
+    }
+    /* A lone file name is what people try first. */
+    if (optind + 1 == argc && !o.path)
+        o.path = argv[optind++];
+    if (optind < argc)
+        return command_usage(&command_check, "unexpected \"%s\"", argv[optind]);
+
+    AUTO(app_config) config = NULL;
+    AUTO_FREE char *faults = NULL;
+    AUTO_FREE char *warnings = NULL;
+    const char *path = app_options_path(&o);
+    int r = app_options_load(&o, &config, &faults, &warnings);
+    if (r < 0) {
+        int count = count_lines(faults);
+        (void)fputs(faults ? faults : "out of memory\n", stderr);
+        return command_error(EXIT_USAGE,
+                             "%s: %d fault%s: correct %s; `snapshotd config "
+                             "--reference` explains every key",
+                             path ? path : "the configuration", count, count == 1 ? "" : "s",
+                             count == 1 ? "it" : "them");
+    }
+    if (!quiet)
+        print_summary(config, warnings);
+    return EXIT_DONE;
+}
+
+static int count_lines(const char *text)
+{
+    int n = 0;
+
+    for (; text && *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* --- the summary ------------------------------------------------------------------------------ */
+
+static void print_cameras(const struct app_config *a);
+static void print_devices(const char *what, char letter, const struct app_device *list,
+                          size_t count);
+static void print_warnings(const char *warnings);
+
+static void print_summary(const struct app_config *a, const char *warnings)
+{
+    const struct detect_config *d = &a->detect;
+
+    if (cfg_path(a->cfg))
+        (void)printf("%s is good.\n\n", cfg_path(a->cfg));
+    else
+        (void)printf("There is no configuration file; these are the defaults.\n\n");
+    (void)printf("  device     %s\n", a->app.device_name);
+    print_cameras(a);
+    print_devices("outputs", 'O', a->outputs, a->output_count);
+    print_devices("inputs", 'I', a->inputs, a->input_count);
+    if (a->detection_off) {
+        (void)printf("  detection  off: %s\n", a->detection_off);
+    } else {
+        (void)printf("  detection  model %s", d->model);
+        if (d->minimum_confidence > 0)
+            (void)printf(", everything above %g", d->minimum_confidence);
+        if (d->minimum_human_confidence > 0)
+            (void)printf(", persons above %g", d->minimum_human_confidence);
+        (void)printf("\n");
+    }
+    (void)printf("  pictures   in %s, ledger %s\n", a->store_path, a->ledger_path);
+    const struct web_config *web = cfg_values(a->cfg, &web_cfg_section);
+    (void)printf("  API        %s%s\n", web->enabled ? "http://" : "off",
+                 web->enabled ? web->listen : "");
+    print_warnings(warnings);
+}
+
+static void print_cameras(const struct app_config *a)
+{
+    size_t count = camera_set_count(a->cameras);
+
+    if (count == 0)
+        (void)printf("  cameras    none; add [camera:NAME] sections\n");
+    for (size_t i = 0; i < count; i++) {
+        const struct camera *cam = camera_set_at(a->cameras, i);
+        (void)printf("  %-9s  %s: ", i == 0 ? "cameras" : "", cam->name);
+        if (!cam->enabled)
+            (void)printf("switched off\n");
+        else if (!camera_is_fetchable(cam))
+            (void)printf("no address yet: add a [camera:NAME] section with location = ...\n");
+        else
+            (void)printf("%s%s%s%s\n", cam->kind, *cam->address ? " at " : "", cam->address,
+                         cam->interval_ms > 0 || cam->times ? ", by schedule" : "");
+    }
+}
+
+static void print_devices(const char *what, char letter, const struct app_device *list,
+                          size_t count)
+{
+    if (count == 0)
+        return;
+    (void)printf("  %-9s  ", what);
+    for (size_t i = 0; i < count; i++)
+        (void)printf("%s%s (%c%u)", i ? ", " : "", list[i].device_key, letter, list[i].number);
+    (void)printf("\n");
+}
+
+/* Warnings about what comes later are shortened to their keys and stand under one heading. */
+static void print_warnings(const char *warnings)
+{
+    static const char later[] = ": " CFG_LATER_WORDS;
+
+    for (int pass = 0; pass < 2 && warnings; pass++) {
+        bool headed = false;
+        for (const char *line = warnings; *line;) {
+            size_t len = strcspn(line, "\n");
+            bool is_later = len > strlen(later) &&
+                            strncmp(line + len - strlen(later), later, strlen(later)) == 0;
+            if (is_later == (pass == 0)) {
+                if (!headed)
+                    (void)printf("\n%s\n", pass == 0 ? "Accepted, but without effect until a later "
+                                                       "release:"
+                                                     : "Please look at:");
+                headed = true;
+                (void)printf("  %.*s\n", (int)(len - (is_later ? strlen(later) : 0)), line);
+            }
+            line += len + (line[len] == '\n');
+        }
+    }
+}

@@ -1,1 +1,37 @@
 #include "app/command.h"
+#include "app/daemon.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int run(int argc, char **argv);
+
+const struct command command_run = {
+    .name = "run",
+    .arguments = "[-c FILE] [--set SECTION.KEY=VALUE]...",
+    .summary = "the daemon, in the foreground",
+    .help = APP_OPTIONS_HELP "Signals: TERM and INT end in order (twice: at once), HUP reads the "
+                             "configuration again.\n",
+    .run = run,
+};
+
+static int run(int argc, char **argv)
+{
+    static const struct option longs[] = {APP_OPTIONS_LONG, {"help", no_argument, NULL, 'h'}, {0}};
+    struct app_options options = {0};
+    int opt;
+    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+        if (app_options_take(&options, opt, optarg))
+            continue;
+        if (opt == 'h')
+            return command_help(&command_run);
+        return command_usage(&command_run, NULL);
+    }
+    if (optind < argc)
+        return command_usage(&command_run, "unexpected argument \"%s\"", argv[optind]);
+    AUTO(app_config) config = NULL;
+    int status = app_options_load_or_say(&options, &config);
+    return status == EXIT_DONE ? daemon_run(&config, &options) : status;
+}

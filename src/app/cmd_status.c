@@ -1,1 +1,282 @@
+/* snapshotd status: how the running daemon is, for a person at a terminal. */
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/client.h"
 #include "app/command.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#define PATIENCE_MS 15000
+#define CELL_MAX 256 /* bytes of a cell; errors are cut */
+#define COLUMNS_MAX 8
+
+struct column {
+    const char *title;
+    const char *key;
+    void (*write)(const json_t *row, const char *key, char out[CELL_MAX]);
+    bool right; /* numbers */
+};
+
+static int run(int argc, char **argv);
+static void print_status(const json_t *status);
+static void print_head(const json_t *status);
+static void print_table(const json_t *rows, const struct column *columns, size_t count);
+static void write_text(const json_t *row, const char *key, char out[CELL_MAX]);
+static void write_number(const json_t *row, const char *key, char out[CELL_MAX]);
+static void write_age(const json_t *row, const char *key, char out[CELL_MAX]);
+static void write_ms(const json_t *row, const char *key, char out[CELL_MAX]);
+
+const struct command command_status = {
+    .name = "status",
+    .arguments = "[--json] [--url URL] [-c FILE]",
+    .summary = "stages, queues, cameras, destinations and last errors of the running daemon",
+    .help = "      --json                the status document as one line\n" CLIENT_OPTIONS_HELP
+            "Exit status: 0 the daemon answers and is ready, 1 it does not or is not, 2 wrong\n"
+            "usage.\n",
+    .run = run,
+};
+
+static int run(int argc, char **argv)
+{
+    static const struct option longs[] = {CLIENT_OPTIONS_LONG,
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    struct client_options options = {0};
+    bool json = false;
+    int opt;
+    while ((opt = getopt_long(argc, argv, CLIENT_OPTIONS_SHORT "jh", longs, NULL)) != -1) {
+        if (client_options_take(&options, opt, optarg))
+            continue;
+        if (opt == 'h')
+            return command_help(&command_status);
+        if (opt != 'j')
+            return command_usage(&command_status, NULL);
+        json = true;
+    }
+    if (optind < argc)
+        return command_usage(&command_status, "unexpected argument \"%s\"", argv[optind]);
+    struct client client;
+    int status = client_find(&options, &client);
+    if (status != EXIT_DONE)
+        return status;
+    struct client_answer answer;
+    struct err e;
+    if (client_call(&client, "GET", "/api/v1/status", PATIENCE_MS, &answer, &e) < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    if (answer.status != 200) {
+        client_answer_tame(&answer);
+        status = command_error(EXIT_FAILED, "%s", client_error_text(&answer));
+    } else {
+        status = json_is_true(json_object_get(answer.document, "ready")) ? EXIT_DONE : EXIT_FAILED;
+        if (json) {
+            AUTO_FREE char *line = js_text(answer.document);
+            puts(line);
+        } else {
+            client_answer_tame(&answer);
+            print_status(answer.document);
+        }
+    }
+    client_answer_done(&answer);
+    return status;
+}
+
+static void print_status(const json_t *status)
+{
+    static const struct column cameras[] = {
+        {"CAMERA", "name", write_text, false},
+        {"KIND", "kind", write_text, false},
+        {"STATE", "state", write_text, false},
+        {"FAILURES", "failures", write_number, true},
+        {"LAST PICTURE", "last_picture_at", write_age, false},
+        {"TOOK", "last_ms", write_ms, true},
+        {"LAST ERROR", "last_error", write_text, false},
+    };
+    static const struct column stages[] = {
+        {"STAGE", "name", write_text, false},     {"STATE", "state", write_text, false},
+        {"QUEUED", "queued", write_number, true}, {"DONE", "done", write_number, true},
+        {"FAILED", "failed", write_number, true}, {"LAST ERROR", "last_error", write_text, false},
+    };
+    static const struct column destinations[] = {
+        {"DESTINATION", "name", write_text, false},
+        {"PENDING", "pending", write_number, true},
+        {"DEAD", "dead", write_number, true},
+        {"LAST ERROR", "last_error", write_text, false},
+    };
+    print_head(status);
+    print_table(json_object_get(status, "cameras"), cameras, ARRAY_LEN(cameras));
+    print_table(json_object_get(status, "stages"), stages, ARRAY_LEN(stages));
+    print_table(json_object_get(status, "destinations"), destinations, ARRAY_LEN(destinations));
+}
+
+/* ---- the lines at the top ---- */
+
+static void format_span(double seconds, char *out, size_t size);
+static void format_bytes(double bytes, char *out, size_t size);
+static double number_of(const json_t *object, const char *key);
+
+static void print_head(const json_t *status)
+{
+    char up[32];
+    format_span(number_of(status, "uptime_s"), up, sizeof(up));
+    bool ready = json_is_true(json_object_get(status, "ready"));
+    const char *why = client_text(status, "not_ready_because");
+    printf("snapshotd %s, %s%s%s, up %s, pid %.0f\n", client_text(status, "version"),
+           ready ? "ready" : "not ready", why[0] ? ": " : "", why, up, number_of(status, "pid"));
+
+    const json_t *detector = json_object_get(status, "detector");
+    const char *description = client_text(detector, "description");
+    printf("  detector  %s\n", description[0] ? description : client_text(detector, "name"));
+
+    const json_t *counts = json_object_get(status, "counts");
+    printf("  pictures  %.0f kept, %.0f with persons, %.0f wait for detection\n",
+           number_of(counts, "snapshots"), number_of(counts, "persons"),
+           number_of(counts, "stored"));
+    printf("  triggers  %.0f pending, %.0f failed\n", number_of(counts, "triggers_pending"),
+           number_of(counts, "triggers_failed"));
+    const json_t *disk = json_object_get(status, "disk");
+    if (disk) {
+        char left[32], reserve[32];
+        format_bytes(number_of(disk, "free_bytes"), left, sizeof(left));
+        format_bytes(number_of(disk, "reserve_bytes"), reserve, sizeof(reserve));
+        printf("  disk      %s free", left);
+        if (number_of(disk, "reserve_bytes") > 0)
+            printf(", new pictures are refused below %s", reserve);
+        printf("\n");
+    }
+}
+
+static double number_of(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+/* "42 s", "3 min", "5 h 12 min", "12 d 3 h". */
+static void format_span(double seconds, char *out, size_t size)
+{
+    long long s = seconds > 0 ? (long long)seconds : 0;
+    if (s < 100)
+        (void)text_format(out, size, "%lld s", s);
+    else if (s < 6000)
+        (void)text_format(out, size, "%lld min", s / 60);
+    else if (s < 48 * 3600)
+        (void)text_format(out, size, "%lld h %lld min", s / 3600, s / 60 % 60);
+    else
+        (void)text_format(out, size, "%lld d %lld h", s / 86400, s / 3600 % 24);
+}
+
+static void format_bytes(double bytes, char *out, size_t size)
+{
+    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+    size_t unit = 0;
+    while (bytes >= 1000 && unit + 1 < ARRAY_LEN(units)) {
+        bytes /= 1000;
+        unit++;
+    }
+    (void)text_format(out, size, bytes < 10 && unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+}
+
+/* ---- tables ---- */
+
+static size_t shown_width(const char *s);
+static const char *colour_of(const char *title, const char *cell);
+static void print_cell(const char *cell, size_t width, bool right, bool last, const char *colour);
+
+static void print_table(const json_t *rows, const struct column *columns, size_t count)
+{
+    size_t row_count = json_array_size(rows);
+    if (row_count == 0)
+        return;
+    char(*cells)[COLUMNS_MAX][CELL_MAX] = xcalloc(row_count + 1, sizeof(*cells));
+    size_t widths[COLUMNS_MAX] = {0};
+    for (size_t r = 0; r <= row_count; r++) {
+        for (size_t c = 0; c < count; c++) {
+            if (r == 0)
+                text_copy(cells[r][c], CELL_MAX, columns[c].title); /* fits */
+            else
+                columns[c].write(json_array_get(rows, r - 1), columns[c].key, cells[r][c]);
+            widths[c] = MAX(widths[c], shown_width(cells[r][c]));
+        }
+    }
+    bool colours = isatty(STDOUT_FILENO) == 1 && !getenv("NO_COLOR");
+    printf("\n");
+    for (size_t r = 0; r <= row_count; r++) {
+        size_t end = count; /* no blanks behind the last cell with something in it */
+        while (end > 0 && !cells[r][end - 1][0])
+            end--;
+        for (size_t c = 0; c < end; c++) {
+            const char *colour = r == 0 ? "\033[2m" : colour_of(columns[c].title, cells[r][c]);
+            print_cell(cells[r][c], widths[c], columns[c].right, c + 1 == end,
+                       colours ? colour : "");
+        }
+        printf("\n");
+    }
+    free(cells);
+}
+
+static void print_cell(const char *cell, size_t width, bool right, bool last, const char *colour)
+{
+    int fill = (int)(width - shown_width(cell));
+    printf("%*s%s%s%s", right ? fill : 0, "", colour, cell, colour[0] ? "\033[0m" : "");
+    if (!last)
+        printf("%*s", right ? 2 : fill + 2, "");
+}
+
+/* Characters, as far as counting code points tells. */
+static size_t shown_width(const char *s)
+{
+    size_t width = 0;
+    for (; *s; s++)
+        width += ((unsigned char)*s & 0xc0) != 0x80;
+    return width;
+}
+
+static const char *colour_of(const char *title, const char *cell)
+{
+    static const char *const good[] = {"ok", "running"};
+    static const char *const calm[] = {"unknown", "off", "idle"};
+    if (strcmp(title, "LAST ERROR") == 0)
+        return "\033[33m";
+    if (strcmp(title, "STATE") != 0)
+        return "";
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (strcmp(cell, good[i]) == 0)
+            return "\033[32m";
+    for (size_t i = 0; i < ARRAY_LEN(calm); i++)
+        if (strcmp(cell, calm[i]) == 0)
+            return "";
+    return "\033[31m";
+}
+
+static void write_text(const json_t *row, const char *key, char out[CELL_MAX])
+{
+    (void)text_copy(out, CELL_MAX, client_text(row, key)); /* cut is fine */
+}
+
+static void write_number(const json_t *row, const char *key, char out[CELL_MAX])
+{
+    (void)text_format(out, CELL_MAX, "%.0f", number_of(row, key)); /* fits */
+}
+
+static void write_ms(const json_t *row, const char *key, char out[CELL_MAX])
+{
+    double ms = number_of(row, key);
+    if (ms > 0)
+        (void)text_format(out, CELL_MAX, "%.0f ms", ms); /* fits */
+}
+
+static void write_age(const json_t *row, const char *key, char out[CELL_MAX])
+{
+    struct wall_time at;
+    if (wall_parse_iso(client_text(row, key), &at) < 0) {
+        (void)text_copy(out, CELL_MAX, "never"); /* fits */
+        return;
+    }
+    char span[32];
+    format_span((double)(clock_wall().us - at.us) / 1e6, span, sizeof(span));
+    (void)text_format(out, CELL_MAX, "%s ago", span); /* fits */
+}

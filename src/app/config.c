@@ -1,1 +1,781 @@
-#include "base/macros.h"
+/* The list of sections stands at the end of the rows; what becomes of the predecessor's keys
+ * (github.com/tailucas/snapshot-processor, config/app.conf and the table in its README) follows. */
+
+#include "app/config.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "stage/cron.h"
+#include "web/web_config.h"
+
+#define AT(type, field) .offset = offsetof(struct type, field)
+#define SECTION(variable, section_name, type, rows, words)                                         \
+    static const struct cfg_section variable = {                                                   \
+        .name = section_name,                                                                      \
+        .struct_size = sizeof(struct type),                                                        \
+        .keys = rows,                                                                              \
+        .key_count = ARRAY_LEN(rows),                                                              \
+        .help = words,                                                                             \
+    }
+
+/* --- our own sections ------------------------------------------------------------------------- */
+
+static const char *const level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
+static const char *const format_names[] = {"text", "json", NULL};
+static const char *const events_names[] = {"text", "json", "none", NULL};
+_Static_assert(ARRAY_LEN(level_names) == LOG_LEVEL_COUNT + 1, "a name for each level");
+_Static_assert(ARRAY_LEN(format_names) == LOG_FORMAT_COUNT + 1, "a name for each format");
+_Static_assert(ARRAY_LEN(events_names) == EVENTS_FORMAT_COUNT + 1, "a name for each format");
+
+static const struct cfg_key app_keys[] = {
+    {.name = "device_name",
+     .type = CFG_STRING,
+     AT(app_values, device_name),
+     .fallback = "snapshot-processor",
+     .flags = CFG_ENV_NAME,
+     .env = "DEVICE_NAME",
+     .help = "How this machine calls itself in events"},
+    {.name = "app_name",
+     .type = CFG_STRING,
+     AT(app_values, app_name),
+     .fallback = "snapshot-processor",
+     .flags = CFG_ENV_NAME,
+     .env = "APP_NAME",
+     .help = "How the program calls itself in metrics and in the FTP greeting"},
+    {.name = "data_dir",
+     .type = CFG_PATH,
+     AT(app_values, data_dir),
+     .fallback = "./data",
+     .help = "Where the ledger, the pictures and the models are kept",
+     .doc = "`snapshotd.db` is the ledger, `store/` holds the pictures, `models/` the detection "
+            "models, `ftp/` what cameras push. When `data_dir` is not given but [snapshots] "
+            "root_dir is, and that ends in `/ftp`, its parent is taken, so that a set-up of the "
+            "predecessor keeps its data in one place."},
+    {.name = "log_level",
+     .type = CFG_CHOICE,
+     AT(app_values, log_level),
+     .fallback = "info",
+     .choices = level_names,
+     .flags = CFG_RELOAD,
+     .help = "How much is logged"},
+    {.name = "log_format",
+     .type = CFG_CHOICE,
+     AT(app_values, log_format),
+     .fallback = "text",
+     .choices = format_names,
+     .flags = CFG_RELOAD,
+     .help = "Log lines for people, or one JSON object a line"},
+    {.name = "shutting_down_grace_secs",
+     .type = CFG_DURATION,
+     AT(app_values, grace_ms),
+     .fallback = "5s",
+     .min = 0,
+     .max = 300e3,
+     .bare_unit_ms = 1000,
+     .flags = CFG_RELOAD | CFG_ENV_NAME,
+     .help = "How long running work may take to end when the program stops"},
+    {.name = "cronitor_monitor_key",
+     .type = CFG_SECRET,
+     .flags = CFG_LATER | CFG_COMPAT | CFG_ENV_NAME,
+     .env = "CRONITOR_MONITOR_KEY",
+     .help = "Monitor at Cronitor that hears of the program's health"},
+};
+SECTION(app_section, "app", app_values, app_keys, "The program itself.");
+
+static const struct cfg_key store_keys[] = {
+    {.name = "path",
+     .type = CFG_PATH,
+     AT(store_values, path),
+     .help = "Where the pictures are kept; empty = store in data_dir",
+     .doc = "Below it pictures lie in `<camera>/<year>/<month>/<day>/`, dates in UTC. It must be "
+            "on one file system."},
+    {.name = "reserve",
+     .type = CFG_SIZE,
+     AT(store_values, reserve),
+     .fallback = "256MB",
+     .min = 0,
+     .max = 1099511627776.0,
+     .unit = "bytes",
+     .help = "Free space that is left on the disk; below it no picture is taken in"},
+};
+SECTION(store_section, "store", store_values, store_keys, "The pictures on disk.");
+
+static const struct cfg_key cache_keys[] = {
+    {.name = "size",
+     .type = CFG_SIZE,
+     AT(cache_values, size),
+     .fallback = "32MB",
+     .min = 0,
+     .max = 4294967296.0,
+     .unit = "bytes",
+     .help = "Memory for recent pictures, which serves detection and the API without the disk"},
+};
+SECTION(cache_section, "cache", cache_values, cache_keys, "Recent pictures in memory.");
+
+static const struct cfg_key events_keys[] = {
+    {.name = "format",
+     .type = CFG_CHOICE,
+     AT(events_values, format),
+     .fallback = "text",
+     .choices = events_names,
+     .help = "Events as lines for people, as one JSON object a line, or not at all"},
+    {.name = "file",
+     .type = CFG_PATH,
+     AT(events_values, file),
+     .help = "File that events are appended to; empty = standard output"},
+};
+SECTION(events_section, "events", events_values, events_keys,
+        "What is told about each picture, here.");
+
+/* --- the predecessor's sections --------------------------------------------------------------- */
+
+#define THEIRS (CFG_COMPAT | CFG_ENV_NAME)
+#define LATER (CFG_COMPAT | CFG_LATER)
+
+struct snapshots_values {
+    const char *root_dir, *upload_dir;
+    bool object_detection_enabled;
+};
+static const struct cfg_key snapshots_keys[] = {
+    {.name = "root_dir",
+     .type = CFG_PATH,
+     AT(snapshots_values, root_dir),
+     .flags = THEIRS,
+     .help = "Root of what cameras push; empty = ftp in data_dir"},
+    {.name = "upload_dir",
+     .type = CFG_PATH,
+     AT(snapshots_values, upload_dir),
+     .fallback = "uploads",
+     .flags = THEIRS,
+     .env = "FTP_UPLOAD_DIR",
+     .help = "Folder in root_dir that holds a folder for each camera's location"},
+    {.name = "object_detection_enabled",
+     .type = CFG_BOOL,
+     AT(snapshots_values, object_detection_enabled),
+     .fallback = "true",
+     .flags = THEIRS | CFG_RELOAD,
+     .help = "The same as [detection] enabled"},
+};
+SECTION(snapshots_section, "snapshots", snapshots_values, snapshots_keys,
+        "The predecessor's folders, and its switch for detection.");
+
+struct object_detection_values {
+    const char *model, *model_name, *model_url;
+    double minimum_confidence;
+};
+static const struct cfg_key object_detection_keys[] = {
+    {.name = "model",
+     .type = CFG_STRING,
+     AT(object_detection_values, model),
+     .flags = THEIRS,
+     .help = "The same as [detection] model"},
+    {.name = "model_name",
+     .type = CFG_STRING,
+     AT(object_detection_values, model_name),
+     .flags = THEIRS,
+     .help = "The same as [detection] model"},
+    {.name = "model_url",
+     .type = CFG_STRING,
+     AT(object_detection_values, model_url),
+     .flags = THEIRS,
+     .env = "OBJECT_DETECTION_MODEL_URL",
+     .help = "The same as [detection] model, before model_name when not empty"},
+    {.name = "minimum_confidence",
+     .type = CFG_DOUBLE,
+     AT(object_detection_values, minimum_confidence),
+     .fallback = "0",
+     .min = 0,
+     .max = 1,
+     .unit = "0..1",
+     .flags = THEIRS,
+     .env = "MINIMUM_CONFIDENCE",
+     .help = "The same as [detection] minimum_confidence"},
+};
+SECTION(object_detection_section, "object_detection", object_detection_values,
+        object_detection_keys, "The predecessor's choice of a model.");
+
+struct human_detection_values {
+    double minimum_confidence, minimum_human_confidence, confidence;
+};
+#define HUMAN(key_name)                                                                            \
+    {                                                                                              \
+        .name = #key_name, .type = CFG_DOUBLE, AT(human_detection_values, key_name),               \
+        .fallback = "0", .min = 0, .max = 1, .unit = "0..1", .flags = THEIRS | CFG_RELOAD,         \
+        .help = "The same as [detection] minimum_human_confidence"                                 \
+    }
+static const struct cfg_key human_detection_keys[] = {
+    HUMAN(minimum_confidence),
+    HUMAN(minimum_human_confidence),
+    HUMAN(confidence),
+};
+SECTION(human_detection_section, "human_detection", human_detection_values, human_detection_keys,
+        "The predecessor's threshold for persons.");
+
+struct flags_values {
+    bool object_detection, local_object_detection;
+};
+static const struct cfg_key flags_keys[] = {
+    {.name = "object_detection",
+     .type = CFG_BOOL,
+     AT(flags_values, object_detection),
+     .fallback = "true",
+     .flags = CFG_COMPAT | CFG_RELOAD,
+     .env = "FEATURE_FLAG_OBJECT_DETECTION",
+     .help = "Detection of any kind"},
+    {.name = "local_object_detection",
+     .type = CFG_BOOL,
+     AT(flags_values, local_object_detection),
+     .fallback = "true",
+     .flags = CFG_COMPAT | CFG_RELOAD,
+     .env = "FEATURE_FLAG_LOCAL_OBJECT_DETECTION",
+     .help = "Detection by the local model"},
+    {.name = "cloud_object_detection",
+     .type = CFG_BOOL,
+     .flags = CFG_COMPAT | CFG_LATER,
+     .env = "FEATURE_FLAG_CLOUD_OBJECT_DETECTION",
+     .help = "Detection by Amazon Rekognition, when the local one is switched off"},
+    {.name = "cloud_storage_management",
+     .type = CFG_BOOL,
+     .flags = CFG_COMPAT | CFG_LATER,
+     .env = "FEATURE_FLAG_CLOUD_STORAGE_MANAGEMENT",
+     .help = "Upload to Google Drive and its tidying"},
+};
+SECTION(flags_section, "feature_flags", flags_values, flags_keys,
+        "The predecessor's feature flags; detection runs when all that concern it are true.");
+
+struct no_values {
+    char nothing;
+};
+
+#define DEVICES(variable, section_name, letter, variables, words, what)                            \
+    static const struct cfg_key variable##_keys[] = {                                              \
+        {.name = letter "#",                                                                       \
+         .type = CFG_STRING,                                                                       \
+         .flags = CFG_NUMBERED | CFG_COMPAT | CFG_RELOAD,                                          \
+         .env = variables,                                                                         \
+         .help = what},                                                                            \
+    };                                                                                             \
+    SECTION(variable, section_name, no_values, variable##_keys, words)
+DEVICES(input_location_section, "input_location", "I", "INPUT_#_LOCATION",
+        "Where the devices are that report something, by number.", "Location of device I#");
+DEVICES(input_type_section, "input_type", "I", "INPUT_#_TYPE",
+        "What the devices are that report something, by number.",
+        "Type of device I#, Camera for one that pushes pictures");
+DEVICES(output_location_section, "output_location", "O", "OUTPUT_#_LOCATION",
+        "Where the devices are that can be asked for something, by number.",
+        "Location of device O#");
+DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
+        "What the devices are that can be asked for something, by number.",
+        "Type of device O#, Camera for one that is asked for pictures");
+
+/* Of the predecessor's file; and known to its environment only. */
+#define LATER_KEY(key_name, key_type, variable, words)                                             \
+    {                                                                                              \
+        .name = key_name, .type = key_type, .flags = LATER | CFG_ENV_NAME, .env = variable,        \
+        .help = words                                                                              \
+    }
+#define LATER_ENV(key_name, key_type, variable, words)                                             \
+    {                                                                                              \
+        .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
+    }
+
+static const struct cfg_key rabbitmq_keys[] = {
+    LATER_KEY("server_address", CFG_STRING, "RABBITMQ_SERVER_ADDRESS", "The broker's host"),
+    LATER_KEY("mq_exchange", CFG_STRING, "RABBITMQ_EXCHANGE", "The exchange for events"),
+    LATER_KEY("device_topic", CFG_STRING, "RABBITMQ_DEVICE_TOPIC", "The word for this device"),
+};
+SECTION(rabbitmq_section, "rabbitmq", no_values, rabbitmq_keys, "RabbitMQ.");
+
+static const struct cfg_key ftp_keys[] = {
+    LATER_KEY("port", CFG_INT, NULL, "The FTP server's port"),
+    LATER_ENV("enabled", CFG_BOOL, "RUN_FTP_SERVER", "Whether cameras can push by FTP"),
+    LATER_ENV("listen", CFG_ENDPOINT, NULL, "Where the FTP server listens"),
+    LATER_ENV("user", CFG_STRING, "FTP_USER", "Login of the cameras"),
+    LATER_ENV("password", CFG_SECRET, "FTP_PASS", "Password of the cameras"),
+    LATER_ENV("create_dirs", CFG_LIST, "FTP_CREATE_DIRS", "Folders made below root_dir/uploads"),
+};
+SECTION(ftp_section, "ftp", no_values, ftp_keys, "The FTP server for cameras that push.");
+
+static const struct cfg_key gdrive_keys[] = {
+    LATER_KEY("folder", CFG_STRING, "GOOGLE_DRIVE_FOLDER", "Title of the folder for pictures"),
+    LATER_KEY("creds_file", CFG_PATH, NULL, "Where the login is kept"),
+    LATER_ENV("token", CFG_SECRET, "GOOGLE_OAUTH_TOKEN", "Content for creds_file"),
+};
+SECTION(gdrive_section, "gdrive", no_values, gdrive_keys, "Google Drive.");
+
+static const struct cfg_key rekognition_keys[] = {
+    LATER_KEY("region", CFG_STRING, "AWS_ALT_REGION", "Region that is asked"),
+};
+SECTION(rekognition_section, "rekognition", no_values, rekognition_keys, "Amazon Rekognition.");
+
+static const struct cfg_key aws_keys[] = {
+    LATER_ENV("default_region", CFG_STRING, "AWS_DEFAULT_REGION", "Region of services"),
+    LATER_ENV("config_file", CFG_PATH, "AWS_CONFIG_FILE", "AWS's own configuration"),
+    LATER_ENV("credentials_file", CFG_PATH, "AWS_SHARED_CREDENTIALS_FILE", "AWS's own logins"),
+    LATER_ENV("profile", CFG_STRING, "AWS_PROFILE", "Profile in these files"),
+    LATER_ENV("access_key_id", CFG_SECRET, "AWS_ACCESS_KEY_ID", "Access key"),
+    LATER_ENV("secret_access_key", CFG_SECRET, "AWS_SECRET_ACCESS_KEY", "Its secret"),
+    LATER_ENV("session_token", CFG_SECRET, "AWS_SESSION_TOKEN", "Its session"),
+    LATER_ENV("backup_s3_bucket", CFG_STRING, "BACKUP_S3_BUCKET", "Bucket for the Drive login"),
+};
+SECTION(aws_section, "aws", no_values, aws_keys, "Amazon Web Services.");
+
+static const struct cfg_key creds_keys[] = {
+    LATER_KEY("sentry_dsn", CFG_STRING, NULL, "Where 1Password has the DSN for Sentry"),
+    LATER_KEY("cronitor", CFG_STRING, NULL, "Where 1Password has the key for Cronitor"),
+};
+SECTION(creds_section, "creds", no_values, creds_keys, "Places of secrets in 1Password.");
+
+static const struct cfg_key health_keys[] = {
+    LATER_ENV("healthchecks_url", CFG_SECRET, "HC_PING_URL", "Healthchecks address to call"),
+    LATER_ENV("cronitor_api_key", CFG_SECRET, "CRONITOR_API_KEY", "Key for Cronitor"),
+};
+SECTION(health_section, "health", no_values, health_keys, "Who hears that the program lives.");
+
+static const struct cfg_key onepassword_keys[] = {
+    LATER_ENV("connect_host", CFG_STRING, "OP_CONNECT_HOST", "The Connect server's address"),
+    LATER_ENV("connect_token", CFG_SECRET, "OP_CONNECT_TOKEN", "Token for it"),
+    LATER_ENV("connect_vault", CFG_STRING, "OP_CONNECT_VAULT", "Another name for vault"),
+    LATER_ENV("vault", CFG_STRING, "OP_VAULT", "The vault"),
+    LATER_ENV("service_account_token", CFG_SECRET, "OP_SERVICE_ACCOUNT_TOKEN",
+              "Token of a service account"),
+};
+SECTION(onepassword_section, "onepassword", no_values, onepassword_keys, "1Password.");
+
+/* --- the list --------------------------------------------------------------------------------- */
+
+static const struct cfg_section *const all_sections[] = {
+    &app_section,
+    &detect_config_section,
+    &camera_cfg_section,
+    &camera_defaults_cfg_section,
+    &web_cfg_section,
+    &store_section,
+    &cache_section,
+    &events_section,
+    &snapshots_section,
+    &object_detection_section,
+    &human_detection_section,
+    &flags_section,
+    &input_location_section,
+    &input_type_section,
+    &output_location_section,
+    &output_type_section,
+    &rabbitmq_section,
+    &ftp_section,
+    &gdrive_section,
+    &rekognition_section,
+    &aws_section,
+    &creds_section,
+    &health_section,
+    &onepassword_section,
+    NULL,
+};
+
+/* Variables with our prefix that other parts read: the command line, the search for models and for
+ * the ONNX Runtime, the tests. */
+static const char *const reserved_variables[] = {"SNAPSHOTD_CONFIG", "SNAPSHOTD_MODEL_DIR",
+                                                 "SNAPSHOTD_ONNXRUNTIME", NULL};
+
+static void check_all(const struct cfg *c, struct cfg_faults *faults);
+
+static const char preface[] =
+    "## Files and variables of the predecessor\n\n"
+    "The `config/app.conf` and the environment of "
+    "[snapshot-processor](https://github.com/tailucas/snapshot-processor)\nwork as they are. What "
+    "has an effect:\n\n"
+    "| theirs | ours |\n|---|---|\n"
+    "| [snapshots] `object_detection_enabled` | [detection] `enabled` |\n"
+    "| [object_detection] `model_url`, else `model_name`, else `model` | [detection] `model` |\n"
+    "| [object_detection] `minimum_confidence` | [detection] `minimum_confidence` |\n"
+    "| [human_detection] `minimum_confidence` | [detection] `minimum_human_confidence` |\n"
+    "| [snapshots] `root_dir` | [app] `data_dir` is its parent when it ends in `/ftp` |\n"
+    "| [output_location], [output_type] `O1`, ... | cameras, as far as their type is Camera; a "
+    "[camera:NAME] section of that location says where they are |\n"
+    "| `FEATURE_FLAG_OBJECT_DETECTION`, `FEATURE_FLAG_LOCAL_OBJECT_DETECTION` | detection runs "
+    "when both are true and [detection] `enabled` is |\n\n"
+    "Of two keys that mean the same, the one from the stronger source counts; from equal sources "
+    "they must\nagree, else it is a fault. What belongs to a feature of a later release is "
+    "accepted, and\n`snapshotd check` lists it.\n";
+
+const struct cfg_schema app_schema = {
+    .sections = all_sections,
+    .env_prefix = "SNAPSHOTD",
+    .env_reserved = reserved_variables,
+    .check = check_all,
+    .preface = preface,
+};
+
+/* --- resolving -------------------------------------------------------------------------------- */
+
+/* The strings that resolving makes, freed with the app_config. */
+struct owned {
+    struct owned *next;
+    char text[];
+};
+
+struct app_config_full {
+    struct app_config a; /* first: freed by its address */
+    struct owned *owned;
+    struct app_device *outputs, *inputs;
+};
+
+static void resolve_places(struct app_config_full *f);
+static void resolve_detection(struct app_config_full *f, struct cfg_faults *faults);
+static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnings);
+static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
+                            struct cfg_faults *warnings);
+
+int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
+                       char **ret_warnings)
+{
+    struct app_config_full *f = xcalloc(1, sizeof *f);
+    AUTO(app_config) a = &f->a;
+    AUTO(cfg_faults) faults = cfg_faults_new(c);
+    AUTO(cfg_faults) warnings = cfg_faults_new(c);
+
+    a->cfg = cfg_ref(c);
+    a->app = *(const struct app_values *)cfg_values(c, &app_section);
+    a->events = *(const struct events_values *)cfg_values(c, &events_section);
+    a->cache_size = ((const struct cache_values *)cfg_values(c, &cache_section))->size;
+    a->store_reserve = ((const struct store_values *)cfg_values(c, &store_section))->reserve;
+    a->detect = *(const struct detect_config *)cfg_values(c, &detect_config_section);
+    resolve_places(f);
+    resolve_detection(f, faults);
+    resolve_devices(f, warnings);
+    resolve_cameras(f, faults, warnings);
+    *ret_warnings = cfg_faults_take(warnings);
+    *ret_faults = cfg_faults_take(faults);
+    if (*ret_faults)
+        return -EINVAL;
+    *ret = STEAL(a);
+    return 0;
+}
+
+void app_config_free(struct app_config *a)
+{
+    if (!a)
+        return;
+    struct app_config_full *f = container_of(a, struct app_config_full, a);
+    while (f->owned) {
+        struct owned *next = f->owned->next;
+        free(f->owned);
+        f->owned = next;
+    }
+    free(f->outputs);
+    free(f->inputs);
+    camera_set_unref(a->cameras);
+    cfg_unref(a->cfg);
+    free(f);
+}
+
+static const char *own(struct app_config_full *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static const char *own(struct app_config_full *f, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    int len = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    struct owned *o = xmalloc(sizeof *o + (size_t)len + 1);
+    va_start(ap, fmt);
+    (void)vsnprintf(o->text, (size_t)len + 1, fmt, ap);
+    va_end(ap);
+    o->next = f->owned;
+    f->owned = o;
+    return o->text;
+}
+
+/* Without trailing slashes, but for the root itself. */
+static const char *own_path(struct app_config_full *f, const char *path)
+{
+    size_t len = strlen(path);
+
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    return own(f, "%.*s", (int)len, path);
+}
+
+static void resolve_places(struct app_config_full *f)
+{
+    struct app_config *a = &f->a;
+    const struct snapshots_values *theirs = cfg_values(a->cfg, &snapshots_section);
+    const struct store_values *store = cfg_values(a->cfg, &store_section);
+    const char *root = *theirs->root_dir ? own_path(f, theirs->root_dir) : "";
+
+    if (!cfg_is_set(a->cfg, &app_section, NULL, "data_dir") && root[0] == '/' &&
+        text_ends_with(root, "/ftp") && strlen(root) > strlen("/ftp"))
+        a->app.data_dir = own(f, "%.*s", (int)(strlen(root) - strlen("/ftp")), root);
+    else
+        a->app.data_dir = own_path(f, *a->app.data_dir ? a->app.data_dir : ".");
+    a->ledger_path = own(f, "%s/snapshotd.db", a->app.data_dir);
+    a->store_path = *store->path ? own_path(f, store->path) : own(f, "%s/store", a->app.data_dir);
+    a->models_dir = own(f, "%s/models", a->app.data_dir);
+    a->ftp_root = *root ? root : own(f, "%s/ftp", a->app.data_dir);
+    a->upload_dir = own_path(f, theirs->upload_dir);
+}
+
+/* One of our keys and one of theirs that mean the same. */
+struct pair {
+    const struct cfg_section *section;
+    const char *key, *our_key;
+};
+
+/* Whether theirs takes effect: it is given, and from a stronger source than ours. A fault when both
+ * sources are equal and the values are not. */
+static bool theirs_wins(const struct cfg *c, const struct pair *p, bool same,
+                        struct cfg_faults *faults)
+{
+    enum cfg_origin ours = cfg_key_origin(c, &detect_config_section, NULL, p->our_key);
+    enum cfg_origin theirs = cfg_key_origin(c, p->section, NULL, p->key);
+
+    if (theirs == CFG_FROM_DEFAULT || same)
+        return false;
+    if (ours == theirs) {
+        cfg_fault(faults, p->section->name, NULL, p->key,
+                  "contradicts %s.%s, which means the same: it says \"%s\", that says \"%s\"; "
+                  "remove one",
+                  detect_config_section.name, p->our_key, cfg_key_text(c, p->section, NULL, p->key),
+                  cfg_key_text(c, &detect_config_section, NULL, p->our_key));
+        return false;
+    }
+    return theirs > ours;
+}
+
+/* The predecessor takes the name of a model for local detection from one of three keys; the first
+ * that is not empty counts. */
+static void resolve_model(struct app_config_full *f, struct cfg_faults *faults)
+{
+    const struct object_detection_values *v = cfg_values(f->a.cfg, &object_detection_section);
+    const struct {
+        const char *key, *value;
+    } names[] = {{"model_url", v->model_url}, {"model_name", v->model_name}, {"model", v->model}};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!*names[i].value)
+            continue;
+        struct pair p = {&object_detection_section, names[i].key, "model"};
+        if (theirs_wins(f->a.cfg, &p, strcmp(names[i].value, f->a.detect.model) == 0, faults))
+            f->a.detect.model = names[i].value;
+        return;
+    }
+}
+
+static void resolve_thresholds(struct app_config_full *f, struct cfg_faults *faults)
+{
+    const struct cfg *c = f->a.cfg;
+    struct detect_config *d = &f->a.detect;
+    const struct object_detection_values *o = cfg_values(c, &object_detection_section);
+    const struct human_detection_values *h = cfg_values(c, &human_detection_section);
+    const struct {
+        const char *key;
+        double value;
+    } human[] = {{"minimum_confidence", h->minimum_confidence},
+                 {"minimum_human_confidence", h->minimum_human_confidence},
+                 {"confidence", h->confidence}};
+    double ours = d->minimum_human_confidence;
+
+    struct pair p = {&object_detection_section, "minimum_confidence", "minimum_confidence"};
+    if (theirs_wins(c, &p, o->minimum_confidence == d->minimum_confidence, faults))
+        d->minimum_confidence = o->minimum_confidence;
+    for (size_t i = 0; i < ARRAY_LEN(human); i++) {
+        p = (struct pair){&human_detection_section, human[i].key, "minimum_human_confidence"};
+        if (theirs_wins(c, &p, human[i].value == ours, faults))
+            d->minimum_human_confidence = human[i].value;
+    }
+}
+
+static void resolve_detection(struct app_config_full *f, struct cfg_faults *faults)
+{
+    struct app_config *a = &f->a;
+    const struct snapshots_values *theirs = cfg_values(a->cfg, &snapshots_section);
+    const struct flags_values *flags = cfg_values(a->cfg, &flags_section);
+    struct pair p = {&snapshots_section, "object_detection_enabled", "enabled"};
+
+    if (theirs_wins(a->cfg, &p, theirs->object_detection_enabled == a->detect.enabled, faults))
+        a->detect.enabled = theirs->object_detection_enabled;
+    resolve_model(f, faults);
+    resolve_thresholds(f, faults);
+    if (!a->detect.enabled)
+        a->detection_off = "[detection] enabled (OBJECT_DETECTION_ENABLED) is false";
+    else if (!flags->object_detection)
+        a->detection_off = "FEATURE_FLAG_OBJECT_DETECTION is false";
+    else if (!flags->local_object_detection)
+        a->detection_off = "FEATURE_FLAG_LOCAL_OBJECT_DETECTION is false, and detection in the "
+                           "cloud comes in a later release";
+    a->detect.enabled = a->detection_off == NULL;
+}
+
+struct device_list {
+    struct app_config_full *f;
+    struct app_device *items;
+    size_t count;
+    bool types; /* taking types now */
+};
+
+static void take_device(unsigned number, const char *value, void *arg)
+{
+    struct device_list *l = arg;
+    struct app_device *d = NULL;
+
+    for (size_t i = 0; i < l->count; i++)
+        if (l->items[i].number == number)
+            d = &l->items[i];
+    if (!d) {
+        l->items = xrealloc(l->items, (l->count + 1) * sizeof *l->items);
+        d = &l->items[l->count++];
+        *d = (struct app_device){.number = number, .type = "", .location = ""};
+    }
+    if (l->types)
+        d->type = value;
+    else
+        d->location = value;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct app_device *x = a, *y = b;
+
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+static void resolve_device(struct app_config_full *f, struct app_device *d)
+{
+    char folder[SNAPSHOT_KEY_MAX];
+
+    d->device_key = own(f, "%s%s%s", d->location, *d->location ? " " : "", d->type);
+    d->directory = camera_directory(d->location, folder, sizeof folder) == 0
+                       ? own(f, "%s/%s", f->a.upload_dir, folder)
+                       : NULL;
+    d->camera = strcasecmp(d->type, "camera") == 0;
+}
+
+/* Blank slots, which the predecessor's container set-up always has, are left out. */
+static size_t resolve_list(struct app_config_full *f, const struct cfg_section *locations,
+                           const struct cfg_section *types, const char *key,
+                           struct app_device **ret, struct cfg_faults *warnings)
+{
+    struct device_list l = {.f = f};
+    size_t kept = 0;
+    char name[16];
+
+    cfg_numbered(f->a.cfg, locations, key, take_device, &l);
+    l.types = true;
+    cfg_numbered(f->a.cfg, types, key, take_device, &l);
+    if (l.count > 0)
+        qsort(l.items, l.count, sizeof *l.items, by_number);
+    for (size_t i = 0; i < l.count; i++) {
+        struct app_device *d = &l.items[i];
+        (void)text_format(name, sizeof name, "%c%u", key[0], d->number);
+        if (!*d->type && *d->location)
+            cfg_fault(warnings, locations->name, NULL, name,
+                      "has no effect, because %s.%s, the type, is missing or empty", types->name,
+                      name);
+        if (!*d->type)
+            continue;
+        resolve_device(f, d);
+        for (size_t k = 0; k < kept; k++)
+            if (strcmp(l.items[k].device_key, d->device_key) == 0)
+                cfg_fault(warnings, types->name, NULL, name,
+                          "is the same device as %c%u, \"%s\"; give them different locations",
+                          key[0], l.items[k].number, d->device_key);
+        l.items[kept++] = *d;
+    }
+    *ret = l.items;
+    return kept;
+}
+
+static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnings)
+{
+    f->a.output_count = resolve_list(f, &output_location_section, &output_type_section, "O#",
+                                     &f->outputs, warnings);
+    f->a.input_count =
+        resolve_list(f, &input_location_section, &input_type_section, "I#", &f->inputs, warnings);
+    f->a.outputs = f->outputs;
+    f->a.inputs = f->inputs;
+}
+
+/* An output that is a camera and has no section of its own becomes a camera without an address. */
+static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
+                            struct cfg_faults *warnings)
+{
+    struct err e = {0};
+
+    if (camera_set_load(f->a.cfg, &f->a.cameras, &e) < 0) {
+        cfg_fault(faults, NULL, NULL, NULL, "%s", e.text);
+        return;
+    }
+    size_t own_count = camera_set_count(f->a.cameras);
+    for (size_t i = 0; i < f->a.output_count; i++) {
+        struct app_device *d = &f->outputs[i];
+        char name[16];
+
+        if (!d->camera)
+            continue;
+        for (size_t k = 0; k < own_count; k++) {
+            const struct camera *cam = camera_set_at(f->a.cameras, k);
+            if (strcmp(cam->device_key, d->device_key) == 0)
+                d->section = cam->name;
+        }
+        if (d->section)
+            continue;
+        (void)text_format(name, sizeof name, "O%u", d->number);
+        if (camera_set_add_device(f->a.cameras, d->location, d->type, &e) < 0)
+            cfg_fault(warnings, output_type_section.name, NULL, name,
+                      "this camera cannot be asked: %s", e.text);
+    }
+}
+
+/* --- checking --------------------------------------------------------------------------------- */
+
+/* The camera's rows cannot do this: times are read in a layer above them. */
+static void check_times(const char *name, const struct camera_cfg *camera,
+                        struct cfg_faults *faults)
+{
+    for (const char *const *t = camera->times; t && *t; t++) {
+        struct err e = {0};
+        struct cron cron;
+        if (cron_parse(*t, &cron, &e) < 0)
+            cfg_fault(faults, camera_cfg_section.name, name, "times", "%s", e.text);
+    }
+}
+
+/* Two cameras of one device key would share files and events. */
+static void check_twins(const struct cfg *c, size_t i, struct cfg_faults *faults)
+{
+    const struct camera_cfg *one = cfg_instance_values(c, &camera_cfg_section, i);
+    const char *name = cfg_instance_name(c, &camera_cfg_section, i);
+    const char *location = *one->location ? one->location : name;
+
+    for (size_t k = 0; k < i; k++) {
+        const struct camera_cfg *other = cfg_instance_values(c, &camera_cfg_section, k);
+        const char *other_name = cfg_instance_name(c, &camera_cfg_section, k);
+        if (strcmp(location, *other->location ? other->location : other_name) == 0 &&
+            strcmp(one->type, other->type) == 0)
+            cfg_fault(faults, camera_cfg_section.name, name, "location",
+                      "\"%s\" is the location of [camera:%s] as well, and both are of type %s; "
+                      "give one another location",
+                      location, other_name, one->type);
+    }
+}
+
+/* All that can be wrong between sections, so that cfg_load() names it along with the rest. */
+static void check_all(const struct cfg *c, struct cfg_faults *faults)
+{
+    struct app_config_full f = {.a.cfg = (struct cfg *)(uintptr_t)c}; /* borrowed, and only read */
+
+    f.a.detect = *(const struct detect_config *)cfg_values(c, &detect_config_section);
+    resolve_detection(&f, faults);
+    for (size_t i = 0; i < cfg_instance_count(c, &camera_cfg_section); i++) {
+        check_times(cfg_instance_name(c, &camera_cfg_section, i),
+                    cfg_instance_values(c, &camera_cfg_section, i), faults);
+        check_twins(c, i, faults);
+    }
+}

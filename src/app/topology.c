@@ -1,1 +1,204 @@
-#include "base/macros.h"
+#include "app/topology.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+/* A stage whose loop has not turned for so long hangs: longer than any single call may take (the
+ * slowest is a run of a large model on a slow machine). */
+#define HUNG_MS 60000
+#define THREADS_MAX (CLAIM_WORKERS_MAX + 16)
+
+static void *new_fetch(struct pipeline *p, unsigned index UNUSED)
+{
+    return fetch_stage_new(p);
+}
+static void *new_intake(struct pipeline *p, unsigned index UNUSED)
+{
+    return intake_stage_new(p);
+}
+static void *new_deliver(struct pipeline *p, unsigned index)
+{
+    return deliver_stage_new(p, p->notifiers[index]);
+}
+static void *new_schedule(struct pipeline *p, unsigned index UNUSED)
+{
+    return schedule_stage_new(p);
+}
+static unsigned one(const struct pipeline *p UNUSED)
+{
+    return 1;
+}
+static unsigned detect_workers(const struct pipeline *p)
+{
+    return p->detect_workers;
+}
+static unsigned notifier_count(const struct pipeline *p)
+{
+    unsigned n = 0;
+    while (p->notifiers[n])
+        n++;
+    return n;
+}
+
+/* The threads, in the order in which they start: consumers first. They stop from the bottom up.
+ *
+ *   schedule --.
+ *   web (API) --+-> [triggers in the ledger] -> fetch ==fetched==> intake ==stored==> detect x N
+ *                                                                    detect -> [outbox] -> deliver
+ *
+ * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
+ * when an edge is full, fetch keeps the picture and tries again, intake relies on the row and the
+ * sweep of detect); -> [..] is a row in the ledger plus a wake-up. */
+static const struct thread_row {
+    const struct stage_ops *ops;
+    void *(*new)(struct pipeline *p, unsigned index);
+    unsigned (*count)(const struct pipeline *p);
+    const char *edge_in;
+    int receive_depth;
+    int woken; /* enum pipeline_stage, -1 = nobody wakes it */
+} rows[] = {
+    {&deliver_stage, new_deliver, notifier_count, NULL, 0, PIPELINE_DELIVER},
+    {&detect_stage, detect_stage_new, detect_workers, EDGE_STORED, 1, -1},
+    {&intake_stage, new_intake, one, EDGE_FETCHED, 8, -1},
+    {&fetch_stage, new_fetch, one, NULL, 0, PIPELINE_FETCH},
+    {&schedule_stage, new_schedule, one, NULL, 0, PIPELINE_SCHEDULE},
+};
+
+struct thread {
+    struct stage *stage;
+    void *self;
+    const struct thread_row *row;
+};
+
+struct topology {
+    struct pipeline *pipeline;
+    struct thread threads[THREADS_MAX];
+    size_t count;
+    void *fetch; /* self of the fetch stage */
+};
+
+static int start_thread(struct topology *t, const struct thread_row *row, unsigned index,
+                        struct err *e)
+{
+    assert(t->count < THREADS_MAX);
+    struct thread *th = &t->threads[t->count];
+    *th = (struct thread){.self = row->new (t->pipeline, index), .row = row};
+    struct stage_spec spec = {.ops = row->ops,
+                              .self = th->self,
+                              .index = index,
+                              .bus = t->pipeline->bus,
+                              .edge_in = row->edge_in,
+                              .receive_depth = row->receive_depth};
+    int r = stage_start(&spec, &th->stage, e);
+    if (r < 0) {
+        free(th->self);
+        return r;
+    }
+    t->count++;
+    if (row->ops == &fetch_stage)
+        t->fetch = th->self;
+    if (row->woken >= 0) {
+        assert(index < PIPELINE_POOL_MAX);
+        atomic_store(&t->pipeline->woken[row->woken][index], th->stage);
+    }
+    return 0;
+}
+
+int topology_start(struct pipeline *p, struct topology **ret, struct err *e)
+{
+    struct topology *t = xcalloc(1, sizeof(*t));
+    t->pipeline = p;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (unsigned index = 0; index < rows[i].count(p); index++) {
+            int r = start_thread(t, &rows[i], index, e);
+            if (r < 0) {
+                if (topology_stop(t, 5000) == 0)
+                    topology_free(t);
+                return r;
+            }
+        }
+    }
+    *ret = t;
+    return 0;
+}
+
+int topology_stop(struct topology *t, int64_t grace_ms)
+{
+    struct mono_time deadline = mono_add_ms(clock_mono(), grace_ms);
+    for (size_t end = t->count; end > 0;) {
+        /* A pool stops together. */
+        size_t first = end - 1;
+        while (first > 0 && t->threads[first - 1].row == t->threads[end - 1].row)
+            first--;
+        for (size_t i = first; i < end; i++)
+            stage_stop(t->threads[i].stage);
+        for (size_t i = first; i < end; i++) {
+            if (stage_join(t->threads[i].stage, deadline) < 0) {
+                struct stage_status st;
+                stage_status(t->threads[i].stage, &st);
+                log_error("stage-hung",
+                          "stage %s did not end within %lld ms (its loop last turned %lld ms ago); "
+                          "ending without it, the ledger resumes at the next start",
+                          st.name, (long long)grace_ms, (long long)st.heartbeat_age_ms);
+                return -ETIMEDOUT;
+            }
+        }
+        end = first;
+    }
+    return 0;
+}
+
+void topology_free(struct topology *t)
+{
+    if (!t)
+        return;
+    for (int i = 0; i < PIPELINE_STAGE_COUNT; i++)
+        for (int j = 0; j < PIPELINE_POOL_MAX; j++)
+            atomic_store(&t->pipeline->woken[i][j], NULL);
+    for (size_t i = 0; i < t->count; i++) {
+        stage_free(t->threads[i].stage);
+        free(t->threads[i].self);
+    }
+    free(t);
+}
+
+int topology_healthy(const struct topology *t, struct err *e)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        struct stage_status st;
+        stage_status(t->threads[i].stage, &st);
+        if (!st.running)
+            return err_set(e, -EIO, ERR_NEVER, "stage %s has ended", st.name);
+        if (st.heartbeat_age_ms > HUNG_MS)
+            return err_set(e, -ETIMEDOUT, ERR_NEVER, "stage %s hangs for %lld s", st.name,
+                           (long long)st.heartbeat_age_ms / 1000);
+    }
+    return 0;
+}
+
+json_t *topology_status(const struct topology *t)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < t->count; i++) {
+        struct stage_status st;
+        stage_status(t->threads[i].stage, &st);
+        const char *state = !st.running                     ? "ended"
+                            : st.heartbeat_age_ms > HUNG_MS ? "hung"
+                                                            : "running";
+        json_array_append_new(
+            list, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:o}", "name", st.name, "state", state,
+                            "heartbeat_age_ms", (json_int_t)st.heartbeat_age_ms, "queued",
+                            (json_int_t)st.queued, "done", (json_int_t)st.done, "failed",
+                            (json_int_t)st.failed, "last_error", js_string(st.last_error)));
+    }
+    return list;
+}
+
+void topology_camera_status(const struct topology *t, const char *camera, struct camera_status *ret)
+{
+    fetch_stage_camera_status(t->fetch, camera, ret);
+}

@@ -60,8 +60,9 @@ const char *wall_format_iso(struct wall_time t, bool millis, char buf[WALL_ISO_M
                              (tm.tm_year + 1900) % 10000, (tm.tm_mon + 1) % 100, tm.tm_mday % 100,
                              tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100);
     if (millis) {
-        int64_t part = t.us - wall_seconds(t) * 1000000;
-        n += (size_t)snprintf(buf + n, WALL_ISO_MAX - n, ".%03d", (int)(part / 1000));
+        int part = (int)(t.us % 1000000);
+        n += (size_t)snprintf(buf + n, WALL_ISO_MAX - n, ".%03d",
+                              (part < 0 ? part + 1000000 : part) / 1000);
     }
     if (n + 1 < WALL_ISO_MAX)
         memcpy(buf + n, "Z", 2);
@@ -114,6 +115,8 @@ int wall_parse_iso(const char *text, struct wall_time *ret)
     const char *p = text + 19;
     int64_t fraction_us = 0, unit = 100000;
     if (*p == '.') {
+        if (p[1] < '0' || p[1] > '9')
+            return -EINVAL;
         for (p++; *p >= '0' && *p <= '9'; p++) {
             fraction_us += (*p - '0') * unit;
             unit /= 10;
@@ -126,9 +129,9 @@ int wall_parse_iso(const char *text, struct wall_time *ret)
                     .tm_mon = month - 1,
                     .tm_mday = day,
                     .tm_hour = hour,
-                    .tm_min = minute,
-                    .tm_sec = second};
-    int64_t seconds = (int64_t)timegm(&tm);
+                    .tm_min = minute};
+    /* The second is added later: a leap second at midnight belongs to the next day. */
+    int64_t seconds = (int64_t)timegm(&tm) + second;
     if (tm.tm_mday != day) /* 30 February became March */
         return -EINVAL;
     *ret = (struct wall_time){(seconds - east) * 1000000 + fraction_us};

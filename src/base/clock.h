@@ -36,7 +36,7 @@ static inline bool mono_passed(struct mono_time t)
 }
 static inline int64_t wall_seconds(struct wall_time t) /* floor */
 {
-    return t.us >= 0 ? t.us / 1000000 : -((-t.us + 999999) / 1000000);
+    return t.us / 1000000 - (t.us % 1000000 < 0);
 }
 static inline struct wall_time wall_from_seconds(int64_t s)
 {

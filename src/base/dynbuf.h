@@ -24,6 +24,6 @@ int dynbuf_append(struct dynbuf *b, const void *data,
                   size_t len); /* 0, -ENOSPC above max, -ENOMEM */
 int dynbuf_puts(struct dynbuf *b, const char *s);
 int dynbuf_printf(struct dynbuf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-int dynbuf_vprintf(struct dynbuf *b, const char *fmt, va_list ap);
+int dynbuf_vprintf(struct dynbuf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 const char *dynbuf_str(const struct dynbuf *b);        /* never NULL */
 char *dynbuf_steal(struct dynbuf *b, size_t *ret_len); /* malloc()ed, may be NULL when empty */

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static void cut_with_dots(char *text, size_t size, int wanted)
 {
     if (wanted >= 0 && (size_t)wanted >= size)
-        memcpy(text + size - 4, "...", 4);
+        memcpy(text + text_cut_length(text, size - 4), "...", 4);
 }
 
 int err_set(struct err *e, int code, enum err_retry retry, const char *fmt, ...)

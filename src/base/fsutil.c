@@ -42,19 +42,34 @@ static int require_plain(int dirfd, const char *path, struct err *e)
                    text_escape(path, strlen(path), quoted, sizeof(quoted)));
 }
 
+static void parent_of(const char *path, char *ret, size_t size);
+
+/* A new folder is only safe when its parent knows of it: what is put in is as lost as it is. */
+static int make_folder(int dirfd, const char *path, mode_t mode, struct err *e)
+{
+    if (mkdirat(dirfd, path, mode) < 0)
+        return errno == EEXIST ? 0 : err_errno(e, -errno, "make folder %s", path);
+    char parent[PATH_MAX];
+    parent_of(path, parent, sizeof(parent));
+    return fs_sync_dir(dirfd, parent, e);
+}
+
 int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *e)
 {
     int r = require_plain(dirfd, path, e);
     if (r < 0)
         return r;
+    if (!*path)
+        return err_errno(e, -ENOENT, "make folder \"\"");
     AUTO_FREE char *walk = xstrdup(path);
     for (char *p = walk + 1;; p++) {
         if (*p && *p != '/')
             continue;
         char kept = *p;
         *p = '\0';
-        if (mkdirat(dirfd, walk, mode) < 0 && errno != EEXIST)
-            return err_errno(e, -errno, "make folder %s", walk);
+        r = make_folder(dirfd, walk, mode, e);
+        if (r < 0)
+            return r;
         *p = kept;
         if (!kept)
             break;
@@ -65,6 +80,9 @@ int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *e)
 
 int fs_open_dir(int dirfd, const char *path, int *ret_fd, struct err *e)
 {
+    int r = strcmp(path, ".") == 0 ? 0 : require_plain(dirfd, path, e);
+    if (r < 0)
+        return r;
     int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, -errno, "open folder %s", path);
@@ -190,11 +208,13 @@ static void parent_of(const char *path, char *ret, size_t size)
 int fs_replace(int dirfd, const char *path, const void *data, size_t size, mode_t mode,
                struct err *e)
 {
+    int r = require_plain(dirfd, path, e);
+    if (r < 0)
+        return r;
     char parent[PATH_MAX], temporary[PATH_MAX];
     parent_of(path, parent, sizeof(parent));
     const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-    int r =
-        text_format(temporary, sizeof(temporary), "%s/.%s.%ld.tmp", parent, base, (long)getpid());
+    r = text_format(temporary, sizeof(temporary), "%s/.%s.%ld.tmp", parent, base, (long)getpid());
     if (r < 0)
         return err_set(e, -ENAMETOOLONG, ERR_NEVER, "replace %s: name too long", path);
     const char *plain = text_starts_with(temporary, "./") ? temporary + 2 : temporary;
@@ -212,12 +232,17 @@ int fs_replace(int dirfd, const char *path, const void *data, size_t size, mode_
 
 int fs_rename_synced(int dirfd, const char *from, const char *to, struct err *e)
 {
+    int r = require_plain(dirfd, from, e);
+    if (r == 0)
+        r = require_plain(dirfd, to, e);
+    if (r < 0)
+        return r;
     if (renameat(dirfd, from, dirfd, to) < 0)
         return err_errno(e, -errno, "rename %s to %s", from, to);
     char parent_from[PATH_MAX], parent_to[PATH_MAX];
     parent_of(from, parent_from, sizeof(parent_from));
     parent_of(to, parent_to, sizeof(parent_to));
-    int r = fs_sync_dir(dirfd, parent_to, e);
+    r = fs_sync_dir(dirfd, parent_to, e);
     if (r == 0 && strcmp(parent_from, parent_to) != 0)
         r = fs_sync_dir(dirfd, parent_from, e);
     return r;
@@ -225,6 +250,8 @@ int fs_rename_synced(int dirfd, const char *from, const char *to, struct err *e)
 
 bool fs_exists(int dirfd, const char *path)
 {
+    if (require_plain(dirfd, path, NULL) < 0)
+        return false;
     struct stat st;
     return fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }

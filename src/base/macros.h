@@ -29,7 +29,7 @@
 
 /* AUTO(blob) b = NULL; frees b with blob_free_auto() when the scope ends. A module offers it with
  * DEFINE_AUTO(blob, blob_unref) after its destructor; destructors accept NULL. */
-#define AUTO(name) __attribute__((cleanup(name##_free_auto))) struct name *
+#define AUTO(name) __attribute__((cleanup(name##_free_auto), unused)) struct name *
 #define DEFINE_AUTO(name, destructor)                                                              \
     static inline UNUSED void name##_free_auto(struct name **p)                                    \
     {                                                                                              \
@@ -37,10 +37,10 @@
     }
 
 /* For embedded values: AUTO_DONE(dynbuf) buf; calls dynbuf_done(&buf). */
-#define AUTO_DONE(name) __attribute__((cleanup(name##_done))) struct name
+#define AUTO_DONE(name) __attribute__((cleanup(name##_done), unused)) struct name
 
 /* AUTO_FREE char *s: free() at the end of the scope. */
-#define AUTO_FREE __attribute__((cleanup(free_auto_)))
+#define AUTO_FREE __attribute__((cleanup(free_auto_), unused))
 static inline UNUSED void free_auto_(void *p)
 {
     void *owned = *(void **)p;
@@ -48,7 +48,7 @@ static inline UNUSED void free_auto_(void *p)
 }
 
 /* AUTO_CLOSE int fd = -1: close() at the end of the scope. */
-#define AUTO_CLOSE __attribute__((cleanup(close_auto_)))
+#define AUTO_CLOSE __attribute__((cleanup(close_auto_), unused))
 static inline UNUSED void close_auto_(int *fd)
 {
     if (*fd >= 0)

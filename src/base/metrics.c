@@ -115,17 +115,41 @@ double metric_value(struct metric *m, const char *label_value)
     return m->kind == METRIC_HISTOGRAM ? (double)histogram_count(s) : atomic_load(&s->value);
 }
 
+/* The format knows three escapes; a reader may drop a page with any other, so what would need one
+ * becomes "?". `dst` holds twice the label. */
+static const char *escape_label(const char *label, char *dst)
+{
+    size_t left = strlen(label);
+    char *out = dst;
+    while (left) {
+        size_t n = text_utf8_length(label, left);
+        unsigned char c = (unsigned char)*label;
+        if (c == '"' || c == '\\' || c == '\n') {
+            *out++ = '\\';
+            *out++ = c == '\n' ? 'n' : (char)c;
+        } else if (n == 0 || c < 0x20 || c == 0x7f) {
+            *out++ = '?';
+        } else {
+            memcpy(out, label, n);
+            out += n;
+        }
+        label += n ? n : 1;
+        left -= n ? n : 1;
+    }
+    *out = '\0';
+    return dst;
+}
+
 /* {key="value"} or {key="value",le="0.1"}; nothing when there is neither. */
 static void render_labels(const struct metric *m, const struct metric_series *s, const char *le,
                           struct dynbuf *out)
 {
-    char escaped[256];
+    char escaped[2 * sizeof(s->label)];
     if (!m->label && !le)
         return;
     (void)dynbuf_puts(out, "{");
     if (m->label)
-        (void)dynbuf_printf(out, "%s=\"%s\"", m->label,
-                            text_escape(s->label, strlen(s->label), escaped, sizeof(escaped)));
+        (void)dynbuf_printf(out, "%s=\"%s\"", m->label, escape_label(s->label, escaped));
     if (le)
         (void)dynbuf_printf(out, "%sle=\"%s\"", m->label ? "," : "", le);
     (void)dynbuf_puts(out, "}");

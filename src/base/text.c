@@ -11,7 +11,7 @@ bool text_copy(char *dst, size_t size, const char *src)
     size_t len = strlen(src);
     bool whole = len < size;
     if (!whole)
-        len = size - 1;
+        len = text_cut_length(src, size - 1);
     memcpy(dst, src, len);
     dst[len] = '\0';
     return whole;
@@ -44,8 +44,11 @@ bool text_ends_with(const char *s, const char *suffix)
 
 /* Length of the valid UTF-8 sequence at s, 0 when there is none. Overlong forms, surrogates and
  * values above U+10FFFF are invalid (RFC 3629). */
-static size_t utf8_length(const unsigned char *s, size_t len)
+size_t text_utf8_length(const char *text, size_t len)
 {
+    const unsigned char *s = (const unsigned char *)text;
+    if (len == 0)
+        return 0;
     if (s[0] < 0x80)
         return 1;
     size_t need = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
@@ -60,21 +63,49 @@ static size_t utf8_length(const unsigned char *s, size_t len)
     return need;
 }
 
+size_t text_cut_length(const char *s, size_t max)
+{
+    size_t len = strnlen(s, max + 1);
+    if (len <= max)
+        return len;
+    /* A lead byte among the last three that wants more than there is room for goes, too. */
+    for (size_t back = 1; back <= 3 && back <= max; back++) {
+        unsigned char c = (unsigned char)s[max - back];
+        if ((c & 0xc0) == 0x80)
+            continue;
+        size_t whole = text_utf8_length(s + max - back, strnlen(s + max - back, 4));
+        return whole > back ? max - back : max;
+    }
+    return max;
+}
+
+static const char *escape(const char *src, size_t len, bool quotes, char *dst, size_t size);
+
 const char *text_escape(const char *src, size_t len, char *dst, size_t size)
+{
+    return escape(src, len, true, dst, size);
+}
+
+const char *text_printable(const char *src, size_t len, char *dst, size_t size)
+{
+    return escape(src, len, false, dst, size);
+}
+
+static const char *escape(const char *src, size_t len, bool quotes, char *dst, size_t size)
 {
     static const char hex[] = "0123456789abcdef";
     const unsigned char *s = (const unsigned char *)src;
     size_t out = 0;
     for (size_t i = 0; i < len;) {
         char piece[5];
-        size_t n = utf8_length(s + i, len - i), piece_len = n;
+        size_t n = text_utf8_length(src + i, len - i), piece_len = n;
         /* C1 controls (U+0080..U+009F) steer some terminals as ESC does. */
         bool control = s[i] < 0x20 || s[i] == 0x7f || (n == 2 && s[i] == 0xc2 && s[i + 1] < 0xa0);
         if (n == 0 || (control && s[i] != '\n' && s[i] != '\r' && s[i] != '\t')) {
             memcpy(piece, (char[]){'\\', 'x', hex[s[i] >> 4], hex[s[i] & 15]}, 4);
             n = 1;
             piece_len = 4;
-        } else if (control || s[i] == '"' || s[i] == '\\') {
+        } else if (control || (quotes && (s[i] == '"' || s[i] == '\\'))) {
             char c = s[i] == '\n' ? 'n' : s[i] == '\r' ? 'r' : s[i] == '\t' ? 't' : (char)s[i];
             memcpy(piece, (char[]){'\\', c}, 2);
             piece_len = 2;
@@ -91,11 +122,30 @@ const char *text_escape(const char *src, size_t len, char *dst, size_t size)
     return dst;
 }
 
-/* Ends of a URL in running text. */
-static bool ends_url(char c)
+/* Where a URL ends in running text. An apostrophe may stand in a password, so it ends nothing, but
+ * with other punctuation it does not belong to the URL when nothing follows. */
+static char *url_end(char *s)
 {
-    return c == '\0' || c == ' ' || c == '"' || c == '\'' || c == '>' || c == '<' || c == '\n' ||
-           c == '\t' || c == '\r';
+    char *end = s + strcspn(s, " \"<>\n\t\r");
+    while (end > s && strchr("').,;:", end[-1]))
+        end--;
+    return end;
+}
+
+/* The "@" behind the user and password, NULL when there are none. A password with "/", "?" or "#"
+ * in it should have been percent-encoded; where it was not, the "port" is no number. */
+static char *userinfo_end(char *authority, char *end)
+{
+    char *stop = authority + strcspn(authority, "/?#");
+    if (stop > end)
+        stop = end;
+    char *at = memrchr(authority, '@', (size_t)(stop - authority));
+    char *colon = memchr(authority, ':', (size_t)(stop - authority));
+    bool literal = *authority == '['; /* the colons of an IPv6 address */
+    if (at || !colon || literal)
+        return at;
+    bool port = colon + 1 + strspn(colon + 1, "0123456789") >= stop;
+    return port ? NULL : memrchr(stop, '@', (size_t)(end - stop));
 }
 
 /* Replaces [from, to) of s by "***" where it fits, else by as many stars; returns where s goes on.
@@ -112,27 +162,14 @@ void text_redact_urls(char *s)
 {
     for (char *p = strstr(s, "://"); p; p = strstr(p, "://")) {
         p += 3;
-        char *authority_end = p;
-        char *at = NULL;
-        while (!ends_url(*authority_end) && *authority_end != '/' && *authority_end != '?' &&
-               *authority_end != '#') {
-            if (*authority_end == '@')
-                at = authority_end;
-            authority_end++;
-        }
-        if (at)
+        char *end = url_end(p);
+        char *at = userinfo_end(p, end);
+        if (at) {
             p = hide(p, at);
-        char *query = p;
-        while (!ends_url(*query) && *query != '?')
-            query++;
-        if (*query != '?') {
-            p = query;
-            continue;
+            end = url_end(p);
         }
-        char *end = query + 1;
-        while (!ends_url(*end))
-            end++;
-        p = hide(query + 1, end);
+        char *query = memchr(p, '?', (size_t)(end - p));
+        p = query ? hide(query + 1, end) : end;
     }
 }
 

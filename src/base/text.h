@@ -16,6 +16,12 @@ bool text_ends_with(const char *s, const char *suffix);
 /* Escapes control characters, quotes, backslash and invalid UTF-8 (\n, \xNN) for a log or message.
  */
 const char *text_escape(const char *src, size_t len, char *dst, size_t size);
+/* The same for a line that a person reads: quotes and backslashes stay as they are. */
+const char *text_printable(const char *src, size_t len, char *dst, size_t size);
+/* Length of the valid UTF-8 sequence at the start of `s`, 0 when there is none. */
+size_t text_utf8_length(const char *s, size_t len);
+/* Length of `s` up to `max` bytes that ends between two characters. */
+size_t text_cut_length(const char *s, size_t max);
 /* Hides passwords: userinfo and the whole query of URLs become "***". Works on any text that holds
  * URLs; for logs of foreign libraries. */
 void text_redact_urls(char *s);

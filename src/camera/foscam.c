@@ -23,6 +23,8 @@ const struct camera_kind camera_kind_foscam = {
     .request = request,
 };
 
+static int write_url(const struct camera *cam, struct dynbuf *url);
+
 static int validate(const struct camera *cam, struct err *e)
 {
     if (!cam->address || !*cam->address)
@@ -41,26 +43,12 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
     int r = validate(cam, e);
     if (r < 0)
         return r;
-    const char *command = cam->command && *cam->command ? cam->command : COMMAND_DEFAULT;
     AUTO_DONE(dynbuf) url;
     dynbuf_init(&url, REQUEST_URL_MAX);
-    (void)dynbuf_printf(&url, "%s://%s", cam->tls ? "https" : "http", cam->address);
-    /* The original's configuration has both forms: newer ones the path, older ones the bare name.
-     */
-    if (*command == '/') {
-        (void)dynbuf_puts(&url, command);
-    } else {
-        (void)dynbuf_puts(&url, "/cgi-bin/CGIProxy.fcgi?cmd=");
-        (void)httpc_escape(&url, command, strlen(command));
-    }
-    if (cam->user && *cam->user) {
-        (void)dynbuf_puts(&url, strchr(command, '?') || *command != '/' ? "&usr=" : "?usr=");
-        (void)httpc_escape(&url, cam->user, strlen(cam->user));
-        (void)dynbuf_puts(&url, "&pwd=");
-        if (cam->password)
-            (void)httpc_escape(&url, cam->password, strlen(cam->password));
-    }
-    if (url.failed) /* one check for the whole chain */
+    r = write_url(cam, &url);
+    if (r == -ENOMEM)
+        return err_set(e, r, ERR_LATER, "no memory for the request");
+    if (r < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "the request would be longer than %d bytes",
                        REQUEST_URL_MAX);
     char shown[256];
@@ -71,4 +59,28 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
         .auth = CAMERA_AUTH_NONE,
     };
     return 0;
+}
+
+static int write_url(const struct camera *cam, struct dynbuf *url)
+{
+    const char *command = cam->command && *cam->command ? cam->command : COMMAND_DEFAULT;
+    int r = dynbuf_printf(url, "%s://%s", cam->tls ? "https" : "http", cam->address);
+    /* The original's configuration has both forms: newer ones the path, older ones the bare name.
+     */
+    if (r == 0 && *command == '/')
+        r = dynbuf_puts(url, command);
+    else if (r == 0)
+        r = dynbuf_puts(url, "/cgi-bin/CGIProxy.fcgi?cmd=");
+    if (r == 0 && *command != '/')
+        r = httpc_escape(url, command, strlen(command));
+    if (r < 0 || !cam->user || !*cam->user)
+        return r;
+    r = dynbuf_puts(url, strchr(command, '?') || *command != '/' ? "&usr=" : "?usr=");
+    if (r == 0)
+        r = httpc_escape(url, cam->user, strlen(cam->user));
+    if (r == 0)
+        r = dynbuf_puts(url, "&pwd=");
+    if (r == 0 && cam->password)
+        r = httpc_escape(url, cam->password, strlen(cam->password));
+    return r;
 }

@@ -118,12 +118,12 @@ static const char *value_of(const struct camera *cam, struct wall_time now, cons
 
 static int expand(const struct camera *cam, struct wall_time now, struct dynbuf *out, struct err *e)
 {
-    const char *p = cam->url;
-    while (*p) {
+    int r = 0;
+    for (const char *p = cam->url; r == 0 && *p;) {
         size_t plain = strcspn(p, "{}");
-        (void)dynbuf_append(out, p, plain); /* checked once at the end */
+        r = dynbuf_append(out, p, plain);
         p += plain;
-        if (!*p)
+        if (r < 0 || !*p)
             break;
         size_t len = *p == '{' ? strcspn(p + 1, "{}") : 0;
         if (*p == '}' || p[1 + len] != '}')
@@ -138,12 +138,14 @@ static int expand(const struct camera *cam, struct wall_time now, struct dynbuf 
                            text_escape(p + 1, MIN(len, (size_t)20), name, sizeof(name)));
         /* An address keeps its colon and brackets; it was checked as host:port. */
         if (len == 7 && !memcmp(p + 1, "address", 7))
-            (void)dynbuf_puts(out, value);
+            r = dynbuf_puts(out, value);
         else
-            (void)httpc_escape(out, value, strlen(value));
+            r = httpc_escape(out, value, strlen(value));
         p += len + 2;
     }
-    if (out->failed)
+    if (r == -ENOMEM)
+        return err_set(e, r, ERR_LATER, "no memory for the request");
+    if (r < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "the request would be longer than %d bytes",
                        REQUEST_URL_MAX);
     return 0;

@@ -278,9 +278,12 @@ static int judge_picture(const struct camera *cam, const struct camera_answer *a
     if (cam->size_max > 0)
         limits.bytes_max = (size_t)cam->size_max;
     struct picture_info info;
-    int r = picture_probe(a->body, a->size, &limits, &info, e);
+    struct err why = {0};
+    int r = picture_probe(a->body, a->size, &limits, &info, &why);
+    if (r == -EINVAL) /* it begins as a picture: what is broken behind may come whole next time */
+        return err_set(e, -EBADMSG, ERR_NOW, "the picture is damaged: %s", why.text);
     if (r < 0)
-        return r;
+        return err_set(e, r, why.retry, "%s", why.text);
     if (info.incomplete)
         return err_set(e, -EBADMSG, ERR_NOW, "the %s picture ends early, after %zu bytes",
                        picture_format_names[info.format], a->size);

@@ -4,7 +4,8 @@
  *             slot of its key, in the order of precedence, the later over the earlier;
  *   convert   each slot's text, or the row's default, becomes the typed value in the section's
  *             block; retired keys hand their text to their successors before;
- *   check     the sections' own cross-key checks run on sections whose values are all good.
+ *   check     the sections' own cross-key checks run, then the schema's. A key with a fault has
+ *             its default by then, and what else they say of it is not reported.
  *
  * All memory of a cfg hangs on one list and dies with it; every allocation whose size or number
  * follows the input may fail and ends the load with -ENOMEM. */
@@ -37,12 +38,13 @@ struct loader {
     struct cfg_faults faults, warnings;
     const struct cfg_source *source;
     char *const *environment;
+    bool any_prefixed;      /* some variable begins with the schema's prefix */
     const char *shown_path; /* for places in the file */
     /* Where the file's reader stands. */
     struct cfg_part *part; /* NULL: before the first section, or in an unknown one */
     size_t instance;
     bool section_unknown;
-    const struct cfg_key *last_key;     /* that a continuation line would continue; NULL = none */
+    const struct cfg_key *last_key; /* that a continuation line would continue; NULL = none */
     struct cfg_slot *last_slot;
 };
 
@@ -84,7 +86,7 @@ int cfg_load(const struct cfg_schema *schema, const struct cfg_source *source, s
         collect_environment(&l);
         collect_settings(&l);
         convert_all(&l);
-        if (l.faults.count == 0)
+        if (!c->no_memory)
             check_all(&l);
         if (l.faults.count > 0)
             r = -EINVAL;
@@ -312,8 +314,7 @@ static bool fill(struct loader *l, struct cfg_slot *slot, const char *text, enum
 
     if (!kept || (source && !kept_source))
         return false;
-    *slot = (struct cfg_slot){
-        .text = kept, .source = kept_source, .origin = origin, .line = line};
+    *slot = (struct cfg_slot){.text = kept, .source = kept_source, .origin = origin, .line = line};
     return true;
 }
 
@@ -386,7 +387,8 @@ static int collect_file(struct loader *l, const char *text, size_t size)
     int r = ini_read(text, size, &sink, l);
 
     if (r == -EFBIG)
-        cfg_fault_at(&l->faults, l->shown_path, 0, "the file is larger than %d KB", INI_SIZE_MAX >> 10);
+        cfg_fault_at(&l->faults, l->shown_path, 0, "the file is larger than %d KB",
+                     INI_SIZE_MAX >> 10);
     else if (r == -EILSEQ)
         cfg_fault_at(&l->faults, l->shown_path, 0,
                      "the file is not plain text; save it as UTF-8 (without NUL bytes)");
@@ -445,8 +447,7 @@ static void say_unknown_section(struct loader *l, const char *path, int line, co
 
 static bool instance_name_is_good(const char *name)
 {
-    static const char good[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
+    static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
 
     return *name && strspn(name, good) == strlen(name) && strlen(name) <= CFG_INSTANCE_NAME_MAX &&
            name[0] != '.' && name[0] != '-';
@@ -520,15 +521,19 @@ static void take_section(void *arg, int line, const char *name)
 }
 
 static void say_unknown_key(struct loader *l, const struct cfg_section *section,
-                            const char *instance, const char *name, const char *path, int line)
+                            struct cfg_instance *inst, const char *name, const char *path, int line)
 {
     struct cfg_nearest near = {.name = name};
     char full[200], shown[128];
 
     (void)text_escape(name, strlen(name), shown, sizeof shown);
-    (void)cfg_full_name(section, instance, shown, full, sizeof full);
+    (void)cfg_full_name(section, inst->name, shown, full, sizeof full);
     for (size_t k = 0; k < section->key_count; k++)
         cfg_nearest_try(&near, section->keys[k].name);
+    /* The key that was meant is not missing as well. */
+    size_t meant = cfg_nearest_found(&near) ? cfg_key_index(section, near.best) : SIZE_MAX;
+    if (meant != SIZE_MAX && inst->slots[meant].origin == CFG_FROM_DEFAULT)
+        inst->slots[meant].faulty = true;
     if (near.best && near.distance == 0) {
         cfg_fault_at(&l->faults, path, line,
                      "%s: unknown key; did you mean \"%s\"? Names are case-sensitive", full,
@@ -607,7 +612,7 @@ static void take_pair(void *arg, int line, const char *name, const char *value, 
     struct cfg_slot *slot = slot_of(l->c, section, inst, name, &key);
     if (!slot) {
         if (!l->c->no_memory)
-            say_unknown_key(l, section, inst->name, name, l->shown_path, line);
+            say_unknown_key(l, section, inst, name, l->shown_path, line);
         return;
     }
     if (inst->numbered_count > CFG_NUMBERED_MAX) {
@@ -667,10 +672,11 @@ static int interpolate_once(struct loader *l, int line, const char *name, const 
         char variable[128], shown[160];
         size_t len = close ? (size_t)(close - (s + i + 2)) : 0;
         if (!close || close[1] != 's' || len == 0 || len >= sizeof variable) {
-            cfg_fault_at(&l->faults, l->shown_path, line,
-                         "%s: %%( begins a variable but no )s ends it; write %%(NAME)s, or %%%%%%%%( "
-                         "for the two characters themselves",
-                         name);
+            cfg_fault_at(
+                &l->faults, l->shown_path, line,
+                "%s: %%( begins a variable but no )s ends it; write %%(NAME)s, or %%%%%%%%( "
+                "for the two characters themselves",
+                name);
             return -EINVAL;
         }
         memcpy(variable, s + i + 2, len);
@@ -762,8 +768,8 @@ static void take_variable(struct loader *l, struct cfg_slot *slot, const char *n
 
 /* A numbered row: every variable of the environment whose name fits the pattern. */
 static void take_numbered(struct loader *l, const struct cfg_section *section,
-                          struct cfg_instance *inst, const struct cfg_key *row,
-                          const char *pattern, enum cfg_origin origin, bool empty_counts)
+                          struct cfg_instance *inst, const struct cfg_key *row, const char *pattern,
+                          enum cfg_origin origin, bool empty_counts)
 {
     for (char *const *e = l->environment; *e; e++) {
         const char *equals = strchr(*e, '=');
@@ -800,19 +806,23 @@ static void take_row_environment(struct loader *l, const struct cfg_section *sec
     if (key->flags & CFG_NUMBERED) {
         if (key->env)
             take_numbered(l, section, inst, key, key->env, CFG_FROM_ENVIRONMENT, false);
-        if (l->c->schema->env_prefix) {
+        if (l->any_prefixed) {
             environment_name(l->c->schema, section, inst->name, key->name, name, sizeof name);
             take_numbered(l, section, inst, key, name, CFG_FROM_PREFIXED, true);
         }
         return;
     }
     value = key->env ? find_environment(l, key->env) : NULL;
-    if (value && *value)
+    /* The predecessor's file takes this very variable in; then the file stays the place to name. */
+    int line = value && strcmp(value, inst->slots[k].text) == 0 ? inst->slots[k].line : 0;
+    if (value && *value) {
         take_variable(l, &inst->slots[k], key->env, value, CFG_FROM_ENVIRONMENT);
+        inst->slots[k].line = line;
+    }
     value = (key->flags & CFG_ENV_NAME) && !section->named ? find_environment(l, key->name) : NULL;
     if (value)
         take_variable(l, &inst->slots[k], key->name, value, CFG_FROM_ENVIRONMENT);
-    if (!l->c->schema->env_prefix)
+    if (!l->any_prefixed)
         return;
     environment_name(l->c->schema, section, inst->name, key->name, name, sizeof name);
     value = find_environment(l, name);
@@ -870,15 +880,27 @@ static void warn_unused_variables(struct loader *l)
     }
 }
 
+/* Without this a thousand cameras would search the environment thirty thousand times in vain. */
+static bool has_prefixed(const struct loader *l)
+{
+    const char *prefix = l->c->schema->env_prefix;
+
+    for (char *const *e = l->environment; prefix && *e; e++)
+        if (text_starts_with(*e, prefix) && (*e)[strlen(prefix)] == '_')
+            return true;
+    return false;
+}
+
 static void collect_environment(struct loader *l)
 {
+    l->any_prefixed = has_prefixed(l);
     for (size_t p = 0; p < l->c->part_count && !l->c->no_memory; p++) {
         struct cfg_part *part = &l->c->parts[p];
         for (size_t i = 0; i < part->count; i++)
             for (size_t k = 0; k < part->section->key_count; k++)
                 take_row_environment(l, part->section, &part->instances[i], k);
     }
-    if (l->c->schema->env_prefix && !l->c->no_memory)
+    if (l->any_prefixed && !l->c->no_memory)
         warn_unused_variables(l);
 }
 
@@ -917,7 +939,7 @@ static void collect_setting(struct loader *l, const char *setting)
     struct cfg_slot *slot = slot_of(l->c, part->section, inst, key_name, &key);
     if (!slot) {
         if (!l->c->no_memory)
-            say_unknown_key(l, part->section, inst->name, key_name, where, 0);
+            say_unknown_key(l, part->section, inst, key_name, where, 0);
         return;
     }
     if (has_control(equals + 1) || strlen(equals + 1) > CFG_VALUE_MAX) {
@@ -940,7 +962,7 @@ static void collect_settings(struct loader *l)
 /* --- converting ------------------------------------------------------------------------------- */
 
 static void move_retired(struct loader *l, const struct cfg_part *part, size_t k);
-static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
+static void convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
                     size_t k);
 static void warn_later(struct loader *l, const struct cfg_part *part,
                        const struct cfg_instance *inst);
@@ -969,7 +991,7 @@ static void convert_all(struct loader *l)
             if (inst->numbered_count > 0)
                 qsort(inst->numbered, inst->numbered_count, sizeof *inst->numbered, by_number);
             for (size_t k = 0; k < part->section->key_count; k++)
-                (void)convert(l, part, inst, k);
+                convert(l, part, inst, k);
             warn_later(l, part, inst);
         }
     }
@@ -1016,7 +1038,7 @@ static int resolve_secret(struct loader *l, const struct cfg_section *section,
                           const char *reference, const char **ret, char *why, size_t why_size);
 
 /* Fills the field; a fault when the text is no such value. */
-static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
+static void convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
                     size_t k)
 {
     const struct cfg_key *key = &part->section->keys[k];
@@ -1027,25 +1049,27 @@ static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     int r = 0;
 
     if (key->flags & CFG_NUMBERED || key->successor)
-        return true; /* texts; and what moved to its successor */
-    if (slot->faulty)
-        return false; /* reported when it was collected */
-    if (slot->origin == CFG_FROM_DEFAULT) {
+        return; /* texts; and what moved to its successor */
+    if (slot->origin == CFG_FROM_DEFAULT || slot->faulty) {
         text = key->fallback ? key->fallback : "";
         slot->text = text;
         /* Zero is a good value of every scalar without a default. */
-        if (!*text && (key->type == CFG_BOOL || key->type == CFG_INT || key->type == CFG_DOUBLE ||
-                       key->type == CFG_DURATION || key->type == CFG_SIZE ||
-                       key->type == CFG_CHOICE))
+        if (!*text &&
+            (key->type == CFG_BOOL || key->type == CFG_INT || key->type == CFG_DOUBLE ||
+             key->type == CFG_DURATION || key->type == CFG_SIZE || key->type == CFG_CHOICE))
             text = NULL;
     }
     if (key->flags & CFG_REQUIRED && (!text || !*text)) {
         cfg_fault(&l->faults, part->section->name, part->section->named ? inst->name : NULL,
                   key->name, "must be given: %s", key->help);
-        return false;
+        slot->faulty = true;
     }
     if (!text)
-        return true;
+        return;
+    if (key->flags & CFG_HIDDEN && strcmp(text, "***") == 0) {
+        (void)text_copy(why, sizeof why, "*** is the mask of the value, not the value; write it");
+        r = -EINVAL;
+    }
     if (key->type == CFG_SECRET && !(key->flags & CFG_LATER))
         r = resolve_secret(l, part->section, inst, key, text, &text, why, sizeof why);
     if (r == 0 && strchr(text, '\n') && key->type != CFG_SECRET && key->type != CFG_LIST &&
@@ -1055,10 +1079,12 @@ static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     }
     if (r == 0)
         r = cfg_value_parse(l->c, key, text, field, why, sizeof why);
-    if (r == -EINVAL)
+    if (r == -EINVAL && !slot->faulty) {
         cfg_fault(&l->faults, part->section->name, part->section->named ? inst->name : NULL,
                   key->name, "%s", why);
-    return r == 0;
+        slot->faulty = true;
+        convert(l, part, inst, k); /* once more, to the default */
+    }
 }
 
 /* One warning per section, not one per key: a whole file of the predecessor may be of this kind. */
@@ -1082,12 +1108,12 @@ static void warn_later(struct loader *l, const struct cfg_part *part,
     }
     if (count == 0)
         return;
-    cfg_fault_at(&l->warnings, line ? l->shown_path : NULL, line,
-                 "%s: %s: accepted, without effect until a later release", part->section->name,
-                 names);
+    cfg_fault_at(&l->warnings, line ? l->shown_path : NULL, line, "%s: %s: " CFG_LATER_WORDS,
+                 part->section->name, names);
 }
 
-/* Reads a small file that holds a secret; the trailing line break, which every editor adds, goes. */
+/* Reads a small file that holds a secret; the trailing line break, which every editor adds, goes.
+ */
 static int read_secret(struct loader *l, const char *path, const char **ret, char *why,
                        size_t why_size)
 {
@@ -1198,6 +1224,8 @@ static void check_all(struct loader *l)
             part->section->check(part->instances[i].values,
                                  part->section->named ? part->instances[i].name : NULL, &l->faults);
     }
+    if (l->c->schema->check)
+        l->c->schema->check(l->c, &l->faults);
 }
 
 /* --- access ----------------------------------------------------------------------------------- */

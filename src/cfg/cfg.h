@@ -36,9 +36,8 @@ enum cfg_flags {
     CFG_RELOAD = 1 << 0,   /* takes effect by SIGHUP; others need a restart (reload warns) */
     CFG_REQUIRED = 1 << 1, /* must be present and not empty */
     CFG_LATER = 1 << 2,    /* accepted, its feature is not in this release: `check` says so */
-    CFG_NUMBERED =
-        1 << 3, /* name holds one '#': any number of keys (I#: I1, I2, ...), see cfg_numbered();
-                   always text; `env` may hold a '#' as well */
+    CFG_NUMBERED = 1 << 3, /* name holds one '#': any number of keys (I#: I1, I2, ...), see
+                              cfg_numbered(); always text; `env` may hold a '#' as well */
     CFG_ENV_NAME = 1 << 4, /* an environment variable with exactly the key's name overrides, as the
                               program's predecessor has it; not for named sections */
     CFG_COMPAT = 1 << 5,   /* kept for files of the predecessor: not in the sample */
@@ -49,13 +48,16 @@ enum cfg_flags {
 /* Where a value comes from; each overrides those above it. */
 enum cfg_origin {
     CFG_FROM_DEFAULT,
-    CFG_FROM_RETIRED,     /* a retired key, see `successor` */
+    CFG_FROM_RETIRED, /* a retired key, see `successor` */
     CFG_FROM_FILE,
     CFG_FROM_ENVIRONMENT, /* the row's `env`, overridden by the key's own name (CFG_ENV_NAME) */
     CFG_FROM_PREFIXED,    /* PREFIX_SECTION_KEY, PREFIX_SECTION_INSTANCE_KEY */
     CFG_FROM_SETTING,     /* --set */
     CFG_ORIGIN_COUNT
 };
+
+/* How the warning about a CFG_LATER row ends. */
+#define CFG_LATER_WORDS "accepted, without effect until a later release"
 
 struct cfg_key {
     const char *name;
@@ -64,7 +66,7 @@ struct cfg_key {
     const char *fallback; /* default as text; NULL = empty / zero */
     double min, max;      /* bounds; both 0 = none */
     const char *const *choices; /* NULL-terminated; any case is accepted */
-    const char *unit; /* "ms", "bytes", "0..1", or NULL */
+    const char *unit;           /* "ms", "bytes", "0..1", or NULL */
     unsigned flags;
     const char
         *env; /* environment variable that overrides, besides the option's own name; or NULL */
@@ -73,11 +75,12 @@ struct cfg_key {
     const char *help; /* one line, mandatory */
     const char *doc;  /* a paragraph for the reference, or NULL */
     int64_t bare_unit_ms; /* CFG_DURATION */
-    /* Extra check of the parsed value; writes what would be right; NULL = none. `value` points at
-     * the field. */
+    /* Extra check of the parsed value; NULL = none. `value` points at the field. Returns negative
+     * and writes what would be right: the message is "<value> is not accepted: <why>". */
     int (*validate)(const void *value, char *why, size_t why_size);
 };
 
+struct cfg;
 struct cfg_faults;
 
 struct cfg_section {
@@ -87,16 +90,21 @@ struct cfg_section {
     const struct cfg_key *keys;
     size_t key_count;
     const char *help; /* one line about the section */
-    /* Cross-key check of one instance; appends faults via cfg_fault(). NULL = none. */
+    /* Cross-key check of one instance; appends faults via cfg_fault(). NULL = none. It runs in any
+     * case, so that all faults of a file are named at once: a key with a fault has its default
+     * then, and further faults of that key are not reported. */
     void (*check)(const void *values, const char *instance, struct cfg_faults *faults);
 };
 
 /* A program's whole schema: NULL-terminated list of sections. */
 struct cfg_schema {
     const struct cfg_section *const *sections;
-    const char *env_prefix; /* SNAPSHOTD_SECTION_KEY overrides any key; NULL = none */
+    const char *env_prefix;          /* SNAPSHOTD_SECTION_KEY overrides any key; NULL = none */
     const char *const *env_reserved; /* names with that prefix that mean something else;
                                         NULL-terminated or NULL */
+    /* What a section's own check cannot see. NULL = none; called like those of the sections. */
+    void (*check)(const struct cfg *c, struct cfg_faults *faults);
+    const char *preface; /* Markdown that the reference has before the sections; or NULL */
 };
 
 /* Collected faults, each "file:line: section.key: what, and what would be right"; `key` NULL speaks
@@ -104,8 +112,6 @@ struct cfg_schema {
  * `check` may call this, and what resolves a cfg further (see cfg_faults_new). */
 void cfg_fault(struct cfg_faults *faults, const char *section, const char *instance,
                const char *key, const char *fmt, ...) PRINTF_LIKE(5, 6);
-
-struct cfg;
 
 /* For checks beyond one section after a successful cfg_load(): collects faults about `c`.
  * cfg_faults_take() returns malloc()ed text, sorted by line, or NULL when there were none. */
@@ -166,8 +172,9 @@ int cfg_write_sample(const struct cfg_schema *schema, struct dynbuf *out);
 int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out); /* Markdown */
 int cfg_write_effective(const struct cfg *c,
                         struct dynbuf *out); /* secrets as ***, source of each value as a comment */
-/* Effective text can be loaded again, but for secrets that were given literally: their mask *** is
- * refused as a value. Secrets given by reference (env:NAME ...) are shown as that. */
+/* Keys of the predecessor that were not given are left out. Effective text can be loaded again, but
+ * for secrets that were given literally: their mask *** is refused as a value. Secrets given by
+ * reference (env:NAME ...) are shown as that. */
 /* Names of keys that differ, one "section.key" a line, those that need a restart marked "
  * (restart)". */
 int cfg_write_difference(const struct cfg *before, const struct cfg *after, struct dynbuf *out);

@@ -94,7 +94,8 @@ int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out)
         "both\n  characters are part of it.\n"
         "- An indented line continues a list of the line above.\n"
         "- `%%(NAME)s` stands for the environment variable `NAME`; its text is taken as it is, and "
-        "an unset\n  one is a fault. As in the predecessor the file is interpolated twice, and each "
+        "an unset\n  one is a fault. As in the predecessor the file is interpolated twice, and "
+        "each "
         "time `%%%%` becomes\n  `%%`; a `%%` that is not followed by `%%` or `(` needs no such "
         "care.\n"
         "- Durations are written `500ms`, `5s`, `10m`, `2h`, `7d`; sizes `512KB`, `10MB`, `2GB` "
@@ -125,8 +126,10 @@ int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out)
         "break is\n  cut,\n"
         "- `credential:NAME`: a credential of the service manager (`LoadCredential=` in "
         "systemd.exec(5)),\n"
-        "- `op://vault/item/field`: 1Password; accepted, but empty until a later release.\n\n"
-        "## Sections\n");
+        "- `op://vault/item/field`: 1Password; accepted, but empty until a later release.\n\n");
+    if (schema->preface)
+        (void)dynbuf_printf(out, "%s\n", schema->preface);
+    (void)dynbuf_puts(out, "## Sections\n");
     for (size_t i = 0; schema->sections[i]; i++) {
         const struct cfg_section *s = schema->sections[i];
 
@@ -192,13 +195,11 @@ static void write_row(struct dynbuf *out, const struct cfg_schema *schema,
 
 /* --- what is in force ------------------------------------------------------------------------- */
 
-static void write_effective_slot(const struct cfg *c, struct dynbuf *out,
-                                 const struct cfg_key *key, const char *name,
-                                 const struct cfg_slot *slot)
+static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const struct cfg_key *key,
+                                 const char *name, const struct cfg_slot *slot)
 {
     switch (slot->origin) {
     case CFG_FROM_DEFAULT:
-        (void)dynbuf_puts(out, "# default\n");
         break;
     case CFG_FROM_RETIRED:
         (void)dynbuf_printf(out, "# retired key %s\n", slot->source);
@@ -208,7 +209,11 @@ static void write_effective_slot(const struct cfg *c, struct dynbuf *out,
         break;
     case CFG_FROM_ENVIRONMENT:
     case CFG_FROM_PREFIXED:
-        (void)dynbuf_printf(out, "# environment variable %s\n", slot->source);
+        if (slot->line > 0)
+            (void)dynbuf_printf(out, "# %s:%d, ", c->path ? c->path : "file", slot->line);
+        else
+            (void)dynbuf_puts(out, "# ");
+        (void)dynbuf_printf(out, "environment variable %s\n", slot->source);
         break;
     case CFG_FROM_SETTING:
         (void)dynbuf_puts(out, "# --set\n");
@@ -216,32 +221,49 @@ static void write_effective_slot(const struct cfg *c, struct dynbuf *out,
     case CFG_ORIGIN_COUNT:
         abort();
     }
-    /* A scalar that is zero for want of a default cannot be written as such. */
-    bool unwritable = !slot->text[0] &&
-                      (key->type == CFG_BOOL || key->type == CFG_INT || key->type == CFG_DOUBLE ||
-                       key->type == CFG_DURATION || key->type == CFG_SIZE ||
-                       key->type == CFG_CHOICE);
-    (void)dynbuf_printf(out, "%s%s =%s", unwritable ? "#" : "", name, slot->text[0] ? " " : "");
+    /* As a comment, a default stays one when this is loaded: it is weaker than another key that
+     * means the same. */
+    (void)dynbuf_printf(out, "%s%s =%s", slot->origin == CFG_FROM_DEFAULT ? "#" : "", name,
+                        slot->text[0] ? " " : "");
     write_value(out, key, slot->text);
     (void)dynbuf_puts(out, "\n");
+}
+
+/* A retired key is shown as its successor; those of the predecessor matter when given. */
+static bool is_shown(const struct cfg_key *key, const struct cfg_slot *slot)
+{
+    return !key->successor &&
+           !(key->flags & (CFG_COMPAT | CFG_LATER) && slot->origin == CFG_FROM_DEFAULT);
+}
+
+static bool shows_anything(const struct cfg_section *s, const struct cfg_instance *inst)
+{
+    bool shown = inst->numbered_count > 0;
+
+    for (size_t k = 0; k < s->key_count && !shown; k++)
+        shown = !(s->keys[k].flags & CFG_NUMBERED) && is_shown(&s->keys[k], &inst->slots[k]);
+    return shown;
 }
 
 int cfg_write_effective(const struct cfg *c, struct dynbuf *out)
 {
     char name[128];
 
+    (void)dynbuf_puts(out, "# What is in force. A key behind # has its default; above any other "
+                           "stands its source.\n");
     for (size_t p = 0; p < c->part_count; p++) {
         const struct cfg_part *part = &c->parts[p];
         for (size_t i = 0; i < part->count; i++) {
             const struct cfg_instance *inst = &part->instances[i];
-            (void)dynbuf_printf(out, "%s[%s]\n", out->len ? "\n" : "",
+            if (!shows_anything(part->section, inst))
+                continue;
+            (void)dynbuf_printf(out, "\n[%s]\n",
                                 cfg_full_name(part->section, inst->name, NULL, name, sizeof name));
             for (size_t k = 0; k < part->section->key_count; k++) {
                 const struct cfg_key *key = &part->section->keys[k];
-                if (key->successor)
-                    continue; /* shown as its successor */
                 if (!(key->flags & CFG_NUMBERED)) {
-                    write_effective_slot(c, out, key, key->name, &inst->slots[k]);
+                    if (is_shown(key, &inst->slots[k]))
+                        write_effective_slot(c, out, key, key->name, &inst->slots[k]);
                     continue;
                 }
                 for (size_t n = 0; n < inst->numbered_count; n++) {
@@ -317,8 +339,8 @@ static void write_instance_difference(const struct cfg_part *part, const struct 
     for (size_t i = 0, j = 0; i < a->numbered_count || j < b->numbered_count;) {
         const struct cfg_numbered_slot *x = i < a->numbered_count ? &a->numbered[i] : NULL;
         const struct cfg_numbered_slot *y = j < b->numbered_count ? &b->numbered[j] : NULL;
-        int order = !x   ? 1
-                    : !y ? -1
+        int order = !x                 ? 1
+                    : !y               ? -1
                     : x->key != y->key ? (x->key < y->key ? -1 : 1)
                                        : (x->number > y->number) - (x->number < y->number);
         const struct cfg_numbered_slot *one = order <= 0 ? x : y;

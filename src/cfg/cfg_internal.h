@@ -22,7 +22,8 @@ struct cfg_slot {
     const char *text;   /* trimmed and interpolated; "" when empty; never NULL after loading */
     const char *source; /* environment: the variable's name; retired: the key's name */
     enum cfg_origin origin;
-    int line;    /* file: 1-based; else 0 */
+    int line;    /* 1-based; 0: not from the file. An environment's value with a line is one that
+                    the file takes in itself */
     bool faulty; /* given in a way that was reported already */
 };
 
@@ -33,9 +34,9 @@ struct cfg_numbered_slot {
 };
 
 struct cfg_instance {
-    const char *name; /* "" of a plain section */
-    int line;         /* of its header, 0 when not in the file */
-    void *values;     /* struct_size bytes */
+    const char *name;       /* "" of a plain section */
+    int line;               /* of its header, 0 when not in the file */
+    void *values;           /* struct_size bytes */
     struct cfg_slot *slots; /* one per key */
     struct cfg_numbered_slot *numbered;
     size_t numbered_count, numbered_capacity;

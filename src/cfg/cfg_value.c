@@ -72,10 +72,12 @@ int cfg_value_parse(struct cfg *c, const struct cfg_key *key, const char *text, 
                   key->type == CFG_ENDPOINT))
         *(const char **)field = text;
     if (field && key->validate) {
-        why[0] = '\0';
-        if (key->validate(field, why, why_size) < 0) {
-            if (!why[0])
-                (void)text_copy(why, why_size, "is not acceptable");
+        char right[200] = "", shown[QUOTED_MAX];
+        if (key->validate(field, right, sizeof right) < 0) {
+            bool hidden = key->type == CFG_SECRET || key->flags & CFG_HIDDEN;
+            (void)text_format(why, why_size, "%s%sis not accepted%s%s",
+                              hidden ? "" : quoted(text, shown, sizeof shown), hidden ? "" : " ",
+                              *right ? ": " : "", right);
             return -EINVAL;
         }
     }

@@ -580,6 +580,10 @@ static float side_of(const float *logits, int bins)
     return weighted / sum;
 }
 
+/* Its training counts pixels from their centres: without this half pixel, AP on persons of a fixed
+ * 768x576 camera falls from .408 to .392. */
+#define NANODET_SHIFT 0.5f
+
 static int decode_nanodet(const struct head *h, int width, int height,
                           const struct ort_output *outputs, double confidence_min, bool several,
                           struct candidate_list *out)
@@ -603,8 +607,8 @@ static int decode_nanodet(const struct head *h, int width, int height,
                 continue;
             const float *side = sides->data + (size_t)cell * 4 * (size_t)h->bins;
             float step = (float)stride;
-            float cx = ((float)(cell % across) + 0.5f) * step;
-            float cy = ((float)(cell / across) + 0.5f) * step;
+            float cx = ((float)(cell % across) + 0.5f) * step - NANODET_SHIFT;
+            float cy = ((float)(cell / across) + 0.5f) * step - NANODET_SHIFT;
             struct box box = {
                 cx - side_of(side, h->bins) * step,
                 cy - side_of(side + h->bins, h->bins) * step,

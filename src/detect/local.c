@@ -41,6 +41,11 @@
  * than the gap between two pictures of a backlog (a commit, a file read), shorter than the pause
  * between two events. */
 #define QUIET_MS 150.0
+/* A JPEG is decoded at the smallest scale that is at least this many times the size that the model
+ * sees. The models were trained on full pictures shrunk by plain bilinear sampling; a scaled decode
+ * is smoother. At 1.0 the scores of 14 in 100 pictures move by more than 0.05 from those of the
+ * exporters' own tools, at 2.5 of none (float models), for 4 to 8 ms a picture. */
+#define DECODE_COVER 2.5
 #define INPUT_BYTES_MAX ((size_t)3 * HEAD_SIDE_MAX * HEAD_SIDE_MAX * sizeof(float))
 
 struct lane {
@@ -478,8 +483,8 @@ static int prepare(struct local *l, struct lane *lane, struct blob *bytes, struc
     struct letterbox lb =
         letterbox_compute(l->head.letterbox, info.width, info.height, width, height);
     AUTO(image) image = NULL;
-    r = picture_decode(bytes->data, bytes->size, &l->limits, lb.resized_width, lb.resized_height,
-                       &image, &info, e);
+    r = picture_decode(bytes->data, bytes->size, &l->limits, (int)(lb.resized_width * DECODE_COVER),
+                       (int)(lb.resized_height * DECODE_COVER), &image, &info, e);
     if (r < 0)
         return picture_fault(r, e);
     size_t count = (size_t)3 * (size_t)width * (size_t)height;

@@ -73,10 +73,14 @@ static int insert(struct ledger *l, const struct trigger *t, int64_t *ret_row, s
 int ledger_trigger_due(struct ledger *l, struct wall_time now, struct trigger *ret, int max,
                        struct err *e)
 {
+    /* One look-up per camera, so the cost does not grow with what waits. */
     AUTO(db_query)
-    q = db_query(l->db, "SELECT " TRIGGER_COLUMNS
-                        "WHERE t.state = 0 AND (t.not_before <= ? OR t.not_before > ?)"
-                        " ORDER BY t.not_before, t.row LIMIT ?");
+    q = db_query(l->db, "SELECT " TRIGGER_COLUMNS "WHERE t.row IN (SELECT coalesce("
+                        " (SELECT p.row FROM triggers p WHERE p.camera = a.id AND p.state = 0"
+                        "  AND p.not_before <= ?1 ORDER BY p.not_before, p.row LIMIT 1),"
+                        " (SELECT p.row FROM triggers p WHERE p.camera = a.id AND p.state = 0"
+                        "  AND p.not_before > ?2 ORDER BY p.not_before, p.row LIMIT 1))"
+                        " FROM cameras a) ORDER BY t.not_before, t.row LIMIT ?3");
     db_bind_int(q, now.us);
     db_bind_int(q, now.us + (int64_t)LEDGER_WAIT_MAX_S * 1000000);
     db_bind_int(q, max);
@@ -94,8 +98,10 @@ int ledger_trigger_due(struct ledger *l, struct wall_time now, struct trigger *r
 int ledger_trigger_next(struct ledger *l, struct wall_time *ret, struct err *e)
 {
     AUTO(db_query)
-    q = db_query(l->db, "SELECT (SELECT min(not_before) FROM triggers WHERE state = 0),"
-                        " (SELECT max(not_before) FROM triggers WHERE state = 0)");
+    q = db_query(l->db, "SELECT min((SELECT min(p.not_before) FROM triggers p"
+                        "  WHERE p.camera = a.id AND p.state = 0)),"
+                        " max((SELECT max(p.not_before) FROM triggers p"
+                        "  WHERE p.camera = a.id AND p.state = 0)) FROM cameras a");
     int r = db_step(q, e);
     if (r < 0)
         return r;

@@ -37,7 +37,7 @@ static const char version_1[] =
     " not_before INTEGER NOT NULL,"
     " finished_at INTEGER,"
     " error TEXT) STRICT;"
-    "CREATE INDEX triggers_pending ON triggers (not_before, row) WHERE state = 0;"
+    "CREATE INDEX triggers_pending ON triggers (camera, not_before, row) WHERE state = 0;"
     "CREATE INDEX triggers_failed ON triggers (row) WHERE state = 2;"
 
     "CREATE TABLE snapshots ("
@@ -175,10 +175,11 @@ static int check_owner(struct db *db, int64_t version, struct err *e)
     if (r < 0)
         return r;
     if (owner != 0 || version != 0 || tables != 0)
-        return err_set(e, -EUCLEAN, ERR_NEVER,
-                       "database '%s' belongs to another program (no mark of a ledger): name another "
-                       "file or folder",
-                       db_path(db));
+        return err_set(
+            e, -EUCLEAN, ERR_NEVER,
+            "database '%s' belongs to another program (no mark of a ledger): name another "
+            "file or folder",
+            db_path(db));
     return 0;
 }
 

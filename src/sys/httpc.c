@@ -72,7 +72,6 @@ struct httpc_channel {
     struct mono_time progress_at;
     curl_off_t uploaded;
     bool in_exchange; /* connected, request on its way */
-    bool stalled;
     bool too_big;
     bool no_memory;
     int sink_result;
@@ -89,6 +88,7 @@ struct httpc_channel {
     int redirects_max;
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms, size_max;
     int (*sink)(void *arg, const void *bytes, size_t size);
+    int (*sink_begin)(void *arg, long status, int64_t content_length, const char *etag);
     void *sink_arg;
 
     char *body;
@@ -286,6 +286,7 @@ int httpc_start(struct httpc_channel *c, const struct httpc_request *req, httpc_
     c->total_timeout_ms = req->total_timeout_ms;
     c->size_max = req->size_max ? req->size_max : HTTPC_SIZE_MAX;
     c->sink = req->sink;
+    c->sink_begin = req->sink_begin;
     c->sink_arg = req->sink_arg;
     c->started = clock_mono();
 
@@ -324,6 +325,9 @@ void httpc_cancel(struct httpc_channel *c)
     r.code = err_set(&error, -ECANCELED, ERR_LATER, "%s: given up", c->shown);
     finish(c, &r);
 }
+
+/* Status lines of streaming servers, which some cameras were made of; taken with http09 only. */
+static struct curl_slist icy_status = {.data = (char *)(uintptr_t) "ICY 200 OK"};
 
 static void init_curl(void)
 {
@@ -444,7 +448,7 @@ static int on_request(void *arg, char *ip, char *local_ip, int port, int local_p
     (void)local_port;
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->in_exchange && !c->connect_ms)
+    if (!c->in_exchange && c->connect_ms <= 0)
         c->connect_ms = mono_diff_ms(c->progress_at, c->started);
     c->in_exchange = true;
     return CURL_PREREQFUNC_OK;
@@ -455,7 +459,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     (void)size; /* always 1 */
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->first_ms)
+    if (c->first_ms <= 0)
         c->first_ms = mono_diff_ms(c->progress_at, c->started);
     if (count > 5 && !strncasecmp(line, "HTTP/", 5)) {
         const char *space = memchr(line, ' ', count);
@@ -498,12 +502,23 @@ static void body_drop(struct httpc_channel *c)
     c->body_len = c->body_cap = 0;
 }
 
+static int begin_sink(struct httpc_channel *c, long status)
+{
+    if (!c->sink_begin)
+        return 0;
+    curl_off_t promised = -1;
+    struct curl_header *etag = NULL;
+    curl_easy_getinfo(c->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &promised);
+    bool has_etag = curl_easy_header(c->easy, "ETag", 0, CURLH_HEADER, -1, &etag) == CURLHE_OK;
+    return c->sink_begin(c->sink_arg, status, (int64_t)promised, has_etag ? etag->value : "");
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     (void)size; /* always 1 */
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->first_ms)
+    if (c->first_ms <= 0)
         c->first_ms = mono_diff_ms(c->progress_at, c->started);
 
     /* Counted here: CURLOPT_MAXFILESIZE knows nothing of bodies without a length. An announced
@@ -518,8 +533,11 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
     long status = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
     if (c->sink && status >= 200 && status < 300) {
+        if (c->body_len == 0)
+            c->sink_result = begin_sink(c, status);
         c->body_len += count;
-        c->sink_result = c->sink(c->sink_arg, bytes, count);
+        if (c->sink_result == 0)
+            c->sink_result = c->sink(c->sink_arg, bytes, count);
         return c->sink_result < 0 ? 0 : count;
     }
     if (!body_reserve(c, c->body_len + count)) {
@@ -595,6 +613,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
         c->digest_primed = false;
     }
 
+    c->tls = !strncasecmp(req->url, "https:", 6);
     CURL *easy = c->easy;
     CURLcode code = CURLE_OK;
 #define SET(option, value)                                                                         \
@@ -625,12 +644,11 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(c->connect_timeout_ms, (int64_t)INT_MAX));
     SET(CURLOPT_TIMEOUT_MS, (long)MIN(c->total_timeout_ms, (int64_t)INT_MAX));
 
-    /* The order matters: each of the first three sets the method. */
+    /* The order matters: each of these but the last sets the method, POSTFIELDS too. */
+    SET(CURLOPT_POSTFIELDS, NULL);
     SET(CURLOPT_NOBODY, 0L);
-    SET(CURLOPT_POST, 0L);
     SET(CURLOPT_HTTPGET, 1L);
     SET(CURLOPT_CUSTOMREQUEST, NULL);
-    SET(CURLOPT_POSTFIELDS, NULL);
     bool head = req->method && !strcmp(req->method, "HEAD");
     if (head)
         SET(CURLOPT_NOBODY, 1L);
@@ -661,6 +679,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_HTTP_VERSION,
         req->http1_only ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
     SET(CURLOPT_HTTP09_ALLOWED, req->http09 ? 1L : 0L);
+    SET(CURLOPT_HTTP200ALIASES, req->http09 ? &icy_status : NULL);
 #undef SET
     if (code == CURLE_OUT_OF_MEMORY)
         return err_set(e, -ENOMEM, ERR_LATER, "%s: no memory", c->shown);
@@ -673,7 +692,6 @@ static void reset_hop(struct httpc_channel *c)
 {
     c->curl_error[0] = '\0';
     c->in_exchange = false;
-    c->stalled = false;
     c->too_big = false;
     c->no_memory = false;
     c->sink_result = 0;
@@ -710,6 +728,7 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
     h->active_count--;
 
     AUTO(blob) body = NULL;
+    struct err no_memory = {0};
     if (r->code == 0 && c->body_len && c->body) {
         h->budget_used -= (int64_t)c->body_cap;
         /* Growing by doubling may have left half of it empty; giving that back moves nothing. */
@@ -718,6 +737,12 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
         c->body = NULL;
         c->body_len = c->body_cap = 0;
         r->body = body;
+        if (!body) {
+            r->failure = HTTPC_FAIL_MEMORY;
+            r->code = err_set(&no_memory, -ENOMEM, ERR_LATER, "%s: no memory for the answer",
+                              c->shown);
+            r->error = &no_memory;
+        }
     }
     body_drop(c);
     r->shown = c->shown;
@@ -781,6 +806,7 @@ static int follow_redirect(struct httpc_channel *c, long status, struct err *e)
 
     AUTO_FREE char *url = xstrdup(target); /* curl's copy dies with the next setopt */
     c->redirects++;
+    c->tls = !strncasecmp(url, "https:", 6);
     if (!same_origin(from ? from : "", url)) {
         c->has_login = false;
         curl_easy_setopt(c->easy, CURLOPT_HTTPAUTH, CURLAUTH_NONE);
@@ -873,14 +899,13 @@ static int describe_timeout(struct httpc_channel *c, struct httpc_response *r, s
         c->total_timeout_ms &&
         mono_diff_us(clock_mono(), c->started) >= (c->total_timeout_ms - 1) * 1000;
     if (connecting) {
-        curl_off_t lookup_us = 0, connect_us = 0;
+        curl_off_t lookup_us = 0;
         curl_easy_getinfo(c->easy, CURLINFO_NAMELOOKUP_TIME_T, &lookup_us);
-        curl_easy_getinfo(c->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
         int64_t limit = total_passed ? c->total_timeout_ms : c->connect_timeout_ms;
         r->failure = lookup_us == 0 ? HTTPC_FAIL_RESOLVE : HTTPC_FAIL_CONNECT;
-        const char *what = lookup_us == 0   ? "the name was not resolved"
-                           : connect_us > 0 ? "the TLS handshake was not finished"
-                                            : "no connection";
+        const char *what = lookup_us == 0 ? "the name was not resolved"
+                           : c->tls       ? "no TLS connection"
+                                          : "no connection";
         return err_set(e, -ETIMEDOUT, ERR_LATER, "%s: %s within %lld ms", c->shown, what,
                        (long long)limit);
     }

@@ -77,6 +77,9 @@ struct httpc_request {
     /* Takes the body of a 2xx answer instead of the response's blob; a negative errno ends the
      * request with it. NULL = collect in memory. */
     int (*sink)(void *arg, const void *bytes, size_t size);
+    /* Called once before the sink's first piece, e.g. to see whether a range was granted (206);
+     * `etag` is "" when absent. A negative errno ends the request with it. NULL = not wanted. */
+    int (*sink_begin)(void *arg, long status, int64_t content_length, const char *etag);
     void *sink_arg;
 };
 

@@ -1,7 +1,7 @@
 /* How the thread works. libmicrohttpd is driven from outside: we poll its epoll descriptor together
  * with our own event descriptor, and call MHD_run(). So everything that concerns a connection
- * happens on one thread: handlers, waits, wake-ups and time limits need no lock and no second thread
- * for a timer. Only the list of keys to wake is shared.
+ * happens on one thread: handlers, waits, wake-ups and time limits need no lock and no second
+ * thread for a timer. Only the list of keys to wake is shared.
  *
  * The library's own limit is a silence (a client that sends a byte now and then never meets it), so
  * each connection carries the time since when we wait for a whole request; who exceeds it is shut
@@ -44,7 +44,7 @@
 /* An answer that is read so slowly is no longer wanted by anybody; 10 MB at 33 kB/s. */
 #define SENDING_MAX_MS 300000
 /* A connection younger than this is not closed to make room: its request may be on the way. */
-#define EVICT_AGE_MS 1000
+#define EVICT_AGE_MS 250
 /* Keys between two turns of the loop. More than that wakes everybody: they look and wait again. */
 #define WAKE_MAX 64
 #define LISTEN_BACKLOG 128
@@ -261,8 +261,7 @@ static int start_library(struct httpd *h, struct err *e)
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
     if (!h->library)
         return err_set(e, -EIO, ERR_NEVER, "the HTTP server library does not start");
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(h->library, MHD_DAEMON_INFO_EPOLL_FD);
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->library, MHD_DAEMON_INFO_EPOLL_FD);
     if (!info || info->epoll_fd < 0)
         return err_set(e, -EIO, ERR_NEVER, "the HTTP server library has no epoll");
     h->library_fd = info->epoll_fd;
@@ -464,10 +463,10 @@ static void enforce_times(struct httpd *h)
             resume(c->exchange);
             continue;
         }
-        cut(c);
         pthread_mutex_lock(&h->lock);
         h->numbers.too_slow++;
         pthread_mutex_unlock(&h->lock);
+        cut(c);
     }
 }
 
@@ -486,10 +485,10 @@ static void evict_one(struct httpd *h)
     struct connection *c = idlest(h);
     if (!c)
         return;
-    cut(c);
     pthread_mutex_lock(&h->lock);
     h->numbers.evicted++;
     pthread_mutex_unlock(&h->lock);
+    cut(c);
 }
 
 static int next_turn_ms(struct httpd *h, bool *ret_watch_listener)
@@ -564,8 +563,8 @@ static void on_connection(void *arg, struct MHD_Connection *library, void **sock
     *socket_context = NULL;
 }
 
-/* The request line is here: the beginning of an exchange. What this returns is the request's context
- * from now on. */
+/* The request line is here: the beginning of an exchange. What this returns is the request's
+ * context from now on. */
 static void *on_target(void *arg, const char *target, struct MHD_Connection *library)
 {
     struct httpd *h = arg;
@@ -667,8 +666,8 @@ static void begin(struct exchange *x, const char *method, struct http_response *
         length = INT64_MAX;
     if (sink.too_many)
         http_response_error(refusal, 431, "headers-too-large",
-                            "more than %d headers, or more than %d bytes of them",
-                            HTTP_HEADERS_MAX, HTTP_HEADERS_BYTES_MAX);
+                            "more than %d headers, or more than %d bytes of them", HTTP_HEADERS_MAX,
+                            HTTP_HEADERS_BYTES_MAX);
     else if (r == -ENAMETOOLONG)
         http_response_error(refusal, 414, "address-too-long", "%s", e.text);
     else if (r < 0)
@@ -737,7 +736,8 @@ static enum MHD_Result send_response(struct exchange *x, struct http_response *r
             r->body_length, (void *)(uintptr_t)(r->body->data + r->body_offset), release_body,
             blob_ref(r->body)); /* only read */
     else
-        library = MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
+        library =
+            MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
     if (!library) {
         if (r->body && r->body_length > 0)
             blob_unref(r->body);

@@ -41,7 +41,7 @@ int ini_read(const char *text, size_t size, const struct ini_sink *sink, void *a
         return -EILSEQ;
     if (size >= 3 && memcmp(text, bom, 3) == 0)
         r.at += 3;
-    (void)pthread_once(&once, set_up); /* fails for a bad argument only */
+    (void)pthread_once(&once, set_up);                    /* fails for a bad argument only */
     (void)ini_parse_stream(next_line, &r, take_pair, &r); /* faults were reported on the way */
     complain_if_unused(&r);
     return 0;

@@ -91,6 +91,6 @@ def test_the_http_kind_logs_in_by_basic_and_by_digest(launch, people):
     for auth in ("basic", "digest"):
         sim = launch.camera(people, *login(), "--auth", auth)
         d = launch.daemon(f"[camera:x]\nkind = http\nurl = http://{sim.address}/snapshot.jpg\n"
-                          "user = admin\npassword = secret1234\n" + OFF, name=auth)
+                          f"auth = {auth}\nuser = admin\npassword = secret1234\n" + OFF, name=auth)
         status, doc = d.trigger("x", wait=30)
         assert status == 200, doc

@@ -113,7 +113,7 @@ def test_a_reload_takes_a_new_camera_and_keeps_the_old_configuration_when_it_is_
     text = d.config.read_text()
     d.config.write_text(text + "\n[camera:garden]\nkind = fosscam\n")
     d.signal(signal.SIGHUP)
-    d.wait_line(r"did you mean|fosscam")
+    d.wait_line(r"camera:garden.kind: .*foscam")
     d.wait_line(r"\[reload-failed\]")
     assert d.trigger("porch", wait=30)[0] == 200
     d.config.write_text(text + CAMERA.format(address=porch.address)

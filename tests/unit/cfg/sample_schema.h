@@ -24,7 +24,7 @@ static inline int validate_title(const void *value, char *why, size_t why_size)
 {
     if (strcmp(*(const char *const *)value, "bad") != 0)
         return 0;
-    (void)text_copy(why, why_size, "is \"bad\"; write a good one");
+    (void)text_copy(why, why_size, "any title but bad");
     return -1;
 }
 
@@ -67,8 +67,8 @@ static const struct cfg_key main_keys[] = {
     {"N#", CFG_STRING, .flags = CFG_NUMBERED | CFG_COMPAT, .env = "N_#_NAME", .help = "numbered"},
 };
 static const struct cfg_section main_section = {
-    "main", false, sizeof(struct main_values), main_keys, ARRAY_LEN(main_keys), "The main part.",
-    NULL};
+    "main",           false, sizeof(struct main_values), main_keys, ARRAY_LEN(main_keys),
+    "The main part.", NULL};
 
 static const struct cfg_key box_keys[] = {
     {"url", CFG_STRING, AT(box_values, url), .flags = CFG_REQUIRED | CFG_RELOAD,

@@ -79,9 +79,10 @@ static void defaults_come_from_the_rows(void **state)
 static void every_type_is_read_from_a_file(void **state)
 {
     (void)state;
-    AUTO_DONE(loaded) l = load("[main]\ntitle = My # title; yes\nsecret=s3\nfile=/x y\n"
-                               "listen=[::1]:8080\non=no\ncount=10\nwait=7\nsize=64k\nlevel=0.25\n"
-                               "mode=Digest\nlabels=person, car ,dog\nlines=A: b, c; D: e\n");
+    AUTO_DONE(loaded)
+    l = load("[main]\ntitle = My # title; yes\nsecret=s3\nfile=/x y\n"
+             "listen=[::1]:8080\non=no\ncount=10\nwait=7\nsize=64k\nlevel=0.25\n"
+             "mode=Digest\nlabels=person, car ,dog\nlines=A: b, c; D: e\n");
     const struct main_values *v = values(&l);
     assert_string_equal(v->title, "My # title; yes");
     assert_string_equal(v->secret, "s3");
@@ -167,7 +168,8 @@ static void each_fault_says_where_what_and_what_would_be_right(void **state)
          "t.conf:2: main.listen: \"::1:8080\" is not an address; write host:port or [v6]:port\n"},
         {"[main]\nlisten = h:65536\n",
          "t.conf:2: main.listen: \"h:65536\" has a port outside 0..65535\n"},
-        {"[main]\ntitle = bad\n", "t.conf:2: main.title: is \"bad\"; write a good one\n"},
+        {"[main]\ntitle = bad\n",
+         "t.conf:2: main.title: \"bad\" is not accepted: any title but bad\n"},
         {"[main]\nmod = auto\n", "t.conf:2: main.mod: unknown key; did you mean \"mode\"?\n"},
         {"[main]\nMode = auto\n", "t.conf:2: main.Mode: unknown key; did you mean \"mode\"? Names "
                                   "are case-sensitive\n"},
@@ -222,6 +224,14 @@ static void each_fault_says_where_what_and_what_would_be_right(void **state)
         {"[main]\nsecret = ***\n",
          "t.conf:2: main.secret: *** is the mask of a secret, not a value; write the secret, or "
          "env:NAME, file:PATH or credential:NAME\n"},
+        /* What follows from a fault is not another. */
+        {"[box:a]\nulr = u\n", "t.conf:2: box:a.ulr: unknown key; did you mean \"url\"?\n"},
+        {"[box:a]\nurl = u\nlow = x\nhigh = 0\n",
+         "t.conf:3: box:a.low: \"x\" is not a whole number; write a whole number\n"},
+        {"[box:a]\nurl = u\nfoo = x\nlow = 10\n",
+         "t.conf:3: box:a.foo: unknown key; `snapshotd config --reference` lists all of "
+         "[box:NAME]\n"
+         "t.conf:4: box:a.low: 10 is above high = 9\n"},
         {"[main]\nN0 = x\n", "t.conf:2: main.N0: unknown key; did you mean \"N#\"?\n"},
         {"[main]\nold_count = x\n",
          "t.conf:2: main.count: \"x\" is not a whole number; write a whole number, within 1..10\n"},
@@ -241,9 +251,10 @@ static void all_faults_are_reported_at_once_in_the_order_of_lines(void **state)
     (void)state;
     static const char *const settings[] = {"main.size=x", "nonsense", NULL};
     static char *const environment[] = {"T_MAIN_LEVEL=7", NULL};
-    AUTO_DONE(loaded) l = load_all("[main]\ncount = 99\nmodel = x\n[unknown]\n[box:a]\nlow = x\n"
-                                   "oops\n",
-                                   environment, settings);
+    AUTO_DONE(loaded)
+    l = load_all("[main]\ncount = 99\nmodel = x\n[unknown]\n[box:a]\nlow = x\n"
+                 "oops\n",
+                 environment, settings);
     assert_int_equal(l.result, -EINVAL);
     assert_string_equal(
         l.faults,
@@ -276,8 +287,7 @@ static void the_number_of_faults_is_bounded(void **state)
 static void interpolation_takes_the_environment_as_it_is(void **state)
 {
     (void)state;
-    static char *const environment[] = {"NAME=Front Door", "EMPTY=",
-                                        "ODD=50%% %(NAME)s", NULL};
+    static char *const environment[] = {"NAME=Front Door", "EMPTY=", "ODD=50%% %(NAME)s", NULL};
     static const struct {
         const char *text, *value;
     } cases[] = {
@@ -303,8 +313,7 @@ static void interpolation_takes_the_environment_as_it_is(void **state)
 static void each_source_overrides_the_one_before(void **state)
 {
     (void)state;
-    char *const environment[] = {"MAIN_ON=false", "on=yes",
-                                 "T_MAIN_ON=no", NULL};
+    char *const environment[] = {"MAIN_ON=false", "on=yes", "T_MAIN_ON=no", NULL};
     static const char *const settings[] = {"main.on=true", NULL};
     struct {
         const char *text;
@@ -317,9 +326,15 @@ static void each_source_overrides_the_one_before(void **state)
         {"[main]\non=false\n", {NULL}, NULL, false, CFG_FROM_FILE},
         {"[main]\non=true\n", {environment[0]}, NULL, false, CFG_FROM_ENVIRONMENT},
         {"[main]\non=true\n", {environment[0], environment[1]}, NULL, true, CFG_FROM_ENVIRONMENT},
-        {"[main]\non=true\n", {environment[0], environment[1], environment[2]}, NULL, false,
+        {"[main]\non=true\n",
+         {environment[0], environment[1], environment[2]},
+         NULL,
+         false,
          CFG_FROM_PREFIXED},
-        {"[main]\non=false\n", {environment[0], environment[1], environment[2]}, settings, true,
+        {"[main]\non=false\n",
+         {environment[0], environment[1], environment[2]},
+         settings,
+         true,
          CFG_FROM_SETTING},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -341,8 +356,7 @@ static void an_empty_variable_of_the_row_counts_as_not_set(void **state)
 static void the_environment_reaches_named_sections(void **state)
 {
     (void)state;
-    static char *const environment[] = {"T_BOX_FRONT_DOOR_PASSWORD=pw",
-                                        "T_CONFIG=x", NULL};
+    static char *const environment[] = {"T_BOX_FRONT_DOOR_PASSWORD=pw", "T_CONFIG=x", NULL};
     AUTO_DONE(loaded) l = load_all("[box:front-door]\nurl=u\n", environment, NULL);
     assert_int_equal(l.result, 0);
     const struct box_values *b = cfg_instance_values(l.c, &box_section, 0);
@@ -371,8 +385,7 @@ static void faulty_settings_are_named_without_their_value(void **state)
         const char *setting, *fault;
     } cases[] = {
         {"x", "--set: \"x\" is not understood; write section.key=value\n"},
-        {"password=hunter2",
-         "--set: \"password\" is not understood; write section.key=value\n"},
+        {"password=hunter2", "--set: \"password\" is not understood; write section.key=value\n"},
         {"main.cuont=2", "--set: main.cuont: unknown key; did you mean \"count\"?\n"},
         {"mian.count=2", "--set: [mian]: unknown section; did you mean [main]?\n"},
         {"main.count=20",
@@ -402,9 +415,13 @@ static void collect(unsigned number, const char *value, void *arg)
 static void numbered_keys_come_from_all_sources_in_order(void **state)
 {
     (void)state;
-    static char *const environment[] = {"N_9_NAME=nine", "N_2_NAME=two",
-                                        "T_MAIN_N12=twelve", "N_3_NAME=",
-                                        "N_0_NAME=no", "N_01_NAME=no", NULL};
+    static char *const environment[] = {"N_9_NAME=nine",
+                                        "N_2_NAME=two",
+                                        "T_MAIN_N12=twelve",
+                                        "N_3_NAME=",
+                                        "N_0_NAME=no",
+                                        "N_01_NAME=no",
+                                        NULL};
     static const char *const settings[] = {"main.N1=one", NULL};
     AUTO_DONE(loaded) l = load_all("[main]\nN9=file\nN10=ten\nN3=\n", environment, settings);
     struct collected c = {""};
@@ -430,8 +447,10 @@ static void secrets_come_from_files_variables_and_credentials(void **state)
     const struct {
         const char *value, *secret;
     } cases[] = {
-        {"env:PW", "from environment"},  {"file:pw", "from file "},
-        {"credential:pw", "from file "}, {"plain", "plain"},
+        {"env:PW", "from environment"},
+        {"file:pw", "from file "},
+        {"credential:pw", "from file "},
+        {"plain", "plain"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         AUTO_DONE(loaded) l = {0};
@@ -455,8 +474,7 @@ static void a_file_that_cannot_be_read_is_named(void **state)
     AUTO_DONE(loaded) l = {0};
     l.result = cfg_load(&test_schema, &source, &l.c, &l.faults, &l.warnings);
     assert_int_equal(l.result, -ENOENT);
-    assert_string_equal(l.faults,
-                        "/nonexistent.conf: cannot open it: No such file or directory\n");
+    assert_string_equal(l.faults, "/nonexistent.conf: cannot open it: No such file or directory\n");
     source.path = "/";
     free(l.faults);
     l.result = cfg_load(&test_schema, &source, &l.c, &l.faults, &l.warnings);
@@ -467,10 +485,9 @@ static void a_file_that_cannot_be_read_is_named(void **state)
 static void warnings_tell_of_what_has_no_effect_yet(void **state)
 {
     (void)state;
-    static char *const environment[] = {"T_MAIN_TITEL=x", "T_FOO_BAR_BAZ=x",
-                                        "TOTAL=x", NULL};
-    AUTO_DONE(loaded) l =
-        load_all("[main]\nlater = x\nold_count = 4\nsecret = op://a/b/c\n", environment, NULL);
+    static char *const environment[] = {"T_MAIN_TITEL=x", "T_FOO_BAR_BAZ=x", "TOTAL=x", NULL};
+    AUTO_DONE(loaded)
+    l = load_all("[main]\nlater = x\nold_count = 4\nsecret = op://a/b/c\n", environment, NULL);
     assert_int_equal(values(&l)->count, 4);
     assert_string_equal(values(&l)->secret, "");
     assert_string_equal(

@@ -38,8 +38,7 @@ static char *effective(const struct cfg *c)
     return xstrdup(dynbuf_str(&out));
 }
 
-static char *const environment[] = {"PW=hunter2", "T_MAIN_COUNT=7",
-                                    "PERCENT=a%% b%(x)s 5%", NULL};
+static char *const environment[] = {"PW=hunter2", "T_MAIN_COUNT=7", "PERCENT=a%% b%(x)s 5%", NULL};
 static const char full[] =
     "[main]\ntitle = %(PERCENT)s\nsecret = env:PW\nfile = /x#y\nlisten = [::1]:1\non = false\n"
     "wait = 250ms\nsize = 2MB\nlevel = 0.125\nmode = basic\nlabels = a,\n  b c\n"
@@ -66,21 +65,21 @@ static void the_effective_text_tells_where_each_value_comes_from(void **state)
     AUTO(cfg) c = load("[main]\ntitle = x\nold_count = 5\nN2 = n\n", environment);
     AUTO_FREE char *text = effective(c);
     assert_string_equal(
-        text, "[main]\n"
-              "# t.conf:2\ntitle = x\n# default\nsecret =\n# default\nfile = ./data\n"
-              "# default\nlisten = 127.0.0.1:80\n# default\non = true\n"
-              "# environment variable T_MAIN_COUNT\ncount = 7\n# default\nwait = 5s\n"
-              "# default\nsize = 10MB\n# default\nlevel = 0.5\n# default\nmode = auto\n"
-              "# default\nlabels = a, b\n# default\nlines =\n# default\nlater =\n"
+        text, "# What is in force. A key behind # has its default; above any other stands its "
+              "source.\n\n[main]\n"
+              "# t.conf:2\ntitle = x\n#secret =\n#file = ./data\n#listen = 127.0.0.1:80\n"
+              "#on = true\n# environment variable T_MAIN_COUNT\ncount = 7\n#wait = 5s\n"
+              "#size = 10MB\n#level = 0.5\n#mode = auto\n#labels = a, b\n#lines =\n"
               "# t.conf:4\nN2 = n\n");
 }
 
 static void secrets_never_appear(void **state)
 {
     (void)state;
-    AUTO(cfg) c = load("[main]\nsecret = s3cr3t\n[box:a]\nurl=http://user:hunter2@h/?pwd=hunter2\n"
-                       "password = env:PW\n",
-                       environment);
+    AUTO(cfg)
+    c = load("[main]\nsecret = s3cr3t\n[box:a]\nurl=http://user:hunter2@h/?pwd=hunter2\n"
+             "password = env:PW\n",
+             environment);
     AUTO_FREE char *text = effective(c);
     assert_null(strstr(text, "s3cr3t"));
     assert_null(strstr(text, "hunter2"));
@@ -95,12 +94,14 @@ static void secrets_never_appear(void **state)
 static void the_difference_names_keys_and_marks_restarts(void **state)
 {
     (void)state;
-    AUTO(cfg) a = load("[main]\ntitle = x\nfile = y\nlabels = p\nwait = 1000ms\nN1 = a\nN3 = b\n"
-                       "later = a\n[box:a]\nurl = 1\n[box:b]\nurl = 1\n",
-                       no_environment);
-    AUTO(cfg) b = load("[main]\ntitle = z\nfile = q\nlabels = p, q\nwait = 1s\nN1 = a\nN2 = b\n"
-                       "N3 = c\nlater = b\n[box:c]\nurl = 1\n[box:a]\nurl = 2\n",
-                       no_environment);
+    AUTO(cfg)
+    a = load("[main]\ntitle = x\nfile = y\nlabels = p\nwait = 1000ms\nN1 = a\nN3 = b\n"
+             "later = a\n[box:a]\nurl = 1\n[box:b]\nurl = 1\n",
+             no_environment);
+    AUTO(cfg)
+    b = load("[main]\ntitle = z\nfile = q\nlabels = p, q\nwait = 1s\nN1 = a\nN2 = b\n"
+             "N3 = c\nlater = b\n[box:c]\nurl = 1\n[box:a]\nurl = 2\n",
+             no_environment);
     AUTO_FREE char *d = difference(a, b);
     assert_string_equal(d, "main.title\nmain.file (restart)\nmain.labels\nmain.later\n"
                            "main.N2 (restart)\nmain.N3 (restart)\n"

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,6 +81,7 @@ static inline int teardown(void **state)
 {
     struct fixture *f = *state;
     fixture_close(f);
+    (void)umount2(f->folder, MNT_DETACH); /* for the tests that mount; else it is no mount */
     (void)nftw(f->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(f);
     return snapshot_live_count() == 0 ? 0 : -1;

@@ -81,24 +81,51 @@ static void refuses_a_trigger_without_a_camera(void **state)
     assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), -EINVAL);
 }
 
-static void gives_due_triggers_by_the_time_they_are_due(void **state)
+static void gives_the_longest_due_trigger_of_each_camera(void **state)
 {
     struct fixture *f = *state;
-    static const uint64_t order[] = {5, 2, 9, 1};
+    static const struct {
+        uint64_t n;
+        const char *camera;
+    } order[] = {{5, "porch"}, {2, "porch"}, {9, "attic"}, {3, "yard"}, {1, "gate"}, {4, "yard"}};
     for (size_t i = 0; i < ARRAY_LEN(order); i++) {
-        struct trigger t = make_trigger(order[i], "porch");
+        struct trigger t = make_trigger(order[i].n, order[i].camera);
         assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), 0);
     }
     struct trigger due[8];
     struct wall_time now = {5000005};
     assert_int_equal(ledger_trigger_due(f->l, now, due, 8, &f->e), 3);
-    assert_int_equal(due[0].event_at.us, 1000000);
+    assert_string_equal(due[0].camera, "gate");
+    assert_string_equal(due[1].camera, "porch");
     assert_int_equal(due[1].event_at.us, 2000000);
-    assert_int_equal(due[2].event_at.us, 5000000);
+    assert_string_equal(due[2].camera, "yard");
+    assert_int_equal(due[2].event_at.us, 3000000);
     assert_int_equal(ledger_trigger_due(f->l, now, due, 2, &f->e), 2);
+    assert_string_equal(due[1].camera, "porch");
     struct wall_time next;
     assert_int_equal(ledger_trigger_next(f->l, &next, &f->e), 0);
     assert_int_equal(next.us, 1000005);
+    /* One that waits does not hold up the next of its camera. */
+    struct wall_time later = {8000000};
+    assert_int_equal(ledger_trigger_retry(f->l, &due[1], later, "busy", &f->e), 0);
+    assert_int_equal(ledger_trigger_due(f->l, now, due, 8, &f->e), 3);
+    assert_int_equal(due[2].event_at.us, 5000000);
+}
+
+static void many_triggers_of_one_camera_do_not_crowd_out_another(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 1; i <= 20; i++) {
+        struct trigger t = make_trigger(i, "dead");
+        assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), 0);
+    }
+    struct trigger last = make_trigger(30, "alive");
+    assert_int_equal(ledger_trigger_add(f->l, &last, &f->e), 0);
+    struct trigger due[4];
+    assert_int_equal(ledger_trigger_due(f->l, (struct wall_time){60000000}, due, 4, &f->e), 2);
+    assert_string_equal(due[0].camera, "dead");
+    assert_int_equal(due[0].event_at.us, 1000000);
+    assert_string_equal(due[1].camera, "alive");
 }
 
 static void says_when_no_trigger_is_pending(void **state)
@@ -635,7 +662,8 @@ static void tells_the_life_of_a_snapshot_in_order(void **state)
     examine(f, s, two_destinations);
     struct outbox_item item;
     assert_int_equal(ledger_outbox_due(f->l, "amqp", ledger_now(), &item, 1, &f->e), 1);
-    assert_int_equal(ledger_outbox_retry(f->l, &item, ledger_now(), "connection refused", &f->e), 0);
+    assert_int_equal(ledger_outbox_retry(f->l, &item, ledger_now(), "connection refused", &f->e),
+                     0);
     assert_int_equal(ledger_outbox_done(f->l, &item, 1, &f->e), 0);
     assert_int_equal(ledger_outbox_due(f->l, "webhook", ledger_now(), &item, 1, &f->e), 1);
     assert_int_equal(ledger_outbox_dead(f->l, &item, "HTTP 410", &f->e), 0);
@@ -787,7 +815,8 @@ int main(void)
         CASE(keeps_a_trigger_as_it_was_given),
         CASE(takes_one_trigger_once),
         CASE(refuses_a_trigger_without_a_camera),
-        CASE(gives_due_triggers_by_the_time_they_are_due),
+        CASE(gives_the_longest_due_trigger_of_each_camera),
+        CASE(many_triggers_of_one_camera_do_not_crowd_out_another),
         CASE(says_when_no_trigger_is_pending),
         CASE(counts_attempts_and_keeps_the_last_failure),
         CASE(a_failed_trigger_stays_failed),

@@ -1,0 +1,85 @@
+#pragma once
+/* The program's whole configuration: the list of all sections (app_schema), the rows of those that
+ * no other module owns, and the resolved view in which the keys of the program's predecessor have
+ * become ours.
+ *
+ * The predecessor (https://github.com/tailucas/snapshot-processor) has its own sections and names
+ * of environment variables; its config/app.conf loads as it is. What has an effect here:
+ *
+ *   theirs                                            ours
+ *   [snapshots] object_detection_enabled              [detection] enabled
+ *   [object_detection] model_url, model_name, model   [detection] model
+ *   [object_detection] minimum_confidence             [detection] minimum_confidence
+ *   [human_detection] minimum_confidence              [detection] minimum_human_confidence
+ *   [snapshots] root_dir                              [app] data_dir, its parent, when it ends in
+ *                                                     /ftp
+ *   FEATURE_FLAG_OBJECT_DETECTION, _LOCAL_...         both must be true for detection to run
+ *
+ * Of two that both are given the one from the stronger source wins (see doc/configuration.md); from
+ * equal sources ours and theirs must agree, else it is a fault. */
+
+#include "camera/camera_config.h"
+#include "cfg/cfg.h"
+#include "detect/detect_config.h"
+
+extern const struct cfg_schema app_schema;
+
+struct app_values {
+    const char *app_name;
+    const char *device_name;
+    const char *data_dir;
+    int log_level;  /* enum log_level */
+    int log_format; /* enum log_format */
+    int64_t grace_ms;
+};
+struct store_values {
+    const char *path;
+    int64_t reserve; /* bytes */
+};
+struct cache_values {
+    int64_t size; /* bytes */
+};
+enum events_format { EVENTS_TEXT, EVENTS_JSON, EVENTS_NONE, EVENTS_FORMAT_COUNT };
+struct events_values {
+    int format; /* enum events_format */
+    const char *file;
+};
+
+/* An input or output device of the predecessor's lists. */
+struct app_device {
+    unsigned number;
+    const char *type, *location; /* location may be "" */
+    const char *device_key;      /* "<location> <type>", or the type alone */
+    const char *directory;       /* "<upload_dir>/<location lower-cased, without spaces>";
+                                    NULL when the location gives no folder name */
+    bool camera;                 /* its type is "camera" in any case */
+    const char *section;         /* the NAME of [camera:NAME] that is the same device, or NULL: then
+                                    its address must come with the trigger */
+};
+
+/* Immutable; strings live as long as it does. Any thread may read. */
+struct app_config {
+    struct cfg *cfg;       /* our reference */
+    struct app_values app; /* resolved */
+    struct events_values events;
+    int64_t cache_size;          /* bytes */
+    int64_t store_reserve;       /* bytes */
+    const char *ledger_path;     /* <data_dir>/snapshotd.db */
+    const char *store_path;      /* <data_dir>/store, or [store] path */
+    const char *models_dir;      /* <data_dir>/models */
+    const char *ftp_root;        /* root_dir, or <data_dir>/ftp */
+    const char *upload_dir;      /* below ftp_root */
+    struct detect_config detect; /* resolved */
+    struct camera_set *cameras;  /* [camera:NAME] and the outputs that are cameras */
+    const char *detection_off;   /* a sentence why detection is off; NULL = on. detect.enabled says
+                                    the same */
+    const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */
+    size_t output_count, input_count;
+};
+
+/* Merges; takes its own reference of `c`. 0, or -EINVAL with the faults as text, a line per fault
+ * (malloc()ed); warnings likewise, also on success. */
+int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
+                       char **ret_warnings);
+void app_config_free(struct app_config *a);
+DEFINE_AUTO(app_config, app_config_free)

@@ -1,0 +1,425 @@
+#include "app/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#include "app/command.h"
+#include "app/status.h"
+#include "app/topology.h"
+#include "base/fsutil.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "notify/console.h"
+#include "sys/service.h"
+#include "version.h"
+#include "web/web.h"
+#include "web/web_config.h"
+
+/* The main loop turns this often, for the watchdog and the gauges. */
+#define TICK_MS 1000
+
+static int open_parts(struct daemon *d, struct err *e);
+static void close_parts(struct daemon *d);
+static int start(struct daemon *d, struct err *e);
+static int serve(struct daemon *d, const struct app_options *options);
+static int stop(struct daemon *d);
+
+int daemon_run(struct app_config **config, const struct app_options *options)
+{
+    /* Few arenas: threads here live long and hold little, and memory that a picture took goes back.
+     */
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    /* Tells the allocator to hand out picture-sized blocks as mappings of their own, for ever: by
+     * default the first free of such a block raises the threshold and the heap keeps the holes. */
+    (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+
+    struct daemon d = {.config = STEAL(*config),
+                       .lock_fd = -1,
+                       .signal_fd = -1,
+                       .events_fd = -1,
+                       .started_at = clock_wall(),
+                       .started_mono = clock_mono()};
+    pthread_mutex_init(&d.pipeline.lock, NULL);
+    log_set_level((enum log_level)d.config->app.log_level);
+    log_set_format((enum log_format)d.config->app.log_format);
+    log_context_stage("main");
+
+    struct err e = {0};
+    int r = open_parts(&d, &e);
+    if (r == 0)
+        r = start(&d, &e);
+    if (r < 0) {
+        log_error("start-failed", "%s", e.text);
+        (void)stop(&d); /* what had started */
+        close_parts(&d);
+        return EXIT_FAILED;
+    }
+    int status = serve(&d, options);
+    if (stop(&d) < 0)
+        _exit(EXIT_FAILED); /* a thread still works with what we would free */
+    close_parts(&d);
+    log_notice("stopped", "stopped in order");
+    return status;
+}
+
+/* ---- what the stages share ---- */
+
+static int open_signals(struct daemon *d, struct err *e)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        sigaddset(&set, numbers[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a peer that went away is an error of write(2), not our end */
+    d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return d->signal_fd < 0 ? err_errno(e, -errno, "signals") : 0;
+}
+
+/* One process per data folder: two would both fetch what is pending. The lock goes with the
+ * process, however it ends. */
+static int lock_data(struct daemon *d, struct err *e)
+{
+    const char *dir = d->config->app.data_dir;
+    int r = fs_mkdirs(AT_FDCWD, dir, 0700, e);
+    if (r < 0)
+        return err_prefix(e, "data folder"), r;
+    AUTO_FREE char *path = xasprintf("%s/.lock", dir);
+    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->lock_fd < 0)
+        return err_errno(e, -errno, "open %s", path);
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(e, -EBUSY, ERR_LATER,
+                       "another snapshotd works with %s: stop it, or give this one a data_dir of "
+                       "its own in [app]",
+                       dir);
+    return 0;
+}
+
+static int open_store(struct daemon *d, struct err *e)
+{
+    const struct app_config *c = d->config;
+    int r = ledger_open(c->ledger_path, &d->ledger, e);
+    if (r == 0)
+        r = ledger_open(c->ledger_path, &d->web_ledger, e);
+    if (r == 0)
+        r = store_open(c->store_path, c->store_reserve, &d->pipeline.store, e);
+    struct store_recovery did = {0};
+    if (r == 0)
+        r = store_recover(d->pipeline.store, d->ledger, &did, e);
+    if (r < 0)
+        return r;
+    if (did.placed || did.renamed || did.discarded || did.missing)
+        log_notice("recovered",
+                   "after an unfinished run: %d pictures put in place, %d renamed, %d unfinished "
+                   "ones discarded, %d missing",
+                   did.placed, did.renamed, did.discarded, did.missing);
+    return 0;
+}
+
+/* "auto" without any model is no reason not to keep pictures; a model that was named is. */
+static int open_detector(struct daemon *d, struct err *e)
+{
+    const struct app_config *c = d->config;
+    if (c->detection_off) {
+        log_notice("detector-off", "detection is off: %s", c->detection_off);
+        (void)text_format(d->detector_text, sizeof(d->detector_text), "off: %s", c->detection_off);
+        return 0;
+    }
+    const struct detector_ops *ops = detector_find("local");
+    struct detector_options options;
+    detect_config_options(&c->detect, &options);
+    int r = ops ? ops->open(&options, &d->pipeline.detector, e)
+                : err_set(e, -ENOTSUP, ERR_NEVER,
+                          "this build has no local detector: build it with the ONNX Runtime's "
+                          "headers (tools/setup), or set enabled = no in [detection]");
+    if (r < 0 && text_equal_nocase(c->detect.model, "auto")) {
+        log_warn("detector-missing", "%s; pictures are kept without detection until the next start",
+                 e->text);
+        (void)text_format(d->detector_text, sizeof(d->detector_text), "none: %s",
+                          e->text); /* cut */
+        return 0;
+    }
+    if (r < 0)
+        return err_prefix(e, "detector"), r;
+    d->pipeline.detector->ops->describe(d->pipeline.detector, d->detector_text,
+                                        sizeof(d->detector_text));
+    log_notice("detector-ready", "detector: %s", d->detector_text);
+    return 0;
+}
+
+static int open_notifiers(struct daemon *d, struct err *e)
+{
+    const struct events_values *ev = &d->config->events;
+    if (ev->format == EVENTS_NONE)
+        return 0;
+    d->events_fd = STDOUT_FILENO;
+    if (ev->file && ev->file[0] && strcmp(ev->file, "-") != 0) {
+        d->events_fd = open(ev->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (d->events_fd < 0)
+            return err_errno(e, -errno, "events: open %s", ev->file);
+    }
+    d->notifiers[0] =
+        console_notifier_new(d->events_fd, ev->format == EVENTS_JSON ? CONSOLE_JSON : CONSOLE_TEXT,
+                             d->config->store_path);
+    d->destinations[0] = d->notifiers[0]->ops->name;
+    return 0;
+}
+
+static void release_config(void *config)
+{
+    app_config_free(config);
+}
+
+/* What stages see of a configuration, which goes over to the settings. */
+static int make_settings(struct daemon *d, struct app_config *c, struct settings **ret,
+                         struct err *e)
+{
+    AUTO(settings) s = xcalloc(1, sizeof(*s));
+    s->refs = 1;
+    int r = camera_set_load(c->cfg, &s->cameras, e);
+    if (r < 0)
+        return r;
+    s->detection_enabled = !c->detection_off;
+    s->detect = c->detect;
+    s->limits = detect_config_limits(&c->detect);
+    s->destinations = d->destinations;
+    s->owner = c;
+    s->release = release_config;
+    *ret = STEAL(s);
+    return 0;
+}
+
+static int open_parts(struct daemon *d, struct err *e)
+{
+    struct pipeline *p = &d->pipeline;
+    pipeline_register_metrics();
+    status_register_metrics();
+    int r = open_signals(d, e);
+    if (r == 0)
+        r = lock_data(d, e);
+    if (r == 0)
+        r = open_store(d, e);
+    if (r == 0)
+        r = open_detector(d, e);
+    if (r == 0)
+        r = open_notifiers(d, e);
+    if (r == 0)
+        r = bus_new(&p->bus, e);
+    struct settings *s = NULL;
+    if (r == 0)
+        r = make_settings(d, d->config, &s, e);
+    if (r < 0)
+        return r;
+    d->config_shared = true;
+    pipeline_publish(p, s);
+    p->ledger_path = d->config->ledger_path;
+    p->cache = picture_cache_new((size_t)d->config->cache_size);
+    p->claims = claims_new();
+    p->notifiers = d->notifiers;
+    int workers = p->detector ? p->detector->ops->parallelism(p->detector) : 1;
+    p->detect_workers = (unsigned)MAX(1, MIN(workers, CLAIM_WORKERS_MAX));
+    d->ledger_path = xstrdup(d->config->ledger_path);
+    p->ledger_path = d->ledger_path;
+    return 0;
+}
+
+static void close_parts(struct daemon *d)
+{
+    struct pipeline *p = &d->pipeline;
+    pipeline_publish(p, NULL);
+    if (!d->config_shared)
+        app_config_free(d->config);
+    if (p->detector)
+        p->detector->ops->close(p->detector);
+    picture_cache_free(p->cache);
+    claims_free(p->claims);
+    bus_free(p->bus);
+    store_close(p->store);
+    ledger_close(d->web_ledger);
+    ledger_close(d->ledger);
+    if (d->notifiers[0])
+        d->notifiers[0]->ops->free(d->notifiers[0]);
+    int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd};
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            (void)close(fds[i]); /* nothing unsaved behind them */
+    free(d->ledger_path);
+    pthread_mutex_destroy(&p->lock);
+}
+
+/* ---- start, serve, stop ---- */
+
+/* Runs on detect and fetch threads. */
+static void tell_web(void *arg, const char *id)
+{
+    struct daemon *d = arg;
+    struct web *w = atomic_load(&d->web);
+    if (w)
+        web_notify(w, id);
+}
+
+static int start_web(struct daemon *d, struct err *e)
+{
+    const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
+    if (!wc->enabled)
+        return 0;
+    struct web_options options = {.listen = wc->listen,
+                                  .ledger_path = d->ledger_path,
+                                  .connections_max = (int)wc->connections_max,
+                                  .request_timeout_ms = wc->request_timeout_ms};
+    struct web_backend backend = status_backend(d);
+    struct web *w = NULL;
+    int r = web_start(&options, &backend, &w, e);
+    if (r < 0)
+        return r;
+    atomic_store(&d->web, w);
+    const char *colon = strrchr(wc->listen, ':');
+    log_notice("listening", "API on http://%.*s:%d", colon ? (int)(colon - wc->listen) : 0,
+               wc->listen, web_port(w));
+    return 0;
+}
+
+static int start(struct daemon *d, struct err *e)
+{
+    d->pipeline.outcome = tell_web;
+    d->pipeline.outcome_arg = d;
+    int r = topology_start(&d->pipeline, &d->topology, e);
+    if (r == 0)
+        r = start_web(d, e);
+    if (r < 0)
+        return r;
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    size_t cameras = camera_set_count(now->cameras);
+    log_notice("ready", "snapshotd %s is ready after %.0f ms: %zu camera%s, data in %s",
+               SNAPSHOTD_VERSION, mono_diff_ms(clock_mono(), d->started_mono), cameras,
+               cameras == 1 ? "" : "s", d->config->app.data_dir);
+    if (cameras == 0)
+        log_warn("no-cameras", "no camera is configured: add a [camera:NAME] section "
+                               "(snapshotd config --sample shows one)");
+    atomic_store(&d->ready, true);
+    service_status("%zu cameras; detector: %s", cameras, d->detector_text);
+    service_ready();
+    return 0;
+}
+
+static int stop(struct daemon *d)
+{
+    atomic_store(&d->ready, false);
+    service_stopping();
+    int64_t grace = d->config->app.grace_ms;
+    struct web *w = atomic_load(&d->web);
+    /* No new triggers first; requests that wait for an outcome are answered. */
+    if (w)
+        web_stop(w, 500);
+    int r = d->topology ? topology_stop(d->topology, grace) : 0;
+    if (r < 0)
+        return r;
+    topology_free(d->topology);
+    d->topology = NULL;
+    atomic_store(&d->web, NULL);
+    web_free(w);
+    return 0;
+}
+
+static void log_lines(enum log_level level, const char *id, char *text)
+{
+    for (char *line = text, *end; line && *line; line = end) {
+        end = strchr(line, '\n');
+        if (end)
+            *end++ = '\0';
+        log_write(level, id, "%s", line);
+    }
+}
+
+static void report_difference(const struct app_config *before, const struct app_config *after)
+{
+    AUTO_DONE(dynbuf) text = {0};
+    dynbuf_init(&text, 64 * 1024);
+    (void)cfg_write_difference(before->cfg, after->cfg, &text);
+    if (text.len)
+        log_lines(LOG_LEVEL_NOTICE, "changed", text.data);
+}
+
+/* The new configuration is wholly valid, or the old one stays. */
+static void reload(struct daemon *d, const struct app_options *options)
+{
+    service_reloading();
+    AUTO(app_config) next = NULL;
+    AUTO_FREE char *faults = NULL;
+    AUTO_FREE char *warnings = NULL;
+    struct err e = {0};
+    struct settings *s = NULL;
+    int r = app_options_load(options, &next, &faults, &warnings);
+    if (r < 0)
+        log_lines(LOG_LEVEL_ERROR, "config-fault", faults);
+    if (r == 0) {
+        log_lines(LOG_LEVEL_WARNING, "config-warning", warnings);
+        r = make_settings(d, next, &s, &e);
+        if (r < 0)
+            log_error("config-fault", "%s", e.text);
+    }
+    if (r < 0) {
+        log_error("reload-failed", "the running configuration stays as it was");
+        service_ready();
+        return;
+    }
+    report_difference(d->config, next);
+    log_set_level((enum log_level)next->app.log_level);
+    log_set_format((enum log_format)next->app.log_format);
+    /* Detection can be switched off and on again, but a detector is opened at start only. */
+    if (s->detection_enabled && !d->pipeline.detector)
+        log_warn("detector-missing", "detection was switched on: it begins at the next start");
+    d->config = STEAL(next);
+    pipeline_publish(&d->pipeline, s);
+    pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
+    pipeline_wake(&d->pipeline, PIPELINE_FETCH);
+    log_notice("reloaded", "the new configuration is in force");
+    service_ready();
+}
+
+static int serve(struct daemon *d, const struct app_options *options)
+{
+    int64_t watchdog_ms = service_watchdog_ms();
+    struct mono_time fed = clock_mono();
+    while (true) {
+        struct pollfd p = {.fd = d->signal_fd, .events = POLLIN};
+        (void)poll(&p, 1, TICK_MS); /* EINTR cannot be: all signals that we handle are blocked */
+        struct signalfd_siginfo si;
+        while (read(d->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+            if (si.ssi_signo == SIGHUP) {
+                reload(d, options);
+                continue;
+            }
+            log_notice("stopping", "signal %u: finishing what is under way; once more ends at once",
+                       si.ssi_signo);
+            /* From here on the second signal has its default effect. */
+            sigset_t set;
+            sigemptyset(&set);
+            sigaddset(&set, SIGTERM);
+            sigaddset(&set, SIGINT);
+            signal(SIGTERM, SIG_DFL);
+            signal(SIGINT, SIG_DFL);
+            sigprocmask(SIG_UNBLOCK, &set, NULL);
+            return EXIT_DONE;
+        }
+        status_update_gauges(d);
+        struct err e;
+        if (watchdog_ms && mono_diff_us(clock_mono(), fed) >= watchdog_ms * 1000 &&
+            topology_healthy(d->topology, &e) == 0) {
+            service_watchdog_ping();
+            fed = clock_mono();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+#include "app/options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/command.h"
+
+bool app_options_take(struct app_options *o, int opt, const char *arg)
+{
+    if (opt == 'c') {
+        o->path = arg;
+        return true;
+    }
+    if (opt != APP_OPTION_SET)
+        return false;
+    if (o->setting_count < APP_SETTINGS_MAX)
+        o->settings[o->setting_count++] = arg;
+    else
+        (void)command_error(EXIT_USAGE,
+                            "more than %d --set, the rest is ignored: put them into a file",
+                            APP_SETTINGS_MAX);
+    return true;
+}
+
+const char *app_options_path(const struct app_options *o)
+{
+    static const char *const places[] = {"./snapshot-processor.conf", "./config/app.conf",
+                                         "/etc/snapshot-processor/snapshot-processor.conf"};
+    const char *given = o->path ? o->path : getenv("SNAPSHOTD_CONFIG");
+
+    if (given && *given)
+        return given;
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        if (access(places[i], F_OK) == 0)
+            return places[i];
+    return NULL;
+}
+
+int app_options_load(const struct app_options *o, struct app_config **ret, char **ret_faults,
+                     char **ret_warnings)
+{
+    struct cfg_source source = {.path = app_options_path(o), .settings = o->settings};
+    AUTO_FREE char *loading = NULL;
+    AUTO_FREE char *resolving = NULL;
+    AUTO(cfg) c = NULL;
+
+    *ret_faults = *ret_warnings = NULL;
+    int r = cfg_load(&app_schema, &source, &c, ret_faults, &loading);
+    if (r == 0)
+        r = app_config_resolve(c, ret, ret_faults, &resolving);
+    if ((loading || resolving) &&
+        asprintf(ret_warnings, "%s%s", loading ? loading : "", resolving ? resolving : "") < 0)
+        *ret_warnings = NULL;
+    return r;
+}
+
+int app_options_load_or_say(const struct app_options *o, struct app_config **ret)
+{
+    AUTO_FREE char *faults = NULL;
+    AUTO_FREE char *warnings = NULL;
+    int r = app_options_load(o, ret, &faults, &warnings);
+
+    if (r == 0)
+        return EXIT_DONE;
+    (void)fputs(faults ? faults : "out of memory\n", stderr);
+    return command_error(EXIT_USAGE, "the configuration is faulty: correct it; `snapshotd check` "
+                                     "tests it, `snapshotd config --reference` explains it");
+}

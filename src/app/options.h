@@ -1,0 +1,48 @@
+#pragma once
+/* What commands that need the configuration have in common on their command line: -c FILE and --set
+ * section.key=value. In a getopt_long() loop:
+ *
+ *     static const struct option longs[] = {APP_OPTIONS_LONG, {"json", ...}, {0}};
+ *     while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "j", longs, NULL)) != -1)
+ *         if (!app_options_take(&o, opt, optarg))
+ *             switch (opt) { ... }
+ */
+
+#include <getopt.h>
+
+#include "app/config.h"
+
+enum { APP_OPTION_SET = 0x1000, APP_SETTINGS_MAX = 256 };
+
+struct app_options {
+    const char *path;                           /* -c, or NULL; borrowed from argv */
+    const char *settings[APP_SETTINGS_MAX + 1]; /* NULL-terminated; borrowed */
+    size_t setting_count;
+};
+
+#define APP_OPTIONS_SHORT "c:"
+#define APP_OPTIONS_LONG                                                                           \
+    {"config", required_argument, NULL, 'c'},                                                      \
+    {                                                                                              \
+        "set", required_argument, NULL, APP_OPTION_SET                                             \
+    }
+#define APP_OPTIONS_HELP                                                                           \
+    "  -c, --config FILE         the configuration; without it the first of $SNAPSHOTD_CONFIG,\n"  \
+    "                            ./snapshot-processor.conf, ./config/app.conf and\n"               \
+    "                            /etc/snapshot-processor/snapshot-processor.conf, else defaults\n" \
+    "      --set SECTION.KEY=VALUE  overrides one value; may be given often\n"
+
+/* True when the option was one of these. */
+bool app_options_take(struct app_options *o, int opt, const char *arg);
+
+/* The file that will be read: -c, $SNAPSHOTD_CONFIG (also when missing), or the first of the usual
+ * places that exists; NULL = none. */
+const char *app_options_path(const struct app_options *o);
+
+/* Loads and resolves. 0, or -EINVAL and others with the faults as text, a line each; the warnings
+ * also on success. Texts are malloc()ed and NULL when empty; none may be NULL as a parameter. */
+int app_options_load(const struct app_options *o, struct app_config **ret, char **ret_faults,
+                     char **ret_warnings);
+/* The same for commands: prints the faults to standard error. Returns an exit status (EXIT_DONE
+ * with *ret, EXIT_USAGE without). Warnings are left to `check` and `run`. */
+int app_options_load_or_say(const struct app_options *o, struct app_config **ret);

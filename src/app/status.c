@@ -1,0 +1,175 @@
+#include "app/status.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "version.h"
+
+static struct metric waiting = {.name = "snapshotd_waiting",
+                                .kind = METRIC_GAUGE,
+                                .label = "where",
+                                .help = "Rows of the ledger that wait, by what they wait for"};
+static struct metric free_bytes = {.name = "snapshotd_store_free_bytes",
+                                   .kind = METRIC_GAUGE,
+                                   .help = "Free space on the store's file system"};
+static struct metric cache_bytes = {.name = "snapshotd_cache_bytes",
+                                    .kind = METRIC_GAUGE,
+                                    .help = "Recent picture bytes kept in memory"};
+static struct metric uptime = {.name = "snapshotd_uptime_seconds",
+                               .kind = METRIC_GAUGE,
+                               .help = "Seconds since the start, by the monotonic clock"};
+
+void status_register_metrics(void)
+{
+    metric_register(&waiting);
+    metric_register(&free_bytes);
+    metric_register(&cache_bytes);
+    metric_register(&uptime);
+}
+
+static double uptime_s(const struct daemon *d)
+{
+    return mono_diff_ms(clock_mono(), d->started_mono) / 1000;
+}
+
+void status_update_gauges(struct daemon *d)
+{
+    struct ledger_counts c;
+    struct err e;
+    if (ledger_counts(d->ledger, &c, &e) == 0) {
+        metric_set(&waiting, "fetch", (double)c.triggers_pending);
+        metric_set(&waiting, "detect", (double)c.stored);
+        metric_set(&waiting, "deliver", (double)c.outbox_pending);
+        metric_set(&waiting, "dead", (double)c.outbox_dead);
+    }
+    metric_set(&free_bytes, NULL, (double)store_free_bytes(d->pipeline.store));
+    metric_set(&cache_bytes, NULL, (double)picture_cache_bytes(d->pipeline.cache));
+    metric_set(&uptime, NULL, uptime_s(d));
+}
+
+/* ---- the API's view; all of it on the web thread ---- */
+
+static int backend_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE],
+                           struct err *e)
+{
+    struct daemon *d = arg;
+    return pipeline_trigger(&d->pipeline, d->web_ledger, camera, TRIGGER_API, clock_wall(), ret_id,
+                            e);
+}
+
+static int backend_bytes(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,
+                         struct err *e)
+{
+    struct daemon *d = arg;
+    if (!annotated)
+        return pipeline_bytes(&d->pipeline, s, ret, e);
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    return store_read(d->pipeline.store, s->annotated_path, now->limits.bytes_max, ret, e);
+}
+
+static int backend_ready(void *arg, struct err *e)
+{
+    struct daemon *d = arg;
+    if (!atomic_load(&d->ready))
+        return err_set(e, -EAGAIN, ERR_LATER, "starting or stopping");
+    return topology_healthy(d->topology, e);
+}
+
+static int backend_healthy(void *arg, struct err *e)
+{
+    struct daemon *d = arg;
+    return topology_healthy(d->topology, e);
+}
+
+static json_t *camera_json(struct daemon *d, const struct camera *cam)
+{
+    struct camera_status st;
+    topology_camera_status(d->topology, cam->name, &st);
+    json_t *j =
+        json_pack("{s:o,s:o,s:o,s:b,s:s,s:i,s:o,s:f}", "name", js_string(cam->name), "device_key",
+                  js_string(cam->device_key), "kind", js_string(cam->kind), "enabled", cam->enabled,
+                  "state", cam->enabled ? camera_state_names[st.state] : "off", "failures",
+                  st.failures, "last_error", js_string(st.last_error), "last_ms", st.last_ms);
+    struct snapshot *last = NULL;
+    struct ledger_filter filter = {.camera = cam->name, .person = -1};
+    struct err e;
+    json_t *at = json_null();
+    if (ledger_snapshot_page(d->web_ledger, &filter, (struct ledger_page_key){0}, &last, 1, &e) ==
+        1) {
+        char text[WALL_ISO_MAX];
+        at = json_string(wall_format_iso(last->received_at, true, text));
+        snapshot_unref(last);
+    }
+    json_object_set_new(j, "last_picture_at", at);
+    return j;
+}
+
+static json_t *cameras_json(struct daemon *d)
+{
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    json_t *list = json_array();
+    for (size_t i = 0; i < camera_set_count(now->cameras); i++)
+        json_array_append_new(list, camera_json(d, camera_set_at(now->cameras, i)));
+    return list;
+}
+
+static json_t *counts_json(struct daemon *d)
+{
+    struct ledger_counts c = {0};
+    struct err e;
+    if (ledger_counts(d->web_ledger, &c, &e) < 0)
+        log_warn("ledger-failed", "count for the status: %s", e.text);
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "triggers_pending",
+                     (json_int_t)c.triggers_pending, "triggers_failed",
+                     (json_int_t)c.triggers_failed, "snapshots", (json_int_t)c.snapshots, "stored",
+                     (json_int_t)c.stored, "examined", (json_int_t)c.examined, "persons",
+                     (json_int_t)c.persons, "outbox_pending", (json_int_t)c.outbox_pending,
+                     "outbox_dead", (json_int_t)c.outbox_dead);
+}
+
+static json_t *destinations_json(struct daemon *d)
+{
+    json_t *list = json_array();
+    struct ledger_counts c = {0};
+    struct err e;
+    if (!d->destinations[0] || ledger_counts(d->web_ledger, &c, &e) < 0)
+        return list;
+    /* There is one destination yet, so the totals are its own. */
+    json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:s}", "name", d->destinations[0],
+                                          "pending", (json_int_t)c.outbox_pending, "dead",
+                                          (json_int_t)c.outbox_dead, "last_error", ""));
+    return list;
+}
+
+static json_t *backend_status(void *arg)
+{
+    struct daemon *d = arg;
+    char started[WALL_ISO_MAX], reason[ERR_TEXT_MAX] = "";
+    struct err e = {0};
+    bool ready = backend_ready(d, &e) == 0;
+    if (!ready)
+        text_copy(reason, sizeof(reason), e.text);
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    return json_pack(
+        "{s:s,s:i,s:s,s:f,s:b,s:s,s:o,s:o,s:{s:s,s:o,s:b},s:o,s:{s:I},s:o}", "version",
+        SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
+        wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
+        "not_ready_because", reason, "stages", topology_status(d->topology), "cameras",
+        cameras_json(d), "detector", "name", d->pipeline.detector ? "local" : "none", "description",
+        js_string(d->detector_text), "ready", d->pipeline.detector && now->detection_enabled,
+        "counts", counts_json(d), "disk", "free_bytes",
+        (json_int_t)store_free_bytes(d->pipeline.store), "destinations", destinations_json(d));
+}
+
+struct web_backend status_backend(struct daemon *d)
+{
+    return (struct web_backend){.arg = d,
+                                .trigger = backend_trigger,
+                                .status = backend_status,
+                                .bytes = backend_bytes,
+                                .ready = backend_ready,
+                                .healthy = backend_healthy};
+}

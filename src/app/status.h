@@ -1,0 +1,32 @@
+#pragma once
+/* What the running daemon shows of itself: the API's view of it, and the gauges. */
+
+#include <stdatomic.h>
+
+#include "app/config.h"
+#include "app/topology.h"
+#include "web/web.h"
+
+/* The running program, made by daemon.c. */
+struct daemon {
+    struct app_config *config; /* of this moment; owned by the settings once they are published */
+    bool config_shared;
+    struct pipeline pipeline;
+    struct notifier *notifiers[2]; /* NULL-terminated */
+    const char *destinations[2];   /* NULL-terminated */
+    int events_fd, lock_fd, signal_fd;
+    char *ledger_path;
+    struct ledger *ledger;     /* of the main thread */
+    struct ledger *web_ledger; /* of the web thread, for the backend's calls */
+    struct topology *topology;
+    struct web *_Atomic web;
+    char detector_text[512];
+    atomic_bool ready;
+    struct wall_time started_at;
+    struct mono_time started_mono;
+};
+
+struct web_backend status_backend(struct daemon *d);
+void status_register_metrics(void);
+/* From the main thread, each tick. */
+void status_update_gauges(struct daemon *d);

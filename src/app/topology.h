@@ -1,0 +1,24 @@
+#pragma once
+/* Every thread and every edge of the daemon in one table, and the order in which they start and
+ * stop. */
+
+#include "stage/pipeline.h"
+#include "sys/json.h"
+
+struct topology;
+
+/* Starts consumers before producers; each is ready when its start returns. On failure what runs is
+ * stopped again. The pipeline must outlive the topology. */
+int topology_start(struct pipeline *p, struct topology **ret, struct err *e);
+/* Stops in the other direction: sources first; every stage drains within the shared grace period.
+ * 0, or -ETIMEDOUT when a stage did not end (its name is logged): then the process must end without
+ * freeing what the stage may still use. */
+int topology_stop(struct topology *t, int64_t grace_ms);
+void topology_free(struct topology *t); /* after a successful stop */
+
+/* 0 while every stage's loop turns; else the text names the one that hangs. Any thread. */
+int topology_healthy(const struct topology *t, struct err *e);
+/* Array of stage objects for the status document. Any thread. */
+json_t *topology_status(const struct topology *t);
+void topology_camera_status(const struct topology *t, const char *camera,
+                            struct camera_status *ret);

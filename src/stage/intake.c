@@ -1,0 +1,222 @@
+/* Intake: makes a picture durable before anything expensive happens to it.
+ *
+ * Bytes to a synced temporary, then the row (which ends the trigger), then the rename: a crash at
+ * any point leaves something that store_recover() finishes or discards. When the disk is full
+ * nothing half-written stays, the trigger waits, and is asked for again later. */
+
+#include "stage/pipeline.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "picture/picture.h"
+#include "sys/hash.h"
+
+/* Live pictures waiting before each detect worker, beside the one it works on; what does not fit is
+ * found by the workers' sweep of the ledger. */
+#define STORED_DEPTH 1
+#define SWEEP_MS 10000
+#define REFUSED_PAUSE_MS 5000 /* also the promise after freed space: new pictures within 5 s */
+
+/* Settled at a time: one transaction. */
+#define SETTLE_BATCH 128
+
+struct intake_self {
+    struct pipeline *pipeline;
+    struct stage *stage;
+    struct ledger *ledger;
+    struct bus_out *out;
+    int64_t settled_to; /* rows up to here were looked at in this round */
+};
+
+static struct metric stored = {.name = "snapshotd_stored_total",
+                               .kind = METRIC_COUNTER,
+                               .label = "camera",
+                               .help = "Pictures made durable"};
+static struct metric refused = {.name = "snapshotd_refused_total",
+                                .kind = METRIC_COUNTER,
+                                .label = "reason",
+                                .help = "Pictures that intake could not take, by reason"};
+
+void intake_register_metrics(void)
+{
+    metric_register(&stored);
+    metric_register(&refused);
+}
+
+static int fill(struct snapshot *s, const struct fetched *f, const struct settings *now,
+                struct err *e)
+{
+    struct picture_info info;
+    int r = picture_probe(f->bytes->data, f->bytes->size, &now->limits, &info, e);
+    if (r < 0)
+        return r;
+    const struct trigger *t = &f->trigger;
+    text_copy(s->id, sizeof(s->id), t->id);
+    text_copy(s->camera, sizeof(s->camera), t->camera);
+    text_copy(s->device_key, sizeof(s->device_key), t->device_key);
+    text_copy(s->device_label, sizeof(s->device_label), t->device_label);
+    s->source = SNAPSHOT_FETCHED;
+    s->event_at = t->event_at;
+    s->received_at = f->received_at;
+    s->size = (int64_t)f->bytes->size;
+    hash_md5_hex(f->bytes->data, f->bytes->size, s->md5);
+    hash_sha256_hex(f->bytes->data, f->bytes->size, s->sha256);
+    text_copy(s->format, sizeof(s->format), picture_format_names[info.format]);
+    s->width = info.width;
+    s->height = info.height;
+    s->orientation = info.orientation;
+    s->fetch_ms = f->fetch_ms;
+    s->bytes = blob_ref(f->bytes);
+    return 0;
+}
+
+static int record(struct intake_self *in, struct snapshot *s, const char *directory, struct err *e)
+{
+    struct store *store = in->pipeline->store;
+    int r = store_put(store, s->id, false, s->bytes->data, s->bytes->size, e);
+    if (r < 0)
+        return r;
+    do {
+        r = store_path_fetched(store, in->ledger, s, directory, s->path, sizeof(s->path), e);
+        if (r == 0)
+            r = ledger_snapshot_add(in->ledger, s, e);
+    } while (r == -ENOTUNIQ); /* another thread took the name between the two */
+    if (r < 0) {
+        store_discard(store, s->id, false);
+        return r;
+    }
+    /* Recorded: from here on nothing is refused. A rename that fails is repeated after
+     * detection, and at the next start at the latest. */
+    struct err later = {0};
+    r = store_place(store, s->id, false, s->path, &later);
+    if (r < 0 && r != -ENOENT) /* absent: a detect worker that swept the row moved it on already */
+        log_error("place-failed", "%s; detection tries again", later.text);
+    return 0;
+}
+
+static void refuse(struct intake_self *in, struct fetched *f, const struct err *e)
+{
+    struct err second = {0};
+    metric_inc(&refused, e->code == -ENOSPC      ? "disk-full"
+                         : e->retry == ERR_NEVER ? "invalid"
+                                                 : "failed");
+    stage_count_failed(in->stage, e->text);
+    int r = 0;
+    if (e->retry == ERR_NEVER) {
+        log_warn("picture-refused", "%s", e->text);
+        r = ledger_trigger_fail(in->ledger, &f->trigger, e->text, &second);
+        pipeline_outcome(in->pipeline, f->trigger.id);
+    } else {
+        log_error("picture-refused", "%s; asking the camera again in %d s", e->text,
+                  REFUSED_PAUSE_MS / 1000);
+        struct wall_time later = {ledger_now().us + REFUSED_PAUSE_MS * 1000};
+        r = ledger_trigger_retry(in->ledger, &f->trigger, later, e->text, &second);
+    }
+    if (r < 0) /* the disk may be too full even for this; the trigger is pending all the same */
+        log_error("ledger-failed", "record a refusal: %s", second.text);
+}
+
+static void intake_step(void *self, void *item)
+{
+    struct intake_self *in = self;
+    struct fetched *f = item;
+    log_context_camera(f->trigger.camera);
+    log_context_snapshot(f->trigger.id);
+    AUTO(settings) now = pipeline_settings(in->pipeline);
+    AUTO(snapshot) s = snapshot_new();
+    struct err e = {0};
+    int r = fill(s, f, now, &e);
+    if (r == 0)
+        r = record(in, s, f->directory, &e);
+    if (r == -EEXIST)
+        log_debug("already-recorded", "this trigger has its picture already");
+    else if (r < 0)
+        refuse(in, f, &e);
+    if (r == 0) {
+        metric_inc(&stored, s->camera);
+        stage_count_done(in->stage);
+        picture_cache_put(in->pipeline->cache, s->id, s->bytes);
+        if (bus_send(in->out, snapshot_ref(s), (void (*)(void *))snapshot_unref) < 0)
+            snapshot_unref(s); /* workers are busy; their sweep finds the row */
+    }
+    atomic_store(&f->outcome, r == 0 || r == -EEXIST ? FETCHED_RECORDED : FETCHED_REFUSED);
+    pipeline_wake(in->pipeline, PIPELINE_FETCH);
+    log_context_camera(NULL);
+    log_context_snapshot(NULL);
+}
+
+/* Finishes the renames of examined pictures and lets the ledger forget their old names. The detect
+ * workers may be doing the same to the same files: every step is idempotent. */
+static int settle(struct intake_self *in, struct err *e)
+{
+    struct store *store = in->pipeline->store;
+    struct ledger_unsettled rows[SETTLE_BATCH];
+    int n = ledger_unsettled(in->ledger, in->settled_to, rows, SETTLE_BATCH, e);
+    int64_t done[SETTLE_BATCH];
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        const struct ledger_unsettled *u = &rows[i];
+        int r = u->previous_path[0] ? store_rename(store, u->previous_path, u->path, e) : 0;
+        if (r == 0 && u->annotated_path[0])
+            r = store_place(store, u->id, true, u->annotated_path, e);
+        if (r == 0)
+            r = store_sync(store, u->path, e);
+        if (r == 0)
+            done[count++] = u->row;
+        else
+            log_warn("settle-failed", "%s; trying again", e->text);
+        in->settled_to = u->row;
+    }
+    if (n < SETTLE_BATCH)
+        in->settled_to = 0;
+    int r = count ? ledger_settle(in->ledger, done, count, e) : 0;
+    return r < 0 ? r : n;
+}
+
+static int64_t intake_sweep(void *self)
+{
+    struct intake_self *in = self;
+    struct err e = {0};
+    int r = settle(in, &e);
+    if (r < 0)
+        log_error("ledger-failed", "settle renamed pictures: %s", e.text);
+    return r == SETTLE_BATCH ? 0 : SWEEP_MS;
+}
+
+static int intake_init(void *self, struct stage *st, struct err *e)
+{
+    struct intake_self *in = self;
+    in->stage = st;
+    int r = ledger_open(in->pipeline->ledger_path, &in->ledger, e);
+    if (r == 0)
+        r = bus_out_open(in->pipeline->bus, EDGE_STORED, in->pipeline->detect_workers, STORED_DEPTH,
+                         &in->out, e);
+    return r;
+}
+
+static void intake_fini(void *self)
+{
+    struct intake_self *in = self;
+    bus_out_close(in->out);
+    ledger_close(in->ledger);
+}
+
+void *intake_stage_new(struct pipeline *p)
+{
+    struct intake_self *in = xcalloc(1, sizeof(*in));
+    in->pipeline = p;
+    return in;
+}
+
+const struct stage_ops intake_stage = {
+    .name = "intake",
+    .init = intake_init,
+    .step = intake_step,
+    .sweep = intake_sweep,
+    .fini = intake_fini,
+};

@@ -1,0 +1,122 @@
+#include "stage/pipeline.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/dynbuf.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+struct settings *settings_ref(struct settings *s)
+{
+    (void)__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+    return s;
+}
+
+void settings_unref(struct settings *s)
+{
+    if (!s || __atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) != 1)
+        return;
+    camera_set_unref(s->cameras);
+    if (s->release)
+        s->release(s->owner);
+    free(s);
+}
+
+struct settings *pipeline_settings(struct pipeline *p)
+{
+    pthread_mutex_lock(&p->lock);
+    struct settings *s = settings_ref(p->settings_now);
+    pthread_mutex_unlock(&p->lock);
+    return s;
+}
+
+void pipeline_publish(struct pipeline *p, struct settings *s)
+{
+    pthread_mutex_lock(&p->lock);
+    struct settings *before = p->settings_now;
+    p->settings_now = s;
+    pthread_mutex_unlock(&p->lock);
+    settings_unref(before);
+}
+
+void pipeline_wake(struct pipeline *p, enum pipeline_stage which)
+{
+    for (int i = 0; i < PIPELINE_POOL_MAX; i++) {
+        struct stage *st = atomic_load(&p->woken[which][i]);
+        if (st)
+            stage_wake(st);
+    }
+}
+
+void pipeline_outcome(struct pipeline *p, const char *id)
+{
+    if (p->outcome)
+        p->outcome(p->outcome_arg, id);
+}
+
+static int unknown_camera(const struct camera_set *set, const char *camera, struct err *e)
+{
+    AUTO_DONE(dynbuf) known = {0};
+    char quoted[SNAPSHOT_KEY_MAX];
+    dynbuf_init(&known, ERR_TEXT_MAX / 2);
+    for (size_t i = 0; i < camera_set_count(set); i++)
+        (void)dynbuf_printf(&known, "%s%s", i ? ", " : "", camera_set_at(set, i)->name);
+    return err_set(e, -ENOENT, ERR_NEVER, "no camera \"%s\" is configured; there is: %s",
+                   text_escape(camera, strlen(camera), quoted, sizeof(quoted)),
+                   known.len ? dynbuf_str(&known) : "none");
+}
+
+int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
+                     enum trigger_origin origin, struct wall_time event_at,
+                     char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
+{
+    AUTO(settings) now = pipeline_settings(p);
+    const struct camera *cam = camera_set_find(now->cameras, camera);
+    if (!cam)
+        return unknown_camera(now->cameras, camera, e);
+    if (!cam->enabled)
+        return err_set(e, -ECANCELED, ERR_NEVER,
+                       "camera \"%s\" is switched off: set enabled = yes in [camera:%s]", cam->name,
+                       cam->name);
+    struct trigger t = {.origin = origin, .event_at = event_at, .accepted_at = ledger_now()};
+    t.not_before = t.accepted_at;
+    text_copy(t.camera, sizeof(t.camera), cam->name);
+    text_copy(t.device_key, sizeof(t.device_key), cam->device_key);
+    text_copy(t.device_label, sizeof(t.device_label), cam->device_label);
+    snapshot_id_new(clock_wall(), t.id);
+    int r = ledger_trigger_add(l, &t, e);
+    if (r < 0)
+        return r;
+    text_copy(ret_id, SNAPSHOT_ID_SIZE, t.id);
+    pipeline_wake(p, PIPELINE_FETCH);
+    return 0;
+}
+
+int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e)
+{
+    struct blob *b = s->bytes ? blob_ref(s->bytes) : picture_cache_get(p->cache, s->id);
+    if (b) {
+        *ret = b;
+        return 0;
+    }
+    AUTO(settings) now = pipeline_settings(p);
+    return store_read(p->store, s->path, now->limits.bytes_max, ret, e);
+}
+
+void fetched_unref(void *fetched)
+{
+    struct fetched *f = fetched;
+    if (!f || atomic_fetch_sub(&f->refs, 1) != 1)
+        return;
+    blob_unref(f->bytes);
+    free(f);
+}
+
+void pipeline_register_metrics(void)
+{
+    fetch_register_metrics();
+    intake_register_metrics();
+    detect_register_metrics();
+    deliver_register_metrics();
+}

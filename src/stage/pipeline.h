@@ -1,0 +1,114 @@
+#pragma once
+/* What the stages share, and the items on their edges. Filled by app before the first stage starts
+ * (app/topology.c is the table of threads and edges); the settings alone change afterwards. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "camera/camera_config.h"
+#include "camera/fetcher.h"
+#include "detect/detect_config.h"
+#include "detect/detector.h"
+#include "ledger/store.h"
+#include "model/trigger.h"
+#include "notify/notifier.h"
+#include "stage/cache.h"
+#include "stage/claims.h"
+#include "stage/stage.h"
+
+/* What a reload may change: immutable, shared by reference, swapped as a whole. */
+struct settings {
+    void *owner; /* owns the strings of `detect`; freed by release(owner) with the settings */
+    void (*release)(void *owner);
+    struct camera_set *cameras;
+    bool detection_enabled;
+    struct detect_config detect; /* filter and annotation */
+    struct picture_limits limits;
+    const char *const *destinations; /* of events, NULL-terminated; static for the process */
+    unsigned refs;                   /* private */
+};
+void settings_unref(struct settings *s);
+struct settings *settings_ref(struct settings *s);
+DEFINE_AUTO(settings, settings_unref)
+
+/* Stages that others wake. */
+enum pipeline_stage { PIPELINE_FETCH, PIPELINE_DELIVER, PIPELINE_SCHEDULE, PIPELINE_STAGE_COUNT };
+
+/* Stages of one kind that can be woken (deliver has one per destination). */
+#define PIPELINE_POOL_MAX 16
+
+struct pipeline {
+    struct bus *bus;
+    const char *ledger_path;
+    struct store *store; /* its calls may come from any thread */
+    struct picture_cache *cache;
+    struct claims *claims;
+    struct detector *detector; /* NULL when there is none */
+    unsigned detect_workers;
+    struct notifier *const *notifiers; /* NULL-terminated */
+    /* A trigger or snapshot has an outcome (waiting API requests). Any thread; may be NULL. */
+    void (*outcome)(void *arg, const char *id);
+    void *outcome_arg;
+    pthread_mutex_t lock;
+    struct settings *settings_now; /* guarded by lock */
+    struct stage *_Atomic woken[PIPELINE_STAGE_COUNT][PIPELINE_POOL_MAX];
+};
+
+/* The settings of this moment: a new reference. */
+struct settings *pipeline_settings(struct pipeline *p);
+/* Takes the reference. */
+void pipeline_publish(struct pipeline *p, struct settings *s);
+void pipeline_wake(struct pipeline *p, enum pipeline_stage which);
+void pipeline_outcome(struct pipeline *p, const char *id);
+
+/* Makes a trigger for a camera durable and wakes the fetch stage. Any thread, with its own ledger
+ * connection. -ENOENT: no such camera (the text lists what there is). */
+int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
+                     enum trigger_origin origin, struct wall_time event_at,
+                     char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+/* A picture's bytes from the cache or the store. */
+int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
+
+/* ---- edges ---- */
+
+#define EDGE_FETCHED "fetched" /* fetch -> intake */
+#define EDGE_STORED "stored"   /* intake -> detect.i */
+
+/* What intake made of a fetched picture; the fetch stage reads it to let go of the trigger. */
+enum fetched_outcome {
+    FETCHED_PENDING,
+    FETCHED_RECORDED, /* the ledger has it */
+    FETCHED_REFUSED,  /* not recorded, the trigger is still pending; ask again later */
+};
+struct fetched {
+    atomic_uint refs;
+    struct trigger trigger;
+    char directory[SNAPSHOT_KEY_MAX];
+    struct blob *bytes;
+    double fetch_ms;
+    struct wall_time received_at;
+    atomic_int outcome; /* enum fetched_outcome */
+};
+void fetched_unref(void *fetched); /* release hook */
+
+/* ---- the stages, one file each; `self` is made by _new and freed by the caller after the join
+ * ---- */
+
+extern const struct stage_ops fetch_stage, intake_stage, detect_stage, deliver_stage,
+    schedule_stage;
+void *fetch_stage_new(struct pipeline *p);
+void *intake_stage_new(struct pipeline *p);
+void *detect_stage_new(struct pipeline *p, unsigned worker);
+void *deliver_stage_new(struct pipeline *p, struct notifier *n);
+void *schedule_stage_new(struct pipeline *p);
+
+/* State of a camera as the fetch stage sees it, for the API. Any thread. */
+void fetch_stage_camera_status(void *self, const char *camera, struct camera_status *ret);
+/* Metric rows of each stage, which stand beside its code; the last enters them all, once at start.
+ */
+void fetch_register_metrics(void);
+void intake_register_metrics(void);
+void detect_register_metrics(void);
+void deliver_register_metrics(void);
+void pipeline_register_metrics(void);

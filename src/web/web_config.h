@@ -1,0 +1,18 @@
+#pragma once
+/* The rows of [web]: whether, where and for whom the HTTP API listens. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cfg/cfg.h"
+
+struct web_config {
+    bool enabled;
+    const char *listen; /* checked: an address and a port */
+    bool allow_remote;
+    const char *const *host_names; /* NULL-terminated, never NULL */
+    int64_t connections_max;
+    int64_t request_timeout_ms;
+};
+
+extern const struct cfg_section web_cfg_section;

