@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <math.h>
-#include <string.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/macros.h"
 #include "base/mem.h"
@@ -18,6 +18,7 @@
 
 /* Marks as large as a viewer at screen size needs them, whatever the camera's resolution. */
 #define SIDE_PER_LINE 360.0
+#define THIN_PER_LINE 16.0 /* a strip is not painted over */
 #define SIDE_PER_FONT 50.0
 #define FONT_MIN 10.0
 #define FONT_TINY 6.0 /* on thumbnails, before a label is left out */
@@ -176,7 +177,8 @@ static bool place_label(struct draw *d, const struct drawing *dr, const struct d
 static int mark(const struct drawing *dr, const struct detection_list *found, struct err *e)
 {
     const double side = (dr->width + dr->height) / 2.0;
-    const double line = fmax(1, rint(side / SIDE_PER_LINE));
+    const double line =
+        fmax(1, rint(fmin(side / SIDE_PER_LINE, MIN(dr->width, dr->height) / THIN_PER_LINE)));
     const size_t count = MIN(found->count, (size_t)DETECTION_COUNT_MAX);
     AUTO_FREE struct label *labels = xcalloc(count + 1, sizeof *labels);
     AUTO(draw) d = NULL;
