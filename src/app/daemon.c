@@ -271,6 +271,7 @@ static int start_web(struct daemon *d, struct err *e)
         return 0;
     struct web_options options = {.listen = wc->listen,
                                   .ledger_path = d->ledger_path,
+                                  .host_names = wc->host_names,
                                   .connections_max = (int)wc->connections_max,
                                   .request_timeout_ms = wc->request_timeout_ms};
     struct web_backend backend = status_backend(d);

@@ -7,7 +7,6 @@
 #include "picture/canvas.h"
 #include "picture/layout.h"
 #include "picture/picture.h"
-#include "picture/quick_jpeg.h"
 #include "sys/gif.h"
 #include "sys/jpeg.h"
 #include "sys/png.h"
@@ -128,20 +127,9 @@ static int decode_jpeg(const struct job *job, struct canvas *c, struct raster_re
         .scans_max = job->limits->scans_max,
     };
     int eighths = jpeg_scale_eighths(q.width, q.height, q.cover_width, q.cover_height);
-    int r = -ENOTSUP;
 
-    if (eighths <= 2) {
-        canvas_init(c, info->orientation, 1, job->limits->memory_max);
-        r = quick_jpeg_decode(job->data, job->size, q.width, q.height, eighths, &c->sink, e);
-        if (r == 0)
-            *ret = (struct raster_result){.rows = c->height};
-        if (r == -ENOTSUP)
-            canvas_done(c);
-    }
-    if (r == -ENOTSUP) {
-        canvas_init(c, info->orientation, 1, job->limits->memory_max);
-        r = jpeg_decode(job->data, job->size, &q, &c->sink, ret, e);
-    }
+    canvas_init(c, info->orientation, 1, job->limits->memory_max);
+    int r = jpeg_decode(job->data, job->size, &q, &c->sink, ret, e);
     if (r == 0)
         c->img->scale = eighths / 8.0;
     return r;

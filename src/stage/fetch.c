@@ -231,7 +231,7 @@ static bool start_flight(struct fetch_self *f, const struct trigger *t)
     end_flight(f, fl);
     if (r == -EBUSY)
         return true; /* its turn comes when the camera has answered */
-    if (r == -EAGAIN)
+    if (e.retry != ERR_NEVER)
         retry_trigger(f, t, SWEEP_MS, e.text);
     else
         fail_trigger(f, t, e.text);
