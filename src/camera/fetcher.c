@@ -146,7 +146,7 @@ int fetcher_start(struct fetcher *f, const struct camera *cam, bool by_person, v
     s->cam = cam;
     s->kind = kind;
     s->ticket = ticket;
-    s->login_in_url = made.auth == CAMERA_AUTH_NONE && cam->user && *cam->user;
+    s->login_in_url = made.login_in_url;
     r = httpc_start(s->channel, &req, on_answer, s, e);
     camera_request_done(&made);
     if (r < 0)

@@ -83,6 +83,7 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
         .url = dynbuf_steal(&url, NULL),
         .shown = xstrdup(shown),
         .auth = cam->auth == CAMERA_AUTH_AUTO && in_url ? CAMERA_AUTH_NONE : cam->auth,
+        .login_in_url = in_url && cam->user && *cam->user,
     };
     return 0;
 }

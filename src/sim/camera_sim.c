@@ -88,6 +88,7 @@ struct conn {
     struct blob *body;
     size_t body_send;
     uint64_t sent;
+    const char *filler; /* FILLER_BYTES, over and over */
     uint64_t filler_left;
     size_t drip; /* bytes per step, 0 = as fast as it goes */
     int drip_step_ms;
@@ -107,7 +108,8 @@ struct camera_sim {
     bool once;
     int delay_ms;
     struct mono_time started;
-    char *filler;
+    char *zeros;
+    char *flood; /* header lines */
 };
 
 static int load_frames(struct device *d, const char *path, struct err *e);
@@ -129,7 +131,11 @@ int camera_sim_new(const struct camera_sim_options *options, struct camera_sim *
     sim->once = options->once;
     sim->delay_ms = options->delay_ms;
     sim->started = clock_mono();
-    sim->filler = xcalloc(1, FILLER_BYTES);
+    sim->zeros = xcalloc(1, FILLER_BYTES);
+    sim->flood = xcalloc(1, FILLER_BYTES);
+    static const char line[] = "X-Flood: 0123\r\n"; /* 16 bytes: whole lines in each piece */
+    for (size_t i = 0; i < FILLER_BYTES; i++)
+        sim->flood[i] = line[i % (sizeof(line) - 1)];
     sim->devices = xcalloc(options->source_count, sizeof(*sim->devices));
     sim->device_count = options->source_count;
     for (size_t i = 0; i < sim->device_count; i++)
@@ -182,7 +188,8 @@ void camera_sim_free(struct camera_sim *sim)
     if (sim->epoll_fd >= 0)
         (void)close(sim->epoll_fd); /* holds nothing */
     free(sim->devices);
-    free(sim->filler);
+    free(sim->zeros);
+    free(sim->flood);
     free(sim);
 }
 
@@ -658,6 +665,12 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
         take_body(c, f, size);
         c->frame = NULL; /* no client has to accept it */
         return;
+    case SIM_FAULT_HEADER_FLOOD:
+        c->after = AFTER_CLOSE;
+        (void)dynbuf_puts(&c->head, "HTTP/1.1 200 OK\r\n");
+        c->filler = c->device->sim->flood;
+        c->filler_left = UINT64_MAX;
+        return;
     case SIM_FAULT_NEGATIVE_LENGTH:
         c->after = AFTER_CLOSE;
         picture_head(c, "HTTP/1.1 200 OK", type, "Content-Length: -1\r\n");
@@ -710,6 +723,7 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
         picture_head(c, "HTTP/1.1 200 OK", type, "");
         take_body(c, f, size);
         c->frame = NULL;
+        c->filler = c->device->sim->zeros;
         c->filler_left = UINT64_MAX;
         return;
     case SIM_FAULT_HUGE: {
@@ -719,6 +733,7 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
         picture_head(c, "HTTP/1.1 200 OK", type, lines);
         take_body(c, f, size);
         c->frame = NULL;
+        c->filler = c->device->sim->zeros;
         c->filler_left = huge - size;
         return;
     }
@@ -1024,7 +1039,7 @@ static int parts_left(struct conn *c, size_t limit, struct iovec iov[4])
     if (count == 0 && c->filler_left) {
         limit = MIN(limit, (size_t)FILLER_BYTES);
         size_t n = (size_t)MIN(c->filler_left, (uint64_t)limit);
-        iov[count++] = (struct iovec){c->device->sim->filler, n};
+        iov[count++] = (struct iovec){(char *)(uintptr_t)c->filler, n};
     }
     return count;
 }
