@@ -19,7 +19,8 @@ const struct command command_integrity = {
     .help = APP_OPTIONS_HELP
     "      --database FILE       this ledger instead of the configured one\n"
     "      --store FOLDER        its pictures; without it the folder store beside the ledger\n"
-    "      --rescue NEW          writes what can still be read of a damaged ledger to the file NEW\n"
+    "      --rescue NEW          writes what can still be read of a damaged ledger to the file "
+    "NEW\n"
     "\nPrints a line per finding. Exit status 0: all is well; 1: there are findings. While the\n"
     "daemon runs, a picture that is just being moved may be reported: look a second time.\n",
     .run = run,
@@ -110,8 +111,8 @@ static int check(const char *database, const char *store_path)
     if (findings < 0)
         return command_error(EXIT_FAILED, "%s", e.text);
     if (findings > 0)
-        return command_error(EXIT_FAILED, "ledger '%s': %d finding%s", database,
-                             findings, findings == 1 ? "" : "s");
+        return command_error(EXIT_FAILED, "ledger '%s': %d finding%s", database, findings,
+                             findings == 1 ? "" : "s");
     struct ledger_counts c;
     if (ledger_counts(l, &c, &e) < 0)
         return command_error(EXIT_FAILED, "%s", e.text);
@@ -119,8 +120,7 @@ static int check(const char *database, const char *store_path)
     return EXIT_DONE;
 }
 
-static int check_all(struct ledger *l, const char *store_path, struct dynbuf *report,
-                     struct err *e)
+static int check_all(struct ledger *l, const char *store_path, struct dynbuf *report, struct err *e)
 {
     int rows = ledger_integrity(l, report, e);
     if (rows < 0)

@@ -82,9 +82,9 @@ static int copy_all(struct db *from, struct db *to, struct ledger_rescue *count,
 {
     static const struct {
         const char *table, *key;
-    } tables[] = {{"cameras", "id"},      {"devices", "id"},      {"labels", "id"},
-                  {"models", "id"},       {"destinations", "id"}, {"triggers", "row"},
-                  {"snapshots", "row"},   {"outbox", "row"},      {"incidents", "row"}};
+    } tables[] = {{"cameras", "id"},    {"devices", "id"},      {"labels", "id"},
+                  {"models", "id"},     {"destinations", "id"}, {"triggers", "row"},
+                  {"snapshots", "row"}, {"outbox", "row"},      {"incidents", "row"}};
     int r = db_exec(to, "PRAGMA defer_foreign_keys = ON", e);
     for (size_t i = 0; i < ARRAY_LEN(tables) && r == 0; i++) {
         int64_t rows = 0;
@@ -171,10 +171,10 @@ static int copy_row(struct db *to, const char *table, struct db_query *row, int6
 {
     char sql[256];
     int columns = db_columns(row);
-    int n = text_format(sql, sizeof(sql), "INSERT OR IGNORE INTO %s VALUES (%.*s)", table,
-                        MAX(columns * 2 - 1, 1),
-                        "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
-                        "?");
+    int n = text_format(
+        sql, sizeof(sql), "INSERT OR IGNORE INTO %s VALUES (%.*s)", table, MAX(columns * 2 - 1, 1),
+        "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
+        "?");
     assert(n > 0 && columns <= 40);
     AUTO(db_query) q = db_query(to, sql);
     for (int i = 0; i < columns; i++)

@@ -17,7 +17,8 @@
  *
  * Only steps that take something away from the way back are synced. A rename into place is not: the
  * rename is atomic, and until the system has written it the file is still found in .incoming. A
- * rename that is about to be settled is (store_sync), because the settled row forgets the old name. */
+ * rename that is about to be settled is (store_sync), because the settled row forgets the old name.
+ */
 
 #include "base/blob.h"
 #include "base/dynbuf.h"

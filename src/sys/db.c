@@ -34,7 +34,7 @@ struct db {
     char *path;
     struct write_lock *lock;
     bool writing;
-    bool full; /* the disk was, in the present transaction */
+    bool full;                /* the disk was, in the present transaction */
     struct db_query *queries; /* most recently used first */
     size_t query_count;
 };
@@ -163,8 +163,8 @@ static int open_handle(struct db *db, bool create, struct err *e)
     int r = create_private(db->path, create, e);
     if (r < 0)
         return r;
-    int code = sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
-                               NULL);
+    int code =
+        sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (db->handle != NULL)
         (void)sqlite3_extended_result_codes(db->handle, 1); /* cannot fail */
     if (code != SQLITE_OK)
@@ -218,12 +218,11 @@ static int harden(struct db *db, struct err *e)
     static const struct {
         int option;
         int value;
-    } switches[] = {
-        {SQLITE_DBCONFIG_DEFENSIVE, 1},      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
-        {SQLITE_DBCONFIG_ENABLE_FKEY, 1},    {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
-        {SQLITE_DBCONFIG_ENABLE_VIEW, 0},    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
-        {SQLITE_DBCONFIG_DQS_DML, 0},        {SQLITE_DBCONFIG_DQS_DDL, 0},
-        {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0}};
+    } switches[] = {{SQLITE_DBCONFIG_DEFENSIVE, 1},      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+                    {SQLITE_DBCONFIG_ENABLE_FKEY, 1},    {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
+                    {SQLITE_DBCONFIG_ENABLE_VIEW, 0},    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
+                    {SQLITE_DBCONFIG_DQS_DML, 0},        {SQLITE_DBCONFIG_DQS_DDL, 0},
+                    {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0}};
     for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
         int code = sqlite3_db_config(db->handle, switches[i].option, switches[i].value, NULL);
         if (code != SQLITE_OK)
@@ -232,15 +231,19 @@ static int harden(struct db *db, struct err *e)
     static const struct {
         int limit;
         int value;
-    } limits[] = {
-        {SQLITE_LIMIT_LENGTH, LENGTH_MAX},   {SQLITE_LIMIT_SQL_LENGTH, 65536},
-        {SQLITE_LIMIT_COLUMN, 128},          {SQLITE_LIMIT_EXPR_DEPTH, 64},
-        {SQLITE_LIMIT_COMPOUND_SELECT, 16},  {SQLITE_LIMIT_ATTACHED, 1}, /* VACUUM needs one */
-        {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 256}, {SQLITE_LIMIT_VARIABLE_NUMBER, 128},
-        {SQLITE_LIMIT_TRIGGER_DEPTH, 2},     {SQLITE_LIMIT_WORKER_THREADS, 0}};
+    } limits[] = {{SQLITE_LIMIT_LENGTH, LENGTH_MAX},
+                  {SQLITE_LIMIT_SQL_LENGTH, 65536},
+                  {SQLITE_LIMIT_COLUMN, 128},
+                  {SQLITE_LIMIT_EXPR_DEPTH, 64},
+                  {SQLITE_LIMIT_COMPOUND_SELECT, 16},
+                  {SQLITE_LIMIT_ATTACHED, 1}, /* VACUUM needs one */
+                  {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 256},
+                  {SQLITE_LIMIT_VARIABLE_NUMBER, 128},
+                  {SQLITE_LIMIT_TRIGGER_DEPTH, 2},
+                  {SQLITE_LIMIT_WORKER_THREADS, 0}};
     for (size_t i = 0; i < ARRAY_LEN(limits); i++)
         (void)sqlite3_limit(db->handle, limits[i].limit, limits[i].value); /* returns the old one */
-    (void)sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS); /* cannot fail */
+    (void)sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);               /* cannot fail */
     return 0;
 }
 
@@ -431,8 +434,8 @@ void db_bind_text_or_null(struct db_query *q, const char *value)
 void db_bind_column(struct db_query *q, struct db_query *from, int column)
 {
     if (q->stmt != NULL)
-        bind_failed(q, sqlite3_bind_value(q->stmt, ++q->bound,
-                                          sqlite3_column_value(from->stmt, column)));
+        bind_failed(
+            q, sqlite3_bind_value(q->stmt, ++q->bound, sqlite3_column_value(from->stmt, column)));
 }
 
 int db_step(struct db_query *q, struct err *e)
@@ -650,8 +653,7 @@ void db_end_read(struct db *db)
 
 /* ---- damage and other failures ---- */
 
-int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg,
-             struct err *e)
+int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg, struct err *e)
 {
     static const char *const checks[] = {"PRAGMA integrity_check(100)", "PRAGMA foreign_key_check"};
     int count = 0;

@@ -83,8 +83,7 @@ int db_begin_read(struct db *db, struct err *e);
 void db_end_read(struct db *db);
 
 /* Appends SQLite's own words about damage, one call per finding; returns the number. */
-int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg,
-             struct err *e);
+int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg, struct err *e);
 
 /* -EUCLEAN with the sentence that says how to go on; for rows that cannot be right. */
 int db_damaged(const struct db *db, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -92,8 +92,8 @@ static void asks_nobody_who_may_not(void **state)
 {
     struct fixture *f = *state;
     static const char *const evil_host[] = {"Host", "evil.test:8080", NULL};
-    static const char *const evil_page[] = {"Host", "127.0.0.1:8080", "Origin",
-                                            "http://evil.test", NULL};
+    static const char *const evil_page[] = {"Host", "127.0.0.1:8080", "Origin", "http://evil.test",
+                                            NULL};
     struct reply r;
     ask_with(f, "GET", "/api/v1/snapshots", evil_host, &r);
     assert_int_equal(r.response.status, 403);
@@ -206,12 +206,9 @@ static void says_why_a_trigger_is_refused(void **state)
         const char *name;
         bool retry;
     } cases[] = {
-        {-ENOENT, 404, "unknown-camera", false},
-        {-ECANCELED, 409, "camera-disabled", false},
-        {-ENOSPC, 503, "refused-for-now", true},
-        {-EBUSY, 503, "refused-for-now", true},
-        {-EAGAIN, 503, "refused-for-now", true},
-        {-EIO, 500, "internal", false},
+        {-ENOENT, 404, "unknown-camera", false}, {-ECANCELED, 409, "camera-disabled", false},
+        {-ENOSPC, 503, "refused-for-now", true}, {-EBUSY, 503, "refused-for-now", true},
+        {-EAGAIN, 503, "refused-for-now", true}, {-EIO, 500, "internal", false},
     };
     f->trigger_text = "cameras are: porch, yard";
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -370,8 +367,7 @@ static void shows_all_that_is_known_of_a_snapshot(void **state)
         {"verdict.detections.2.label", "car"},
         {"links.self", "/api/v1/snapshots/00000000000000000000000000000007"},
         {"links.image", "/api/v1/snapshots/00000000000000000000000000000007/image"},
-        {"links.annotated",
-         "/api/v1/snapshots/00000000000000000000000000000007/image?annotated=1"},
+        {"links.annotated", "/api/v1/snapshots/00000000000000000000000000000007/image?annotated=1"},
         {"links.camera_snapshots", "/api/v1/snapshots?camera=porch"},
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
@@ -638,8 +634,7 @@ static void paging_neither_repeats_nor_skips_while_pictures_arrive(void **state)
             char key[40];
             (void)snprintf(key, sizeof(key), "snapshots.%zu.id", i);
             AUTO(snapshot) s = NULL;
-            assert_int_equal(
-                ledger_snapshot_get(f->ledger, text_at(r.json, key), &s, &f->e), 0);
+            assert_int_equal(ledger_snapshot_get(f->ledger, text_at(r.json, key), &s, &f->e), 0);
             /* Strictly downwards: so none comes twice. */
             assert_true(s->event_at.us < last_at ||
                         (s->event_at.us == last_at && s->row < last_row));
