@@ -216,7 +216,7 @@ static struct slot *slot_get(struct fetcher *f, const char *camera, struct err *
     s->name_hash = hash_name(camera);
     if (f->slot_count == f->slot_cap) {
         f->slot_cap = f->slot_cap ? f->slot_cap * 2 : 16;
-        f->slots = xrealloc(f->slots, f->slot_cap * sizeof(*f->slots));
+        f->slots = xrealloc(f->slots, f->slot_cap * sizeof(struct slot *));
     }
     f->slots[f->slot_count++] = s;
     return s;

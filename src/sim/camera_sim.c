@@ -368,7 +368,7 @@ static int open_listener(struct device *d, const char *listen_at, size_t offset,
     freeaddrinfo(at);
     if (r < 0)
         return r;
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof(bound);
     if (getsockname(d->listen_fd, (struct sockaddr *)&bound, &size) < 0)
         return err_errno(e, -errno, "listen on %s", listen_at);
@@ -394,7 +394,7 @@ static void accept_all(struct device *d)
 {
     struct camera_sim *sim = d->sim;
     for (;;) {
-        struct sockaddr_storage from;
+        struct sockaddr_storage from = {0};
         socklen_t size = sizeof(from);
         int fd = accept4(d->listen_fd, (struct sockaddr *)&from, &size,
                          SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -792,7 +792,7 @@ static void serve_foscam(struct conn *c, const struct sim_request *req)
     sim_query_get(req->query, "pwd", password);
     if (*user || *password)
         d->authorized_headers++;
-    if (*d->user && (strcmp(user, d->user) || strcmp(password, d->password))) {
+    if (*d->user && (strcmp(user, d->user) != 0 || strcmp(password, d->password) != 0)) {
         d->refused++;
         answer_foscam_code(c, -2);
         return;
@@ -1032,14 +1032,14 @@ static int parts_left(struct conn *c, size_t limit, struct iovec iov[4])
             continue;
         }
         size_t n = MIN((size_t)(parts[i].size - done), limit);
-        iov[count++] = (struct iovec){(char *)(uintptr_t)parts[i].data + done, n};
+        iov[count++] = (struct iovec){(char *)parts[i].data + done, n};
         limit -= n;
         done = 0;
     }
     if (count == 0 && c->filler_left) {
         limit = MIN(limit, (size_t)FILLER_BYTES);
         size_t n = (size_t)MIN(c->filler_left, (uint64_t)limit);
-        iov[count++] = (struct iovec){(char *)(uintptr_t)c->filler, n};
+        iov[count++] = (struct iovec){(char *)c->filler, n};
     }
     return count;
 }

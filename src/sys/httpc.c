@@ -318,6 +318,7 @@ void httpc_cancel(struct httpc_channel *c)
 {
     if (!c->active)
         return;
+    assert(c->httpc); /* only httpc_free() takes it away, after cancelling */
     curl_multi_remove_handle(c->httpc->multi, c->easy);
     struct err error = {0};
     struct httpc_response r = {
@@ -331,7 +332,7 @@ void httpc_cancel(struct httpc_channel *c)
 }
 
 /* Status lines of streaming servers, which some cameras were made of; taken with http09 only. */
-static struct curl_slist icy_status = {.data = (char *)(uintptr_t) "ICY 200 OK"};
+static struct curl_slist icy_status = {.data = (char *)"ICY 200 OK"};
 
 static void init_curl(void)
 {
@@ -615,7 +616,7 @@ static int build_headers(struct httpc_channel *c, const struct httpc_request *re
 static int apply(struct httpc_channel *c, const struct httpc_request *req, struct err *e)
 {
     if (!req->url || strlen(req->url) > URL_MAX ||
-        (strncasecmp(req->url, "http://", 7) && strncasecmp(req->url, "https://", 8)))
+        (strncasecmp(req->url, "http://", 7) != 0 && strncasecmp(req->url, "https://", 8) != 0))
         return err_set(e, -EINVAL, ERR_NEVER, "%s: the URL must begin with http:// or https://",
                        c->shown);
     int r = build_headers(c, req, e);
@@ -673,7 +674,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_size);
         SET(CURLOPT_POSTFIELDS, req->body ? req->body : "");
     }
-    if (req->method && !head && strcmp(req->method, "GET"))
+    if (req->method && !head && strcmp(req->method, "GET") != 0)
         SET(CURLOPT_CUSTOMREQUEST, req->method);
 
     SET(CURLOPT_HTTPAUTH, curl_auth(req));
@@ -801,7 +802,7 @@ static int follow_redirect(struct httpc_channel *c, long status, struct err *e)
     curl_easy_getinfo(c->easy, CURLINFO_EFFECTIVE_URL, &from);
     if (!target)
         return 0;
-    if (strncasecmp(target, "http://", 7) && strncasecmp(target, "https://", 8)) {
+    if (strncasecmp(target, "http://", 7) != 0 && strncasecmp(target, "https://", 8) != 0) {
         char scheme[16] = "";
         text_copy(scheme, sizeof(scheme), target);
         scheme[strcspn(scheme, ":")] = '\0';
