@@ -121,10 +121,14 @@ static void nobody_else_can_read_the_files(void **state)
     put(f, 1, false, "jpeg");
     assert_int_equal(store_place(f->s, s->id, false, s->path, &f->e), 0);
     umask(before);
-    static const char *const paths[] = {"store", "store/.incoming", "store/porch",
+    static const char *const paths[] = {"store",
+                                        "store/.incoming",
+                                        "store/porch",
                                         "store/porch/1970/01/01",
                                         "store/porch/1970/01/01/fetch_porch_1.jpg",
-                                        "snapshotd.db", "snapshotd.db-wal", "snapshotd.db-shm"};
+                                        "snapshotd.db",
+                                        "snapshotd.db-wal",
+                                        "snapshotd.db-shm"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         char full[300];
         (void)snprintf(full, sizeof(full), "%s/%s", f->folder, paths[i]);
@@ -241,11 +245,10 @@ static void pictures_of_one_second_keep_apart(void **state)
     }
     /* The second becomes a human_ picture: its old name stays out of use. */
     struct verdict v = {.outcome = VERDICT_SKIPPED};
-    assert_int_equal(
-        ledger_snapshot_examined(f->l, s, &v,
-                                 "porch/2026/01/02/human_front-door-camera_1767323045-2.jpg", NULL,
-                                 NULL, &f->e),
-        0);
+    assert_int_equal(ledger_snapshot_examined(
+                         f->l, s, &v, "porch/2026/01/02/human_front-door-camera_1767323045-2.jpg",
+                         NULL, NULL, &f->e),
+                     0);
     char path[SNAPSHOT_PATH_MAX];
     assert_int_equal(store_path_fetched(f->s, f->l, s, "porch", path, sizeof(path), &f->e), 0);
     assert_string_equal(path, expected[2]);
@@ -262,8 +265,8 @@ static void refuses_a_folder_that_is_no_path(void **state)
     char path[SNAPSHOT_PATH_MAX];
     static const char *const folders[] = {"", "..", "/x", "a/../b"};
     for (size_t i = 0; i < ARRAY_LEN(folders); i++)
-        assert_int_equal(
-            store_path_fetched(f->s, f->l, s, folders[i], path, sizeof(path), &f->e), -EINVAL);
+        assert_int_equal(store_path_fetched(f->s, f->l, s, folders[i], path, sizeof(path), &f->e),
+                         -EINVAL);
     assert_int_equal(store_path_fetched(f->s, f->l, s, "porch", path, 20, &f->e), -EINVAL);
 }
 
@@ -305,10 +308,8 @@ static void finishes_renames_and_copies(void **state)
 {
     struct fixture *f = *state;
     static const struct half_way cases[] = {
-        {false, false, false, {.placed = 2}},
-        {true, false, false, {.placed = 1, .renamed = 1}},
-        {true, false, true, {.renamed = 1}},
-        {true, true, false, {.placed = 1}},
+        {false, false, false, {.placed = 2}}, {true, false, false, {.placed = 1, .renamed = 1}},
+        {true, false, true, {.renamed = 1}},  {true, true, false, {.placed = 1}},
         {true, true, true, {.placed = 0}},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
