@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "detect/detector.h"
 #include "sys/json.h"
 #include "tiny_model.h"
@@ -329,9 +331,9 @@ static void agrees_with_the_reference_run(void **state)
                  {"yolox-nano-416", 0.25},
                  {"centernet-512", 0.30},
                  {"nanodet-m-416", 0.35}};
-    const char *data = getenv("SNAPSHOT_TESTDATA");
-    AUTO_FREE char *beside = xasprintf("%s/../shared/testdata",
-                                       getenv("SOURCE_ROOT") != NULL ? getenv("SOURCE_ROOT") : ".");
+    const char *data = getenv("SNAPSHOT_TESTDATA"), *root = getenv("SOURCE_ROOT");
+    char beside[PATH_MAX]; /* not allocated: skip() jumps out without any cleanup */
+    (void)text_format(beside, sizeof(beside), "%s/../shared/testdata", root != NULL ? root : ".");
     if (data == NULL)
         data = beside;
     size_t models = 0;
