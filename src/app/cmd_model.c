@@ -418,8 +418,15 @@ static int transfer(struct pull *p, const char *url, struct err *e)
     long status = reply.status;
     httpc_reply_done(&reply);
     draw(p, true);
-    if (r < 0)
+    if (r < 0 && p->have + p->got > 0)
         return r;
+    if (r < 0) { /* not even a beginning: perhaps there is no way out of this network */
+        struct err why = *e;
+        return err_set(e, r, why.retry,
+                       "%s: without a network, download it elsewhere and put the file into a "
+                       "model folder",
+                       why.text);
+    }
     if (status == 416 && p->have > 0) { /* longer than the file, or exactly as long */
         if (ftruncate(p->fd, 0) < 0 || lseek(p->fd, 0, SEEK_SET) < 0)
             return err_errno(e, -errno, "%s", p->part_path);
