@@ -449,7 +449,7 @@ static int on_request(void *arg, char *ip, char *local_ip, int port, int local_p
     (void)local_port;
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->in_exchange && !c->connect_ms)
+    if (!c->in_exchange && c->connect_ms <= 0)
         c->connect_ms = mono_diff_ms(c->progress_at, c->started);
     c->in_exchange = true;
     return CURL_PREREQFUNC_OK;
@@ -460,7 +460,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     (void)size; /* always 1 */
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->first_ms)
+    if (c->first_ms <= 0)
         c->first_ms = mono_diff_ms(c->progress_at, c->started);
     if (count > 5 && !strncasecmp(line, "HTTP/", 5)) {
         const char *space = memchr(line, ' ', count);
@@ -519,7 +519,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
     (void)size; /* always 1 */
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->first_ms)
+    if (c->first_ms <= 0)
         c->first_ms = mono_diff_ms(c->progress_at, c->started);
 
     /* Counted here: CURLOPT_MAXFILESIZE knows nothing of bodies without a length. An announced

@@ -423,8 +423,8 @@ static void finds_rows_without_files_and_files_without_rows(void **state)
     assert_int_equal(store_check(f->s, f->l, &report, &f->e), 4);
     static const char *const lines[] = {
         "00000000000000000000000000000001: file porch/1970/01/01/fetch_porch_1.jpg is missing\n",
-        "00000000000000000000000000000002: file porch/1970/01/01/fetch_porch_2.jpg has 1 bytes, "
-        "recorded are 4\n",
+        ("00000000000000000000000000000002: file porch/1970/01/01/fetch_porch_2.jpg has 1 bytes, "
+         "recorded are 4\n"),
         "file porch/stranger.jpg belongs to no snapshot\n",
         "file .incoming/00000000000000000000000000000009 belongs to no snapshot\n",
     };
