@@ -1,7 +1,8 @@
 /* What decoding and preprocessing of a 3840x2160 camera JPEG cost, as a share of libjpeg's full
- * decode alone, and of each step. The picture is made here: a camera-like scene (gradients, edges,
- * texture, sensor noise) at 4:2:0, in several qualities, because Huffman decoding, which no scaling
- * saves, grows with the bits. CPU time of this thread, best of several rounds. */
+ * decode alone. The picture is made here: a
+ * camera-like scene (gradients, edges, texture, sensor noise) at 4:2:0, in several qualities,
+ * because Huffman decoding, which no scaling saves, grows with the bits. CPU time of this thread,
+ * best of several rounds. */
 
 #include <math.h>
 #include <stdio.h>
@@ -131,7 +132,7 @@ static double full_decode_ms(const struct file *f)
         struct jpeg_decompress_struct d;
         struct jpeg_error_mgr errors;
         unsigned char *pixels = xmalloc((size_t)WIDTH * HEIGHT * 3);
-        double start = now_ms();
+        double start;
 
         memset(pixels, 0, (size_t)WIDTH * HEIGHT * 3); /* page faults are not the decoder's work */
         start = now_ms();

@@ -112,10 +112,9 @@ static void check_answer(const struct http_response *r)
 static char folder[] = "/tmp/fuzz-http-XXXXXX";
 static struct ledger *ledger;
 
-/* Which answer depends on the name, so that the fuzzer can choose. No trigger is recorded: rows would
- * make one run depend on those before. */
-static int fake_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE],
-                        struct err *e)
+/* Which answer depends on the name, so that the fuzzer can choose. No trigger is recorded: rows
+ * would make one run depend on those before. */
+static int fake_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
 {
     (void)arg;
     static const int codes[] = {-ENOENT, -ECANCELED, -EBUSY, -EIO};

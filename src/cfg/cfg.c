@@ -338,14 +338,13 @@ static const char *find_environment(const struct loader *l, const char *name)
 
 /* The file. -- */
 
+/* Not by fs_read_blob(): that refuses links and "..", which are the user's own business here. */
 static int read_file(struct loader *l, const char *path, struct blob **ret)
 {
     struct err e = {0};
     AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     int r;
 
-    /* fs_read_blob() refuses links and "..", which are the user's own business here; the
-     * descriptor's path in /proc leads to exactly what was opened. */
     if (fd < 0) {
         r = -errno;
         (void)err_errno(&e, r, "cannot open it");

@@ -17,8 +17,8 @@ static const char *skip_authority(const char *target);
 static int split_path(struct http_request *req, const char *path, const char *end, char **out,
                       struct err *e);
 static int split_query(struct http_request *req, const char *query, char **out, struct err *e);
-static int decode(const char *s, const char *end, bool plus_is_space, char **out,
-                  const char **ret, struct err *e);
+static int decode(const char *s, const char *end, bool plus_is_space, char **out, const char **ret,
+                  struct err *e);
 
 int http_request_parse(struct http_request *req, struct err *e)
 {
@@ -125,8 +125,8 @@ static int hex_digit(char c)
 
 /* What decoding adds, the NUL behind each item, replaces the separator before it; so the output is
  * never longer than the target. */
-static int decode(const char *s, const char *end, bool plus_is_space, char **out,
-                  const char **ret, struct err *e)
+static int decode(const char *s, const char *end, bool plus_is_space, char **out, const char **ret,
+                  struct err *e)
 {
     char *start = *out, *to = start;
     while (s < end) {

@@ -72,7 +72,6 @@ struct httpc_channel {
     struct mono_time progress_at;
     curl_off_t uploaded;
     bool in_exchange; /* connected, request on its way */
-    bool stalled;
     bool too_big;
     bool no_memory;
     int sink_result;
@@ -693,7 +692,6 @@ static void reset_hop(struct httpc_channel *c)
 {
     c->curl_error[0] = '\0';
     c->in_exchange = false;
-    c->stalled = false;
     c->too_big = false;
     c->no_memory = false;
     c->sink_result = 0;

@@ -58,8 +58,7 @@ json_t *trigger_json(const struct trigger *t)
     put(o, "event_at", time_json(t->event_at));
     put(o, "accepted_at", time_json(t->accepted_at));
     put(o, "attempts", json_integer(t->attempts));
-    put(o, "next_attempt_at",
-        t->state == TRIGGER_PENDING ? time_json(t->not_before) : json_null());
+    put(o, "next_attempt_at", t->state == TRIGGER_PENDING ? time_json(t->not_before) : json_null());
     put(o, "last_error", t->error[0] ? js_string(t->error) : json_null());
     json_t *links = json_object();
     char path[64 + SNAPSHOT_ID_SIZE];
@@ -84,7 +83,7 @@ json_t *camera_link_json(const char *before, const char *camera, const char *aft
     (void)dynbuf_puts(&path, before); /* the maximum holds the longest name */
     (void)http_escape(&path, camera);
     (void)dynbuf_puts(&path, after);
-    return json_string(dynbuf_str(&path));
+    return path.failed ? json_null() : json_string(dynbuf_str(&path));
 }
 
 const char *picture_content_type(const char *format)

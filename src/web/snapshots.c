@@ -40,8 +40,7 @@ void web_snapshots_get(struct web_context *w, const struct http_request *req,
     err_clear(&e);
     /* One more than asked for tells whether there is a next page. */
     AUTO_FREE struct snapshot **found = xcalloc((size_t)q.limit + 1, sizeof(*found));
-    int count =
-        ledger_snapshot_page(w->ledger, &q.filter, q.before, found, (int)q.limit + 1, &e);
+    int count = ledger_snapshot_page(w->ledger, &q.filter, q.before, found, (int)q.limit + 1, &e);
     if (count < 0) {
         web_answer_err(ret, count, &e);
         return;
@@ -52,11 +51,12 @@ void web_snapshots_get(struct web_context *w, const struct http_request *req,
     for (int i = 0; i < shown; i++)
         json_array_append_new(list, with_verdict(w, found[i], false));
     json_object_set_new(document, "snapshots", list);
-    json_object_set_new(document, "next",
-                        count > shown ? next_link(req, found[shown - 1]) : json_null());
+    /* Without memory for the link this page must not look like the last one. */
+    json_t *next = count > shown ? next_link(req, found[shown - 1]) : json_null();
+    bool whole = next && json_object_set_new(document, "next", next) == 0;
     for (int i = 0; i < count; i++)
         snapshot_unref(found[i]);
-    web_answer_json(ret, 200, document);
+    web_answer_json(ret, 200, whole ? document : NULL);
 }
 
 void web_snapshot_get(struct web_context *w, const struct http_request *req,
@@ -81,9 +81,8 @@ void web_image_get(struct web_context *w, const struct http_request *req,
         return;
     if (annotated && !s->annotated_path[0]) {
         http_response_error(ret, 404, "no-annotated-picture",
-                            s->state == SNAPSHOT_EXAMINED
-                                ? "this snapshot has no annotated copy"
-                                : "this snapshot is not examined yet");
+                            s->state == SNAPSHOT_EXAMINED ? "this snapshot has no annotated copy"
+                                                          : "this snapshot is not examined yet");
         return;
     }
     const char *path = annotated ? s->annotated_path : s->path;
@@ -97,8 +96,7 @@ void web_image_get(struct web_context *w, const struct http_request *req,
         err_clear(&e);
         int r = w->backend->bytes(w->backend->arg, s, annotated, &bytes, &e);
         if (r == -ENOENT) {
-            http_response_error(ret, 404, "picture-gone", "the picture's file is gone: %s",
-                                e.text);
+            http_response_error(ret, 404, "picture-gone", "the picture's file is gone: %s", e.text);
             return;
         }
         if (r < 0) {
@@ -185,7 +183,7 @@ static bool read_cursor(const char *text, struct ledger_page_key *ret)
            read_hex(dash + 1, strlen(dash + 1), &ret->row) && ret->row > 0;
 }
 
-/* The same question with another cursor. */
+/* The same question with another cursor. NULL without memory. */
 static json_t *next_link(const struct http_request *req, const struct snapshot *last)
 {
     AUTO_DONE(dynbuf) link;
@@ -202,7 +200,7 @@ static json_t *next_link(const struct http_request *req, const struct snapshot *
     }
     (void)dynbuf_printf(&link, "cursor=%llx-%llx", (unsigned long long)last->event_at.us,
                         (unsigned long long)last->row);
-    return js_string(dynbuf_str(&link)); /* cannot exceed the maximum: a target has 4 kB */
+    return link.failed ? NULL : js_string(dynbuf_str(&link));
 }
 
 /* ---- one ---- */

@@ -100,8 +100,7 @@ static UNUSED void examine(struct fixture *f, struct snapshot *s, const char *co
     verdict_done(&v);
 }
 
-static int fake_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE],
-                        struct err *e)
+static int fake_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
 {
     struct fixture *f = arg;
     f->triggers++;
@@ -127,7 +126,10 @@ static int fake_bytes(void *arg, const struct snapshot *s, bool annotated, struc
     if (f->bytes_code < 0)
         return err_set(e, f->bytes_code, ERR_NEVER, "%s: no such file", s->path);
     const char *bytes = annotated ? "annotated!" : f->picture;
-    *ret = blob_new_copy(bytes, strlen(bytes));
+    struct blob *blob = blob_new_copy(bytes, strlen(bytes));
+    if (!blob)
+        return err_errno(e, -ENOMEM, "picture");
+    *ret = blob;
     return 0;
 }
 
@@ -140,7 +142,8 @@ static int fake_ready(void *arg, struct err *e)
 static int fake_healthy(void *arg, struct err *e)
 {
     struct fixture *f = arg;
-    return f->healthy_code < 0 ? err_set(e, f->healthy_code, ERR_LATER, "stage detect is stuck") : 0;
+    return f->healthy_code < 0 ? err_set(e, f->healthy_code, ERR_LATER, "stage detect is stuck")
+                               : 0;
 }
 
 static UNUSED int set_up(void **state)
@@ -219,8 +222,7 @@ static UNUSED void ask_with(struct fixture *f, const char *method, const char *t
         fail_msg("%s: %s", target, f->e.text);
 }
 
-static UNUSED void ask(struct fixture *f, const char *method, const char *target,
-                       struct reply *ret)
+static UNUSED void ask(struct fixture *f, const char *method, const char *target, struct reply *ret)
 {
     ask_with(f, method, target, NULL, ret);
 }

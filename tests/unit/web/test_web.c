@@ -88,8 +88,7 @@ static void answers_over_the_wire(void **state)
          {"HTTP/1.1 403 ", "host-not-allowed"}},
         {"PUT /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
          {"HTTP/1.1 405 ", "Allow: GET, HEAD\r\n"}},
-        {"GET /api/v1/snapshots?limit=0 HTTP/1.0\r\n\r\n",
-         {" 400 ", "\"parameter\":\"limit\""}},
+        {"GET /api/v1/snapshots?limit=0 HTTP/1.0\r\n\r\n", {" 400 ", "\"parameter\":\"limit\""}},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         AUTO_CLOSE int fd = dial(w);
