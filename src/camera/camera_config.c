@@ -307,7 +307,7 @@ int camera_set_load(const struct cfg *cfg, struct camera_set **ret, struct err *
 {
     AUTO(camera_set) s = xcalloc(1, sizeof(*s));
     s->refs = 1;
-    s->cfg = cfg_ref((struct cfg *)(uintptr_t)cfg); /* counting is not changing */
+    s->cfg = cfg_ref((struct cfg *)cfg); /* counting is not changing */
     const struct camera_defaults *defaults = cfg_values(cfg, &camera_defaults_cfg_section);
     for (size_t i = 0; i < cfg_instance_count(cfg, &camera_cfg_section); i++) {
         const char *name = cfg_instance_name(cfg, &camera_cfg_section, i);
@@ -422,7 +422,7 @@ int camera_directory(const char *location, char *ret, size_t size)
     }
     ret[len] = '\0';
     /* One folder: a location with a slash would nest, one of dots would climb. */
-    return len && fs_path_is_plain(ret) && !strchr(ret, '/') && strcmp(ret, ".") ? 0 : -EINVAL;
+    return len && fs_path_is_plain(ret) && !strchr(ret, '/') && strcmp(ret, ".") != 0 ? 0 : -EINVAL;
 }
 
 /* The values of an empty section, so that the rows stay the only place of the defaults. Disabled,

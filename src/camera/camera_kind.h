@@ -11,7 +11,8 @@
 struct camera_request {
     char *url;             /* complete, percent-encoded; holds secrets: never logged as it is */
     char *shown;           /* what error texts call it: no secrets */
-    enum camera_auth auth; /* how user and password go by header; NONE when they are in the URL */
+    enum camera_auth auth; /* how user and password go by header */
+    bool login_in_url;     /* they are in the URL */
 };
 void camera_request_done(struct camera_request *r);
 

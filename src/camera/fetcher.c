@@ -146,7 +146,7 @@ int fetcher_start(struct fetcher *f, const struct camera *cam, bool by_person, v
     s->cam = cam;
     s->kind = kind;
     s->ticket = ticket;
-    s->login_in_url = made.auth == CAMERA_AUTH_NONE && cam->user && *cam->user;
+    s->login_in_url = made.login_in_url;
     r = httpc_start(s->channel, &req, on_answer, s, e);
     camera_request_done(&made);
     if (r < 0)
@@ -216,7 +216,7 @@ static struct slot *slot_get(struct fetcher *f, const char *camera, struct err *
     s->name_hash = hash_name(camera);
     if (f->slot_count == f->slot_cap) {
         f->slot_cap = f->slot_cap ? f->slot_cap * 2 : 16;
-        f->slots = xrealloc(f->slots, f->slot_cap * sizeof(*f->slots));
+        f->slots = xrealloc(f->slots, f->slot_cap * sizeof(struct slot *));
     }
     f->slots[f->slot_count++] = s;
     return s;

@@ -22,6 +22,7 @@ const struct sim_fault_kind sim_fault_kinds[SIM_FAULT_COUNT] = {
     [SIM_FAULT_RAW] = {"raw", NULL, "the picture without any header"},
     [SIM_FAULT_ICY] = {"icy", NULL, "status line 'ICY 200 OK'"},
     [SIM_FAULT_BAD_HEADER] = {"bad-header", NULL, "a header line without colon"},
+    [SIM_FAULT_HEADER_FLOOD] = {"header-flood", NULL, "header lines without end"},
     [SIM_FAULT_NEGATIVE_LENGTH] = {"negative-length", NULL, "Content-Length: -1"},
     [SIM_FAULT_TWO_LENGTHS] = {"two-lengths", NULL, "two Content-Lengths, the last one right"},
     [SIM_FAULT_BARE_LF] = {"bare-lf", NULL, "'HTTP/1.1 200OK' and bare LF line ends"},

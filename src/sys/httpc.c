@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 
 #include "base/clock.h"
@@ -39,6 +40,7 @@ enum {
     CONNECTIONS_KEPT_MAX = 1024,         /* idle ones; one per camera */
     RECEIVE_BUFFER_BYTES = 64 * 1024,    /* a 2 MB picture in some 30 reads */
     URL_MAX = 8 * 1024,                  /* what servers accept at most */
+    HEADER_MAX = 64 * 1024,              /* of one answer: curl itself would keep any amount */
 };
 
 struct httpc {
@@ -73,7 +75,9 @@ struct httpc_channel {
     curl_off_t uploaded;
     bool in_exchange; /* connected, request on its way */
     bool too_big;
+    bool header_too_big;
     bool no_memory;
+    size_t header_bytes;
     int sink_result;
     int answers; /* final status lines seen in this hop: more than one means a login round */
     bool rechallenged;
@@ -314,6 +318,7 @@ void httpc_cancel(struct httpc_channel *c)
 {
     if (!c->active)
         return;
+    assert(c->httpc); /* only httpc_free() takes it away, after cancelling */
     curl_multi_remove_handle(c->httpc->multi, c->easy);
     struct err error = {0};
     struct httpc_response r = {
@@ -327,7 +332,7 @@ void httpc_cancel(struct httpc_channel *c)
 }
 
 /* Status lines of streaming servers, which some cameras were made of; taken with http09 only. */
-static struct curl_slist icy_status = {.data = (char *)(uintptr_t) "ICY 200 OK"};
+static struct curl_slist icy_status = {.data = (char *)"ICY 200 OK"};
 
 static void init_curl(void)
 {
@@ -466,8 +471,19 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
         bool interim = space && space + 1 < line + count && space[1] == '1';
         if (!interim)
             c->answers++;
+        c->header_bytes = 0;
     }
-    return count;
+    c->header_bytes += count;
+    c->header_too_big = c->header_bytes > HEADER_MAX;
+    return c->header_too_big ? 0 : count;
+}
+
+/* As curl would, but not inherited by a child. */
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *at)
+{
+    (void)arg;
+    (void)purpose;
+    return socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
 }
 
 /* Room for `need` bytes in the body, within the request's maximum and the client's budget. */
@@ -600,7 +616,7 @@ static int build_headers(struct httpc_channel *c, const struct httpc_request *re
 static int apply(struct httpc_channel *c, const struct httpc_request *req, struct err *e)
 {
     if (!req->url || strlen(req->url) > URL_MAX ||
-        (strncasecmp(req->url, "http://", 7) && strncasecmp(req->url, "https://", 8)))
+        (strncasecmp(req->url, "http://", 7) != 0 && strncasecmp(req->url, "https://", 8) != 0))
         return err_set(e, -EINVAL, ERR_NEVER, "%s: the URL must begin with http:// or https://",
                        c->shown);
     int r = build_headers(c, req, e);
@@ -635,6 +651,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_WRITEDATA, c);
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, c);
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(CURLOPT_PREREQFUNCTION, on_request);
     SET(CURLOPT_PREREQDATA, c);
     SET(CURLOPT_USERAGENT, "snapshotd");
@@ -657,7 +674,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_size);
         SET(CURLOPT_POSTFIELDS, req->body ? req->body : "");
     }
-    if (req->method && !head && strcmp(req->method, "GET"))
+    if (req->method && !head && strcmp(req->method, "GET") != 0)
         SET(CURLOPT_CUSTOMREQUEST, req->method);
 
     SET(CURLOPT_HTTPAUTH, curl_auth(req));
@@ -693,6 +710,8 @@ static void reset_hop(struct httpc_channel *c)
     c->curl_error[0] = '\0';
     c->in_exchange = false;
     c->too_big = false;
+    c->header_too_big = false;
+    c->header_bytes = 0;
     c->no_memory = false;
     c->sink_result = 0;
     c->answers = 0;
@@ -783,7 +802,7 @@ static int follow_redirect(struct httpc_channel *c, long status, struct err *e)
     curl_easy_getinfo(c->easy, CURLINFO_EFFECTIVE_URL, &from);
     if (!target)
         return 0;
-    if (strncasecmp(target, "http://", 7) && strncasecmp(target, "https://", 8)) {
+    if (strncasecmp(target, "http://", 7) != 0 && strncasecmp(target, "https://", 8) != 0) {
         char scheme[16] = "";
         text_copy(scheme, sizeof(scheme), target);
         scheme[strcspn(scheme, ":")] = '\0';
@@ -946,6 +965,11 @@ static int describe_failure(struct httpc_channel *c, CURLcode code, struct httpc
         r->failure = HTTPC_FAIL_SIZE;
         return err_set(e, -EFBIG, ERR_NEVER, "%s: the answer is longer than the %lld bytes allowed",
                        c->shown, (long long)c->size_max);
+    }
+    if (c->header_too_big) {
+        r->failure = HTTPC_FAIL_REPLY;
+        return err_set(e, -EPROTO, ERR_NEVER, "%s: the answer's header is longer than %d bytes",
+                       c->shown, HEADER_MAX);
     }
     if (c->no_memory) {
         r->failure = HTTPC_FAIL_MEMORY;

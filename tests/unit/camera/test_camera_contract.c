@@ -79,6 +79,7 @@ static const struct fault_case fault_cases[] = {
     {"raw", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "set http09 = true", -1},
     {"icy", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "no HTTP header", -1},
     {"bad-header", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "not valid HTTP", -1},
+    {"header-flood", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "header is longer than", -1},
     {"negative-length", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "not valid HTTP", -1},
 
     {"html", -EINVAL, ERR_NEVER, CAMERA_FAULT_NOT_PICTURE, "IPCam Client", -1},
