@@ -154,11 +154,11 @@ static void forget(struct local_model *m)
 
 static int run_list(const struct request *q)
 {
-    AUTO_DONE(model_list) all;
+    AUTO_DONE(model_list) all = {.count = 0};
     struct err e = {.code = 0};
     model_list_all(dirs_of(q), &all);
     if (all.count == 0) {
-        AUTO_DONE(model_list) none;
+        AUTO_DONE(model_list) none = {.count = 0};
         return command_error(EXIT_FAILED, "%s",
                              model_find("auto", dirs_of(q), &none, &e) < 0 ? e.text : "");
     }
