@@ -462,9 +462,8 @@ static void entry_free(struct entry *entry)
 /* What a rejected login depends on: the place that rejected it, and what was sent. */
 static uint64_t digest_credentials(const struct camera *cam)
 {
-    AUTO_FREE char *all =
-        xasprintf("%s\n%s\n%s\n%s\n%s\n%d", cam->kind, cam->address, cam->url, cam->user,
-                  cam->password, (int)cam->auth);
+    AUTO_FREE char *all = xasprintf("%s\n%s\n%s\n%s\n%s\n%d", cam->kind, cam->address, cam->url,
+                                    cam->user, cam->password, (int)cam->auth);
     uint64_t digest = hash_64(all, strlen(all));
     explicit_bzero(all, strlen(all));
     return digest;
@@ -521,7 +520,8 @@ static int name_entry(struct entry *entry, const char *location, const char *typ
                        "location '%s' gives no folder name: set directory for [camera:%s]",
                        location, entry->cam.name);
     entry->device_key = xasprintf("%s%s%s", location, *type ? " " : "", type);
-    if (strlen(entry->device_key) >= SNAPSHOT_KEY_MAX || strlen(entry->cam.name) >= SNAPSHOT_KEY_MAX)
+    if (strlen(entry->device_key) >= SNAPSHOT_KEY_MAX ||
+        strlen(entry->cam.name) >= SNAPSHOT_KEY_MAX)
         return err_set(e, -EINVAL, ERR_NEVER, "'%s' is too long for a device's name",
                        entry->device_key);
     entry->label = xstrdup(*label ? label : location);

@@ -21,9 +21,9 @@ struct camera_answer {
     long status;              /* HTTP; 0 = an answer without a status line, which was allowed */
     const char *content_type; /* or NULL; for error texts only, never to decide */
     const void *body;
-    size_t size;        /* bytes */
-    long retry_after_s; /* -1 when absent */
-    bool login_sent;    /* user and password went out, by header or in the URL */
+    size_t size;                      /* bytes */
+    long retry_after_s;               /* -1 when absent */
+    bool login_sent;                  /* user and password went out, by header or in the URL */
     bool offers_basic, offers_digest; /* by a 401's challenges */
     int redirects;                    /* followed before this answer */
 };

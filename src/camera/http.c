@@ -72,9 +72,8 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
     const char *address = strstr(cam->url, "{address}");
     if (address) {
         /* The host is worth seeing and not secret; the other placeholders stay as they are. */
-        AUTO_FREE char *with_host =
-            xasprintf("%.*s%s%s", (int)(address - cam->url), cam->url, cam->address,
-                      address + strlen("{address}"));
+        AUTO_FREE char *with_host = xasprintf("%.*s%s%s", (int)(address - cam->url), cam->url,
+                                              cam->address, address + strlen("{address}"));
         httpc_show_url(with_host, shown, sizeof(shown));
     } else {
         httpc_show_url(cam->url, shown, sizeof(shown));

@@ -32,11 +32,11 @@
 
 enum {
     EVENTS_PER_WAIT = 128,
-    REQUEST_MAX = 8 * 1024,        /* a camera's buffer */
-    CONNECTIONS_MAX = 4096,        /* beyond that the newest is closed at once */
-    ANSWER_MAX = 64 * 1024,        /* head and tail */
+    REQUEST_MAX = 8 * 1024, /* a camera's buffer */
+    CONNECTIONS_MAX = 4096, /* beyond that the newest is closed at once */
+    ANSWER_MAX = 64 * 1024, /* head and tail */
     FILLER_BYTES = 64 * 1024,
-    DRIP_STEP_MS = 100,            /* or a second, for less than ten bytes a second */
+    DRIP_STEP_MS = 100, /* or a second, for less than ten bytes a second */
 };
 #define FRAME_MAX (128LL << 20) /* the largest file that is served */
 #define REALM "camera-sim"
@@ -46,7 +46,7 @@ const char *const sim_digest_names[SIM_DIGEST_COUNT] = {"md5", "md5-sess", "sha-
 
 struct frame {
     char *path;
-    const char *name; /* into path */
+    const char *name;   /* into path */
     struct blob *bytes; /* read at first use */
     char sha256[HASH_SHA256_HEX];
     unsigned long sent; /* times, completely */
@@ -81,7 +81,7 @@ struct conn {
     size_t skip; /* bytes of a request's body still to read over */
 
     bool answering;
-    bool head_only; /* HEAD */
+    bool head_only;              /* HEAD */
     struct mono_time not_before; /* us 0: at once */
     struct dynbuf head, tail;
     struct frame *frame; /* counted as sent when all is out */
@@ -396,8 +396,8 @@ static void accept_all(struct device *d)
     for (;;) {
         struct sockaddr_storage from = {0};
         socklen_t size = sizeof(from);
-        int fd = accept4(d->listen_fd, (struct sockaddr *)&from, &size,
-                         SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd =
+            accept4(d->listen_fd, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return;
         int on = 1;
@@ -659,8 +659,8 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
         take_body(c, f, size);
         return;
     case SIM_FAULT_BAD_HEADER:
-        (void)text_format(lines, sizeof(lines),
-                          "this line has no colon\r\nContent-Length: %zu\r\n", size); /* fits */
+        (void)text_format(lines, sizeof(lines), "this line has no colon\r\nContent-Length: %zu\r\n",
+                          size); /* fits */
         picture_head(c, "HTTP/1.1 200 OK", type, lines);
         take_body(c, f, size);
         c->frame = NULL; /* no client has to accept it */

@@ -19,8 +19,8 @@
 #include "base/text.h"
 
 /* The design in short: curl's multi interface in socket-action mode. curl names its sockets and one
- * timer; sockets go into an epoll set, the timer into a timerfd in the same set, so the whole client
- * is one descriptor that is readable when there is work.
+ * timer; sockets go into an epoll set, the timer into a timerfd in the same set, so the whole
+ * client is one descriptor that is readable when there is work.
  *
  * Three things are done here and not by curl, each for a reason:
  * - Silence. curl's low-speed limit counts whole seconds and averages; we keep the time of the last
@@ -28,19 +28,19 @@
  * - Redirects. curl keeps our own header lines (an API key among them) when it follows to another
  *   host; we follow by hand and leave everything personal behind when the origin changes.
  * - A digest challenge that went stale without the server saying so. curl takes the second 401 on a
- *   kept challenge for a wrong password; a camera that was restarted looks just like that. We forget
- *   the challenge and ask once more before anybody hears of a 401.
+ *   kept challenge for a wrong password; a camera that was restarted looks just like that. We
+ * forget the challenge and ask once more before anybody hears of a 401.
  *
  * CURLOPT_QUICK_EXIT is on for every request: without it, giving up on a name that does not resolve
  * waits for the resolver thread, and one silent name server would stall every camera. */
 
 enum {
     EVENTS_PER_WAIT = 64,
-    BODY_FIRST_BYTES = 64 * 1024,        /* when the length is not known: most small pictures */
-    CONNECTIONS_KEPT_MAX = 1024,         /* idle ones; one per camera */
-    RECEIVE_BUFFER_BYTES = 64 * 1024,    /* a 2 MB picture in some 30 reads */
-    URL_MAX = 8 * 1024,                  /* what servers accept at most */
-    HEADER_MAX = 64 * 1024,              /* of one answer: curl itself would keep any amount */
+    BODY_FIRST_BYTES = 64 * 1024,     /* when the length is not known: most small pictures */
+    CONNECTIONS_KEPT_MAX = 1024,      /* idle ones; one per camera */
+    RECEIVE_BUFFER_BYTES = 64 * 1024, /* a 2 MB picture in some 30 reads */
+    URL_MAX = 8 * 1024,               /* what servers accept at most */
+    HEADER_MAX = 64 * 1024,           /* of one answer: curl itself would keep any amount */
 };
 
 struct httpc {
@@ -57,7 +57,7 @@ struct httpc {
 };
 
 struct httpc_channel {
-    struct httpc *httpc; /* NULL after httpc_free() */
+    struct httpc *httpc;                             /* NULL after httpc_free() */
     struct httpc_channel *next, *prev;               /* all channels */
     struct httpc_channel *active_next, *active_prev; /* those with a request */
     CURL *easy;
@@ -412,9 +412,9 @@ static void report_silence(struct httpc_channel *c)
     };
     curl_multi_remove_handle(c->httpc->multi, c->easy);
     if (c->body_len)
-        r.code = err_set(&error, -ETIMEDOUT, ERR_LATER,
-                         "%s: fell silent for %lld ms after %zu bytes", c->shown,
-                         (long long)c->stall_timeout_ms, c->body_len);
+        r.code =
+            err_set(&error, -ETIMEDOUT, ERR_LATER, "%s: fell silent for %lld ms after %zu bytes",
+                    c->shown, (long long)c->stall_timeout_ms, c->body_len);
     else
         r.code = err_set(&error, -ETIMEDOUT, ERR_LATER, "%s: connected, but no answer for %lld ms",
                          c->shown, (long long)c->stall_timeout_ms);
@@ -622,7 +622,8 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     int r = build_headers(c, req, e);
     if (r < 0)
         return r;
-    /* Neither option has a way back to the built-in default but this. It also forgets a challenge. */
+    /* Neither option has a way back to the built-in default but this. It also forgets a challenge.
+     */
     if (c->ca_changed && !req->tls_ca_file) {
         curl_easy_reset(c->easy);
         c->ca_changed = false;
@@ -758,8 +759,8 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
         r->body = body;
         if (!body) {
             r->failure = HTTPC_FAIL_MEMORY;
-            r->code = err_set(&no_memory, -ENOMEM, ERR_LATER, "%s: no memory for the answer",
-                              c->shown);
+            r->code =
+                err_set(&no_memory, -ENOMEM, ERR_LATER, "%s: no memory for the answer", c->shown);
             r->error = &no_memory;
         }
     }
@@ -914,9 +915,8 @@ static int describe_timeout(struct httpc_channel *c, struct httpc_response *r, s
 {
     r->failure = HTTPC_FAIL_TIMEOUT;
     bool connecting = !c->in_exchange;
-    bool total_passed =
-        c->total_timeout_ms &&
-        mono_diff_us(clock_mono(), c->started) >= (c->total_timeout_ms - 1) * 1000;
+    bool total_passed = c->total_timeout_ms &&
+                        mono_diff_us(clock_mono(), c->started) >= (c->total_timeout_ms - 1) * 1000;
     if (connecting) {
         curl_off_t lookup_us = 0;
         curl_easy_getinfo(c->easy, CURLINFO_NAMELOOKUP_TIME_T, &lookup_us);
@@ -1178,7 +1178,8 @@ const char *httpc_show_url(const char *url, char *buf, size_t size)
     const char *at = memrchr(host, '@', authority);
     const char *rest = at ? at + 1 : host;
     size_t shown = strcspn(rest, "?#");
-    size_t name = strspn(rest, "[]:.-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    size_t name =
+        strspn(rest, "[]:.-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
     const char *port = memrchr(rest, ':', name);
     bool port_ok = !port || rest[0] == '[' ||
                    strspn(port + 1, "0123456789") == (size_t)(rest + name - port - 1);

@@ -47,8 +47,8 @@ struct fault_case {
     enum camera_fault kind;
     const char *words; /* in the error's text */
     long retry_after_s;
-    bool http09;         /* the camera is configured so */
-    int64_t size_max;    /* instead of the usual */
+    bool http09;      /* the camera is configured so */
+    int64_t size_max; /* instead of the usual */
     int64_t stall_ms, total_ms;
 };
 
