@@ -359,10 +359,8 @@ static void agrees_with_the_reference_run(void **state)
         assert_int_equal(differences, 0);
         models++;
     }
-    if (models == 0) {
-        free(STEAL(beside)); /* a skip jumps out and cleans nothing up */
+    if (models == 0)
         skip();
-    }
 }
 
 int main(void)
