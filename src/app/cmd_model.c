@@ -154,11 +154,11 @@ static void forget(struct local_model *m)
 
 static int run_list(const struct request *q)
 {
-    AUTO_DONE(model_list) all;
+    AUTO_DONE(model_list) all = {.count = 0};
     struct err e = {.code = 0};
     model_list_all(dirs_of(q), &all);
     if (all.count == 0) {
-        AUTO_DONE(model_list) none;
+        AUTO_DONE(model_list) none = {.count = 0};
         return command_error(EXIT_FAILED, "%s",
                              model_find("auto", dirs_of(q), &none, &e) < 0 ? e.text : "");
     }
@@ -418,8 +418,15 @@ static int transfer(struct pull *p, const char *url, struct err *e)
     long status = reply.status;
     httpc_reply_done(&reply);
     draw(p, true);
-    if (r < 0)
+    if (r < 0 && p->have + p->got > 0)
         return r;
+    if (r < 0) { /* not even a beginning: perhaps there is no way out of this network */
+        struct err why = *e;
+        return err_set(e, r, why.retry,
+                       "%s: without a network, download it elsewhere and put the file into a "
+                       "model folder",
+                       why.text);
+    }
     if (status == 416 && p->have > 0) { /* longer than the file, or exactly as long */
         if (ftruncate(p->fd, 0) < 0 || lseek(p->fd, 0, SEEK_SET) < 0)
             return err_errno(e, -errno, "%s", p->part_path);
