@@ -174,7 +174,7 @@ static int not_found(const char *model, const char *const *dirs, struct err *e)
     dynbuf_init(&there, 120);
     for (size_t i = 0; dirs[i] != NULL; i++)
         (void)dynbuf_printf(&looked, "%s%s", i > 0 ? ", " : "", dirs[i]);
-    AUTO_DONE(model_list) all;
+    AUTO_DONE(model_list) all = {.count = 0};
     model_list_all(dirs, &all);
     for (size_t i = 0; i < all.count; i++)
         (void)dynbuf_printf(&there, "%s%s", i > 0 ? ", " : "", model_base_name(all.paths[i]));
