@@ -13,6 +13,7 @@
 #include "app/command.h"
 #include "app/status.h"
 #include "app/topology.h"
+#include "app/version.h"
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,7 +21,6 @@
 #include "base/text.h"
 #include "notify/console.h"
 #include "sys/service.h"
-#include "version.h"
 #include "web/web.h"
 #include "web/web_config.h"
 

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/version.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/text.h"
-#include "version.h"
 
 static struct metric waiting = {.name = "snapshotd_waiting",
                                 .kind = METRIC_GAUGE,

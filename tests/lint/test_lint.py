@@ -48,6 +48,8 @@ CASES = [
      ["src/base/a.c:1: trailing blank", "src/base/a.c:2: tab",
       "src/base/a.c:3: 113 columns"]),
     ("takes_a_line_of_a_hundred_columns", {"src/base/a.c": "/*" + "ä" * 96 + "*/\n"}, []),
+    ("takes_a_long_word_that_cannot_be_broken", {"tools/a.sh": "digest=" + "x" * 100 + "\n"}, []),
+    ("leaves_the_inputs_of_fuzz_targets_as_they_are", {"fuzz/corpus/http/a": "x \r\ny"}, []),
     ("refuses_carriage_returns_and_a_missing_newline",
      {"src/base/a.c": "int a;\r\nint b;"},
      ["src/base/a.c:1: carriage return", "src/base/a.c:2: no newline"]),

@@ -59,14 +59,8 @@ static int count_entries(int dirfd)
 
 static void knows_plain_paths(void **state UNUSED)
 {
-    static const char *const plain[] = {"a",
-                                        "a/b",
-                                        "a.b/c..d",
-                                        "...",
-                                        "-",
-                                        "a b",
-                                        ".hidden/x",
-                                        "K\xc3\xbchl/x.jpg"};
+    static const char *const plain[] = {"a", "a/b", "a.b/c..d",  "...",
+                                        "-", "a b", ".hidden/x", "K\xc3\xbchl/x.jpg"};
     static const char *const others[] = {"",    "/",     "/a",   "a/",   "a//b",
                                          ".",   "..",    "../a", "a/..", "a/../b",
                                          "./a", "a/./b", "a\nb", "\033", "a\x7f"};
