@@ -1,197 +1,288 @@
-/* What the ledger costs per picture when it holds few pictures and when it holds many.
+/* What durability costs: commits of the ledger over a bare write and fsync of one page on the same
+ * disk, the way of one picture through ledger and store over the fsyncs that it cannot do without,
+ * and both again, with the pages of the dashboard, when the history holds a million pictures.
  *
- *   bench_ledger DATABASE ROWS
- *
- * Fills a new database with that history (in large transactions, past the ledger's interface, which
- * would sync each) and then takes pictures through the four commits of their life: trigger, picture,
- * verdict with an outbox row, delivery. Beside it what stages and the API ask for often. One line of
- * JSON comes out; times are medians. */
+ * Usage: bench_ledger [FOLDER [ROWS]]; FOLDER must be on the disk in question, not on a tmpfs. */
 
+#include <fcntl.h>
+#include <ftw.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "base/macros.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "ledger/ledger.h"
+#include "ledger/store.h"
 #include "sys/db.h"
 
-#define PICTURES 200
-#define READS 200
-#define CAMERAS 8
-#define FILL_BATCH 20000
+#define COMMITS 300
+#define PICTURES 150
+#define PICTURE_BYTES 100000
+#define ROWS_DEFAULT 1000000
+#define BATCH 8 /* deliveries and settles in one transaction, as the stages do under load */
+#define THREADS 4
 
-static const char *const destinations[] = {"console", NULL};
+struct bench {
+    char folder[256], db[300], root[300];
+    struct ledger *l;
+    struct store *s;
+    uint64_t next;
+};
 
-static void fill(const char *path, long rows);
-static void take_picture(struct ledger *l, int n);
-static void take_page(struct ledger *l);
-static void ask_due(struct ledger *l);
-static void check(int r, const struct err *e);
-static double now_ms(clockid_t clock);
-static double median(double *values, int count);
+static double bare_ms(struct bench *b, size_t size);
+static double commit_ms(struct bench *b);
+static double threads_ms(struct bench *b);
+static double picture_over_floor(struct bench *b, const char *title);
+static double picture_ms(struct bench *b, bool with_store);
+static void fill(struct bench *b, int64_t rows);
+static void show_pages(struct bench *b, const char *title);
+static void must(int r, const struct err *e);
+static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw);
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: bench_ledger DATABASE ROWS\n");
+    struct bench b = {.next = 1};
+    struct err e;
+    int64_t rows = ROWS_DEFAULT;
+    if (argc > 2 && parse_int64(argv[2], strlen(argv[2]), 1, 100000000, &rows) < 0)
         return 2;
-    }
-    struct err e = {.code = 0};
-    struct ledger *l = NULL;
-    check(ledger_open(argv[1], &l, &e), &e);
-    take_picture(l, -1); /* makes the names that the history refers to */
-    fill(argv[1], strtol(argv[2], NULL, 10));
-    static double whole[PICTURES], page[READS], due[READS];
-    for (int i = 0; i < 20; i++)
-        take_picture(l, PICTURES + i);
-    double cpu = now_ms(CLOCK_PROCESS_CPUTIME_ID);
-    for (int i = 0; i < PICTURES; i++) {
-        double start = now_ms(CLOCK_MONOTONIC);
-        take_picture(l, i);
-        whole[i] = now_ms(CLOCK_MONOTONIC) - start;
-    }
-    cpu = now_ms(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-    for (int i = 0; i < READS; i++) {
-        double start = now_ms(CLOCK_MONOTONIC);
-        take_page(l);
-        page[i] = now_ms(CLOCK_MONOTONIC) - start;
-        start = now_ms(CLOCK_MONOTONIC);
-        ask_due(l);
-        due[i] = now_ms(CLOCK_MONOTONIC) - start;
-    }
-    printf("{\"picture_ms\": %.3f, \"picture_cpu_ms\": %.3f, \"page_ms\": %.3f, \"due_ms\": %.4f}\n",
-           median(whole, PICTURES), cpu / PICTURES, median(page, READS), median(due, READS));
-    ledger_close(l);
+    (void)text_format(b.folder, sizeof(b.folder), "%s/bench-ledger-XXXXXX",
+                      argc > 1 ? argv[1] : "/tmp");
+    if (mkdtemp(b.folder) == NULL)
+        return 1;
+    (void)text_format(b.db, sizeof(b.db), "%s/snapshotd.db", b.folder);
+    (void)text_format(b.root, sizeof(b.root), "%s/store", b.folder);
+    must(ledger_open(b.db, &b.l, &e), &e);
+    must(store_open(b.root, 0, &b.s, &e), &e);
+
+    double bare = bare_ms(&b, 4096), big = bare_ms(&b, PICTURE_BYTES);
+    printf("bare write+fsync of 4 kB   %8.3f ms\n", bare);
+    printf("bare write+fsync of 100 kB %8.3f ms\n", big);
+    double commit = commit_ms(&b);
+    printf("commit of a trigger        %8.3f ms, %.2f of a bare fsync\n", commit, commit / bare);
+    double many = threads_ms(&b);
+    printf("the same, %d threads        %8.3f ms, %.2f of a bare fsync\n", THREADS, many,
+           many / bare);
+    double few = picture_over_floor(&b, "new ledger");
+    show_pages(&b, "new ledger");
+
+    struct mono_time start = clock_mono();
+    fill(&b, rows);
+    struct stat st;
+    if (stat(b.db, &st) < 0)
+        return 1;
+    printf("filled with %lld pictures in %.0f s, %lld bytes a picture\n", (long long)rows,
+           mono_diff_ms(clock_mono(), start) / 1000, (long long)(st.st_size / rows));
+    double full = picture_over_floor(&b, "full ledger");
+    printf("a picture, full ledger over new ledger: %.2f\n", full / few);
+    show_pages(&b, "full ledger");
+
+    store_close(b.s);
+    ledger_close(b.l);
+    (void)nftw(b.folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS); /* leftovers harm nobody */
     return 0;
 }
 
-/* History of the same form as real pictures leave it: two detections each, delivered. */
-static void fill(const char *path, long rows)
-{
-    static const char *const statements[] = {
-        "WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"
-        " INSERT INTO triggers (id, camera, device, origin, state, event_at, accepted_at, attempts,"
-        "  not_before, finished_at) SELECT printf('%032x', i), 1, 1, 0, 1, i * 1000000,"
-        "  i * 1000000, 0, i * 1000000, i * 1000000 FROM n",
-        "WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"
-        " INSERT INTO snapshots (row, id, camera, device, source, state, event_at, received_at,"
-        "  stored_at, path, unsettled, size, md5, sha256, format, width, height, orientation,"
-        "  fetch_ms, examined_at, outcome, model, persons, things, confidence)"
-        " SELECT 1000 + i, printf('%032x', i), 1, 1, 0, 1, i * 1000000, i * 1000000, i * 1000000,"
-        "  printf('cam/2020/01/01/fetch_front_door_%d.jpg', i), 0, 100000,"
-        "  '0123456789abcdef0123456789abcdef',"
-        "  '0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef', 'jpeg', 1280, 720,"
-        "  1, 20, i * 1000000, 0, 1, 1, 2, 0.9 FROM n",
-        "WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"
-        " INSERT INTO detections SELECT 1000 + i, o, 1, 0, 0.9, 1, 2, 3, 4 FROM n,"
-        "  (SELECT 0 AS o UNION ALL SELECT 1)",
-        "WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"
-        " INSERT INTO sightings SELECT 1, i * 1000000, 1000 + i, 0.9 FROM n",
-        "WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"
-        " INSERT INTO outbox (snapshot, destination, camera, state, attempts, created_at,"
-        "  not_before, finished_at) SELECT 1000 + i, 1, 1, 1, 1, 0, 0, 1 FROM n",
-    };
-    struct err e = {.code = 0};
-    struct db *db = NULL;
-    check(db_open(path, false, &db, &e), &e);
-    for (long from = 1; from <= rows; from += FILL_BATCH) {
-        check(db_begin(db, &e), &e);
-        for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
-            AUTO(db_query) q = db_query(db, statements[i]);
-            db_bind_int(q, from);
-            db_bind_int(q, MIN(from + FILL_BATCH, rows + 1));
-            check(db_run(q, &e), &e);
-        }
-        check(db_commit(db, &e), &e);
-    }
-    db_close(db);
-}
-
-static void take_picture(struct ledger *l, int n)
-{
-    struct err e = {.code = 0};
-    struct wall_time now = clock_wall();
-    struct trigger t = {.origin = TRIGGER_API, .event_at = now, .accepted_at = ledger_now()};
-    (void)text_format(t.camera, sizeof(t.camera), "camera-%d", MAX(n, 0) % CAMERAS);
-    (void)text_copy(t.device_key, sizeof(t.device_key), "front_door");
-    (void)text_copy(t.device_label, sizeof(t.device_label), "Front Door");
-    snapshot_id_new(now, t.id);
-    check(ledger_trigger_add(l, &t, &e), &e);
-
-    AUTO(snapshot) s = snapshot_new();
-    (void)text_copy(s->id, sizeof(s->id), t.id);
-    (void)text_copy(s->camera, sizeof(s->camera), t.camera);
-    (void)text_copy(s->device_key, sizeof(s->device_key), t.device_key);
-    (void)text_copy(s->device_label, sizeof(s->device_label), t.device_label);
-    (void)text_copy(s->format, sizeof(s->format), "jpeg");
-    (void)text_format(s->path, sizeof(s->path), "cam/2026/01/01/fetch_front_door_%d.jpg", n + 1000);
-    (void)text_copy(s->md5, sizeof(s->md5), "0123456789abcdef0123456789abcdef");
-    s->source = SNAPSHOT_FETCHED;
-    s->event_at = s->received_at = now;
-    s->size = 100000;
-    s->width = 1280;
-    s->height = 720;
-    s->orientation = 1;
-    check(ledger_snapshot_add(l, s, &e), &e);
-
-    AUTO_DONE(verdict) v = {.outcome = VERDICT_EXAMINED, .decode_ms = 3, .infer_ms = 60};
-    (void)text_copy(v.model, sizeof(v.model), "model");
-    struct detection two[2] = {{.label = "person", .confidence = 0.9F, .has_box = true},
-                               {.label = "car", .confidence = 0.8F, .has_box = true}};
-    detection_list_copy(&v.found, &(struct detection_list){two, ARRAY_LEN(two)});
-    check(ledger_snapshot_examined(l, s, &v, NULL, NULL, destinations, &e), &e);
-
-    struct outbox_item due[4];
-    int count = ledger_outbox_due(l, "console", ledger_now(), due, ARRAY_LEN(due), &e);
-    check(count, &e);
-    check(ledger_outbox_done(l, due, count, &e), &e);
-}
-
-static void take_page(struct ledger *l)
-{
-    struct ledger_filter all = {.person = -1};
-    struct ledger_page_key newest = {.row = 0};
-    struct snapshot *found[50];
-    struct err e = {.code = 0};
-    int n = ledger_snapshot_page(l, &all, newest, found, ARRAY_LEN(found), &e);
-    check(n, &e);
-    while (n > 0)
-        snapshot_unref(found[--n]);
-}
-
-static void ask_due(struct ledger *l)
-{
-    static struct trigger due[64];
-    struct err e = {.code = 0};
-    check(ledger_trigger_due(l, ledger_now(), due, ARRAY_LEN(due), &e), &e);
-}
-
-static void check(int r, const struct err *e)
+static void must(int r, const struct err *e)
 {
     if (r >= 0)
         return;
-    fprintf(stderr, "bench_ledger: %s\n", e->text);
+    (void)fprintf(stderr, "bench_ledger: %s\n", e->text);
     exit(1);
 }
 
-static double now_ms(clockid_t clock)
+/* Disks change their mind from second to second, so each measure has its floor beside it: one fsync
+ * for the trigger, the file, its folder, the row and the verdict. */
+static double picture_over_floor(struct bench *b, const char *title)
 {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+    double floor_ms = 2 * bare_ms(b, 4096) + bare_ms(b, PICTURE_BYTES) / 2;
+    double all = picture_ms(b, true), ledger = picture_ms(b, false);
+    floor_ms += 2 * bare_ms(b, 4096) + bare_ms(b, PICTURE_BYTES) / 2;
+    printf("a picture, %-11s     %8.3f ms, %.2f of its 5 fsyncs (ledger alone %.3f ms)\n", title,
+           all, all / floor_ms, ledger);
+    return all / floor_ms;
 }
 
-static int compare(const void *a, const void *b)
+static double bare_ms(struct bench *b, size_t size)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    char path[300];
+    (void)text_format(path, sizeof(path), "%s/bare", b->folder);
+    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AUTO_FREE char *page = xcalloc(1, size);
+    struct mono_time start = clock_mono();
+    for (int i = 0; i < COMMITS; i++)
+        if (write(fd, page, size) != (ssize_t)size || fsync(fd) < 0)
+            exit(1);
+    return mono_diff_ms(clock_mono(), start) / COMMITS;
 }
 
-static double median(double *values, int count)
+static struct trigger make_trigger(uint64_t n)
 {
-    qsort(values, (size_t)count, sizeof(*values), compare);
-    return values[count / 2];
+    struct trigger t = {.origin = TRIGGER_SCHEDULE, .event_at = clock_wall()};
+    t.accepted_at = t.event_at;
+    (void)text_format(t.id, sizeof(t.id), "f%031llx", (unsigned long long)n);
+    (void)text_format(t.camera, sizeof(t.camera), "camera%llu", (unsigned long long)(n % 8));
+    text_copy(t.device_key, sizeof(t.device_key), "Front Door Camera");
+    text_copy(t.device_label, sizeof(t.device_label), "Front Door");
+    return t;
+}
+
+static double commit_ms(struct bench *b)
+{
+    struct err e;
+    struct mono_time start = clock_mono();
+    for (int i = 0; i < COMMITS; i++) {
+        struct trigger t = make_trigger(b->next++);
+        must(ledger_trigger_add(b->l, &t, &e), &e);
+    }
+    return mono_diff_ms(clock_mono(), start) / COMMITS;
+}
+
+struct share {
+    struct bench *b;
+    uint64_t from;
+};
+
+static void *add_share(void *arg)
+{
+    struct share *s = arg;
+    struct err e;
+    AUTO(ledger) l = NULL;
+    must(ledger_open(s->b->db, &l, &e), &e);
+    for (int i = 0; i < COMMITS / THREADS; i++) {
+        struct trigger t = make_trigger(s->from + (uint64_t)i);
+        must(ledger_trigger_add(l, &t, &e), &e);
+    }
+    return NULL;
+}
+
+static double threads_ms(struct bench *b)
+{
+    pthread_t threads[THREADS];
+    struct share shares[THREADS];
+    struct mono_time start = clock_mono();
+    for (int i = 0; i < THREADS; i++) {
+        shares[i] = (struct share){b, b->next};
+        b->next += COMMITS;
+        if (pthread_create(&threads[i], NULL, add_share, &shares[i]) != 0)
+            exit(1);
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    return mono_diff_ms(clock_mono(), start) / (COMMITS / THREADS * THREADS);
+}
+
+/* Trigger, file, row, verdict with two things on it, delivery. */
+static double picture_ms(struct bench *b, bool with_store)
+{
+    struct err e;
+    static const char *const destinations[] = {"amqp", NULL};
+    struct detection found[2] = {{.label = "dog", .confidence = 0.8f, .has_box = true},
+                                 {.label = "car", .confidence = 0.6f, .has_box = true}};
+    struct verdict v = {
+        .outcome = VERDICT_EXAMINED, .model = "yolov8n-640.onnx", .found = {found, 2}};
+    AUTO_FREE char *bytes = xcalloc(1, PICTURE_BYTES);
+    struct mono_time start = clock_mono();
+    for (int i = 0; i < PICTURES; i++) {
+        struct trigger t = make_trigger(b->next++);
+        must(ledger_trigger_add(b->l, &t, &e), &e);
+        AUTO(snapshot) s = snapshot_new();
+        text_copy(s->id, sizeof(s->id), t.id);
+        text_copy(s->camera, sizeof(s->camera), t.camera);
+        text_copy(s->device_key, sizeof(s->device_key), t.device_key);
+        text_copy(s->device_label, sizeof(s->device_label), t.device_label);
+        text_copy(s->format, sizeof(s->format), "jpeg");
+        memset(s->md5, 'a', sizeof(s->md5) - 1);
+        memset(s->sha256, 'a', sizeof(s->sha256) - 1);
+        s->event_at = s->received_at = t.event_at;
+        s->size = PICTURE_BYTES;
+        if (with_store)
+            must(store_put(b->s, s->id, false, bytes, PICTURE_BYTES, &e), &e);
+        must(store_path_fetched(b->s, b->l, s, t.camera, s->path, sizeof(s->path), &e), &e);
+        must(ledger_snapshot_add(b->l, s, &e), &e);
+        if (with_store)
+            must(store_place(b->s, s->id, false, s->path, &e), &e);
+        must(ledger_snapshot_examined(b->l, s, &v, NULL, NULL, destinations, &e), &e);
+        if (i % BATCH != BATCH - 1)
+            continue;
+        struct outbox_item items[BATCH];
+        int n = ledger_outbox_due(b->l, "amqp", ledger_now(), items, BATCH, &e);
+        must(n, &e);
+        must(ledger_outbox_done(b->l, items, n, &e), &e);
+    }
+    return mono_diff_ms(clock_mono(), start) / PICTURES;
+}
+
+/* Rows as the transitions would have left them, by the quickest way. One picture in ten shows a
+ * person, one in a thousand a giraffe. */
+static void fill(struct bench *b, int64_t rows)
+{
+    struct err e;
+    AUTO(db) db = NULL;
+    must(db_open(b->db, false, &db, &e), &e);
+    char sql[2048];
+    int n = text_format(
+        sql, sizeof(sql),
+        "PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; BEGIN;"
+        "INSERT OR IGNORE INTO labels (id, name) VALUES (101, 'person'), (102, 'giraffe');"
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %lld)"
+        "INSERT INTO snapshots (row, id, camera, device, source, state, event_at, received_at,"
+        " stored_at, path, unsettled, size, md5, sha256, format, width, height, orientation,"
+        " fetch_ms, examined_at, outcome, persons, things, confidence)"
+        " SELECT 1000 + i, printf('%%032x', i), 1 + i %% 8, 1, 0, 1, i * 1000000, i * 1000000,"
+        " i * 1000000, printf('camera%%d/2020/01/%%02d/fetch_front-door-camera_%%d.jpg', i %% 8,"
+        " i * 28 / %lld, i), 0, 100000, printf('%%032x', i), printf('%%064x', i), 'jpeg', 640, 480,"
+        " 1, 100, i * 1000000, 0, i %% 10 = 0, (i %% 10 = 0) + (i %% 1000 = 5), 0.5 FROM n;"
+        "INSERT INTO detections SELECT row, 0, iif(persons, 101, 102), 0, 0.5, 1, 1, 2, 2"
+        " FROM snapshots WHERE things > 0 AND row BETWEEN 1001 AND 1000 + %lld;"
+        "INSERT INTO sightings SELECT iif(persons, 101, 102), event_at, row, 0.5 FROM snapshots"
+        " WHERE things > 0 AND row BETWEEN 1001 AND 1000 + %lld;"
+        "COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
+        (long long)rows, (long long)rows, (long long)rows, (long long)rows);
+    if (n < 0)
+        exit(1);
+    must(db_exec(db, sql, &e), &e);
+}
+
+static void show_pages(struct bench *b, const char *title)
+{
+    static const struct {
+        const char *name;
+        struct ledger_filter filter;
+        struct ledger_page_key before;
+    } pages[] = {
+        {"newest", {.person = -1}, {{0}, 0}},
+        {"far back", {.person = -1}, {{500000000000}, 1}},
+        {"camera", {.camera = "camera3", .person = -1}, {{500000000000}, 1}},
+        {"persons", {.person = 1}, {{500000000000}, 1}},
+        {"rare label", {.label = "giraffe", .person = -1}, {{500000000000}, 1}},
+        {"waiting", {.state = "stored", .person = -1}, {{0}, 0}},
+    };
+    struct err e;
+    printf("pages of 50, %s:", title);
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+        struct snapshot *page[50];
+        struct mono_time start = clock_mono();
+        int n = ledger_snapshot_page(b->l, &pages[i].filter, pages[i].before, page, 50, &e);
+        must(n, &e);
+        printf(" %s %.2f ms,", pages[i].name, mono_diff_ms(clock_mono(), start));
+        for (int k = 0; k < n; k++)
+            snapshot_unref(page[k]);
+    }
+    struct ledger_counts counts;
+    struct mono_time start = clock_mono();
+    must(ledger_counts(b->l, &counts, &e), &e);
+    printf(" counts %.2f ms\n", mono_diff_ms(clock_mono(), start));
+}
+
+static int remove_entry(const char *path, const struct stat *st UNUSED, int flag UNUSED,
+                        struct FTW *ftw UNUSED)
+{
+    return remove(path);
 }

@@ -55,17 +55,19 @@ static int take_configuration(const struct app_options *o, struct client *ret)
     AUTO_FREE char *warnings = NULL;
     if (app_options_load(o, &config, &faults, &warnings) < 0) {
         const char *path = app_options_path(o);
-        (void)command_error(EXIT_DONE,
-                            "%s cannot be used here (snapshotd check tells why), trying " DEFAULT_URL
-                            "; --url names another address",
-                            path ? path : "the configuration");
+        (void)command_error(
+            EXIT_DONE,
+            "%s cannot be used here (snapshotd check tells why), trying " DEFAULT_URL
+            "; --url names another address",
+            path ? path : "the configuration");
         text_copy(ret->url, sizeof(ret->url), DEFAULT_URL); /* fits */
         return EXIT_DONE;
     }
     const struct web_config *web = cfg_values(config->cfg, &web_cfg_section);
     if (!web->enabled)
-        return command_error(EXIT_FAILED, "the daemon cannot be asked: its API is switched off: set "
-                                          "enabled = yes in section [web]");
+        return command_error(EXIT_FAILED,
+                             "the daemon cannot be asked: its API is switched off: set "
+                             "enabled = yes in section [web]");
     (void)text_copy(ret->store, sizeof(ret->store), config->store_path); /* shown only */
     return take_listen(web->listen, ret);
 }
@@ -130,9 +132,8 @@ int client_call(const struct client *c, const char *method, const char *path, in
                     "what answers at %s is not snapshotd (HTTP %ld): --url names another address",
                     c->url, reply.status);
     } else {
-        *ret = (struct client_answer){.status = reply.status,
-                                      .document = document,
-                                      .retry_after_s = reply.retry_after_s};
+        *ret = (struct client_answer){
+            .status = reply.status, .document = document, .retry_after_s = reply.retry_after_s};
         r = 0;
     }
     httpc_reply_done(&reply);
@@ -145,11 +146,9 @@ static void tame(json_t *j)
     json_t *member;
     size_t i;
     if (json_is_object(j)) {
-        json_object_foreach(j, key, member)
-            tame(member);
+        json_object_foreach(j, key, member) tame(member);
     } else if (json_is_array(j)) {
-        json_array_foreach(j, i, member)
-            tame(member);
+        json_array_foreach(j, i, member) tame(member);
     } else if (json_is_string(j)) {
         AUTO_FREE char *text = xstrdup(json_string_value(j));
         for (char *p = text; *p; p++)

@@ -15,7 +15,11 @@ struct client_options {
 };
 
 #define CLIENT_OPTIONS_SHORT APP_OPTIONS_SHORT
-#define CLIENT_OPTIONS_LONG APP_OPTIONS_LONG, {"url", required_argument, NULL, CLIENT_OPTION_URL}
+#define CLIENT_OPTIONS_LONG                                                                        \
+    APP_OPTIONS_LONG,                                                                              \
+    {                                                                                              \
+        "url", required_argument, NULL, CLIENT_OPTION_URL                                          \
+    }
 #define CLIENT_OPTIONS_HELP                                                                        \
     "      --url URL             where the daemon listens; without it [web] listen of the\n"       \
     "                            configuration, else http://127.0.0.1:8080\n" APP_OPTIONS_HELP
@@ -24,7 +28,7 @@ struct client_options {
 bool client_options_take(struct client_options *o, int opt, const char *arg);
 
 struct client {
-    char url[CLIENT_URL_MAX]; /* "http://127.0.0.1:8080", no slash at the end */
+    char url[CLIENT_URL_MAX];   /* "http://127.0.0.1:8080", no slash at the end */
     char store[CLIENT_URL_MAX]; /* where the configuration puts pictures, "" when it is not known */
 };
 
@@ -34,8 +38,8 @@ struct client {
 int client_find(const struct client_options *o, struct client *ret);
 
 struct client_answer {
-    long status;       /* HTTP's */
-    json_t *document;  /* never NULL after success */
+    long status;           /* HTTP's */
+    json_t *document;      /* never NULL after success */
     int64_t retry_after_s; /* -1 = not said */
 };
 void client_answer_done(struct client_answer *a);

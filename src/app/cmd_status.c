@@ -97,7 +97,7 @@ static void print_status(const json_t *status)
         {"LAST ERROR", "last_error", write_text, false},
     };
     static const struct column stages[] = {
-        {"STAGE", "name", write_text, false},    {"STATE", "state", write_text, false},
+        {"STAGE", "name", write_text, false},     {"STATE", "state", write_text, false},
         {"QUEUED", "queued", write_number, true}, {"DONE", "done", write_number, true},
         {"FAILED", "failed", write_number, true}, {"LAST ERROR", "last_error", write_text, false},
     };
@@ -184,6 +184,7 @@ static void format_bytes(double bytes, char *out, size_t size)
 
 static size_t shown_width(const char *s);
 static const char *colour_of(const char *title, const char *cell);
+static void print_cell(const char *cell, size_t width, bool right, bool last, const char *colour);
 
 static void print_table(const json_t *rows, const struct column *columns, size_t count)
 {
@@ -204,17 +205,25 @@ static void print_table(const json_t *rows, const struct column *columns, size_t
     bool colours = isatty(STDOUT_FILENO) == 1 && !getenv("NO_COLOR");
     printf("\n");
     for (size_t r = 0; r <= row_count; r++) {
-        for (size_t c = 0; c < count; c++) {
-            const char *cell = cells[r][c];
-            int fill = (int)(widths[c] - shown_width(cell));
-            const char *colour = !colours ? "" : r == 0 ? "\033[2m" : colour_of(columns[c].title, cell);
-            bool last = c + 1 == count;
-            printf("%*s%s%s%s%*s", columns[c].right ? fill : 0, "", colour, cell,
-                   colour[0] ? "\033[0m" : "", last || columns[c].right ? 0 : fill, "");
-            printf("%s", last ? "\n" : "  ");
+        size_t end = count; /* no blanks behind the last cell with something in it */
+        while (end > 0 && !cells[r][end - 1][0])
+            end--;
+        for (size_t c = 0; c < end; c++) {
+            const char *colour = r == 0 ? "\033[2m" : colour_of(columns[c].title, cells[r][c]);
+            print_cell(cells[r][c], widths[c], columns[c].right, c + 1 == end,
+                       colours ? colour : "");
         }
+        printf("\n");
     }
     free(cells);
+}
+
+static void print_cell(const char *cell, size_t width, bool right, bool last, const char *colour)
+{
+    int fill = (int)(width - shown_width(cell));
+    printf("%*s%s%s%s", right ? fill : 0, "", colour, cell, colour[0] ? "\033[0m" : "");
+    if (!last)
+        printf("%*s", right ? 2 : fill + 2, "");
 }
 
 /* Characters, as far as counting code points tells. */

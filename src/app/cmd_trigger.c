@@ -75,8 +75,8 @@ static int run(int argc, char **argv)
         }
     }
     if (optind + 1 != argc)
-        return command_usage(&command_trigger, optind == argc ? "which camera?"
-                                                              : "one camera at a time");
+        return command_usage(&command_trigger,
+                             optind == argc ? "which camera?" : "one camera at a time");
     struct client client;
     int status = client_find(&options, &client);
     return status == EXIT_DONE ? ask(&client, argv[optind], wait_s, json) : status;
@@ -100,8 +100,8 @@ static int ask(const struct client *c, const char *camera, int64_t wait_s, bool 
     if (json) {
         AUTO_FREE char *line = js_text(answer.document);
         puts(line);
-        status = answer.status == 200 || (answer.status == 202 && wait_s == 0) ? EXIT_DONE
-                                                                               : EXIT_FAILED;
+        status =
+            answer.status == 200 || (answer.status == 202 && wait_s == 0) ? EXIT_DONE : EXIT_FAILED;
     } else {
         client_answer_tame(&answer);
         status = say_outcome(c, camera, &answer, ms, wait_s);
@@ -152,7 +152,7 @@ static int say_picture(const struct client *c, const json_t *snapshot, double ms
 
 static int say_pending(const char *camera, const json_t *trigger, int64_t wait_s)
 {
-    const char *id = client_text(trigger, "id"), *error = client_text(trigger, "error");
+    const char *id = client_text(trigger, "id"), *error = client_text(trigger, "last_error");
     if (wait_s == 0) {
         printf("%s: accepted, id %s\n", camera, id);
         return EXIT_DONE;
@@ -185,8 +185,7 @@ static void read_verdict(const json_t *j, struct verdict *ret)
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(list, i);
         text_copy(v.found.items[i].label, DETECTION_LABEL_MAX, client_text(item, "label"));
-        v.found.items[i].confidence =
-            (float)json_number_value(json_object_get(item, "confidence"));
+        v.found.items[i].confidence = (float)json_number_value(json_object_get(item, "confidence"));
     }
     *ret = v;
 }

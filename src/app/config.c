@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "stage/cron.h"
 #include "web/web_config.h"
 
 #define AT(type, field) .offset = offsetof(struct type, field)
@@ -383,10 +384,33 @@ static const struct cfg_section *const all_sections[] = {
 static const char *const reserved_variables[] = {"SNAPSHOTD_CONFIG", "SNAPSHOTD_MODEL_DIR",
                                                  "SNAPSHOTD_ONNXRUNTIME", NULL};
 
+static void check_all(const struct cfg *c, struct cfg_faults *faults);
+
+static const char preface[] =
+    "## Files and variables of the predecessor\n\n"
+    "The `config/app.conf` and the environment of "
+    "[snapshot-processor](https://github.com/tailucas/snapshot-processor)\nwork as they are. What "
+    "has an effect:\n\n"
+    "| theirs | ours |\n|---|---|\n"
+    "| [snapshots] `object_detection_enabled` | [detection] `enabled` |\n"
+    "| [object_detection] `model_url`, else `model_name`, else `model` | [detection] `model` |\n"
+    "| [object_detection] `minimum_confidence` | [detection] `minimum_confidence` |\n"
+    "| [human_detection] `minimum_confidence` | [detection] `minimum_human_confidence` |\n"
+    "| [snapshots] `root_dir` | [app] `data_dir` is its parent when it ends in `/ftp` |\n"
+    "| [output_location], [output_type] `O1`, ... | cameras, as far as their type is Camera; a "
+    "[camera:NAME] section of that location says where they are |\n"
+    "| `FEATURE_FLAG_OBJECT_DETECTION`, `FEATURE_FLAG_LOCAL_OBJECT_DETECTION` | detection runs "
+    "when both are true and [detection] `enabled` is |\n\n"
+    "Of two keys that mean the same, the one from the stronger source counts; from equal sources "
+    "they must\nagree, else it is a fault. What belongs to a feature of a later release is "
+    "accepted, and\n`snapshotd check` lists it.\n";
+
 const struct cfg_schema app_schema = {
     .sections = all_sections,
     .env_prefix = "SNAPSHOTD",
     .env_reserved = reserved_variables,
+    .check = check_all,
+    .preface = preface,
 };
 
 /* --- resolving -------------------------------------------------------------------------------- */
@@ -706,5 +730,52 @@ static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults
         if (camera_set_add_device(f->a.cameras, d->location, d->type, &e) < 0)
             cfg_fault(warnings, output_type_section.name, NULL, name,
                       "this camera cannot be asked: %s", e.text);
+    }
+}
+
+/* --- checking --------------------------------------------------------------------------------- */
+
+/* The camera's rows cannot do this: times are read in a layer above them. */
+static void check_times(const char *name, const struct camera_cfg *camera,
+                        struct cfg_faults *faults)
+{
+    for (const char *const *t = camera->times; t && *t; t++) {
+        struct err e = {0};
+        struct cron cron;
+        if (cron_parse(*t, &cron, &e) < 0)
+            cfg_fault(faults, camera_cfg_section.name, name, "times", "%s", e.text);
+    }
+}
+
+/* Two cameras of one device key would share files and events. */
+static void check_twins(const struct cfg *c, size_t i, struct cfg_faults *faults)
+{
+    const struct camera_cfg *one = cfg_instance_values(c, &camera_cfg_section, i);
+    const char *name = cfg_instance_name(c, &camera_cfg_section, i);
+    const char *location = *one->location ? one->location : name;
+
+    for (size_t k = 0; k < i; k++) {
+        const struct camera_cfg *other = cfg_instance_values(c, &camera_cfg_section, k);
+        const char *other_name = cfg_instance_name(c, &camera_cfg_section, k);
+        if (strcmp(location, *other->location ? other->location : other_name) == 0 &&
+            strcmp(one->type, other->type) == 0)
+            cfg_fault(faults, camera_cfg_section.name, name, "location",
+                      "\"%s\" is the location of [camera:%s] as well, and both are of type %s; "
+                      "give one another location",
+                      location, other_name, one->type);
+    }
+}
+
+/* All that can be wrong between sections, so that cfg_load() names it along with the rest. */
+static void check_all(const struct cfg *c, struct cfg_faults *faults)
+{
+    struct app_config_full f = {.a.cfg = (struct cfg *)(uintptr_t)c}; /* borrowed, and only read */
+
+    f.a.detect = *(const struct detect_config *)cfg_values(c, &detect_config_section);
+    resolve_detection(&f, faults);
+    for (size_t i = 0; i < cfg_instance_count(c, &camera_cfg_section); i++) {
+        check_times(cfg_instance_name(c, &camera_cfg_section, i),
+                    cfg_instance_values(c, &camera_cfg_section, i), faults);
+        check_twins(c, i, faults);
     }
 }

@@ -134,15 +134,7 @@ static int render_text(char *line, size_t size, enum log_level level, const char
 {
     char when[WALL_ISO_MAX], camera[256], message[3000];
     /* Quotes and backslashes are harmless here; only control characters must not pass. */
-    size_t out = 0;
-    char escaped[3000];
-    text_escape(text, strlen(text), escaped, sizeof(escaped));
-    for (const char *p = escaped; *p && out + 2 < sizeof(message); p++) {
-        if (p[0] == '\\' && (p[1] == '"' || p[1] == '\\'))
-            p++;
-        message[out++] = *p;
-    }
-    message[out] = '\0';
+    text_printable(text, strlen(text), message, sizeof(message));
     text_escape(context.camera, strlen(context.camera), camera, sizeof(camera));
     int n = snprintf(line, size, "%s %-7s ", wall_format_iso(clock_wall(), true, when),
                      log_level_names[level]);

@@ -40,7 +40,7 @@
 #define AUTO_DONE(name) __attribute__((cleanup(name##_done), unused)) struct name
 
 /* AUTO_FREE char *s: free() at the end of the scope. */
-#define AUTO_FREE __attribute__((cleanup(free_auto_)))
+#define AUTO_FREE __attribute__((cleanup(free_auto_), unused))
 static inline UNUSED void free_auto_(void *p)
 {
     void *owned = *(void **)p;
@@ -48,7 +48,7 @@ static inline UNUSED void free_auto_(void *p)
 }
 
 /* AUTO_CLOSE int fd = -1: close() at the end of the scope. */
-#define AUTO_CLOSE __attribute__((cleanup(close_auto_)))
+#define AUTO_CLOSE __attribute__((cleanup(close_auto_), unused))
 static inline UNUSED void close_auto_(int *fd)
 {
     if (*fd >= 0)

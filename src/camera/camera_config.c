@@ -21,7 +21,6 @@
 static int check_kind(const void *value, char *why, size_t why_size);
 static int check_headers(const void *value, char *why, size_t why_size);
 static int check_pin(const void *value, char *why, size_t why_size);
-static int check_plain_text(const void *value, char *why, size_t why_size);
 static void check_camera(const void *values, const char *instance, struct cfg_faults *faults);
 
 static const struct cfg_key default_keys[] = {
@@ -123,7 +122,6 @@ static const struct cfg_key keys[] = {
      .type = CFG_STRING,
      .offset = FIELD(location),
      .flags = CFG_RELOAD,
-     .validate = check_plain_text,
      .help = "Where the camera looks, e.g. Front Door; the section's name when empty",
      .doc = "With `type` this is the device key, \"Front Door Camera\", which names files and "
             "events."},
@@ -132,13 +130,11 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(type),
      .fallback = "Camera",
      .flags = CFG_RELOAD,
-     .validate = check_plain_text,
      .help = "Second part of the device key"},
     {.name = "label",
      .type = CFG_STRING,
      .offset = FIELD(label),
      .flags = CFG_RELOAD,
-     .validate = check_plain_text,
      .help = "What people call it; the location when empty"},
     {.name = "directory",
      .type = CFG_STRING,
@@ -572,18 +568,6 @@ static int check_pin(const void *value, char *why, size_t why_size)
         return 0;
     (void)text_format(why, why_size, "sha256// and the base64 of the key's SHA-256");
     return -EINVAL;
-}
-
-/* It becomes part of names, logs and events. */
-static int check_plain_text(const void *value, char *why, size_t why_size)
-{
-    for (const char *p = *(const char *const *)value; *p; p++) {
-        if ((unsigned char)*p >= ' ' && *p != 127)
-            continue;
-        (void)text_format(why, why_size, "a text without control characters");
-        return -EINVAL;
-    }
-    return 0;
 }
 
 static void check_camera(const void *values, const char *instance, struct cfg_faults *faults)

@@ -4,7 +4,8 @@
  *             slot of its key, in the order of precedence, the later over the earlier;
  *   convert   each slot's text, or the row's default, becomes the typed value in the section's
  *             block; retired keys hand their text to their successors before;
- *   check     the sections' own cross-key checks run on sections whose values are all good.
+ *   check     the sections' own cross-key checks run, then the schema's. A key with a fault has
+ *             its default by then, and what else they say of it is not reported.
  *
  * All memory of a cfg hangs on one list and dies with it; every allocation whose size or number
  * follows the input may fail and ends the load with -ENOMEM. */
@@ -37,6 +38,7 @@ struct loader {
     struct cfg_faults faults, warnings;
     const struct cfg_source *source;
     char *const *environment;
+    bool any_prefixed;      /* some variable begins with the schema's prefix */
     const char *shown_path; /* for places in the file */
     /* Where the file's reader stands. */
     struct cfg_part *part; /* NULL: before the first section, or in an unknown one */
@@ -84,7 +86,7 @@ int cfg_load(const struct cfg_schema *schema, const struct cfg_source *source, s
         collect_environment(&l);
         collect_settings(&l);
         convert_all(&l);
-        if (l.faults.count == 0)
+        if (!c->no_memory)
             check_all(&l);
         if (l.faults.count > 0)
             r = -EINVAL;
@@ -336,14 +338,13 @@ static const char *find_environment(const struct loader *l, const char *name)
 
 /* The file. -- */
 
+/* Not by fs_read_blob(): that refuses links and "..", which are the user's own business here. */
 static int read_file(struct loader *l, const char *path, struct blob **ret)
 {
     struct err e = {0};
     AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     int r;
 
-    /* fs_read_blob() refuses links and "..", which are the user's own business here; the
-     * descriptor's path in /proc leads to exactly what was opened. */
     if (fd < 0) {
         r = -errno;
         (void)err_errno(&e, r, "cannot open it");
@@ -519,15 +520,19 @@ static void take_section(void *arg, int line, const char *name)
 }
 
 static void say_unknown_key(struct loader *l, const struct cfg_section *section,
-                            const char *instance, const char *name, const char *path, int line)
+                            struct cfg_instance *inst, const char *name, const char *path, int line)
 {
     struct cfg_nearest near = {.name = name};
     char full[200], shown[128];
 
     (void)text_escape(name, strlen(name), shown, sizeof shown);
-    (void)cfg_full_name(section, instance, shown, full, sizeof full);
+    (void)cfg_full_name(section, inst->name, shown, full, sizeof full);
     for (size_t k = 0; k < section->key_count; k++)
         cfg_nearest_try(&near, section->keys[k].name);
+    /* The key that was meant is not missing as well. */
+    size_t meant = cfg_nearest_found(&near) ? cfg_key_index(section, near.best) : SIZE_MAX;
+    if (meant != SIZE_MAX && inst->slots[meant].origin == CFG_FROM_DEFAULT)
+        inst->slots[meant].faulty = true;
     if (near.best && near.distance == 0) {
         cfg_fault_at(&l->faults, path, line,
                      "%s: unknown key; did you mean \"%s\"? Names are case-sensitive", full,
@@ -606,7 +611,7 @@ static void take_pair(void *arg, int line, const char *name, const char *value, 
     struct cfg_slot *slot = slot_of(l->c, section, inst, name, &key);
     if (!slot) {
         if (!l->c->no_memory)
-            say_unknown_key(l, section, inst->name, name, l->shown_path, line);
+            say_unknown_key(l, section, inst, name, l->shown_path, line);
         return;
     }
     if (inst->numbered_count > CFG_NUMBERED_MAX) {
@@ -800,7 +805,7 @@ static void take_row_environment(struct loader *l, const struct cfg_section *sec
     if (key->flags & CFG_NUMBERED) {
         if (key->env)
             take_numbered(l, section, inst, key, key->env, CFG_FROM_ENVIRONMENT, false);
-        if (l->c->schema->env_prefix) {
+        if (l->any_prefixed) {
             environment_name(l->c->schema, section, inst->name, key->name, name, sizeof name);
             take_numbered(l, section, inst, key, name, CFG_FROM_PREFIXED, true);
         }
@@ -808,12 +813,15 @@ static void take_row_environment(struct loader *l, const struct cfg_section *sec
     }
     value = key->env ? find_environment(l, key->env) : NULL;
     /* The predecessor's file takes this very variable in; then the file stays the place to name. */
-    if (value && *value && strcmp(value, inst->slots[k].text) != 0)
+    int line = value && strcmp(value, inst->slots[k].text) == 0 ? inst->slots[k].line : 0;
+    if (value && *value) {
         take_variable(l, &inst->slots[k], key->env, value, CFG_FROM_ENVIRONMENT);
+        inst->slots[k].line = line;
+    }
     value = (key->flags & CFG_ENV_NAME) && !section->named ? find_environment(l, key->name) : NULL;
     if (value)
         take_variable(l, &inst->slots[k], key->name, value, CFG_FROM_ENVIRONMENT);
-    if (!l->c->schema->env_prefix)
+    if (!l->any_prefixed)
         return;
     environment_name(l->c->schema, section, inst->name, key->name, name, sizeof name);
     value = find_environment(l, name);
@@ -871,15 +879,27 @@ static void warn_unused_variables(struct loader *l)
     }
 }
 
+/* Without this a thousand cameras would search the environment thirty thousand times in vain. */
+static bool has_prefixed(const struct loader *l)
+{
+    const char *prefix = l->c->schema->env_prefix;
+
+    for (char *const *e = l->environment; prefix && *e; e++)
+        if (text_starts_with(*e, prefix) && (*e)[strlen(prefix)] == '_')
+            return true;
+    return false;
+}
+
 static void collect_environment(struct loader *l)
 {
+    l->any_prefixed = has_prefixed(l);
     for (size_t p = 0; p < l->c->part_count && !l->c->no_memory; p++) {
         struct cfg_part *part = &l->c->parts[p];
         for (size_t i = 0; i < part->count; i++)
             for (size_t k = 0; k < part->section->key_count; k++)
                 take_row_environment(l, part->section, &part->instances[i], k);
     }
-    if (l->c->schema->env_prefix && !l->c->no_memory)
+    if (l->any_prefixed && !l->c->no_memory)
         warn_unused_variables(l);
 }
 
@@ -918,7 +938,7 @@ static void collect_setting(struct loader *l, const char *setting)
     struct cfg_slot *slot = slot_of(l->c, part->section, inst, key_name, &key);
     if (!slot) {
         if (!l->c->no_memory)
-            say_unknown_key(l, part->section, inst->name, key_name, where, 0);
+            say_unknown_key(l, part->section, inst, key_name, where, 0);
         return;
     }
     if (has_control(equals + 1) || strlen(equals + 1) > CFG_VALUE_MAX) {
@@ -941,7 +961,7 @@ static void collect_settings(struct loader *l)
 /* --- converting ------------------------------------------------------------------------------- */
 
 static void move_retired(struct loader *l, const struct cfg_part *part, size_t k);
-static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
+static void convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
                     size_t k);
 static void warn_later(struct loader *l, const struct cfg_part *part,
                        const struct cfg_instance *inst);
@@ -970,7 +990,7 @@ static void convert_all(struct loader *l)
             if (inst->numbered_count > 0)
                 qsort(inst->numbered, inst->numbered_count, sizeof *inst->numbered, by_number);
             for (size_t k = 0; k < part->section->key_count; k++)
-                (void)convert(l, part, inst, k);
+                convert(l, part, inst, k);
             warn_later(l, part, inst);
         }
     }
@@ -1017,7 +1037,7 @@ static int resolve_secret(struct loader *l, const struct cfg_section *section,
                           const char *reference, const char **ret, char *why, size_t why_size);
 
 /* Fills the field; a fault when the text is no such value. */
-static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
+static void convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
                     size_t k)
 {
     const struct cfg_key *key = &part->section->keys[k];
@@ -1028,10 +1048,8 @@ static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     int r = 0;
 
     if (key->flags & CFG_NUMBERED || key->successor)
-        return true; /* texts; and what moved to its successor */
-    if (slot->faulty)
-        return false; /* reported when it was collected */
-    if (slot->origin == CFG_FROM_DEFAULT) {
+        return; /* texts; and what moved to its successor */
+    if (slot->origin == CFG_FROM_DEFAULT || slot->faulty) {
         text = key->fallback ? key->fallback : "";
         slot->text = text;
         /* Zero is a good value of every scalar without a default. */
@@ -1043,10 +1061,10 @@ static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     if (key->flags & CFG_REQUIRED && (!text || !*text)) {
         cfg_fault(&l->faults, part->section->name, part->section->named ? inst->name : NULL,
                   key->name, "must be given: %s", key->help);
-        return false;
+        slot->faulty = true;
     }
     if (!text)
-        return true;
+        return;
     if (key->flags & CFG_HIDDEN && strcmp(text, "***") == 0) {
         (void)text_copy(why, sizeof why, "*** is the mask of the value, not the value; write it");
         r = -EINVAL;
@@ -1060,10 +1078,12 @@ static bool convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     }
     if (r == 0)
         r = cfg_value_parse(l->c, key, text, field, why, sizeof why);
-    if (r == -EINVAL)
+    if (r == -EINVAL && !slot->faulty) {
         cfg_fault(&l->faults, part->section->name, part->section->named ? inst->name : NULL,
                   key->name, "%s", why);
-    return r == 0;
+        slot->faulty = true;
+        convert(l, part, inst, k); /* once more, to the default */
+    }
 }
 
 /* One warning per section, not one per key: a whole file of the predecessor may be of this kind. */
@@ -1203,6 +1223,8 @@ static void check_all(struct loader *l)
             part->section->check(part->instances[i].values,
                                  part->section->named ? part->instances[i].name : NULL, &l->faults);
     }
+    if (l->c->schema->check)
+        l->c->schema->check(l->c, &l->faults);
 }
 
 /* --- access ----------------------------------------------------------------------------------- */

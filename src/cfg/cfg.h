@@ -80,6 +80,7 @@ struct cfg_key {
     int (*validate)(const void *value, char *why, size_t why_size);
 };
 
+struct cfg;
 struct cfg_faults;
 
 struct cfg_section {
@@ -89,7 +90,9 @@ struct cfg_section {
     const struct cfg_key *keys;
     size_t key_count;
     const char *help; /* one line about the section */
-    /* Cross-key check of one instance; appends faults via cfg_fault(). NULL = none. */
+    /* Cross-key check of one instance; appends faults via cfg_fault(). NULL = none. It runs in any
+     * case, so that all faults of a file are named at once: a key with a fault has its default
+     * then, and further faults of that key are not reported. */
     void (*check)(const void *values, const char *instance, struct cfg_faults *faults);
 };
 
@@ -99,6 +102,9 @@ struct cfg_schema {
     const char *env_prefix;          /* SNAPSHOTD_SECTION_KEY overrides any key; NULL = none */
     const char *const *env_reserved; /* names with that prefix that mean something else;
                                         NULL-terminated or NULL */
+    /* What a section's own check cannot see. NULL = none; called like those of the sections. */
+    void (*check)(const struct cfg *c, struct cfg_faults *faults);
+    const char *preface; /* Markdown that the reference has before the sections; or NULL */
 };
 
 /* Collected faults, each "file:line: section.key: what, and what would be right"; `key` NULL speaks
@@ -106,8 +112,6 @@ struct cfg_schema {
  * `check` may call this, and what resolves a cfg further (see cfg_faults_new). */
 void cfg_fault(struct cfg_faults *faults, const char *section, const char *instance,
                const char *key, const char *fmt, ...) PRINTF_LIKE(5, 6);
-
-struct cfg;
 
 /* For checks beyond one section after a successful cfg_load(): collects faults about `c`.
  * cfg_faults_take() returns malloc()ed text, sorted by line, or NULL when there were none. */
@@ -168,8 +172,9 @@ int cfg_write_sample(const struct cfg_schema *schema, struct dynbuf *out);
 int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out); /* Markdown */
 int cfg_write_effective(const struct cfg *c,
                         struct dynbuf *out); /* secrets as ***, source of each value as a comment */
-/* Effective text can be loaded again, but for secrets that were given literally: their mask *** is
- * refused as a value. Secrets given by reference (env:NAME ...) are shown as that. */
+/* Keys of the predecessor that were not given are left out. Effective text can be loaded again, but
+ * for secrets that were given literally: their mask *** is refused as a value. Secrets given by
+ * reference (env:NAME ...) are shown as that. */
 /* Names of keys that differ, one "section.key" a line, those that need a restart marked "
  * (restart)". */
 int cfg_write_difference(const struct cfg *before, const struct cfg *after, struct dynbuf *out);

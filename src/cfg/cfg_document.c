@@ -126,8 +126,10 @@ int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out)
         "break is\n  cut,\n"
         "- `credential:NAME`: a credential of the service manager (`LoadCredential=` in "
         "systemd.exec(5)),\n"
-        "- `op://vault/item/field`: 1Password; accepted, but empty until a later release.\n\n"
-        "## Sections\n");
+        "- `op://vault/item/field`: 1Password; accepted, but empty until a later release.\n\n");
+    if (schema->preface)
+        (void)dynbuf_printf(out, "%s\n", schema->preface);
+    (void)dynbuf_puts(out, "## Sections\n");
     for (size_t i = 0; schema->sections[i]; i++) {
         const struct cfg_section *s = schema->sections[i];
 
@@ -198,7 +200,6 @@ static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const 
 {
     switch (slot->origin) {
     case CFG_FROM_DEFAULT:
-        (void)dynbuf_puts(out, "# default\n");
         break;
     case CFG_FROM_RETIRED:
         (void)dynbuf_printf(out, "# retired key %s\n", slot->source);
@@ -208,7 +209,11 @@ static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const 
         break;
     case CFG_FROM_ENVIRONMENT:
     case CFG_FROM_PREFIXED:
-        (void)dynbuf_printf(out, "# environment variable %s\n", slot->source);
+        if (slot->line > 0)
+            (void)dynbuf_printf(out, "# %s:%d, ", c->path ? c->path : "file", slot->line);
+        else
+            (void)dynbuf_puts(out, "# ");
+        (void)dynbuf_printf(out, "environment variable %s\n", slot->source);
         break;
     case CFG_FROM_SETTING:
         (void)dynbuf_puts(out, "# --set\n");
@@ -216,31 +221,49 @@ static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const 
     case CFG_ORIGIN_COUNT:
         abort();
     }
-    /* A scalar that is zero for want of a default cannot be written as such. */
-    bool unwritable = !slot->text[0] && (key->type == CFG_BOOL || key->type == CFG_INT ||
-                                         key->type == CFG_DOUBLE || key->type == CFG_DURATION ||
-                                         key->type == CFG_SIZE || key->type == CFG_CHOICE);
-    (void)dynbuf_printf(out, "%s%s =%s", unwritable ? "#" : "", name, slot->text[0] ? " " : "");
+    /* As a comment, a default stays one when this is loaded: it is weaker than another key that
+     * means the same. */
+    (void)dynbuf_printf(out, "%s%s =%s", slot->origin == CFG_FROM_DEFAULT ? "#" : "", name,
+                        slot->text[0] ? " " : "");
     write_value(out, key, slot->text);
     (void)dynbuf_puts(out, "\n");
+}
+
+/* A retired key is shown as its successor; those of the predecessor matter when given. */
+static bool is_shown(const struct cfg_key *key, const struct cfg_slot *slot)
+{
+    return !key->successor &&
+           !(key->flags & (CFG_COMPAT | CFG_LATER) && slot->origin == CFG_FROM_DEFAULT);
+}
+
+static bool shows_anything(const struct cfg_section *s, const struct cfg_instance *inst)
+{
+    bool shown = inst->numbered_count > 0;
+
+    for (size_t k = 0; k < s->key_count && !shown; k++)
+        shown = !(s->keys[k].flags & CFG_NUMBERED) && is_shown(&s->keys[k], &inst->slots[k]);
+    return shown;
 }
 
 int cfg_write_effective(const struct cfg *c, struct dynbuf *out)
 {
     char name[128];
 
+    (void)dynbuf_puts(out, "# What is in force. A key behind # has its default; above any other "
+                           "stands its source.\n");
     for (size_t p = 0; p < c->part_count; p++) {
         const struct cfg_part *part = &c->parts[p];
         for (size_t i = 0; i < part->count; i++) {
             const struct cfg_instance *inst = &part->instances[i];
-            (void)dynbuf_printf(out, "%s[%s]\n", out->len ? "\n" : "",
+            if (!shows_anything(part->section, inst))
+                continue;
+            (void)dynbuf_printf(out, "\n[%s]\n",
                                 cfg_full_name(part->section, inst->name, NULL, name, sizeof name));
             for (size_t k = 0; k < part->section->key_count; k++) {
                 const struct cfg_key *key = &part->section->keys[k];
-                if (key->successor)
-                    continue; /* shown as its successor */
                 if (!(key->flags & CFG_NUMBERED)) {
-                    write_effective_slot(c, out, key, key->name, &inst->slots[k]);
+                    if (is_shown(key, &inst->slots[k]))
+                        write_effective_slot(c, out, key, key->name, &inst->slots[k]);
                     continue;
                 }
                 for (size_t n = 0; n < inst->numbered_count; n++) {

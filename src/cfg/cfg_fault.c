@@ -39,6 +39,8 @@ void cfg_fault(struct cfg_faults *f, const char *section, const char *instance, 
             continue;
         line = inst->line;
         k = key ? cfg_key_index(found, key) : SIZE_MAX;
+        if (k != SIZE_MAX && inst->slots[k].faulty)
+            return; /* the reason was reported, this follows from it */
         if (k != SIZE_MAX && inst->slots[k].origin != CFG_FROM_DEFAULT)
             slot = &inst->slots[k];
         for (size_t i = 0; key && k == SIZE_MAX && i < inst->numbered_count; i++) {
@@ -50,7 +52,8 @@ void cfg_fault(struct cfg_faults *f, const char *section, const char *instance, 
     }
     if (slot)
         line = slot->line;
-    if (slot && (slot->origin == CFG_FROM_ENVIRONMENT || slot->origin == CFG_FROM_PREFIXED))
+    if (slot && slot->line == 0 &&
+        (slot->origin == CFG_FROM_ENVIRONMENT || slot->origin == CFG_FROM_PREFIXED))
         (void)text_format(place, sizeof place, "environment variable %s: ", slot->source);
     else if (slot && slot->origin == CFG_FROM_SETTING)
         (void)text_copy(place, sizeof place, "--set: ");

@@ -22,7 +22,8 @@ struct cfg_slot {
     const char *text;   /* trimmed and interpolated; "" when empty; never NULL after loading */
     const char *source; /* environment: the variable's name; retired: the key's name */
     enum cfg_origin origin;
-    int line;    /* file: 1-based; else 0 */
+    int line;    /* 1-based; 0: not from the file. An environment's value with a line is one that
+                    the file takes in itself */
     bool faulty; /* given in a way that was reported already */
 };
 

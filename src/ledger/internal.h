@@ -8,8 +8,8 @@ struct ledger {
     struct db *db;
 };
 
-/* A row of one of the tables of names (cameras, labels, models, destinations): its number, made when
- * new. Within a write transaction. */
+/* A row of one of the tables of names (cameras, labels, models, destinations): its number, made
+ * when new. Within a write transaction. */
 enum name_table { NAME_CAMERA, NAME_LABEL, NAME_MODEL, NAME_DESTINATION, NAME_TABLE_COUNT };
 int name_intern(struct ledger *l, enum name_table table, const char *name, int64_t *ret,
                 struct err *e);

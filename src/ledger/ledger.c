@@ -183,8 +183,7 @@ int name_intern(struct ledger *l, enum name_table table, const char *name, int64
     return r;
 }
 
-int device_intern(struct ledger *l, const char *key, const char *label, int64_t *ret,
-                  struct err *e)
+int device_intern(struct ledger *l, const char *key, const char *label, int64_t *ret, struct err *e)
 {
     AUTO(db_query) find = db_query(l->db, "SELECT id FROM devices WHERE key = ? AND label = ?");
     db_bind_text(find, key);
@@ -237,8 +236,7 @@ int incident_add(struct ledger *l, const char *subject, int64_t nth, const char 
 
 bool wait_holds(int64_t not_before_us, struct wall_time now)
 {
-    return not_before_us > now.us &&
-           not_before_us - now.us <= (int64_t)LEDGER_WAIT_MAX_S * 1000000;
+    return not_before_us > now.us && not_before_us - now.us <= (int64_t)LEDGER_WAIT_MAX_S * 1000000;
 }
 
 static void anchor_clock(void)

@@ -34,15 +34,23 @@ struct wall_time ledger_now(void);
  * Appends a line per finding; returns the number of findings or a negative errno. */
 int ledger_integrity(struct ledger *l, struct dynbuf *report, struct err *e);
 
+/* Saves what can be read of a damaged ledger into a new file, which must not exist; the damaged one
+ * is not changed. Gaps: places where rows could not be read. */
+struct ledger_rescue {
+    int64_t rows, snapshots, gaps;
+};
+int ledger_rescue(const char *from_path, const char *to_path, struct ledger_rescue *ret,
+                  struct err *e);
+
 /* ---- triggers ---- */
 
 /* Makes a trigger durable; fills t->row and t->state. The same id again gives -EEXIST and changes
  * nothing: for who repeats a message that is success. Only id, camera, device, origin and the times
  * are taken; a not_before of 0 means accepted_at. */
 int ledger_trigger_add(struct ledger *l, struct trigger *t, struct err *e);
-/* Pending triggers with not_before <= now, one per camera (a camera is asked one thing at a time, and
- * one that is dead for long must not crowd out the others), longest due first, at most `max`. Returns
- * the count. */
+/* Pending triggers with not_before <= now, one per camera (a camera is asked one thing at a time,
+ * and one that is dead for long must not crowd out the others), longest due first, at most `max`.
+ * Returns the count. */
 int ledger_trigger_due(struct ledger *l, struct wall_time now, struct trigger *ret, int max,
                        struct err *e);
 /* Earliest not_before of pending triggers; -ENOENT when none is pending. */
@@ -59,8 +67,8 @@ int ledger_trigger_get(struct ledger *l, const char *id, struct trigger *ret,
 
 /* Intake: records a stored snapshot and finishes its trigger (same id; none for pushed pictures).
  * Fills s->row, s->state. -EEXIST when this id is recorded already (a repeat after a crash);
- * -ENOTUNIQ when the path, or one that it may be renamed to, was taken meanwhile: choose another and
- * repeat; -EALREADY when its trigger was given up before. */
+ * -ENOTUNIQ when the path, or one that it may be renamed to, was taken meanwhile: choose another
+ * and repeat; -EALREADY when its trigger was given up before. */
 int ledger_snapshot_add(struct ledger *l, struct snapshot *s, struct err *e);
 
 /* Detect: records the verdict, the new file names and one outbox row per destination, in one
@@ -124,8 +132,8 @@ struct outbox_item {
     int attempts;
     struct wall_time created_at;
 };
-/* Due rows of one destination, in the order they were made; a camera whose earlier row waits is left
- * out, so that each camera's events arrive in order. Returns the count. */
+/* Due rows of one destination, in the order they were made; a camera whose earlier row waits is
+ * left out, so that each camera's events arrive in order. Returns the count. */
 int ledger_outbox_due(struct ledger *l, const char *destination, struct wall_time now,
                       struct outbox_item *ret, int max, struct err *e);
 /* When the next row of the destination becomes due (a past time when one is); -ENOENT when none is

@@ -85,7 +85,8 @@ int ledger_outbox_next(struct ledger *l, const char *destination, struct wall_ti
     return 0;
 }
 
-/* *ret is a malloc()ed list of the cameras that have a pending row; none for an unknown destination.
+/* *ret is a malloc()ed list of the cameras that have a pending row; none for an unknown
+ * destination.
  */
 static int read_heads(struct ledger *l, const char *destination, int64_t *ret_destination,
                       struct head **ret, int *ret_count, struct err *e)
@@ -230,8 +231,7 @@ static int count_attempt(struct ledger *l, const struct outbox_item *item, bool 
 
 /* ---- life story ---- */
 
-int ledger_story(struct ledger *l, const char *id, struct ledger_story *ret, int max,
-                 struct err *e)
+int ledger_story(struct ledger *l, const char *id, struct ledger_story *ret, int max, struct err *e)
 {
     /* One branch per fact that some transition wrote for its own sake; only failures have rows of
      * their own. `step` keeps the order of facts of the same microsecond. */
@@ -271,7 +271,7 @@ int ledger_story(struct ledger *l, const char *id, struct ledger_story *ret, int
         assert(count < max);
         struct ledger_story *s = &ret[count++];
         s->at.us = db_int(q, 0);
-        (void)text_copy(s->what, sizeof(s->what), db_text(q, 2));       /* for reading: what fits */
+        (void)text_copy(s->what, sizeof(s->what), db_text(q, 2)); /* for reading: what fits */
         (void)text_copy(s->detail, sizeof(s->detail), db_text(q, 3));
     }
     if (r < 0)

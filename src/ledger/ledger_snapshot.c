@@ -37,8 +37,7 @@ static int read_verdict(struct ledger *l, const char *id, struct verdict *v, str
 static int read_detections(struct ledger *l, int64_t row, size_t count, struct verdict *v,
                            struct err *e);
 static int page_query(struct ledger *l, const struct ledger_filter *f,
-                      struct ledger_page_key before, int max, struct snapshot **ret,
-                      struct err *e);
+                      struct ledger_page_key before, int max, struct snapshot **ret, struct err *e);
 static int find_filter_names(struct ledger *l, const struct ledger_filter *f, int64_t *ret_camera,
                              int64_t *ret_label, struct err *e);
 
@@ -70,8 +69,9 @@ static int check_new(const struct snapshot *s, struct err *e)
     assert(s->source < SNAPSHOT_SOURCE_COUNT);
     assert(s->size >= 0 && s->width >= 0 && s->height >= 0);
     if (s->camera[0] == '\0' || !fs_path_is_plain(s->path))
-        return err_set(e, -EINVAL, ERR_NEVER, "snapshot %s: a camera and a path below the store "
-                                              "are needed",
+        return err_set(e, -EINVAL, ERR_NEVER,
+                       "snapshot %s: a camera and a path below the store "
+                       "are needed",
                        s->id);
     return 0;
 }
@@ -348,8 +348,9 @@ int ledger_backlog(struct ledger *l, int64_t after_row, struct snapshot **ret, i
                    struct err *e)
 {
     AUTO(db_query)
-    q = db_query(l->db, "SELECT " SNAPSHOT_COLUMNS " FROM snapshots s INDEXED BY snapshots_backlog"
-                        SNAPSHOT_NAMES "WHERE s.state = 0 AND s.row > ? ORDER BY s.row LIMIT ?");
+    q = db_query(l->db, "SELECT " SNAPSHOT_COLUMNS
+                        " FROM snapshots s INDEXED BY snapshots_backlog" SNAPSHOT_NAMES
+                        "WHERE s.state = 0 AND s.row > ? ORDER BY s.row LIMIT ?");
     db_bind_int(q, after_row);
     db_bind_int(q, max);
     return read_all(l, q, ret, max, e);
@@ -389,8 +390,7 @@ static int read_all(struct ledger *l, struct db_query *q, struct snapshot **ret,
     return r;
 }
 
-static int read_snapshot(struct ledger *l, struct db_query *q, struct snapshot **ret,
-                         struct err *e)
+static int read_snapshot(struct ledger *l, struct db_query *q, struct snapshot **ret, struct err *e)
 {
     AUTO(snapshot) s = snapshot_new();
     s->row = db_int(q, 0);
@@ -532,11 +532,10 @@ int ledger_snapshot_page(struct ledger *l, const struct ledger_filter *filter,
     return r;
 }
 
-/* The statement holds only the conditions that are asked for, so that each combination gets the plan
- * that suits it. Combinations are few and stay prepared. */
+/* The statement holds only the conditions that are asked for, so that each combination gets the
+ * plan that suits it. Combinations are few and stay prepared. */
 static int page_query(struct ledger *l, const struct ledger_filter *f,
-                      struct ledger_page_key before, int max, struct snapshot **ret,
-                      struct err *e)
+                      struct ledger_page_key before, int max, struct snapshot **ret, struct err *e)
 {
     int64_t camera = 0, label = 0;
     int r = find_filter_names(l, f, &camera, &label, e);

@@ -175,10 +175,11 @@ static int check_owner(struct db *db, int64_t version, struct err *e)
     if (r < 0)
         return r;
     if (owner != 0 || version != 0 || tables != 0)
-        return err_set(e, -EUCLEAN, ERR_NEVER,
-                       "database '%s' belongs to another program (no mark of a ledger): name another "
-                       "file or folder",
-                       db_path(db));
+        return err_set(
+            e, -EUCLEAN, ERR_NEVER,
+            "database '%s' belongs to another program (no mark of a ledger): name another "
+            "file or folder",
+            db_path(db));
     return 0;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 /* The tables of the ledger and how an older database becomes a present one. Private to the ledger.
  *
- * The version stands in the file's user_version. Migration i leads from version i to i + 1; all that
- * are missing run in one transaction, so a crash leaves the old version or the new. */
+ * The version stands in the file's user_version. Migration i leads from version i to i + 1; all
+ * that are missing run in one transaction, so a crash leaves the old version or the new. */
 
 #include "base/err.h"
 #include "sys/db.h"

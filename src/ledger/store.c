@@ -45,11 +45,13 @@ static int write_part(struct store *s, const char *name, const void *data, size_
 static int rename_new(int from_fd, const char *from, int to_fd, const char *to);
 static int move_into(struct store *s, int from_fd, const char *from, const char *to, struct err *e);
 static void folder_of(const char *path, char *ret, size_t size);
+static int finish_picture(struct store *s, const struct ledger_unsettled *u,
+                          struct store_recovery *done, struct err *e);
+static int finish_copy(struct store *s, const struct ledger_unsettled *u,
+                       struct store_recovery *done, struct err *e);
 static int path_is_free(struct store *s, struct ledger *l, const char *path, struct err *e);
 static int recover_unsettled(struct store *s, struct ledger *l, struct store_recovery *ret,
                              struct err *e);
-static int recover_row(struct store *s, const struct ledger_unsettled *u,
-                       struct store_recovery *ret, struct err *e);
 static int recover_incoming(struct store *s, struct ledger *l, struct store_recovery *ret,
                             struct err *e);
 static int recover_file(struct store *s, struct ledger *l, const char *name,
@@ -273,6 +275,59 @@ static void folder_of(const char *path, char *ret, size_t size)
         (void)text_copy(ret, size, "."); /* longer than any path that we record */
 }
 
+int store_finish(struct store *s, const struct ledger_unsettled *u, struct store_recovery *done,
+                 struct err *e)
+{
+    int r = finish_picture(s, u, done, e);
+    if (r == 0 && u->annotated_path[0] != '\0')
+        r = finish_copy(s, u, done, e);
+    return r;
+}
+
+/* Another thread moves the file the same way, from .incoming to its first name to the present one.
+ * Looking in that order, and on when it has just gone, it is always met. */
+static int finish_picture(struct store *s, const struct ledger_unsettled *u,
+                          struct store_recovery *done, struct err *e)
+{
+    int r = -ENOENT;
+    if (fs_exists(s->incoming, u->id)) {
+        r = store_place(s, u->id, false, u->path, e);
+        done->placed += r == 0;
+    }
+    if (r == -ENOENT && u->previous_path[0] != '\0' && fs_exists(s->fd, u->previous_path)) {
+        r = store_rename(s, u->previous_path, u->path, e);
+        done->renamed += r == 0;
+    }
+    if (r < 0 && r != -ENOENT)
+        return r;
+    err_clear(e);
+    if (r == 0 || fs_exists(s->fd, u->path))
+        return store_sync(s, u->path, e);
+    done->missing++;
+    log_warn("store-missing", "%s: its file %s is nowhere, carrying on", u->id, u->path);
+    return 0;
+}
+
+static int finish_copy(struct store *s, const struct ledger_unsettled *u,
+                       struct store_recovery *done, struct err *e)
+{
+    char name[64];
+    incoming_name(u->id, true, name, sizeof(name));
+    bool waits = fs_exists(s->incoming, name);
+    int r = store_place(s, u->id, true, u->annotated_path, e);
+    if (r == -ENOENT) {
+        err_clear(e);
+        done->missing++;
+        log_warn("store-missing", "%s: the annotated copy %s is nowhere, carrying on", u->id,
+                 u->annotated_path);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    done->placed += waits;
+    return store_sync(s, u->annotated_path, e);
+}
+
 /* ---- names ---- */
 
 int store_path_fetched(struct store *s, struct ledger *l, const struct snapshot *snap,
@@ -353,7 +408,7 @@ static int recover_unsettled(struct store *s, struct ledger *l, struct store_rec
             return n;
         int64_t rows[BATCH];
         for (int i = 0; i < n; i++) {
-            int r = recover_row(s, &batch[i], ret, e);
+            int r = store_finish(s, &batch[i], ret, e);
             if (r < 0)
                 return r;
             rows[i] = after = batch[i].row;
@@ -362,50 +417,6 @@ static int recover_unsettled(struct store *s, struct ledger *l, struct store_rec
         if (r < 0)
             return r;
     }
-}
-
-static int recover_row(struct store *s, const struct ledger_unsettled *u,
-                       struct store_recovery *ret, struct err *e)
-{
-    bool there = false;
-    if (fs_exists(s->incoming, u->id)) {
-        int r = store_place(s, u->id, false, u->path, e);
-        if (r < 0)
-            return r;
-        ret->placed++;
-        there = true;
-    } else if (u->previous_path[0] != '\0' && fs_exists(s->fd, u->previous_path)) {
-        int r = store_rename(s, u->previous_path, u->path, e);
-        if (r < 0)
-            return r;
-        ret->renamed++;
-        there = true;
-    }
-    if (u->annotated_path[0] != '\0') {
-        char name[64];
-        incoming_name(u->id, true, name, sizeof(name));
-        bool waits = fs_exists(s->incoming, name);
-        int r = store_place(s, u->id, true, u->annotated_path, e);
-        if (r < 0 && r != -ENOENT)
-            return r;
-        ret->placed += r == 0 && waits;
-        if (r < 0) {
-            err_clear(e);
-            ret->missing++;
-            log_warn("store-missing", "%s: the annotated copy %s is nowhere, carrying on", u->id,
-                     u->annotated_path);
-        } else {
-            r = store_sync(s, u->annotated_path, e);
-            if (r < 0)
-                return r;
-        }
-    }
-    if (!there && !fs_exists(s->fd, u->path)) {
-        ret->missing++;
-        log_warn("store-missing", "%s: its file %s is nowhere, carrying on", u->id, u->path);
-        return 0;
-    }
-    return store_sync(s, u->path, e);
 }
 
 static int recover_incoming(struct store *s, struct ledger *l, struct store_recovery *ret,
@@ -492,10 +503,11 @@ static enum name_kind parse_name(const char *name, char id[SNAPSHOT_ID_SIZE])
 
 int store_check(struct store *s, struct ledger *l, struct dynbuf *report, struct err *e)
 {
+    /* It only reads and may take minutes: a daemon that starts meanwhile must not be refused. */
+    (void)flock(s->fd, LOCK_UN); /* a lock of ours can always be given up */
     int rows = check_rows(s, l, report, e);
-    if (rows < 0)
-        return rows;
-    int files = check_files(s, l, ".", 0, report, e);
+    int files = rows < 0 ? rows : check_files(s, l, ".", 0, report, e);
+    (void)flock(s->fd, LOCK_SH | LOCK_NB); /* refused only beside a recovery, which is short */
     return files < 0 ? files : rows + files;
 }
 

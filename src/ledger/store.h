@@ -17,7 +17,8 @@
  *
  * Only steps that take something away from the way back are synced. A rename into place is not: the
  * rename is atomic, and until the system has written it the file is still found in .incoming. A
- * rename that is about to be settled is (store_sync), because the settled row forgets the old name. */
+ * rename that is about to be settled is (store_sync), because the settled row forgets the old name.
+ */
 
 #include "base/blob.h"
 #include "base/dynbuf.h"
@@ -59,12 +60,18 @@ int64_t store_free_bytes(struct store *s);                          /* -1 when u
 int store_path_fetched(struct store *s, struct ledger *l, const struct snapshot *snap,
                        const char *directory, char *ret, size_t size, struct err *e);
 
-/* Finishes what a crash left half-way. Called before any stage runs, by the only process that uses
- * the store: -EBUSY when another one has it open. Counts what it did; missing files are reported in
- * the log, once each. */
 struct store_recovery {
     int placed, renamed, discarded, missing; /* missing: rows whose file is nowhere */
 };
+
+/* Brings the files of one unsettled row to where the row says, wherever they are now, and syncs; on
+ * success the row may be settled. Adds what it did to *done; a file that is nowhere is counted and
+ * logged, it is no failure. Safe beside another thread that does the same. */
+int store_finish(struct store *s, const struct ledger_unsettled *u, struct store_recovery *done,
+                 struct err *e);
+
+/* Finishes what a crash left half-way. Called before any stage runs, by the only process that uses
+ * the store: -EBUSY when another one has it open. Counts what it did. */
 int store_recover(struct store *s, struct ledger *l, struct store_recovery *ret, struct err *e);
 
 /* Compares all rows with all files: rows whose file is missing or has another size, files that no

@@ -57,6 +57,16 @@ static void console_free(struct notifier *n)
     free(c);
 }
 
+/* What turns a label into several of it: "persons", "buses", "couches", "skis". */
+static const char *plural_ending(const char *label)
+{
+    static const char *const es[] = {"us", "ss", "sh", "ch", "x"};
+    for (size_t i = 0; i < ARRAY_LEN(es); i++)
+        if (text_ends_with(label, es[i]))
+            return "es";
+    return text_ends_with(label, "s") || text_ends_with(label, "sheep") ? "" : "s";
+}
+
 /* "person 0.91", "2 persons (0.91, 0.83)": detections of the label of item `first`. */
 static void describe_label(const struct detection_list *found, size_t first, struct dynbuf *out)
 {
@@ -68,7 +78,7 @@ static void describe_label(const struct detection_list *found, size_t first, str
         (void)dynbuf_printf(out, "%s %.2f", label, (double)found->items[first].confidence);
         return;
     }
-    (void)dynbuf_printf(out, "%u %ss (", count, label);
+    (void)dynbuf_printf(out, "%u %s%s (", count, label, plural_ending(label));
     unsigned shown = 0;
     for (size_t i = first; i < found->count && shown < 3; i++)
         if (strcmp(found->items[i].label, label) == 0)
@@ -135,7 +145,7 @@ static void render_text(const struct console *c, const struct event *ev, struct 
 {
     const struct snapshot *s = ev->snapshot;
     const struct verdict *v = ev->verdict;
-    char what[512], when[16] = "";
+    char words[512], what[2 * sizeof(words)], when[16] = "";
     time_t t = (time_t)wall_seconds(s->event_at);
     struct tm tm;
     if (localtime_r(&t, &tm))
@@ -146,12 +156,16 @@ static void render_text(const struct console *c, const struct event *ev, struct 
                          : person                       ? "\033[1;32m"
                          : v->found.count               ? "\033[36m"
                                                         : "\033[2m";
-    char camera[SNAPSHOT_KEY_MAX * 2];
+    /* Labels come out of model files and errors out of pictures. */
+    console_describe(v, words, sizeof(words));
+    text_printable(words, strlen(words), what, sizeof(what));
+    const char *shown = s->annotated_path[0] ? s->annotated_path : s->path;
+    char camera[SNAPSHOT_KEY_MAX * 2], path[SNAPSHOT_PATH_MAX * 2];
+    text_printable(shown, strlen(shown), path, sizeof(path));
     (void)dynbuf_printf(out, "%s  %-14s  %s%-44s%s  %4.0f ms  %s/%s\n", when,
                         text_escape(s->camera, strlen(s->camera), camera, sizeof(camera)), colour,
-                        console_describe(v, what, sizeof(what)), c->colour ? "\033[0m" : "",
-                        v->decode_ms + v->infer_ms, c->root,
-                        s->annotated_path[0] ? s->annotated_path : s->path);
+                        what, c->colour ? "\033[0m" : "", v->decode_ms + v->infer_ms, c->root,
+                        path);
 }
 
 static void render_json(const struct console *c, const struct event *ev, struct dynbuf *out)

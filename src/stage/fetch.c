@@ -28,6 +28,9 @@
 #define SWEEP_MS 1000
 #define HOLD_MS 3000
 #define HAND_OVER_RETRY_MS 20
+/* How long a stop waits for cameras that were asked already. What they would have sent is asked for
+ * again at the next start. */
+#define STOP_ASKING_MS 1000
 
 /* HOLDING: intake could not keep the picture (disk full). The pause stands in memory, because the
  * ledger may be unable to write it down just then, and cameras must not be asked in a storm. */
@@ -50,6 +53,7 @@ struct fetch_self {
     struct bus_out *out;
     struct flight flights[FLIGHTS_MAX];
     int flying;
+    struct mono_time stop_asking_at; /* set when the drain begins */
     pthread_mutex_t status_lock; /* the API asks for camera states from its own thread */
 };
 
@@ -324,9 +328,16 @@ static bool fetch_idle(void *self)
 {
     struct fetch_self *f = self;
     collect_handed(f);
-    for (int i = 0; i < FLIGHTS_MAX; i++)
-        if (f->flights[i].state != FLIGHT_FREE && f->flights[i].state != FLIGHT_HOLDING)
+    if (f->stop_asking_at.us == 0)
+        f->stop_asking_at = mono_add_ms(clock_mono(), STOP_ASKING_MS);
+    bool patient = !mono_passed(f->stop_asking_at);
+    for (int i = 0; i < FLIGHTS_MAX; i++) {
+        enum flight_state state = f->flights[i].state;
+        /* What is handed over already is waited for: intake is still there. */
+        if (state == FLIGHT_HANDING || state == FLIGHT_HANDED ||
+            (state == FLIGHT_ASKING && patient))
             return false;
+    }
     return true;
 }
 

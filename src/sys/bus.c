@@ -155,6 +155,24 @@ static void release_parcel(void *data, void *hint UNUSED)
     free(p);
 }
 
+static int try_send(struct bus_out *out, zmq_msg_t *message)
+{
+    int n;
+    do
+        n = zmq_msg_send(message, out->socket, ZMQ_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? errno : 0;
+}
+
+/* A send looks for places that readers gave back only every millisecond or so; asking for the
+ * socket's events looks at once. */
+static bool has_room(struct bus_out *out)
+{
+    int events = 0;
+    size_t size = sizeof(events);
+    return zmq_getsockopt(out->socket, ZMQ_EVENTS, &events, &size) == 0 && events & ZMQ_POLLOUT;
+}
+
 int bus_send(struct bus_out *out, void *ref, void (*release)(void *ref))
 {
     struct parcel *p = xmalloc(sizeof(*p));
@@ -165,13 +183,11 @@ int bus_send(struct bus_out *out, void *ref, void (*release)(void *ref))
         return -ENOMEM;
     }
     HAND_OVER(p);
-    int n;
-    do
-        n = zmq_msg_send(&message, out->socket, ZMQ_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    if (n >= 0)
+    int code = try_send(out, &message);
+    if (code == EAGAIN && has_room(out))
+        code = try_send(out, &message);
+    if (code == 0)
         return 0;
-    int code = errno;
     /* Not sent: the caller keeps the reference, so the hook must do nothing but free the parcel. */
     p->release = keep;
     (void)zmq_msg_close(&message);

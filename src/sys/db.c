@@ -34,7 +34,7 @@ struct db {
     char *path;
     struct write_lock *lock;
     bool writing;
-    bool full; /* the disk was, in the present transaction */
+    bool full;                /* the disk was, in the present transaction */
     struct db_query *queries; /* most recently used first */
     size_t query_count;
 };
@@ -107,6 +107,27 @@ int db_open(const char *path, bool create, struct db **ret, struct err *e)
     return 0;
 }
 
+int db_open_damaged(const char *path, struct db **ret, struct err *e)
+{
+    AUTO(db) db = xcalloc(1, sizeof(*db));
+    db->path = xstrdup(path);
+    pthread_mutex_lock(&locks_mutex);
+    int r = open_handle(db, false, e);
+    pthread_mutex_unlock(&locks_mutex);
+    if (r == 0)
+        r = harden(db, e);
+    if (r < 0)
+        return r;
+    /* A file that is shorter than its head says is read only in this mode. */
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    r = db_exec(db, "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0", e);
+    if (r == 0)
+        *ret = STEAL(db);
+    return r;
+}
+
 void db_close(struct db *db)
 {
     if (db == NULL)
@@ -142,8 +163,8 @@ static int open_handle(struct db *db, bool create, struct err *e)
     int r = create_private(db->path, create, e);
     if (r < 0)
         return r;
-    int code = sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
-                               NULL);
+    int code =
+        sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (db->handle != NULL)
         (void)sqlite3_extended_result_codes(db->handle, 1); /* cannot fail */
     if (code != SQLITE_OK)
@@ -197,12 +218,11 @@ static int harden(struct db *db, struct err *e)
     static const struct {
         int option;
         int value;
-    } switches[] = {
-        {SQLITE_DBCONFIG_DEFENSIVE, 1},      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
-        {SQLITE_DBCONFIG_ENABLE_FKEY, 1},    {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
-        {SQLITE_DBCONFIG_ENABLE_VIEW, 0},    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
-        {SQLITE_DBCONFIG_DQS_DML, 0},        {SQLITE_DBCONFIG_DQS_DDL, 0},
-        {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0}};
+    } switches[] = {{SQLITE_DBCONFIG_DEFENSIVE, 1},      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+                    {SQLITE_DBCONFIG_ENABLE_FKEY, 1},    {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
+                    {SQLITE_DBCONFIG_ENABLE_VIEW, 0},    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
+                    {SQLITE_DBCONFIG_DQS_DML, 0},        {SQLITE_DBCONFIG_DQS_DDL, 0},
+                    {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0}};
     for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
         int code = sqlite3_db_config(db->handle, switches[i].option, switches[i].value, NULL);
         if (code != SQLITE_OK)
@@ -211,15 +231,19 @@ static int harden(struct db *db, struct err *e)
     static const struct {
         int limit;
         int value;
-    } limits[] = {
-        {SQLITE_LIMIT_LENGTH, LENGTH_MAX},   {SQLITE_LIMIT_SQL_LENGTH, 65536},
-        {SQLITE_LIMIT_COLUMN, 128},          {SQLITE_LIMIT_EXPR_DEPTH, 64},
-        {SQLITE_LIMIT_COMPOUND_SELECT, 16},  {SQLITE_LIMIT_ATTACHED, 1}, /* VACUUM needs one */
-        {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 256}, {SQLITE_LIMIT_VARIABLE_NUMBER, 128},
-        {SQLITE_LIMIT_TRIGGER_DEPTH, 2},     {SQLITE_LIMIT_WORKER_THREADS, 0}};
+    } limits[] = {{SQLITE_LIMIT_LENGTH, LENGTH_MAX},
+                  {SQLITE_LIMIT_SQL_LENGTH, 65536},
+                  {SQLITE_LIMIT_COLUMN, 128},
+                  {SQLITE_LIMIT_EXPR_DEPTH, 64},
+                  {SQLITE_LIMIT_COMPOUND_SELECT, 16},
+                  {SQLITE_LIMIT_ATTACHED, 1}, /* VACUUM needs one */
+                  {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 256},
+                  {SQLITE_LIMIT_VARIABLE_NUMBER, 128},
+                  {SQLITE_LIMIT_TRIGGER_DEPTH, 2},
+                  {SQLITE_LIMIT_WORKER_THREADS, 0}};
     for (size_t i = 0; i < ARRAY_LEN(limits); i++)
         (void)sqlite3_limit(db->handle, limits[i].limit, limits[i].value); /* returns the old one */
-    (void)sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS); /* cannot fail */
+    (void)sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);               /* cannot fail */
     return 0;
 }
 
@@ -407,6 +431,13 @@ void db_bind_text_or_null(struct db_query *q, const char *value)
     db_bind_text(q, value != NULL && value[0] != '\0' ? value : NULL);
 }
 
+void db_bind_column(struct db_query *q, struct db_query *from, int column)
+{
+    if (q->stmt != NULL)
+        bind_failed(
+            q, sqlite3_bind_value(q->stmt, ++q->bound, sqlite3_column_value(from->stmt, column)));
+}
+
 int db_step(struct db_query *q, struct err *e)
 {
     if (q->failed != SQLITE_OK)
@@ -474,6 +505,11 @@ int64_t db_last_row(struct db *db)
 int db_changes(struct db *db)
 {
     return sqlite3_changes(db->handle);
+}
+
+int db_columns(struct db_query *q)
+{
+    return sqlite3_column_count(q->stmt);
 }
 
 /* Found entries move to the front, so what falls out at the end is what nobody asks for. */
@@ -617,8 +653,7 @@ void db_end_read(struct db *db)
 
 /* ---- damage and other failures ---- */
 
-int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg,
-             struct err *e)
+int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg, struct err *e)
 {
     static const char *const checks[] = {"PRAGMA integrity_check(100)", "PRAGMA foreign_key_check"};
     int count = 0;
@@ -645,13 +680,12 @@ int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *
 
 static int damaged_va(const struct db *db, struct err *e, const char *what)
 {
-    const char *slash = strrchr(db->path, '/');
-    const char *name = slash != NULL ? slash + 1 : db->path;
     return err_set(e, -EUCLEAN, ERR_NEVER,
-                   "database '%s' is damaged: %s: stop the program, then save what can be read with "
-                   "\"sqlite3 %s .recover | sqlite3 new.db\" and put new.db in its place, or move "
-                   "%s* away and start fresh (the pictures in store/ stay)",
-                   db->path, what, name, name);
+                   "database '%s' is damaged: %s: stop the program, save what can be read with "
+                   "\"snapshotd integrity --database '%s' --rescue NEW\" and put NEW in its place, "
+                   "or move it away with its -wal and -shm and start fresh (the pictures in store/ "
+                   "stay)",
+                   db->path, what, db->path);
 }
 
 int db_damaged(const struct db *db, struct err *e, const char *fmt, ...)

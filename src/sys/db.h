@@ -25,6 +25,9 @@ struct db_query;
 
 /* Opens the file; with `create` an absent one is made, mode 0600. */
 int db_open(const char *path, bool create, struct db **ret, struct err *e);
+/* Opens a file to read what can be read of it: without the checks that refuse a damaged one, and
+ * leaving it as it is. Never write through it. */
+int db_open_damaged(const char *path, struct db **ret, struct err *e);
 /* Queries die with it. An open transaction is rolled back. */
 void db_close(struct db *db);
 DEFINE_AUTO(db, db_close)
@@ -47,6 +50,8 @@ void db_bind_real(struct db_query *q, double value);
 void db_bind_text(struct db_query *q, const char *value); /* borrowed until the end; NULL = NULL */
 void db_bind_text_or_null(struct db_query *q, const char *value); /* "" is stored as NULL too */
 
+void db_bind_column(struct db_query *q, struct db_query *from, int column); /* any kind of value */
+
 /* 1 with a row, 0 at the end, negative on failure. */
 int db_step(struct db_query *q, struct err *e);
 /* For statements without rows: 0 or negative. Ready for new parameters afterwards. */
@@ -56,6 +61,7 @@ int64_t db_int(struct db_query *q, int column); /* 0 for NULL */
 double db_real(struct db_query *q, int column);
 const char *db_text(struct db_query *q, int column); /* "" for NULL; valid until the next step */
 bool db_is_null(struct db_query *q, int column);
+int db_columns(struct db_query *q);
 
 /* First column of the first row. -ENODATA when there is no row (e is not set then). */
 int db_query_int(struct db_query *q, int64_t *ret, struct err *e);
@@ -77,8 +83,7 @@ int db_begin_read(struct db *db, struct err *e);
 void db_end_read(struct db *db);
 
 /* Appends SQLite's own words about damage, one call per finding; returns the number. */
-int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg,
-             struct err *e);
+int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg, struct err *e);
 
 /* -EUCLEAN with the sentence that says how to go on; for rows that cannot be right. */
 int db_damaged(const struct db *db, struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -17,8 +17,8 @@ static const char *skip_authority(const char *target);
 static int split_path(struct http_request *req, const char *path, const char *end, char **out,
                       struct err *e);
 static int split_query(struct http_request *req, const char *query, char **out, struct err *e);
-static int decode(const char *s, const char *end, bool plus_is_space, char **out,
-                  const char **ret, struct err *e);
+static int decode(const char *s, const char *end, bool plus_is_space, char **out, const char **ret,
+                  struct err *e);
 
 int http_request_parse(struct http_request *req, struct err *e)
 {
@@ -125,8 +125,8 @@ static int hex_digit(char c)
 
 /* What decoding adds, the NUL behind each item, replaces the separator before it; so the output is
  * never longer than the target. */
-static int decode(const char *s, const char *end, bool plus_is_space, char **out,
-                  const char **ret, struct err *e)
+static int decode(const char *s, const char *end, bool plus_is_space, char **out, const char **ret,
+                  struct err *e)
 {
     char *start = *out, *to = start;
     while (s < end) {
@@ -213,8 +213,9 @@ void http_response_text(struct http_response *r, int status, const char *content
     http_response_blob(r, status, content_type, &body);
 }
 
-static void error_body(struct http_response *r, int status, const char *code, const char *name,
-                       const char *value, const char *fmt, va_list ap)
+static void PRINTF_LIKE(6, 0)
+    error_body(struct http_response *r, int status, const char *code, const char *name,
+               const char *value, const char *fmt, va_list ap)
 {
     AUTO_DONE(dynbuf) message;
     dynbuf_init(&message, ERROR_BODY_MAX);

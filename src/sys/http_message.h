@@ -1,7 +1,7 @@
 #pragma once
-/* HTTP requests and responses as plain data, and the rules of RFC 9110 that need no socket: targets,
- * ranges, conditions, and who may ask. Everything here is pure, so that handlers (request ->
- * response) are tested and fuzzed without a listener. sys/httpd.h moves the bytes. */
+/* HTTP requests and responses as plain data, and the rules of RFC 9110 that need no socket:
+ * targets, ranges, conditions, and who may ask. Everything here is pure, so that handlers (request
+ * -> response) are tested and fuzzed without a listener. sys/httpd.h moves the bytes. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -72,7 +72,6 @@ struct httpc_channel {
     struct mono_time progress_at;
     curl_off_t uploaded;
     bool in_exchange; /* connected, request on its way */
-    bool stalled;
     bool too_big;
     bool no_memory;
     int sink_result;
@@ -449,7 +448,7 @@ static int on_request(void *arg, char *ip, char *local_ip, int port, int local_p
     (void)local_port;
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->in_exchange && !c->connect_ms)
+    if (!c->in_exchange && c->connect_ms <= 0)
         c->connect_ms = mono_diff_ms(c->progress_at, c->started);
     c->in_exchange = true;
     return CURL_PREREQFUNC_OK;
@@ -460,7 +459,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     (void)size; /* always 1 */
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->first_ms)
+    if (c->first_ms <= 0)
         c->first_ms = mono_diff_ms(c->progress_at, c->started);
     if (count > 5 && !strncasecmp(line, "HTTP/", 5)) {
         const char *space = memchr(line, ' ', count);
@@ -519,7 +518,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
     (void)size; /* always 1 */
     struct httpc_channel *c = arg;
     c->progress_at = clock_mono();
-    if (!c->first_ms)
+    if (c->first_ms <= 0)
         c->first_ms = mono_diff_ms(c->progress_at, c->started);
 
     /* Counted here: CURLOPT_MAXFILESIZE knows nothing of bodies without a length. An announced
@@ -614,6 +613,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
         c->digest_primed = false;
     }
 
+    c->tls = !strncasecmp(req->url, "https:", 6);
     CURL *easy = c->easy;
     CURLcode code = CURLE_OK;
 #define SET(option, value)                                                                         \
@@ -692,7 +692,6 @@ static void reset_hop(struct httpc_channel *c)
 {
     c->curl_error[0] = '\0';
     c->in_exchange = false;
-    c->stalled = false;
     c->too_big = false;
     c->no_memory = false;
     c->sink_result = 0;
@@ -807,6 +806,7 @@ static int follow_redirect(struct httpc_channel *c, long status, struct err *e)
 
     AUTO_FREE char *url = xstrdup(target); /* curl's copy dies with the next setopt */
     c->redirects++;
+    c->tls = !strncasecmp(url, "https:", 6);
     if (!same_origin(from ? from : "", url)) {
         c->has_login = false;
         curl_easy_setopt(c->easy, CURLOPT_HTTPAUTH, CURLAUTH_NONE);
@@ -899,14 +899,13 @@ static int describe_timeout(struct httpc_channel *c, struct httpc_response *r, s
         c->total_timeout_ms &&
         mono_diff_us(clock_mono(), c->started) >= (c->total_timeout_ms - 1) * 1000;
     if (connecting) {
-        curl_off_t lookup_us = 0, connect_us = 0;
+        curl_off_t lookup_us = 0;
         curl_easy_getinfo(c->easy, CURLINFO_NAMELOOKUP_TIME_T, &lookup_us);
-        curl_easy_getinfo(c->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
         int64_t limit = total_passed ? c->total_timeout_ms : c->connect_timeout_ms;
         r->failure = lookup_us == 0 ? HTTPC_FAIL_RESOLVE : HTTPC_FAIL_CONNECT;
-        const char *what = lookup_us == 0   ? "the name was not resolved"
-                           : connect_us > 0 ? "the TLS handshake was not finished"
-                                            : "no connection";
+        const char *what = lookup_us == 0 ? "the name was not resolved"
+                           : c->tls       ? "no TLS connection"
+                                          : "no connection";
         return err_set(e, -ETIMEDOUT, ERR_LATER, "%s: %s within %lld ms", c->shown, what,
                        (long long)limit);
     }

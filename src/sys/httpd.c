@@ -1,7 +1,7 @@
 /* How the thread works. libmicrohttpd is driven from outside: we poll its epoll descriptor together
  * with our own event descriptor, and call MHD_run(). So everything that concerns a connection
- * happens on one thread: handlers, waits, wake-ups and time limits need no lock and no second thread
- * for a timer. Only the list of keys to wake is shared.
+ * happens on one thread: handlers, waits, wake-ups and time limits need no lock and no second
+ * thread for a timer. Only the list of keys to wake is shared.
  *
  * The library's own limit is a silence (a client that sends a byte now and then never meets it), so
  * each connection carries the time since when we wait for a whole request; who exceeds it is shut
@@ -261,8 +261,7 @@ static int start_library(struct httpd *h, struct err *e)
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
     if (!h->library)
         return err_set(e, -EIO, ERR_NEVER, "the HTTP server library does not start");
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(h->library, MHD_DAEMON_INFO_EPOLL_FD);
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->library, MHD_DAEMON_INFO_EPOLL_FD);
     if (!info || info->epoll_fd < 0)
         return err_set(e, -EIO, ERR_NEVER, "the HTTP server library has no epoll");
     h->library_fd = info->epoll_fd;
@@ -564,8 +563,8 @@ static void on_connection(void *arg, struct MHD_Connection *library, void **sock
     *socket_context = NULL;
 }
 
-/* The request line is here: the beginning of an exchange. What this returns is the request's context
- * from now on. */
+/* The request line is here: the beginning of an exchange. What this returns is the request's
+ * context from now on. */
 static void *on_target(void *arg, const char *target, struct MHD_Connection *library)
 {
     struct httpd *h = arg;
@@ -667,8 +666,8 @@ static void begin(struct exchange *x, const char *method, struct http_response *
         length = INT64_MAX;
     if (sink.too_many)
         http_response_error(refusal, 431, "headers-too-large",
-                            "more than %d headers, or more than %d bytes of them",
-                            HTTP_HEADERS_MAX, HTTP_HEADERS_BYTES_MAX);
+                            "more than %d headers, or more than %d bytes of them", HTTP_HEADERS_MAX,
+                            HTTP_HEADERS_BYTES_MAX);
     else if (r == -ENAMETOOLONG)
         http_response_error(refusal, 414, "address-too-long", "%s", e.text);
     else if (r < 0)
@@ -737,7 +736,8 @@ static enum MHD_Result send_response(struct exchange *x, struct http_response *r
             r->body_length, (void *)(uintptr_t)(r->body->data + r->body_offset), release_body,
             blob_ref(r->body)); /* only read */
     else
-        library = MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
+        library =
+            MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
     if (!library) {
         if (r->body && r->body_length > 0)
             blob_unref(r->body);

@@ -1,9 +1,9 @@
 #pragma once
 /* An HTTP server on one thread of its own, and the one door to libmicrohttpd.
  *
- * The handler is called on that thread, one request at a time, with the whole request in hand, so it
- * must not block for longer than a database read. An answer that has to wait for something says so
- * (response->waits) and the handler is called again when httpd_wake() names the key, or at the
+ * The handler is called on that thread, one request at a time, with the whole request in hand, so
+ * it must not block for longer than a database read. An answer that has to wait for something says
+ * so (response->waits) and the handler is called again when httpd_wake() names the key, or at the
  * recheck time; nothing else stands still meanwhile.
  *
  * Nobody who connects can take more than his share: connections, the time for a whole request, its
@@ -26,10 +26,10 @@
 struct httpd;
 
 struct httpd_options {
-    const char *listen;   /* "127.0.0.1:8080", "[::1]:0", "localhost:8080"; port 0 = any free one */
-    int connections_max;  /* 0 = HTTPD_CONNECTIONS_MAX */
-    int waiting_max;      /* requests that wait at once; 0 = half of the connections */
-    size_t body_max;      /* bytes; 0 = HTTPD_BODY_MAX */
+    const char *listen;  /* "127.0.0.1:8080", "[::1]:0", "localhost:8080"; port 0 = any free one */
+    int connections_max; /* 0 = HTTPD_CONNECTIONS_MAX */
+    int waiting_max;     /* requests that wait at once; 0 = half of the connections */
+    size_t body_max;     /* bytes; 0 = HTTPD_BODY_MAX */
     /* From the request line to the end of a request, silence before it, and silence while an answer
      * is sent. 0 = HTTPD_REQUEST_TIMEOUT_MS */
     int64_t request_timeout_ms;
@@ -44,9 +44,9 @@ int httpd_start(const struct httpd_options *options, struct httpd **ret, struct 
 int httpd_port(const struct httpd *h); /* the bound one */
 /* Calls the handler again for each request that waits for this key. Any thread; never blocks. */
 void httpd_wake(struct httpd *h, const char *key);
-/* No new connections; requests that wait are asked for an answer now (may_wait is false), answers on
- * their way may take grace_ms; then everything is closed and the thread joined. May be called twice,
- * by one thread. */
+/* No new connections; requests that wait are asked for an answer now (may_wait is false), answers
+ * on their way may take grace_ms; then everything is closed and the thread joined. May be called
+ * twice, by one thread. */
 void httpd_stop(struct httpd *h, int grace_ms);
 void httpd_free(struct httpd *h);
 DEFINE_AUTO(httpd, httpd_free)

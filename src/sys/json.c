@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 int js_parse(const char *text, size_t len, size_t max, json_t **ret, struct err *e)
 {
@@ -40,10 +41,16 @@ json_t *js_string(const char *s)
     json_t *j = json_string(s);
     if (j)
         return j;
-    /* Not UTF-8: keep what is ASCII. */
     AUTO_FREE char *copy = xstrdup(s);
-    for (char *p = copy; *p; p++)
-        if ((unsigned char)*p >= 0x80)
+    size_t left = strlen(copy);
+    for (char *p = copy; left;) {
+        size_t n = text_utf8_length(p, left);
+        if (n == 0) {
             *p = '?';
+            n = 1;
+        }
+        p += n;
+        left -= n;
+    }
     return json_string(copy);
 }

@@ -14,7 +14,7 @@ static inline UNUSED void js_free_auto_(json_t **j)
     json_decref(*j);
 }
 /* AUTO_JSON json_t *j = json_object(); */
-#define AUTO_JSON __attribute__((cleanup(js_free_auto_)))
+#define AUTO_JSON __attribute__((cleanup(js_free_auto_), unused))
 
 /* Foreign text of `len` bytes, at most `max`; depth is bounded by the library. */
 int js_parse(const char *text, size_t len, size_t max, json_t **ret, struct err *e);

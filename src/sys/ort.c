@@ -418,7 +418,9 @@ static int append_provider(struct ort *o, OrtSessionOptions *so, const char *pro
                              generic[i].key != NULL ? 1 : 0),
                          -ENOTSUP, e, what);
     }
-    return err_set(e, -EINVAL, ERR_NEVER, "%s: unknown name", what);
+    return err_set(e, -EINVAL, ERR_NEVER,
+                   "%s: unknown name: known are cpu, cuda, tensorrt, openvino, xnnpack, acl, webgpu",
+                   what);
 }
 
 static void give_back(const struct ort *o, OrtAllocator *allocator, void *p)

@@ -14,8 +14,7 @@ const char *query_text(const struct http_request *req, const char *name)
     return value && value[0] ? value : NULL;
 }
 
-void query_refuse(struct http_response *ret, const char *name, const char *value,
-                  const char *right)
+void query_refuse(struct http_response *ret, const char *name, const char *value, const char *right)
 {
     char shown[SHOWN_MAX];
     text_escape(value, strlen(value), shown, sizeof(shown));
@@ -23,8 +22,7 @@ void query_refuse(struct http_response *ret, const char *name, const char *value
                               "%s='%s': right would be %s", name, shown, right);
 }
 
-bool query_only(const struct http_request *req, const char *const *known,
-                struct http_response *ret)
+bool query_only(const struct http_request *req, const char *const *known, struct http_response *ret)
 {
     for (size_t i = 0; i < req->query_count; i++) {
         const char *name = req->query[i].name;
@@ -125,8 +123,7 @@ bool query_choice(const struct http_request *req, const char *name, const char *
     AUTO_DONE(dynbuf) right;
     dynbuf_init(&right, 256);
     for (size_t i = 0; i < count; i++)
-        (void)dynbuf_printf(&right, "%s%s", i == 0 ? "" : i + 1 == count ? " or " : ", ",
-                            names[i]);
+        (void)dynbuf_printf(&right, "%s%s", i == 0 ? "" : i + 1 == count ? " or " : ", ", names[i]);
     query_refuse(ret, name, text, dynbuf_str(&right));
     return false;
 }

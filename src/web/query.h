@@ -1,7 +1,7 @@
 #pragma once
 /* Query parameters to values. A wrong one is the client's mistake: the answer becomes a 400 that
- * names the parameter and says what would be right, and the function returns false. A parameter that
- * is absent, or empty, leaves the value alone. */
+ * names the parameter and says what would be right, and the function returns false. A parameter
+ * that is absent, or empty, leaves the value alone. */
 
 #include <stdbool.h>
 #include <stdint.h>

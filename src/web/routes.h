@@ -1,6 +1,6 @@
 #pragma once
-/* The routes as a table, and the way from a request to its handler. Nothing here knows a socket or a
- * thread: tests and the fuzz target call web_answer() directly. */
+/* The routes as a table, and the way from a request to its handler. Nothing here knows a socket or
+ * a thread: tests and the fuzz target call web_answer() directly. */
 
 #include "ledger/ledger.h"
 #include "sys/http_message.h"

@@ -58,9 +58,8 @@ json_t *trigger_json(const struct trigger *t)
     put(o, "event_at", time_json(t->event_at));
     put(o, "accepted_at", time_json(t->accepted_at));
     put(o, "attempts", json_integer(t->attempts));
-    put(o, "next_attempt_at",
-        t->state == TRIGGER_PENDING ? time_json(t->not_before) : json_null());
-    put(o, "error", t->error[0] ? js_string(t->error) : json_null());
+    put(o, "next_attempt_at", t->state == TRIGGER_PENDING ? time_json(t->not_before) : json_null());
+    put(o, "last_error", t->error[0] ? js_string(t->error) : json_null());
     json_t *links = json_object();
     char path[64 + SNAPSHOT_ID_SIZE];
     (void)text_format(path, sizeof(path), "/api/v1/triggers/%s", t->id);

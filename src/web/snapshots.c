@@ -40,8 +40,7 @@ void web_snapshots_get(struct web_context *w, const struct http_request *req,
     err_clear(&e);
     /* One more than asked for tells whether there is a next page. */
     AUTO_FREE struct snapshot **found = xcalloc((size_t)q.limit + 1, sizeof(*found));
-    int count =
-        ledger_snapshot_page(w->ledger, &q.filter, q.before, found, (int)q.limit + 1, &e);
+    int count = ledger_snapshot_page(w->ledger, &q.filter, q.before, found, (int)q.limit + 1, &e);
     if (count < 0) {
         web_answer_err(ret, count, &e);
         return;
@@ -81,9 +80,8 @@ void web_image_get(struct web_context *w, const struct http_request *req,
         return;
     if (annotated && !s->annotated_path[0]) {
         http_response_error(ret, 404, "no-annotated-picture",
-                            s->state == SNAPSHOT_EXAMINED
-                                ? "this snapshot has no annotated copy"
-                                : "this snapshot is not examined yet");
+                            s->state == SNAPSHOT_EXAMINED ? "this snapshot has no annotated copy"
+                                                          : "this snapshot is not examined yet");
         return;
     }
     const char *path = annotated ? s->annotated_path : s->path;
@@ -97,8 +95,7 @@ void web_image_get(struct web_context *w, const struct http_request *req,
         err_clear(&e);
         int r = w->backend->bytes(w->backend->arg, s, annotated, &bytes, &e);
         if (r == -ENOENT) {
-            http_response_error(ret, 404, "picture-gone", "the picture's file is gone: %s",
-                                e.text);
+            http_response_error(ret, 404, "picture-gone", "the picture's file is gone: %s", e.text);
             return;
         }
         if (r < 0) {

@@ -14,6 +14,8 @@ struct web {
     struct ledger *ledger;
     struct web_backend backend;
     struct web_context context;
+    char **host_names;          /* NULL-terminated, or NULL */
+    struct httpd_numbers shown; /* in the metrics so far */
 };
 
 static struct metric requests = {
@@ -38,14 +40,15 @@ static struct metric waiting = {
     .help = "Requests that wait for a trigger's outcome.",
 };
 static struct metric closed = {
-    .name = "snapshotd_http_closed",
-    .kind = METRIC_GAUGE,
+    .name = "snapshotd_http_closed_total",
+    .kind = METRIC_COUNTER,
     .label = "reason",
-    .help = "Connections that were closed since the start: too slow, or idle to make room.",
+    .help = "Connections closed because they were too slow, or idle while room was needed.",
 };
 static struct metric *const metrics[] = {&requests, &request_seconds, &connections, &waiting,
                                          &closed};
 
+static char **copy_names(const char *const *names);
 static void handle(void *arg, const struct http_request *req, struct http_response *ret);
 
 int web_start(const struct web_options *options, const struct web_backend *backend,
@@ -58,8 +61,10 @@ int web_start(const struct web_options *options, const struct web_backend *backe
     int r = ledger_open(options->ledger_path, &w->ledger, e);
     if (r < 0)
         return r;
-    w->context = (struct web_context){
-        .ledger = w->ledger, .backend = &w->backend, .host_names = options->host_names};
+    w->host_names = copy_names(options->host_names);
+    w->context = (struct web_context){.ledger = w->ledger,
+                                      .backend = &w->backend,
+                                      .host_names = (const char *const *)w->host_names};
     struct httpd_options server = {
         .listen = options->listen,
         .connections_max = options->connections_max,
@@ -97,7 +102,24 @@ void web_free(struct web *w)
         return;
     httpd_free(w->server);
     ledger_close(w->ledger);
+    for (char **name = w->host_names; name && *name; name++)
+        free(*name);
+    free(w->host_names);
     free(w);
+}
+
+/* The configuration that they come from may go at a reload. */
+static char **copy_names(const char *const *names)
+{
+    size_t count = 0;
+    while (names && names[count])
+        count++;
+    if (count == 0)
+        return NULL;
+    char **copy = xcalloc(count + 1, sizeof(*copy));
+    for (size_t i = 0; i < count; i++)
+        copy[i] = xstrdup(names[i]);
+    return copy;
 }
 
 static void update_gauges(struct web *w)
@@ -106,8 +128,9 @@ static void update_gauges(struct web *w)
     httpd_get_numbers(w->server, &n);
     metric_set(&connections, NULL, n.connections);
     metric_set(&waiting, NULL, n.waiting);
-    metric_set(&closed, "slow", (double)n.too_slow);
-    metric_set(&closed, "room", (double)n.evicted);
+    metric_add(&closed, "slow", (double)(n.too_slow - w->shown.too_slow));
+    metric_add(&closed, "room", (double)(n.evicted - w->shown.evicted));
+    w->shown = n;
 }
 
 static void handle(void *arg, const struct http_request *req, struct http_response *ret)

@@ -1,7 +1,8 @@
 #pragma once
 /* The HTTP API: routes are pure (request -> response, see web/routes.h), one event thread moves the
- * bytes (sys/httpd.h). The API reads the ledger with its own connection; what it asks of the running
- * pipeline goes through the backend that app fills. What it offers is described in doc/api.md. */
+ * bytes (sys/httpd.h). The API reads the ledger with its own connection; what it asks of the
+ * running pipeline goes through the backend that app fills. What it offers is described in
+ * doc/api.md. */
 
 #include "base/blob.h"
 #include "base/err.h"
@@ -15,9 +16,9 @@ struct web;
 struct web_backend {
     void *arg;
     /* Makes a trigger durable and nudges the fetch stage. The id must be found by
-     * ledger_trigger_get() when this returns. -ENOENT unknown camera (the text lists what there is);
-     * -ECANCELED the camera is switched off; -ENOSPC, -EBUSY, -EAGAIN refused for now: answered with
-     * 503 and Retry-After; others are a 500. The text reaches the client. */
+     * ledger_trigger_get() when this returns. -ENOENT unknown camera (the text lists what there
+     * is); -ECANCELED the camera is switched off; -ENOSPC, -EBUSY, -EAGAIN refused for now:
+     * answered with 503 and Retry-After; others are a 500. The text reaches the client. */
     int (*trigger)(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
     /* The status document, its form is in doc/api.md ("The status document"). New reference, NULL
      * when there is no memory. */
@@ -35,8 +36,8 @@ struct web_backend {
 struct web_options {
     const char *listen; /* "127.0.0.1:8080"; port 0 = any free one */
     const char *ledger_path;
-    const char *const *host_names; /* names it answers to besides addresses; NULL-terminated or
-                                      NULL; borrowed until web_free() */
+    /* Names it answers to besides addresses; NULL-terminated, or NULL. Copied. */
+    const char *const *host_names;
     int connections_max;        /* 0 = the default */
     int64_t request_timeout_ms; /* 0 = the default */
 };

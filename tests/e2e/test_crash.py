@@ -1,15 +1,12 @@
 """The daemon dies; nothing that it accepted is lost, doubled, or left lying about."""
 
-import itertools
 import random
 import shutil
-import sqlite3
-import subprocess
 import urllib.error
 
 import pytest
 
-from conftest import BINARY, FOOTAGE, TESTDATA, sha256, wait_until
+from conftest import FOOTAGE, TESTDATA, books_agree, wait_until
 
 ROUNDS = 50
 
@@ -24,32 +21,6 @@ def frames(tmp_path_factory):
     for frame in found[:12]:
         shutil.copy(frame, folder)
     return folder
-
-
-def books_agree(d, accepted):
-    """Every accepted trigger has exactly one outcome, and files and rows match one to one."""
-    db = sqlite3.connect(f"file:{d.data}/snapshotd.db?mode=ro", uri=True)
-    states = dict(db.execute("SELECT id, state FROM triggers"))
-    missing = [i for i in accepted if i not in states]
-    assert not missing, f"{len(missing)} accepted triggers are unknown"
-    rows = db.execute("SELECT id, path, annotated_path, sha256 FROM snapshots").fetchall()
-    ids = [r[0] for r in rows]
-    assert len(ids) == len(set(ids))
-    done = {i for i, s in states.items() if s == 1}
-    assert done == set(ids), "a trigger is done exactly when its snapshot is recorded"
-    assert not [i for i in accepted if states[i] == 0], "nothing is left pending"
-    files = set(d.store_files())
-    named = set()
-    for _, path, annotated, digest in rows:
-        named.add(path)
-        assert sha256((d.data / "store" / path).read_bytes()) == digest
-        if annotated:
-            named.add(annotated)
-    assert files == named, f"orphans: {sorted(files ^ named)}"
-    check = subprocess.run([BINARY, "integrity", "--database", d.data / "snapshotd.db"],
-                           capture_output=True, text=True)
-    assert check.returncode == 0, check.stdout + check.stderr
-    return len(rows)
 
 
 def pending(d):
@@ -88,6 +59,3 @@ def test_kill_at_any_moment_under_load(launch, frames, model):
     assert d.stop() == 0
     assert books_agree(d, accepted) >= len(accepted) > ROUNDS
 
-
-POINTS = ["store-put-written", "store-put-synced", "snapshot-added", "placed", "detect-before-record",
-          "detect-after-record"]

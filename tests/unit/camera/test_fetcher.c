@@ -5,11 +5,18 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-static struct mono_time now_virtual;
+/* The simulator's thread reads the clock too: it is replaced before that starts and after it ends,
+ * and set atomically between. */
+static int64_t now_virtual_us;
 
 static struct mono_time virtual_clock(void)
 {
-    return now_virtual;
+    return (struct mono_time){__atomic_load_n(&now_virtual_us, __ATOMIC_RELAXED)};
+}
+
+static void set_virtual_clock(struct mono_time t)
+{
+    __atomic_store_n(&now_virtual_us, t.us, __ATOMIC_RELAXED);
 }
 
 /* A listener that nobody serves: connections succeed and stay silent. */
@@ -28,6 +35,8 @@ static int silent_listener(char *address, size_t size)
 static void the_breaker_opens_after_failures_in_a_row_and_one_request_decides(void **state)
 {
     (void)state;
+    set_virtual_clock(clock_mono());
+    clock_set_mono_source(virtual_clock);
     struct sim_fixture sim;
     struct camera_sim_options o = {0};
     sim_start(&sim, &o, 1);
@@ -40,8 +49,6 @@ static void the_breaker_opens_after_failures_in_a_row_and_one_request_decides(vo
     fetcher_status(f, "porch", &st);
     assert_int_equal(st.state, CAMERA_STATE_UNKNOWN);
 
-    now_virtual = clock_mono();
-    clock_set_mono_source(virtual_clock);
     sim_fault(&sim, 0, "close");
     for (int i = 1; i <= FETCHER_BREAKER_FAILURES; i++) {
         assert_int_equal(fetch_once(f, &cam, false).code, -ECONNRESET);
@@ -58,14 +65,14 @@ static void the_breaker_opens_after_failures_in_a_row_and_one_request_decides(vo
         struct err refused = {0};
         assert_int_equal(fetcher_start(f, &cam, false, NULL, &refused), -EAGAIN);
         assert_int_equal(refused.retry, ERR_LATER);
-        double pause = mono_diff_ms(st.open_until, now_virtual);
+        double pause = mono_diff_ms(st.open_until, clock_mono());
         double nominal = MIN(FETCHER_BREAKER_FIRST_MS * (double)(1 << (round - 1)),
                              (double)FETCHER_BREAKER_MAX_MS);
         assert_true(pause >= nominal * 0.74 && pause <= MIN(nominal * 1.26, 60000.5));
         if (round <= 5)
             assert_true(pause > before); /* jitter of a quarter cannot hide a doubling */
         before = pause * 0.8;
-        now_virtual = mono_add_ms(st.open_until, 1);
+        set_virtual_clock(mono_add_ms(st.open_until, 1));
         fetcher_status(f, "porch", &st);
         assert_int_equal(st.state, CAMERA_STATE_FAILING);
         assert_int_equal(fetch_once(f, &cam, false).code, -ECONNRESET);
@@ -81,13 +88,15 @@ static void the_breaker_opens_after_failures_in_a_row_and_one_request_decides(vo
     assert_int_equal(st.state, CAMERA_STATE_OK);
     assert_int_equal(st.failures, 0);
     assert_int_equal(fetch_once(f, &cam, false).code, 0);
-    clock_set_mono_source(NULL);
     sim_stop(&sim);
+    clock_set_mono_source(NULL);
 }
 
 static void a_camera_that_asks_for_a_pause_gets_it(void **state)
 {
     (void)state;
+    set_virtual_clock(clock_mono());
+    clock_set_mono_source(virtual_clock);
     struct sim_fixture sim;
     struct camera_sim_options o = {0};
     sim_start(&sim, &o, 1);
@@ -96,18 +105,16 @@ static void a_camera_that_asks_for_a_pause_gets_it(void **state)
     AUTO(fetcher) f = NULL;
     struct err e = {0};
     assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
-    now_virtual = clock_mono();
-    clock_set_mono_source(virtual_clock);
     sim_fault(&sim, 0, "503:20");
     assert_int_equal(fetch_once(f, &cam, false).code, -EBUSY);
     assert_int_equal(fetcher_start(f, &cam, false, NULL, &e), -EAGAIN);
-    now_virtual = mono_add_ms(now_virtual, 19999);
+    set_virtual_clock(mono_add_ms(clock_mono(), 19999));
     assert_int_equal(fetcher_start(f, &cam, false, NULL, &e), -EAGAIN);
     sim_fault(&sim, 0, "");
-    now_virtual = mono_add_ms(now_virtual, 2);
+    set_virtual_clock(mono_add_ms(clock_mono(), 2));
     assert_int_equal(fetch_once(f, &cam, false).code, 0);
-    clock_set_mono_source(NULL);
     sim_stop(&sim);
+    clock_set_mono_source(NULL);
 }
 
 static void a_camera_has_one_request_in_flight(void **state)

@@ -224,6 +224,14 @@ static void each_fault_says_where_what_and_what_would_be_right(void **state)
         {"[main]\nsecret = ***\n",
          "t.conf:2: main.secret: *** is the mask of a secret, not a value; write the secret, or "
          "env:NAME, file:PATH or credential:NAME\n"},
+        /* What follows from a fault is not another. */
+        {"[box:a]\nulr = u\n", "t.conf:2: box:a.ulr: unknown key; did you mean \"url\"?\n"},
+        {"[box:a]\nurl = u\nlow = x\nhigh = 0\n",
+         "t.conf:3: box:a.low: \"x\" is not a whole number; write a whole number\n"},
+        {"[box:a]\nurl = u\nfoo = x\nlow = 10\n",
+         "t.conf:3: box:a.foo: unknown key; `snapshotd config --reference` lists all of "
+         "[box:NAME]\n"
+         "t.conf:4: box:a.low: 10 is above high = 9\n"},
         {"[main]\nN0 = x\n", "t.conf:2: main.N0: unknown key; did you mean \"N#\"?\n"},
         {"[main]\nold_count = x\n",
          "t.conf:2: main.count: \"x\" is not a whole number; write a whole number, within 1..10\n"},

@@ -28,6 +28,7 @@ struct fixture {
     struct ledger *l;
     struct store *s;
     struct err e;
+    size_t live; /* snapshots before the test */
 };
 
 static inline int remove_entry(const char *path, const struct stat *st UNUSED, int flag UNUSED,
@@ -65,6 +66,7 @@ static inline int setup_folder(void **state)
         return -1;
     (void)snprintf(f->db, sizeof(f->db), "%s/snapshotd.db", f->folder);
     (void)snprintf(f->root, sizeof(f->root), "%s/store", f->folder);
+    f->live = snapshot_live_count();
     *state = f;
     return 0;
 }
@@ -83,8 +85,9 @@ static inline int teardown(void **state)
     fixture_close(f);
     (void)umount2(f->folder, MNT_DETACH); /* for the tests that mount; else it is no mount */
     (void)nftw(f->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    bool leaked = snapshot_live_count() != f->live;
     free(f);
-    return snapshot_live_count() == 0 ? 0 : -1;
+    return leaked ? -1 : 0;
 }
 
 /* The n-th id: 32 digits that sort by n. */

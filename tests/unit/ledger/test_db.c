@@ -21,8 +21,10 @@ static struct db *open_db(struct fixture *f)
 static struct db *open_table(struct fixture *f)
 {
     struct db *db = open_db(f);
-    int r = db_exec(db, "CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT UNIQUE,"
-                        " c REAL CHECK (c >= 0)) STRICT", &f->e);
+    int r = db_exec(db,
+                    "CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT UNIQUE,"
+                    " c REAL CHECK (c >= 0)) STRICT",
+                    &f->e);
     if (r < 0)
         fail_msg("%s", f->e.text);
     return db;

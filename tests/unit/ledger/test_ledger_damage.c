@@ -54,7 +54,7 @@ static void assert_says_how_to_go_on(struct fixture *f)
     assert_int_equal(f->e.retry, ERR_NEVER);
     assert_non_null(strstr(f->e.text, f->db));
     assert_non_null(strstr(f->e.text, "is damaged"));
-    assert_non_null(strstr(f->e.text, "sqlite3 snapshotd.db .recover | sqlite3 new.db"));
+    assert_non_null(strstr(f->e.text, "snapshotd integrity --database"));
     assert_non_null(strstr(f->e.text, "start fresh"));
 }
 
@@ -166,6 +166,77 @@ static void any_overwritten_page_is_an_error_and_never_a_crash(void **state)
         f->l = NULL;
     }
     assert_true(found >= pages - 4); /* a page may be free */
+}
+
+/* Rescues f->db into a new file beside it and opens that. */
+static struct ledger_rescue rescue(struct fixture *f)
+{
+    char to[200];
+    (void)snprintf(to, sizeof(to), "%s/rescued.db", f->folder);
+    (void)unlink(to);
+    struct ledger_rescue saved = {0};
+    if (ledger_rescue(f->db, to, &saved, &f->e) < 0)
+        fail_msg("%s", f->e.text);
+    assert_int_equal(ledger_rescue(f->db, to, &saved, &f->e), -EEXIST);
+    assert_int_equal(ledger_open(to, &f->l, &f->e), 0);
+    assert_sound(f);
+    struct ledger_counts c;
+    assert_int_equal(ledger_counts(f->l, &c, &f->e), 0);
+    assert_int_equal(c.snapshots, saved.snapshots);
+    struct ledger_page_key key = {0};
+    for (;;) { /* each row that is left can be read */
+        struct snapshot *s = NULL;
+        int n = ledger_snapshot_page(f->l, NULL, key, &s, 1, &f->e);
+        assert_true(n >= 0);
+        if (n == 0)
+            break;
+        struct verdict v;
+        assert_int_equal(ledger_verdict_get(f->l, s->id, &v, &f->e), 0);
+        verdict_done(&v);
+        key = (struct ledger_page_key){s->event_at, s->row};
+        snapshot_unref(s);
+    }
+    ledger_close(f->l);
+    f->l = NULL;
+    return saved;
+}
+
+static void rescues_everything_of_a_good_file(void **state)
+{
+    struct fixture *f = *state;
+    fill(f);
+    struct ledger_rescue saved = rescue(f);
+    assert_int_equal(saved.snapshots, 120);
+    assert_int_equal(saved.gaps, 0);
+    /* 120 pictures with two detections and an outbox row each, and the names. */
+    assert_int_equal(saved.rows, 120 * 4 + 6);
+}
+
+static void rescues_most_of_a_damaged_file_and_leaves_it_alone(void **state)
+{
+    struct fixture *f = *state;
+    fill(f);
+    off_t pages = size_of(f->db) / 4096;
+    AUTO(blob) whole = NULL;
+    assert_int_equal(fs_read_blob(AT_FDCWD, f->db, 10000000, &whole, &f->e), 0);
+    char garbage[4096];
+    memset(garbage, 0xa5, sizeof(garbage));
+    int64_t best = 0, sum = 0;
+    for (off_t page = 4; page < pages; page++) { /* the first ones hold the schema */
+        write_whole(f->db, whole->data, whole->size);
+        overwrite(f->db, page * 4096, garbage, sizeof(garbage));
+        struct ledger_rescue saved = rescue(f);
+        best = MAX(best, saved.snapshots);
+        sum += saved.snapshots;
+        AUTO(blob) after = NULL;
+        assert_int_equal(fs_read_blob(AT_FDCWD, f->db, 10000000, &after, &f->e), 0);
+        assert_int_equal(after->size, whole->size);
+        assert_memory_equal(after->data + page * 4096, garbage, sizeof(garbage));
+    }
+    assert_int_equal(best, 120);
+    assert_true(sum / (pages - 4) > 100);
+    write_whole(f->db, whole->data, whole->size * 3 / 4 / 4096 * 4096); /* truncated */
+    (void)rescue(f);
 }
 
 static void rows_in_impossible_states_are_damage(void **state)
@@ -400,6 +471,8 @@ int main(void)
         CASE(recognises_a_truncated_file),
         CASE(an_empty_file_is_a_new_ledger),
         CASE(any_overwritten_page_is_an_error_and_never_a_crash),
+        CASE(rescues_everything_of_a_good_file),
+        CASE(rescues_most_of_a_damaged_file_and_leaves_it_alone),
         CASE(rows_in_impossible_states_are_damage),
         CASE(the_check_finds_rows_that_do_not_fit_together),
         CASE(a_lost_log_costs_rows_but_not_the_database),

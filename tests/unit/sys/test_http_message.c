@@ -107,8 +107,7 @@ static void bounds_targets_and_parameters(void **state)
         target[len] = '\0';
         AUTO_FREE struct http_request *req = request_new("GET", target);
         struct err e = {0};
-        assert_int_equal(http_request_parse(req, &e),
-                         len <= HTTP_TARGET_MAX ? 0 : -ENAMETOOLONG);
+        assert_int_equal(http_request_parse(req, &e), len <= HTTP_TARGET_MAX ? 0 : -ENAMETOOLONG);
         if (len <= HTTP_TARGET_MAX)
             assert_int_equal(strlen(req->parts[0]), len - 1);
     }
@@ -187,7 +186,8 @@ static void answers_conditions_and_ranges(void **state)
         if (r.status != 416)
             assert_string_equal(response_header(&r, "ETag"), "\"x\"");
         assert_string_equal(response_header(&r, "X-Content-Type-Options"), "nosniff");
-        assert_non_null(strstr(response_header(&r, "Content-Security-Policy"), "default-src 'none'"));
+        assert_non_null(
+            strstr(response_header(&r, "Content-Security-Policy"), "default-src 'none'"));
     }
 }
 

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/dynbuf.h"
+#include "base/text.h"
 
 static void urls_are_shown_without_login_and_query(void **state)
 {
@@ -112,7 +113,7 @@ static void keep(void *arg, const struct httpc_response *r)
     n->code = r->code;
     n->failure = r->failure;
     if (r->error)
-        strncpy(n->text, r->error->text, sizeof(n->text) - 1);
+        text_copy(n->text, sizeof(n->text), r->error->text);
 }
 
 static void what_runs_at_the_end_is_cancelled_and_told(void **state)

@@ -166,23 +166,32 @@ static void parses_endpoints(void **state)
         bool loopback;
         int port;
     } cases[] = {
-        {"127.0.0.1:8080", 0, true, 8080}, {"127.1.2.3:1", 0, true, 1},
-        {"localhost:0", 0, true, 0},       {"[::1]:65535", 0, true, 65535},
-        {"0.0.0.0:80", 0, false, 80},      {"[::]:80", 0, false, 80},
-        {"192.168.0.1:80", 0, false, 80},  {"[fe80::1]:80", 0, false, 80},
-        {"127.0.0.1", -EINVAL, 0, 0},      {"127.0.0.1:", -EINVAL, 0, 0},
-        {"127.0.0.1:65536", -EINVAL, 0, 0}, {"::1:80", -EINVAL, 0, 0},
-        {"[127.0.0.1]:80", -EINVAL, 0, 0}, {"[localhost]:80", -EINVAL, 0, 0},
-        {"example.org:80", -EINVAL, 0, 0}, {":80", -EINVAL, 0, 0},
-        {"", -EINVAL, 0, 0},               {"127.0.0.1:-1", -EINVAL, 0, 0},
+        {"127.0.0.1:8080", 0, true, 8080},
+        {"127.1.2.3:1", 0, true, 1},
+        {"localhost:0", 0, true, 0},
+        {"[::1]:65535", 0, true, 65535},
+        {"0.0.0.0:80", 0, false, 80},
+        {"[::]:80", 0, false, 80},
+        {"192.168.0.1:80", 0, false, 80},
+        {"[fe80::1]:80", 0, false, 80},
+        {"127.0.0.1", -EINVAL, 0, 0},
+        {"127.0.0.1:", -EINVAL, 0, 0},
+        {"127.0.0.1:65536", -EINVAL, 0, 0},
+        {"::1:80", -EINVAL, 0, 0},
+        {"[127.0.0.1]:80", -EINVAL, 0, 0},
+        {"[localhost]:80", -EINVAL, 0, 0},
+        {"example.org:80", -EINVAL, 0, 0},
+        {":80", -EINVAL, 0, 0},
+        {"", -EINVAL, 0, 0},
+        {"127.0.0.1:-1", -EINVAL, 0, 0},
         {"127.0.0.1:8080 ", -EINVAL, 0, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct httpd_endpoint endpoint = {0};
         struct err e = {0};
         int r = httpd_endpoint_parse(cases[i].text, &endpoint, &e);
-        if (r != cases[i].r || (r == 0 && (endpoint.loopback != cases[i].loopback ||
-                                           endpoint.port != cases[i].port)))
+        if (r != cases[i].r ||
+            (r == 0 && (endpoint.loopback != cases[i].loopback || endpoint.port != cases[i].port)))
             fail_msg("'%s': %d, loopback %d, port %d", cases[i].text, r, endpoint.loopback,
                      endpoint.port);
     }
@@ -241,7 +250,8 @@ static void answers_pipelined_requests_in_order(void **state)
     (void)state;
     AUTO(httpd) h = start(0, 0);
     AUTO_CLOSE int fd = dial(h);
-    say(fd, GET("/one") "POST /two HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" GET("/three"));
+    say(fd,
+        GET("/one") "POST /two HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" GET("/three"));
     expect(fd, "200", "one:");
     expect(fd, "200", "two:ab");
     expect(fd, "200", "three:");
@@ -322,12 +332,17 @@ static void survives_what_is_no_http(void **state)
 {
     (void)state;
     static const char *const noises[] = {
-        "\r\n\r\n\r\n", "GET\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "GET / HTTP/1.1\r\nHost\r\n\r\n",
-        "GET / HTTP/1.1\r\n: x\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+        "\r\n\r\n\r\n",
+        "GET\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "GET / HTTP/1.1\r\nHost\r\n\r\n",
+        "GET / HTTP/1.1\r\n: x\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     };
     AUTO(httpd) h = start(0, 300); /* some of it might still become a request */

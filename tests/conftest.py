@@ -8,6 +8,7 @@ import pathlib
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import urllib.request
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 BINARY = pathlib.Path(os.environ.get("SNAPSHOTD", ROOT / "build/src/app/snapshotd"))
 TESTDATA = pathlib.Path(os.environ.get("SNAPSHOT_TESTDATA", ROOT / "../shared/testdata"))
 FOOTAGE = ROOT / "footage"
@@ -171,6 +172,32 @@ class Daemon(Process):
         """Paths below the store, the temporary folder included."""
         store = self.data / "store"
         return sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
+
+
+def books_agree(d, accepted):
+    """Every accepted trigger has exactly one outcome, and files and rows match one to one."""
+    db = sqlite3.connect(f"file:{d.data}/snapshotd.db?mode=ro", uri=True)
+    states = dict(db.execute("SELECT id, state FROM triggers"))
+    missing = [i for i in accepted if i not in states]
+    assert not missing, f"{len(missing)} accepted triggers are unknown"
+    rows = db.execute("SELECT id, path, annotated_path, sha256 FROM snapshots").fetchall()
+    ids = [r[0] for r in rows]
+    assert len(ids) == len(set(ids))
+    done = {i for i, s in states.items() if s == 1}
+    assert done == set(ids), "a trigger is done exactly when its snapshot is recorded"
+    assert not [i for i in accepted if states[i] == 0], "nothing is left pending"
+    files = set(d.store_files())
+    named = set()
+    for _, path, annotated, digest in rows:
+        named.add(path)
+        assert sha256((d.data / "store" / path).read_bytes()) == digest
+        if annotated:
+            named.add(annotated)
+    assert files == named, f"orphans: {sorted(files ^ named)}"
+    check = subprocess.run([BINARY, "integrity", "--database", d.data / "snapshotd.db"],
+                           capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout + check.stderr
+    return len(rows)
 
 
 def sha256(data):

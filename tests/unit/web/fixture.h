@@ -1,0 +1,252 @@
+#pragma once
+/* A real ledger in a directory of its own, and a fake pipeline behind the API. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "web/routes.h"
+
+struct fixture {
+    char folder[64];
+    char path[96];
+    struct ledger *ledger;
+    struct web_backend backend;
+    struct web_context context;
+    struct err e;
+
+    /* What the fake pipeline answers, and what it was asked. */
+    int trigger_code, ready_code, healthy_code, bytes_code;
+    const char *trigger_text;
+    unsigned triggers, byte_reads;
+    uint64_t next_id;
+    const char *picture;
+};
+
+static UNUSED void make_id(uint64_t n, char ret[SNAPSHOT_ID_SIZE])
+{
+    (void)snprintf(ret, SNAPSHOT_ID_SIZE, "%032llx", (unsigned long long)n);
+}
+
+static UNUSED void add_trigger(struct fixture *f, uint64_t n, const char *camera)
+{
+    struct trigger t = {.origin = TRIGGER_API};
+    make_id(n, t.id);
+    text_copy(t.camera, sizeof(t.camera), camera);
+    text_copy(t.device_key, sizeof(t.device_key), "Front Door Camera");
+    text_copy(t.device_label, sizeof(t.device_label), "Front Door");
+    t.event_at.us = (int64_t)n * 1000000;
+    t.accepted_at.us = t.event_at.us + 250000;
+    if (ledger_trigger_add(f->ledger, &t, &f->e) < 0)
+        fail_msg("%s", f->e.text);
+}
+
+static UNUSED struct snapshot *add_snapshot(struct fixture *f, uint64_t n, const char *camera,
+                                            int64_t event_us)
+{
+    struct snapshot *s = snapshot_new();
+    make_id(n, s->id);
+    text_copy(s->camera, sizeof(s->camera), camera);
+    text_copy(s->device_key, sizeof(s->device_key), "Front Door Camera");
+    text_copy(s->device_label, sizeof(s->device_label), "Front Door");
+    s->source = SNAPSHOT_FETCHED;
+    s->event_at.us = event_us;
+    s->received_at.us = event_us + 143000;
+    (void)snprintf(s->path, sizeof(s->path), "porch/2026/01/02/fetch_front-door-camera_%llu.jpg",
+                   (unsigned long long)n);
+    s->size = 10;
+    memset(s->md5, 'a', 32);
+    memset(s->sha256, 'b', 64);
+    text_copy(s->format, sizeof(s->format), "jpeg");
+    s->width = 1280;
+    s->height = 720;
+    s->fetch_ms = 43.21098;
+    if (ledger_snapshot_add(f->ledger, s, &f->e) < 0)
+        fail_msg("%s", f->e.text);
+    return s;
+}
+
+static UNUSED void examine(struct fixture *f, struct snapshot *s, const char *const *labels,
+                           const float *scores, size_t count, bool annotate)
+{
+    struct verdict v = {.outcome = VERDICT_EXAMINED, .decode_ms = 5.5, .infer_ms = 30.25};
+    text_copy(v.model, sizeof(v.model), "test.onnx");
+    v.found.items = xcalloc(count + 1, sizeof(*v.found.items));
+    v.found.count = count;
+    for (size_t i = 0; i < count; i++) {
+        text_copy(v.found.items[i].label, DETECTION_LABEL_MAX, labels[i]);
+        v.found.items[i].confidence = scores[i];
+        v.found.items[i].has_box = i % 2 == 0;
+        v.found.items[i].box = (struct box){10.125f, 20, 30.5f, 40};
+    }
+    char annotated[SNAPSHOT_PATH_MAX] = "";
+    if (annotate)
+        (void)snapshot_name_renamed(s->path, "detect", annotated, sizeof(annotated));
+    static const char *const nowhere[] = {NULL};
+    if (ledger_snapshot_examined(f->ledger, s, &v, NULL, annotated, nowhere, &f->e) < 0)
+        fail_msg("%s", f->e.text);
+    verdict_done(&v);
+}
+
+static int fake_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
+{
+    struct fixture *f = arg;
+    f->triggers++;
+    if (f->trigger_code < 0)
+        return err_set(e, f->trigger_code, ERR_NEVER, "%s", f->trigger_text);
+    make_id(f->next_id, ret_id);
+    add_trigger(f, f->next_id++, camera);
+    return 0;
+}
+
+static json_t *fake_status(void *arg)
+{
+    (void)arg;
+    return json_pack("{s:s,s:b,s:[{s:s,s:s},{s:s,s:s}]}", "version", "1.2.3", "ready", 1, "cameras",
+                     "name", "porch", "state", "ok", "name", "Back <b>/Yard", "state", "failing");
+}
+
+static int fake_bytes(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,
+                      struct err *e)
+{
+    struct fixture *f = arg;
+    f->byte_reads++;
+    if (f->bytes_code < 0)
+        return err_set(e, f->bytes_code, ERR_NEVER, "%s: no such file", s->path);
+    const char *bytes = annotated ? "annotated!" : f->picture;
+    *ret = blob_new_copy(bytes, strlen(bytes));
+    return 0;
+}
+
+static int fake_ready(void *arg, struct err *e)
+{
+    struct fixture *f = arg;
+    return f->ready_code < 0 ? err_set(e, f->ready_code, ERR_LATER, "the model is loading") : 0;
+}
+
+static int fake_healthy(void *arg, struct err *e)
+{
+    struct fixture *f = arg;
+    return f->healthy_code < 0 ? err_set(e, f->healthy_code, ERR_LATER, "stage detect is stuck")
+                               : 0;
+}
+
+static UNUSED int set_up(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(f->folder, sizeof(f->folder), "%.40s/web-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(f->folder))
+        return -1;
+    (void)snprintf(f->path, sizeof(f->path), "%s/snapshotd.db", f->folder);
+    if (ledger_open(f->path, &f->ledger, &f->e) < 0)
+        return -1;
+    f->next_id = 1000;
+    f->picture = "0123456789";
+    f->backend = (struct web_backend){.arg = f,
+                                      .trigger = fake_trigger,
+                                      .status = fake_status,
+                                      .bytes = fake_bytes,
+                                      .ready = fake_ready,
+                                      .healthy = fake_healthy};
+    f->context = (struct web_context){.ledger = f->ledger, .backend = &f->backend};
+    *state = f;
+    return 0;
+}
+
+static UNUSED int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    ledger_close(f->ledger);
+    DIR *folder = opendir(f->folder);
+    struct dirent *entry;
+    while (folder && (entry = readdir(folder)))
+        (void)unlinkat(dirfd(folder), entry->d_name, 0);
+    if (folder)
+        (void)closedir(folder);
+    (void)rmdir(f->folder);
+    free(f);
+    return snapshot_live_count() == 0 && blob_live_count() == 0 ? 0 : -1;
+}
+
+/* ---- asking without a socket ---- */
+
+struct reply {
+    struct http_request request;
+    struct http_response response;
+    const struct web_route *route;
+    json_t *json; /* NULL when it is none */
+};
+
+static UNUSED void reply_done(struct reply *r)
+{
+    json_decref(r->json);
+    r->json = NULL;
+    http_response_done(&r->response);
+}
+
+/* `headers` NULL or pairs, NULL-terminated. */
+static UNUSED void ask_with(struct fixture *f, const char *method, const char *target,
+                            const char *const *headers, struct reply *ret)
+{
+    *ret = (struct reply){.request = {.method = method, .target = target, .may_wait = true}};
+    for (size_t i = 0; headers && headers[i]; i += 2)
+        ret->request.headers[ret->request.header_count++] =
+            (struct http_pair){headers[i], headers[i + 1]};
+    http_response_init(&ret->response);
+    if (http_request_parse(&ret->request, &f->e) < 0)
+        fail_msg("%s: %s", target, f->e.text);
+    ret->route = web_answer(&f->context, &ret->request, &ret->response);
+    if (ret->response.waits)
+        return;
+    http_response_finish(&ret->request, &ret->response);
+    if (ret->response.body && ret->response.content_type &&
+        strcmp(ret->response.content_type, "application/json") == 0 &&
+        js_parse((const char *)ret->response.body->data, ret->response.body->size, WEB_BODY_MAX,
+                 &ret->json, &f->e) < 0)
+        fail_msg("%s: %s", target, f->e.text);
+}
+
+static UNUSED void ask(struct fixture *f, const char *method, const char *target, struct reply *ret)
+{
+    ask_with(f, method, target, NULL, ret);
+}
+
+static UNUSED const char *header_of(const struct reply *r, const char *name)
+{
+    for (size_t i = 0; i < r->response.header_count; i++)
+        if (strcmp(r->response.headers[i].name, name) == 0)
+            return r->response.headers[i].value;
+    return NULL;
+}
+
+/* A member by a dotted path: "error.code", "snapshots.0.id". Borrowed; NULL when there is none. */
+static UNUSED json_t *at(json_t *j, const char *path)
+{
+    char key[64];
+    while (j && *path) {
+        size_t len = strcspn(path, ".");
+        (void)snprintf(key, sizeof(key), "%.*s", (int)len, path);
+        j = json_is_array(j) ? json_array_get(j, strtoul(key, NULL, 10)) : json_object_get(j, key);
+        path += len + (path[len] == '.');
+    }
+    return j;
+}
+
+static UNUSED const char *text_at(json_t *j, const char *path)
+{
+    const char *text = json_string_value(at(j, path));
+    return text ? text : "(none)";
+}
