@@ -1,5 +1,5 @@
 /* What decoding and preprocessing of a 3840x2160 camera JPEG cost, as a share of libjpeg's full
- * decode alone, and of each step. The picture is made here: a camera-like scene (gradients, edges,
+ * decode alone. The picture is made here: a camera-like scene (gradients, edges,
  * texture, sensor noise) at 4:2:0, in several qualities, because Huffman decoding, which no scaling
  * saves, grows with the bits. CPU time of this thread, best of several rounds. */
 

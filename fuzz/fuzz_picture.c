@@ -1,5 +1,5 @@
-/* Any bytes into sniffing, probing, decoding and the resize. Limits are small, so that a target that
- * obeys them is quick; breaking them is a finding. */
+/* Any bytes into sniffing, probing, decoding and the resize. Limits are small, so that a target
+ * that obeys them is quick; breaking them is a finding. */
 
 #include <assert.h>
 #include <stdlib.h>
@@ -36,6 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert((int64_t)info.width * info.height <= limits.pixels_max);
     check_decode(data, size, &info, 0);
     check_decode(data, size, &info, 16);
+    check_decode(data, size, &info, 5); /* the seeds at 1/4 */
+    check_decode(data, size, &info, 2); /* and at 1/8 */
     return 0;
 }
 

@@ -47,8 +47,8 @@ class Process:
         self.lines = []
         self.changed = threading.Condition()
         self.child = subprocess.Popen(
-            self.argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            env={**os.environ, **(env or {})}, cwd=cwd)
+            self.argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", env={**os.environ, **(env or {})}, cwd=cwd)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -219,7 +219,8 @@ def default_model():
 @pytest.fixture(scope="session")
 def people():
     """A folder with one real frame that shows people, and the frame."""
-    for frame in [TESTDATA / "images/cctv_day_1.jpg", *sorted(FOOTAGE.glob("front-door/*.jpg"))[:1]]:
+    for frame in [TESTDATA / "images/cctv_day_1.jpg",
+                  *sorted(FOOTAGE.glob("front-door/*.jpg"))[:1]]:
         if frame.exists():
             return frame
     pytest.skip("no footage: run tools/setup demo")

@@ -147,8 +147,8 @@ static int parse_options(int argc, char **argv, struct request *q, const char **
             break;
         case 't':
             if (parse_int64(optarg, strlen(optarg), 1, WORKERS_MAX, &number) < 0)
-                return command_usage(&command_detect, "--threads takes 1 to %d, not '%s'", WORKERS_MAX,
-                                     optarg);
+                return command_usage(&command_detect, "--threads takes 1 to %d, not '%s'",
+                                     WORKERS_MAX, optarg);
             q->options.threads = (int)number;
             break;
         case OPT_IOU:
@@ -299,8 +299,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 
 static int add_folder(struct job *job, const char *root, const char *below, int depth)
 {
-    AUTO_FREE char *folder =
-        below[0] != '\0' ? xasprintf("%s/%s", root, below) : xstrdup(root);
+    AUTO_FREE char *folder = below[0] != '\0' ? xasprintf("%s/%s", root, below) : xstrdup(root);
     struct dirent **entries = NULL;
     int count = depth < DEPTH_MAX ? scandir(folder, &entries, NULL, by_name) : -1;
     if (count < 0)
@@ -310,8 +309,8 @@ static int add_folder(struct job *job, const char *root, const char *below, int 
     for (int i = 0; i < count; i++) {
         AUTO_FREE struct dirent *entry = entries[i];
         struct stat st;
-        AUTO_FREE char *inner = xasprintf("%s%s%s", below, below[0] != '\0' ? "/" : "",
-                                          entry->d_name);
+        AUTO_FREE char *inner =
+            xasprintf("%s%s%s", below, below[0] != '\0' ? "/" : "", entry->d_name);
         AUTO_FREE char *path = xasprintf("%s/%s", root, inner);
         if (entry->d_name[0] == '.' || lstat(path, &st) < 0)
             continue;
@@ -517,8 +516,7 @@ static void summarise(struct dynbuf *b, const struct detection_list *found)
 }
 
 static char *plain_line(const struct job *job, const struct picture *p,
-                        const struct picture_info *info, const struct verdict *v,
-                        const char *error)
+                        const struct picture_info *info, const struct verdict *v, const char *error)
 {
     const char *bold = job->colour ? "\033[1m" : "", *red = job->colour ? "\033[31m" : "";
     const char *green = job->colour ? "\033[32m" : "", *dim = job->colour ? "\033[2m" : "";
@@ -565,7 +563,6 @@ static void examine(struct job *job, struct picture *p)
     p->failed = r < 0;
     p->detections = r < 0 ? 0 : (unsigned)v.found.count;
     p->persons = r < 0 ? 0 : verdict_persons(&v);
-    p->line = job->json ? json_line(p, &info, &v, error)
-                        : plain_line(job, p, &info, &v, error);
+    p->line = job->json ? json_line(p, &info, &v, error) : plain_line(job, p, &info, &v, error);
     verdict_done(&v);
 }

@@ -154,11 +154,11 @@ static void forget(struct local_model *m)
 
 static int run_list(const struct request *q)
 {
-    AUTO_DONE(model_list) all;
+    AUTO_DONE(model_list) all = {.count = 0};
     struct err e = {.code = 0};
     model_list_all(dirs_of(q), &all);
     if (all.count == 0) {
-        AUTO_DONE(model_list) none;
+        AUTO_DONE(model_list) none = {.count = 0};
         return command_error(EXIT_FAILED, "%s",
                              model_find("auto", dirs_of(q), &none, &e) < 0 ? e.text : "");
     }
@@ -192,8 +192,7 @@ static void print_tensors(const char *what, const struct ort_tensor_info *t, siz
 {
     for (size_t i = 0; i < count; i++) {
         char name[ORT_NAME_MAX];
-        printf("%-12s %s %s [", what,
-               text_escape(t[i].name, strlen(t[i].name), name, sizeof(name)),
+        printf("%-12s %s %s [", what, text_escape(t[i].name, strlen(t[i].name), name, sizeof(name)),
                ort_type_names[t[i].type]);
         for (int d = 0; d < t[i].rank; d++)
             printf(t[i].dim[d] < 0 ? "%s?" : "%s%lld", d > 0 ? "," : "", (long long)t[i].dim[d]);
@@ -419,8 +418,15 @@ static int transfer(struct pull *p, const char *url, struct err *e)
     long status = reply.status;
     httpc_reply_done(&reply);
     draw(p, true);
-    if (r < 0)
+    if (r < 0 && p->have + p->got > 0)
         return r;
+    if (r < 0) { /* not even a beginning: perhaps there is no way out of this network */
+        struct err why = *e;
+        return err_set(e, r, why.retry,
+                       "%s: without a network, download it elsewhere and put the file into a "
+                       "model folder",
+                       why.text);
+    }
     if (status == 416 && p->have > 0) { /* longer than the file, or exactly as long */
         if (ftruncate(p->fd, 0) < 0 || lseek(p->fd, 0, SEEK_SET) < 0)
             return err_errno(e, -errno, "%s", p->part_path);
@@ -455,14 +461,13 @@ static int judge(const struct request *q, struct pull *p, const char *sha256, st
     if (r == -EINVAL) {
         (void)unlink(p->part_path);
         (void)unlink(p->etag_path);
-        return err_set(e, r, ERR_NEVER, "%s is no ONNX model: what came was removed (%s)",
-                       p->shown, why.text);
+        return err_set(e, r, ERR_NEVER, "%s is no ONNX model: what came was removed (%s)", p->shown,
+                       why.text);
     }
     if (r == 0 && !m.recognised)
         fprintf(stderr, "warning: it cannot be used yet: %s\n", m.refusal);
     if (r == 0 && m.recognised)
-        fprintf(stderr, "%s: %s, threshold %.2f\n", p->shown, m.head.title,
-                m.head.confidence_min);
+        fprintf(stderr, "%s: %s, threshold %.2f\n", p->shown, m.head.title, m.head.confidence_min);
     forget(&m);
     r = fs_rename_synced(AT_FDCWD, p->part_path, p->final_path, e);
     if (r < 0)
@@ -498,8 +503,9 @@ static int unknown_name(const char *what)
             "models/; note that these weights are under AGPL-3.0",
             what, (int)length, what);
     if (strcmp(what, "centernet-512") == 0 || strcmp(what, "centernet") == 0)
-        return command_error(EXIT_FAILED, "pull %s: the default model is made by `tools/setup "
-                                          "model` from an npm package",
+        return command_error(EXIT_FAILED,
+                             "pull %s: the default model is made by `tools/setup "
+                             "model` from an npm package",
                              what);
     AUTO_DONE(dynbuf) names;
     dynbuf_init(&names, 512);

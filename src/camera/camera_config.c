@@ -307,7 +307,7 @@ int camera_set_load(const struct cfg *cfg, struct camera_set **ret, struct err *
 {
     AUTO(camera_set) s = xcalloc(1, sizeof(*s));
     s->refs = 1;
-    s->cfg = cfg_ref((struct cfg *)(uintptr_t)cfg); /* counting is not changing */
+    s->cfg = cfg_ref((struct cfg *)cfg); /* counting is not changing */
     const struct camera_defaults *defaults = cfg_values(cfg, &camera_defaults_cfg_section);
     for (size_t i = 0; i < cfg_instance_count(cfg, &camera_cfg_section); i++) {
         const char *name = cfg_instance_name(cfg, &camera_cfg_section, i);
@@ -422,7 +422,7 @@ int camera_directory(const char *location, char *ret, size_t size)
     }
     ret[len] = '\0';
     /* One folder: a location with a slash would nest, one of dots would climb. */
-    return len && fs_path_is_plain(ret) && !strchr(ret, '/') && strcmp(ret, ".") ? 0 : -EINVAL;
+    return len && fs_path_is_plain(ret) && !strchr(ret, '/') && strcmp(ret, ".") != 0 ? 0 : -EINVAL;
 }
 
 /* The values of an empty section, so that the rows stay the only place of the defaults. Disabled,
@@ -462,9 +462,8 @@ static void entry_free(struct entry *entry)
 /* What a rejected login depends on: the place that rejected it, and what was sent. */
 static uint64_t digest_credentials(const struct camera *cam)
 {
-    AUTO_FREE char *all =
-        xasprintf("%s\n%s\n%s\n%s\n%s\n%d", cam->kind, cam->address, cam->url, cam->user,
-                  cam->password, (int)cam->auth);
+    AUTO_FREE char *all = xasprintf("%s\n%s\n%s\n%s\n%s\n%d", cam->kind, cam->address, cam->url,
+                                    cam->user, cam->password, (int)cam->auth);
     uint64_t digest = hash_64(all, strlen(all));
     explicit_bzero(all, strlen(all));
     return digest;
@@ -521,7 +520,8 @@ static int name_entry(struct entry *entry, const char *location, const char *typ
                        "location '%s' gives no folder name: set directory for [camera:%s]",
                        location, entry->cam.name);
     entry->device_key = xasprintf("%s%s%s", location, *type ? " " : "", type);
-    if (strlen(entry->device_key) >= SNAPSHOT_KEY_MAX || strlen(entry->cam.name) >= SNAPSHOT_KEY_MAX)
+    if (strlen(entry->device_key) >= SNAPSHOT_KEY_MAX ||
+        strlen(entry->cam.name) >= SNAPSHOT_KEY_MAX)
         return err_set(e, -EINVAL, ERR_NEVER, "'%s' is too long for a device's name",
                        entry->device_key);
     entry->label = xstrdup(*label ? label : location);

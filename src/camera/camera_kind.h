@@ -11,7 +11,8 @@
 struct camera_request {
     char *url;             /* complete, percent-encoded; holds secrets: never logged as it is */
     char *shown;           /* what error texts call it: no secrets */
-    enum camera_auth auth; /* how user and password go by header; NONE when they are in the URL */
+    enum camera_auth auth; /* how user and password go by header */
+    bool login_in_url;     /* they are in the URL */
 };
 void camera_request_done(struct camera_request *r);
 
@@ -20,9 +21,9 @@ struct camera_answer {
     long status;              /* HTTP; 0 = an answer without a status line, which was allowed */
     const char *content_type; /* or NULL; for error texts only, never to decide */
     const void *body;
-    size_t size;        /* bytes */
-    long retry_after_s; /* -1 when absent */
-    bool login_sent;    /* user and password went out, by header or in the URL */
+    size_t size;                      /* bytes */
+    long retry_after_s;               /* -1 when absent */
+    bool login_sent;                  /* user and password went out, by header or in the URL */
     bool offers_basic, offers_digest; /* by a 401's challenges */
     int redirects;                    /* followed before this answer */
 };

@@ -146,7 +146,7 @@ int fetcher_start(struct fetcher *f, const struct camera *cam, bool by_person, v
     s->cam = cam;
     s->kind = kind;
     s->ticket = ticket;
-    s->login_in_url = made.auth == CAMERA_AUTH_NONE && cam->user && *cam->user;
+    s->login_in_url = made.login_in_url;
     r = httpc_start(s->channel, &req, on_answer, s, e);
     camera_request_done(&made);
     if (r < 0)
@@ -216,7 +216,7 @@ static struct slot *slot_get(struct fetcher *f, const char *camera, struct err *
     s->name_hash = hash_name(camera);
     if (f->slot_count == f->slot_cap) {
         f->slot_cap = f->slot_cap ? f->slot_cap * 2 : 16;
-        f->slots = xrealloc(f->slots, f->slot_cap * sizeof(*f->slots));
+        f->slots = xrealloc(f->slots, f->slot_cap * sizeof(struct slot *));
     }
     f->slots[f->slot_count++] = s;
     return s;
@@ -244,7 +244,8 @@ static int may_ask(struct slot *s, const struct camera *cam, struct err *e)
     }
     if (s->status.state == CAMERA_STATE_OPEN && !mono_passed(s->status.open_until)) {
         metric_inc(&spared_total, "breaker");
-        return err_set(e, -EAGAIN, ERR_LATER, "left alone for another %.1f s after %d failure%s in a "
+        return err_set(e, -EAGAIN, ERR_LATER,
+                       "left alone for another %.1f s after %d failure%s in a "
                        "row (%.200s)",
                        mono_diff_ms(s->status.open_until, clock_mono()) / 1000, s->status.failures,
                        s->status.failures == 1 ? "" : "s", s->status.last_error);
@@ -323,8 +324,8 @@ static void note_failure(struct slot *s, const struct fetch_result *result)
     st->state = CAMERA_STATE_FAILING;
     if (result->retry_after_s > 0) {
         st->state = CAMERA_STATE_OPEN;
-        st->open_until = mono_add_ms(
-            clock_mono(), MIN(result->retry_after_s, (long)RETRY_AFTER_MAX_S) * 1000L);
+        st->open_until =
+            mono_add_ms(clock_mono(), MIN(result->retry_after_s, (long)RETRY_AFTER_MAX_S) * 1000L);
         return;
     }
     if (st->failures < FETCHER_BREAKER_FAILURES)

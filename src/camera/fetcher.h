@@ -1,12 +1,12 @@
 #pragma once
-/* Fetches pictures from all cameras at once: one request in flight per camera, a circuit breaker per
- * camera, wrong credentials stop at once. One thread owns a fetcher and makes all calls; callbacks
- * run inside fetcher_process(), fetcher_forget() and fetcher_free() and may call fetcher_start() and
- * fetcher_forget().
+/* Fetches pictures from all cameras at once: one request in flight per camera, a circuit breaker
+ * per camera, wrong credentials stop at once. One thread owns a fetcher and makes all calls;
+ * callbacks run inside fetcher_process(), fetcher_forget() and fetcher_free() and may call
+ * fetcher_start() and fetcher_forget().
  *
  * Who decides what: the caller decides about retries from `error->retry`, the camera's `tries` and
- * `retry_delay_ms`; what a camera must be spared lives here. After FETCHER_BREAKER_FAILURES failures
- * in a row a camera is left alone for a time that doubles from FETCHER_BREAKER_FIRST_MS to
+ * `retry_delay_ms`; what a camera must be spared lives here. After FETCHER_BREAKER_FAILURES
+ * failures in a row a camera is left alone for a time that doubles from FETCHER_BREAKER_FIRST_MS to
  * FETCHER_BREAKER_MAX_MS, jittered, and then one request decides. A camera that asks for a pause
  * (Retry-After) gets it. A password that was rejected is not sent again, since makers lock accounts
  * after a few wrong logins, until `credentials_digest` changes or a person asks.

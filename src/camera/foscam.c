@@ -57,6 +57,7 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
         .url = dynbuf_steal(&url, NULL),
         .shown = xstrdup(shown),
         .auth = CAMERA_AUTH_NONE,
+        .login_in_url = cam->user && *cam->user,
     };
     return 0;
 }

@@ -36,7 +36,7 @@ static int validate(const struct camera *cam, struct err *e)
     if (!*url)
         return err_set(e, -EINVAL, ERR_NEVER,
                        "an http camera needs a url, for example http://host/snapshot.jpg");
-    if (strncasecmp(url, "http://", 7) && strncasecmp(url, "https://", 8))
+    if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0)
         return err_set(e, -EINVAL, ERR_NEVER, "the url must begin with http:// or https://");
     for (const char *p = url; *p; p++)
         if ((unsigned char)*p <= ' ')
@@ -72,9 +72,8 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
     const char *address = strstr(cam->url, "{address}");
     if (address) {
         /* The host is worth seeing and not secret; the other placeholders stay as they are. */
-        AUTO_FREE char *with_host =
-            xasprintf("%.*s%s%s", (int)(address - cam->url), cam->url, cam->address,
-                      address + strlen("{address}"));
+        AUTO_FREE char *with_host = xasprintf("%.*s%s%s", (int)(address - cam->url), cam->url,
+                                              cam->address, address + strlen("{address}"));
         httpc_show_url(with_host, shown, sizeof(shown));
     } else {
         httpc_show_url(cam->url, shown, sizeof(shown));
@@ -83,6 +82,7 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
         .url = dynbuf_steal(&url, NULL),
         .shown = xstrdup(shown),
         .auth = cam->auth == CAMERA_AUTH_AUTO && in_url ? CAMERA_AUTH_NONE : cam->auth,
+        .login_in_url = in_url && cam->user && *cam->user,
     };
     return 0;
 }

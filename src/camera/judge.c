@@ -155,13 +155,13 @@ static int judge_status(const struct camera *cam, const struct camera_answer *a,
     case 425:
     case 429:
     case 503:
-        return refuse(fault, CAMERA_FAULT_BUSY,
-                      a->retry_after_s >= 0
-                          ? err_set(e, -EBUSY, ERR_LATER,
-                                    "HTTP %ld: the camera is busy, and asks to come back in %ld s",
-                                    a->status, a->retry_after_s)
-                          : err_set(e, -EBUSY, ERR_LATER, "HTTP %ld: the camera is busy",
-                                    a->status));
+        return refuse(
+            fault, CAMERA_FAULT_BUSY,
+            a->retry_after_s >= 0
+                ? err_set(e, -EBUSY, ERR_LATER,
+                          "HTTP %ld: the camera is busy, and asks to come back in %ld s", a->status,
+                          a->retry_after_s)
+                : err_set(e, -EBUSY, ERR_LATER, "HTTP %ld: the camera is busy", a->status));
     default:
         break;
     }

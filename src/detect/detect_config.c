@@ -198,8 +198,8 @@ void detect_filter(const struct detect_config *c, struct detection_list *found)
         bool counts = c->labels == NULL || c->labels[0] == NULL;
         for (size_t k = 0; !counts && c->labels[k] != NULL; k++)
             counts = strcasecmp(c->labels[k], d->label) == 0;
-        double least = detect_label_confidence(
-            c->label_confidence, c->minimum_human_confidence, d->label, c->minimum_confidence);
+        double least = detect_label_confidence(c->label_confidence, c->minimum_human_confidence,
+                                               d->label, c->minimum_confidence);
         if (counts && (double)d->confidence > least)
             found->items[kept++] = *d;
     }

@@ -15,8 +15,8 @@
 #include "base/text.h"
 
 const char *const head_family_names[HEAD_FAMILY_COUNT] = {
-    [HEAD_YOLOV8] = "YOLOv8",   [HEAD_YOLOV5] = "YOLOv5",   [HEAD_END_TO_END] = "end-to-end",
-    [HEAD_YOLOX] = "YOLOX",     [HEAD_NANODET] = "NanoDet",
+    [HEAD_YOLOV8] = "YOLOv8", [HEAD_YOLOV5] = "YOLOv5",   [HEAD_END_TO_END] = "end-to-end",
+    [HEAD_YOLOX] = "YOLOX",   [HEAD_NANODET] = "NanoDet",
 };
 
 static const int level_stride[HEAD_LEVEL_COUNT] = {8, 16, 32};
@@ -26,7 +26,7 @@ static const int level_stride[HEAD_LEVEL_COUNT] = {8, 16, 32};
 #define SIDE_MIN 32
 #define END_TO_END_ROWS_MAX 1000 /* 300 in YOLOv10 and 26, 100 in CenterNet */
 #define KNOWN_FORMS                                                                                \
-    "known are YOLOv8/9/11/12 [1,4+classes,N], YOLOv5 [1,N,5+classes], end-to-end [1,N,6] "       \
+    "known are YOLOv8/9/11/12 [1,4+classes,N], YOLOv5 [1,N,5+classes], end-to-end [1,N,6] "        \
     "(YOLOv10, YOLO26, CenterNet), YOLOX and NanoDet"
 
 static const struct tensor_format format_ultralytics = {
@@ -173,8 +173,7 @@ int head_decode(const struct head *h, int input_width, int input_height,
             r = decode_end_to_end(h, &outputs[0], confidence_min, out);
             break;
         case HEAD_NANODET:
-            r = decode_nanodet(h, input_width, input_height, outputs, confidence_min, several,
-                               out);
+            r = decode_nanodet(h, input_width, input_height, outputs, confidence_min, several, out);
             break;
         case HEAD_FAMILY_COUNT:
             break;
@@ -190,8 +189,8 @@ int head_decode(const struct head *h, int input_width, int input_height,
 void head_finish(const struct candidate_list *selected, const struct letterbox *lb,
                  const struct label_list *names, struct detection_list *ret)
 {
-    struct detection_list list = {.items = xcalloc(MAX(selected->count, (size_t)1),
-                                                   sizeof(*list.items))};
+    struct detection_list list = {
+        .items = xcalloc(MAX(selected->count, (size_t)1), sizeof(*list.items))};
     for (size_t i = 0; i < selected->count && list.count < DETECTION_COUNT_MAX; i++) {
         const struct candidate *c = &selected->items[i];
         struct box box = letterbox_to_picture(lb, c->box);
@@ -324,8 +323,9 @@ static int recognise_single(const struct head_facts *facts, struct head *h, stru
         else if (a == cells && (b == 5 + LABEL_COCO_COUNT || b == 4 + LABEL_COCO_COUNT))
             classes = LABEL_COCO_COUNT;
         else if (a == cells)
-            return refuse(facts, e, "YOLOX or YOLOv8 turned, which cannot be told apart without "
-                                    "the class names: give a names file");
+            return refuse(facts, e,
+                          "YOLOX or YOLOv8 turned, which cannot be told apart without "
+                          "the class names: give a names file");
         else
             return refuse(facts, e, "an unknown form");
     }
@@ -420,14 +420,14 @@ static struct box box_of_centre(float cx, float cy, float w, float h)
 static int add_yolov8(const float *d, size_t n, bool turned, size_t columns, size_t i, float score,
                       int class_id, struct candidate_list *out)
 {
-    struct box box = turned ? box_of_centre(d[i * columns], d[i * columns + 1],
-                                            d[i * columns + 2], d[i * columns + 3])
+    struct box box = turned ? box_of_centre(d[i * columns], d[i * columns + 1], d[i * columns + 2],
+                                            d[i * columns + 3])
                             : box_of_centre(d[i], d[n + i], d[2 * n + i], d[3 * n + i]);
     return candidate_add(out, box, score, class_id);
 }
 
-static inline void keep_best(const float *row, size_t step, size_t count, int class_id,
-                             float *best, int *class_of)
+static inline void keep_best(const float *row, size_t step, size_t count, int class_id, float *best,
+                             int *class_of)
 {
     for (size_t i = 0; i < count; i++) {
         float score = row[i * step];
@@ -513,9 +513,9 @@ static int decode_objectness(const struct head *h, int width, int height,
             const float *row = o->data + i * columns;
             if (!(row[4] > limit)) /* no class score is above 1 */
                 continue;
-            int r = add_scored_row(row + 5, classes, row[4],
-                                   box_of_centre(row[0], row[1], row[2], row[3]), limit, several,
-                                   out);
+            int r =
+                add_scored_row(row + 5, classes, row[4],
+                               box_of_centre(row[0], row[1], row[2], row[3]), limit, several, out);
             if (r < 0)
                 return r;
         }

@@ -6,7 +6,7 @@
 #include "base/err.h"
 
 #define LABEL_COCO_COUNT 80
-#define LABEL_COUNT_MAX 4096           /* LVIS, the largest common set, has 1203 */
+#define LABEL_COUNT_MAX 4096             /* LVIS, the largest common set, has 1203 */
 #define LABEL_FILE_MAX ((size_t)1 << 18) /* bytes; LABEL_COUNT_MAX names of 64 */
 
 extern const char *const labels_coco[LABEL_COCO_COUNT];

@@ -10,9 +10,9 @@ struct local_model {
     struct ort_tensor_info inputs[ORT_TENSOR_MAX], outputs[ORT_TENSOR_MAX];
     size_t input_count, output_count;
     bool recognised;
-    struct head head;    /* when recognised */
+    struct head head;           /* when recognised */
     char refusal[ERR_TEXT_MAX]; /* when not */
-    char runtime[32];    /* version of the library */
+    char runtime[32];           /* version of the library */
 };
 void local_model_done(struct local_model *m);
 

@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <math.h>
-#include <string.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/macros.h"
 #include "base/mem.h"
@@ -18,6 +18,7 @@
 
 /* Marks as large as a viewer at screen size needs them, whatever the camera's resolution. */
 #define SIDE_PER_LINE 360.0
+#define THIN_PER_LINE 16.0 /* a strip is not painted over */
 #define SIDE_PER_FONT 50.0
 #define FONT_MIN 10.0
 #define FONT_TINY 6.0 /* on thumbnails, before a label is left out */
@@ -75,8 +76,8 @@ static int make_drawing(const void *data, size_t size, const struct picture_limi
         return r;
     if (width_max > 0 && width_max < info.width)
         factor = (double)width_max / info.width;
-    factor = fmin(factor, fmin(DRAW_SIDE_MAX / (double)info.width,
-                               DRAW_SIDE_MAX / (double)info.height));
+    factor =
+        fmin(factor, fmin(DRAW_SIDE_MAX / (double)info.width, DRAW_SIDE_MAX / (double)info.height));
     factor = fmin(factor, sqrt((double)limits->memory_max / DRAW_PIXEL_BYTES /
                                ((double)info.width * info.height)));
     /* What decoding needs is known to the decoder only: ask for less until it agrees. */
@@ -176,7 +177,8 @@ static bool place_label(struct draw *d, const struct drawing *dr, const struct d
 static int mark(const struct drawing *dr, const struct detection_list *found, struct err *e)
 {
     const double side = (dr->width + dr->height) / 2.0;
-    const double line = fmax(1, rint(side / SIDE_PER_LINE));
+    const double line =
+        fmax(1, rint(fmin(side / SIDE_PER_LINE, MIN(dr->width, dr->height) / THIN_PER_LINE)));
     const size_t count = MIN(found->count, (size_t)DETECTION_COUNT_MAX);
     AUTO_FREE struct label *labels = xcalloc(count + 1, sizeof *labels);
     AUTO(draw) d = NULL;
@@ -260,10 +262,12 @@ static bool place_label(struct draw *d, const struct drawing *dr, const struct d
         const double left = box.x - line / 2, right = box.x + box.width + line / 2 - w;
         const double top = box.y - line / 2, bottom = box.y + box.height + line / 2;
         const double places[][2] = {
-            {left, top - h},        {left, top + line},          {right, top - h},
-            {right, top + line},    {left, bottom},              {left, bottom - line - h},
-            {right, bottom},        {right, bottom - line - h},  {right + w, top},
-            {left - w, top},        {left, top + line + h},      {left, top + line + 2 * h},
+            {left, top - h},        {left, top + line},
+            {right, top - h},       {right, top + line},
+            {left, bottom},         {left, bottom - line - h},
+            {right, bottom},        {right, bottom - line - h},
+            {right + w, top},       {left - w, top},
+            {left, top + line + h}, {left, top + line + 2 * h},
         };
 
         for (size_t i = 0; i < ARRAY_LEN(places); i++) {

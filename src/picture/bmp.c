@@ -169,8 +169,8 @@ static void convert_row(const struct bitmap *b, const uint8_t *from, uint8_t *rg
             for (int i = 0; i < 3; i++) {
                 const struct mask *m = &b->masks[i];
 
-                rgb[i] = (uint8_t)(((uint64_t)((v & m->bits) >> m->shift) * 255 + m->top / 2) /
-                                   m->top);
+                rgb[i] =
+                    (uint8_t)(((uint64_t)((v & m->bits) >> m->shift) * 255 + m->top / 2) / m->top);
             }
         }
     }

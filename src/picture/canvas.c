@@ -164,14 +164,36 @@ static void place(struct canvas *c, int y, const uint8_t *rgb)
     uint8_t *to;
 
     switch (c->orientation) {
-    case 1: start = y * across; break;
-    case 2: start = y * across + w - 1; step = -1; break;
-    case 3: start = (h - 1 - y) * across + w - 1; step = -1; break;
-    case 4: start = (h - 1 - y) * across; break;
-    case 5: start = y; step = across; break;
-    case 6: start = h - 1 - y; step = across; break;
-    case 7: start = (w - 1) * across + h - 1 - y; step = -across; break;
-    case 8: start = (w - 1) * across + y; step = -across; break;
+    case 1:
+        start = y * across;
+        break;
+    case 2:
+        start = y * across + w - 1;
+        step = -1;
+        break;
+    case 3:
+        start = (h - 1 - y) * across + w - 1;
+        step = -1;
+        break;
+    case 4:
+        start = (h - 1 - y) * across;
+        break;
+    case 5:
+        start = y;
+        step = across;
+        break;
+    case 6:
+        start = h - 1 - y;
+        step = across;
+        break;
+    case 7:
+        start = (w - 1) * across + h - 1 - y;
+        step = -across;
+        break;
+    case 8:
+        start = (w - 1) * across + y;
+        step = -across;
+        break;
     }
     to = c->img->rgb + start * 3;
     if (step == 1) {

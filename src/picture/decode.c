@@ -71,7 +71,7 @@ static int decode_into(const struct job *job, struct canvas *c, struct raster_re
                        struct err *e)
 {
     const struct picture_info *info = &job->layout->info;
-    size_t memory = job->limits->memory_max;
+    size_t memory = job->limits->memory_max, taken, left;
     int w = info->stored_width, h = info->stored_height, r = -EINVAL;
 
     switch (info->format) {
@@ -89,10 +89,12 @@ static int decode_into(const struct job *job, struct canvas *c, struct raster_re
     }
 
     canvas_init(c, info->orientation, shrink_factor(job), memory);
+    taken = (size_t)(w / c->factor + 1) * (size_t)(h / c->factor + 1) * 3;
+    left = memory > taken ? memory - taken : 0; /* for interlaced pictures */
     if (info->format == PICTURE_PNG)
-        r = png_decode(job->data, job->size, w, h, memory, &c->sink, ret, e);
+        r = png_decode(job->data, job->size, w, h, left, &c->sink, ret, e);
     else if (info->format == PICTURE_GIF)
-        r = gif_decode(job->data, job->size, w, h, memory, &c->sink, ret, e);
+        r = gif_decode(job->data, job->size, w, h, left, &c->sink, ret, e);
     else
         r = bmp_decode(job->data, job->size, w, h, &c->sink, ret, e);
     if (r == 0)
@@ -124,12 +126,12 @@ static int decode_jpeg(const struct job *job, struct canvas *c, struct raster_re
         .memory_max = job->limits->memory_max,
         .scans_max = job->limits->scans_max,
     };
-    int r;
+    int eighths = jpeg_scale_eighths(q.width, q.height, q.cover_width, q.cover_height);
 
     canvas_init(c, info->orientation, 1, job->limits->memory_max);
-    r = jpeg_decode(job->data, job->size, &q, &c->sink, ret, e);
+    int r = jpeg_decode(job->data, job->size, &q, &c->sink, ret, e);
     if (r == 0)
-        c->img->scale = jpeg_scale_eighths(q.width, q.height, q.cover_width, q.cover_height) / 8.0;
+        c->img->scale = eighths / 8.0;
     return r;
 }
 

@@ -61,8 +61,9 @@ int picture_probe(const void *data, size_t size, const struct picture_limits *li
 /* Decodes upright. The result is the picture itself or a smaller version of it that still has at
  * least cover_width x cover_height pixels; pass the size that the picture is going to have
  * (letterbox.resized_*), not the model's square. JPEG uses the smallest scaled DCT of 1/8, 1/4, 1/2
- * that covers, other formats shrink by an integer factor. cover 0,0: full size. First frame of animations; alpha is dropped; 16 bit becomes 8; CMYK and grey become RGB. A
- * truncated file gives what was there (rest grey) with ret_info->damaged. -ENOMEM over memory_max.
+ * that covers, other formats shrink by an integer factor. cover 0,0: full size. First frame of
+ * animations; alpha is dropped; 16 bit becomes 8; CMYK and grey become RGB. A truncated file gives
+ * what was there (rest grey) with ret_info->damaged. -ENOMEM over memory_max.
  */
 int picture_decode(const void *data, size_t size, const struct picture_limits *limits,
                    int cover_width, int cover_height, struct image **ret,

@@ -18,9 +18,10 @@
 
 const struct picture_limits picture_limits_default = {
     .bytes_max = 32 * 1024 * 1024, /* a camera's 48 megapixels at good quality have 25 MB */
-    .pixels_max = 120 * 1000 * 1000, /* the largest camera sensors; scaled decoding makes it cheap */
-    .memory_max = 64 * 1024 * 1024,  /* 22 megapixels at full size, 11 in a progressive JPEG 4:4:4 */
-    .scans_max = 64,                 /* encoders write 10, optimisers up to 16 */
+    .pixels_max =
+        120 * 1000 * 1000,          /* the largest camera sensors; scaled decoding makes it cheap */
+    .memory_max = 60 * 1000 * 1000, /* 20 megapixels at full size, 6 in a progressive JPEG 4:4:4 */
+    .scans_max = 64,                /* encoders write 10, optimisers up to 16 */
 };
 
 struct view {
@@ -208,8 +209,9 @@ static int probe_jpeg(struct view v, struct picture_layout *out, struct err *e)
         return 0;
     }
     if (have_frame)
-        return err_set(e, -EINVAL, ERR_NEVER, "JPEG of %dx%d ended before its pixels, after %zu bytes",
-                       info->stored_width, info->stored_height, v.size);
+        return err_set(e, -EINVAL, ERR_NEVER,
+                       "JPEG of %dx%d ended before its pixels, after %zu bytes", info->stored_width,
+                       info->stored_height, v.size);
     return cut_header("JPEG", v.size, e);
 }
 

@@ -42,7 +42,10 @@ static const struct {
     size_t len;
     const char *words;
 } strangers[] = {
-#define STRANGER(at, magic, words) {at, magic, sizeof(magic) - 1, words}
+#define STRANGER(at, magic, words)                                                                 \
+    {                                                                                              \
+        at, magic, sizeof(magic) - 1, words                                                        \
+    }
     STRANGER(4, "ftypheic", "a HEIC picture, which is not supported"),
     STRANGER(4, "ftypheix", "a HEIC picture, which is not supported"),
     STRANGER(4, "ftypmif1", "a HEIF picture, which is not supported"),
@@ -59,8 +62,9 @@ static const struct {
     STRANGER(0, "RIFF", "a RIFF file that is not WebP (a video or sound)"),
     STRANGER(0, "\x1a\x45\xdf\xa3", "a Matroska video"),
     STRANGER(0, "FLV", "a Flash video"),
-    STRANGER(0, "\x7f"
-                "ELF",
+    STRANGER(0,
+             "\x7f"
+             "ELF",
              "a program"),
     STRANGER(0, "--", "a multipart stream, not a single picture"),
 #undef STRANGER

@@ -32,11 +32,11 @@
 
 enum {
     EVENTS_PER_WAIT = 128,
-    REQUEST_MAX = 8 * 1024,        /* a camera's buffer */
-    CONNECTIONS_MAX = 4096,        /* beyond that the newest is closed at once */
-    ANSWER_MAX = 64 * 1024,        /* head and tail */
+    REQUEST_MAX = 8 * 1024, /* a camera's buffer */
+    CONNECTIONS_MAX = 4096, /* beyond that the newest is closed at once */
+    ANSWER_MAX = 64 * 1024, /* head and tail */
     FILLER_BYTES = 64 * 1024,
-    DRIP_STEP_MS = 100,            /* or a second, for less than ten bytes a second */
+    DRIP_STEP_MS = 100, /* or a second, for less than ten bytes a second */
 };
 #define FRAME_MAX (128LL << 20) /* the largest file that is served */
 #define REALM "camera-sim"
@@ -46,7 +46,7 @@ const char *const sim_digest_names[SIM_DIGEST_COUNT] = {"md5", "md5-sess", "sha-
 
 struct frame {
     char *path;
-    const char *name; /* into path */
+    const char *name;   /* into path */
     struct blob *bytes; /* read at first use */
     char sha256[HASH_SHA256_HEX];
     unsigned long sent; /* times, completely */
@@ -81,13 +81,14 @@ struct conn {
     size_t skip; /* bytes of a request's body still to read over */
 
     bool answering;
-    bool head_only; /* HEAD */
+    bool head_only;              /* HEAD */
     struct mono_time not_before; /* us 0: at once */
     struct dynbuf head, tail;
     struct frame *frame; /* counted as sent when all is out */
     struct blob *body;
     size_t body_send;
     uint64_t sent;
+    const char *filler; /* FILLER_BYTES, over and over */
     uint64_t filler_left;
     size_t drip; /* bytes per step, 0 = as fast as it goes */
     int drip_step_ms;
@@ -107,7 +108,8 @@ struct camera_sim {
     bool once;
     int delay_ms;
     struct mono_time started;
-    char *filler;
+    char *zeros;
+    char *flood; /* header lines */
 };
 
 static int load_frames(struct device *d, const char *path, struct err *e);
@@ -129,7 +131,11 @@ int camera_sim_new(const struct camera_sim_options *options, struct camera_sim *
     sim->once = options->once;
     sim->delay_ms = options->delay_ms;
     sim->started = clock_mono();
-    sim->filler = xcalloc(1, FILLER_BYTES);
+    sim->zeros = xcalloc(1, FILLER_BYTES);
+    sim->flood = xcalloc(1, FILLER_BYTES);
+    static const char line[] = "X-Flood: 0123\r\n"; /* 16 bytes: whole lines in each piece */
+    for (size_t i = 0; i < FILLER_BYTES; i++)
+        sim->flood[i] = line[i % (sizeof(line) - 1)];
     sim->devices = xcalloc(options->source_count, sizeof(*sim->devices));
     sim->device_count = options->source_count;
     for (size_t i = 0; i < sim->device_count; i++)
@@ -182,7 +188,8 @@ void camera_sim_free(struct camera_sim *sim)
     if (sim->epoll_fd >= 0)
         (void)close(sim->epoll_fd); /* holds nothing */
     free(sim->devices);
-    free(sim->filler);
+    free(sim->zeros);
+    free(sim->flood);
     free(sim);
 }
 
@@ -361,7 +368,7 @@ static int open_listener(struct device *d, const char *listen_at, size_t offset,
     freeaddrinfo(at);
     if (r < 0)
         return r;
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof(bound);
     if (getsockname(d->listen_fd, (struct sockaddr *)&bound, &size) < 0)
         return err_errno(e, -errno, "listen on %s", listen_at);
@@ -387,10 +394,10 @@ static void accept_all(struct device *d)
 {
     struct camera_sim *sim = d->sim;
     for (;;) {
-        struct sockaddr_storage from;
+        struct sockaddr_storage from = {0};
         socklen_t size = sizeof(from);
-        int fd = accept4(d->listen_fd, (struct sockaddr *)&from, &size,
-                         SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd =
+            accept4(d->listen_fd, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return;
         int on = 1;
@@ -652,11 +659,17 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
         take_body(c, f, size);
         return;
     case SIM_FAULT_BAD_HEADER:
-        (void)text_format(lines, sizeof(lines),
-                          "this line has no colon\r\nContent-Length: %zu\r\n", size); /* fits */
+        (void)text_format(lines, sizeof(lines), "this line has no colon\r\nContent-Length: %zu\r\n",
+                          size); /* fits */
         picture_head(c, "HTTP/1.1 200 OK", type, lines);
         take_body(c, f, size);
         c->frame = NULL; /* no client has to accept it */
+        return;
+    case SIM_FAULT_HEADER_FLOOD:
+        c->after = AFTER_CLOSE;
+        (void)dynbuf_puts(&c->head, "HTTP/1.1 200 OK\r\n");
+        c->filler = c->device->sim->flood;
+        c->filler_left = UINT64_MAX;
         return;
     case SIM_FAULT_NEGATIVE_LENGTH:
         c->after = AFTER_CLOSE;
@@ -710,6 +723,7 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
         picture_head(c, "HTTP/1.1 200 OK", type, "");
         take_body(c, f, size);
         c->frame = NULL;
+        c->filler = c->device->sim->zeros;
         c->filler_left = UINT64_MAX;
         return;
     case SIM_FAULT_HUGE: {
@@ -719,6 +733,7 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
         picture_head(c, "HTTP/1.1 200 OK", type, lines);
         take_body(c, f, size);
         c->frame = NULL;
+        c->filler = c->device->sim->zeros;
         c->filler_left = huge - size;
         return;
     }
@@ -777,7 +792,7 @@ static void serve_foscam(struct conn *c, const struct sim_request *req)
     sim_query_get(req->query, "pwd", password);
     if (*user || *password)
         d->authorized_headers++;
-    if (*d->user && (strcmp(user, d->user) || strcmp(password, d->password))) {
+    if (*d->user && (strcmp(user, d->user) != 0 || strcmp(password, d->password) != 0)) {
         d->refused++;
         answer_foscam_code(c, -2);
         return;
@@ -1017,14 +1032,14 @@ static int parts_left(struct conn *c, size_t limit, struct iovec iov[4])
             continue;
         }
         size_t n = MIN((size_t)(parts[i].size - done), limit);
-        iov[count++] = (struct iovec){(char *)(uintptr_t)parts[i].data + done, n};
+        iov[count++] = (struct iovec){(char *)parts[i].data + done, n};
         limit -= n;
         done = 0;
     }
     if (count == 0 && c->filler_left) {
         limit = MIN(limit, (size_t)FILLER_BYTES);
         size_t n = (size_t)MIN(c->filler_left, (uint64_t)limit);
-        iov[count++] = (struct iovec){c->device->sim->filler, n};
+        iov[count++] = (struct iovec){(char *)c->filler, n};
     }
     return count;
 }

@@ -3,13 +3,14 @@
  * Foscam and as a plain HTTP camera, with a login, and with every misbehaviour that real cameras
  * have shown, on request. It speaks raw sockets, since no HTTP server library would let it lie.
  *
- *   /cgi-bin/CGIProxy.fcgi?cmd=snapPicture2&usr=U&pwd=P   Foscam; XML failure bodies as the real one
- *   /snapshot.jpg                                         plain; basic or digest login
+ *   /cgi-bin/CGIProxy.fcgi?cmd=snapPicture2&usr=U&pwd=P   Foscam; XML failure bodies as the real
+ * one /snapshot.jpg                                         plain; basic or digest login
  *       ?frame=NAME                                       this file instead of the next one
  *   /sim/stats                                            JSON ledger (loopback only, as all below)
  *   /sim/fault?set=NAME[:PARAM][@N|@P%][,...]             faults from now on; empty = none
  *   /sim/login?user=U&password=P                          another login from now on
- *   /sim/restart                                          forgets digest challenges, as a reboot does
+ *   /sim/restart                                          forgets digest challenges, as a reboot
+ * does
  *
  * One thread runs it (camera_sim_run); everything else goes through HTTP. */
 
@@ -47,11 +48,11 @@ struct camera_sim_options {
     const char *password;
     enum sim_auth auth; /* of the plain path; Foscam's is always in the query */
     enum sim_digest digest;
-    int nonce_uses;                 /* answers per digest challenge, then "stale"; 0 = no end */
-    double fps;                     /* frames follow the clock; 0 = each request gets the next */
-    bool once;                      /* stay at the last frame instead of starting over */
-    int delay_ms;                   /* before each answer */
-    const char *const *faults;      /* as in /sim/fault, NULL-terminated, or NULL */
+    int nonce_uses;            /* answers per digest challenge, then "stale"; 0 = no end */
+    double fps;                /* frames follow the clock; 0 = each request gets the next */
+    bool once;                 /* stay at the last frame instead of starting over */
+    int delay_ms;              /* before each answer */
+    const char *const *faults; /* as in /sim/fault, NULL-terminated, or NULL */
 };
 
 struct camera_sim;

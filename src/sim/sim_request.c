@@ -125,7 +125,7 @@ static size_t decode_base64(const char *s, char *dst, size_t size)
 enum sim_login sim_check_basic(const struct sim_request *req, const char *user,
                                const char *password)
 {
-    if (strncasecmp(req->authorization, "Basic ", 6))
+    if (strncasecmp(req->authorization, "Basic ", 6) != 0)
         return SIM_LOGIN_MISSING;
     char pair[SIM_VALUE_MAX];
     decode_base64(req->authorization + 6, pair, sizeof(pair));
@@ -183,7 +183,7 @@ enum sim_login sim_check_digest(const struct sim_request *req, enum sim_digest d
                                 const char *password)
 {
     const char *h = req->authorization;
-    if (strncasecmp(h, "Digest ", 7))
+    if (strncasecmp(h, "Digest ", 7) != 0)
         return SIM_LOGIN_MISSING;
     char their_user[128], their_nonce[128], uri[1024], response[80], cnonce[128], nc[16], qop[16];
     digest_field(h, "username", their_user, sizeof(their_user));
@@ -206,7 +206,8 @@ enum sim_login sim_check_digest(const struct sim_request *req, enum sim_digest d
         digest_hash(digest, expected, "%s:%s:%s", a1, their_nonce, a2);
     else
         digest_hash(digest, expected, "%s:%s:%s:%s:%s:%s", a1, their_nonce, nc, cnonce, qop, a2);
-    if (strcmp(their_user, user) || strcasecmp(response, expected) || strcmp(uri, req->target))
+    if (strcmp(their_user, user) != 0 || strcasecmp(response, expected) != 0 ||
+        strcmp(uri, req->target) != 0)
         return SIM_LOGIN_WRONG;
-    return strcmp(their_nonce, nonce) ? SIM_LOGIN_STALE : SIM_LOGIN_OK;
+    return strcmp(their_nonce, nonce) != 0 ? SIM_LOGIN_STALE : SIM_LOGIN_OK;
 }

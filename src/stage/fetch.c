@@ -54,7 +54,7 @@ struct fetch_self {
     struct flight flights[FLIGHTS_MAX];
     int flying;
     struct mono_time stop_asking_at; /* set when the drain begins */
-    pthread_mutex_t status_lock; /* the API asks for camera states from its own thread */
+    pthread_mutex_t status_lock;     /* the API asks for camera states from its own thread */
 };
 
 static struct metric fetches = {.name = "snapshotd_fetches_total",
@@ -231,7 +231,7 @@ static bool start_flight(struct fetch_self *f, const struct trigger *t)
     end_flight(f, fl);
     if (r == -EBUSY)
         return true; /* its turn comes when the camera has answered */
-    if (r == -EAGAIN)
+    if (e.retry != ERR_NEVER)
         retry_trigger(f, t, SWEEP_MS, e.text);
     else
         fail_trigger(f, t, e.text);

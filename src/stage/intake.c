@@ -86,10 +86,12 @@ static int record(struct intake_self *in, struct snapshot *s, const char *direct
         if (r == 0)
             r = ledger_snapshot_add(in->ledger, s, e);
     } while (r == -ENOTUNIQ); /* another thread took the name between the two */
-    if (r < 0) {
+    if (r == -EEXIST || r == -EALREADY || r == -EINVAL)
         store_discard(store, s->id, false);
+    /* After a commit that failed in the disk it is not known whether the row will be there after a
+     * crash: then the bytes must be, too. Recovery or the next attempt clears what is left. */
+    if (r < 0)
         return r;
-    }
     /* Recorded: from here on nothing is refused. A rename that fails is repeated after
      * detection, and at the next start at the latest. */
     struct err later = {0};
@@ -159,13 +161,10 @@ static int settle(struct intake_self *in, struct err *e)
     int n = ledger_unsettled(in->ledger, in->settled_to, rows, SETTLE_BATCH, e);
     int64_t done[SETTLE_BATCH];
     int count = 0;
+    struct store_recovery did = {0};
     for (int i = 0; i < n; i++) {
         const struct ledger_unsettled *u = &rows[i];
-        int r = u->previous_path[0] ? store_rename(store, u->previous_path, u->path, e) : 0;
-        if (r == 0 && u->annotated_path[0])
-            r = store_place(store, u->id, true, u->annotated_path, e);
-        if (r == 0)
-            r = store_sync(store, u->path, e);
+        int r = store_finish(store, u, &did, e);
         if (r == 0)
             done[count++] = u->row;
         else

@@ -79,6 +79,11 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
         return err_set(e, -ECANCELED, ERR_NEVER,
                        "camera \"%s\" is switched off: set enabled = yes in [camera:%s]", cam->name,
                        cam->name);
+    if (!camera_is_fetchable(cam))
+        return err_set(e, -ECANCELED, ERR_NEVER,
+                       "camera \"%s\" has no address: add one in a section [camera:NAME] with its "
+                       "location",
+                       cam->name);
     struct trigger t = {.origin = origin, .event_at = event_at, .accepted_at = ledger_now()};
     t.not_before = t.accepted_at;
     text_copy(t.camera, sizeof(t.camera), cam->name);

@@ -31,9 +31,9 @@ struct stage {
     atomic_bool running;
     _Atomic int64_t heartbeat_us;
     _Atomic int64_t done, failed, queued;
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t started_cond;
-    bool started;
+    pthread_mutex_t lock;     /* guards what follows */
+    pthread_cond_t turn_cond; /* started or ended */
+    bool started, ended;
     int start_code;
     struct err start_error;
     char last_error[ERR_TEXT_MAX];
@@ -48,7 +48,11 @@ int stage_start(const struct stage_spec *spec, struct stage **ret, struct err *e
     struct stage *st = xcalloc(1, sizeof(*st));
     st->spec = *spec;
     pthread_mutex_init(&st->lock, NULL);
-    pthread_cond_init(&st->started_cond, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&st->turn_cond, &clock);
+    pthread_condattr_destroy(&clock);
     st->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (st->wake_fd < 0) {
         int r = err_errno(e, -errno, "stage %s: eventfd", spec->ops->name);
@@ -69,7 +73,7 @@ int stage_start(const struct stage_spec *spec, struct stage **ret, struct err *e
     }
     pthread_mutex_lock(&st->lock);
     while (!st->started)
-        pthread_cond_wait(&st->started_cond, &st->lock);
+        pthread_cond_wait(&st->turn_cond, &st->lock);
     int r = st->start_code;
     pthread_mutex_unlock(&st->lock);
     if (r < 0) {
@@ -91,7 +95,7 @@ static void tell_started(struct stage *st, int code, const struct err *e)
     st->started = true;
     st->start_code = code;
     st->start_error = *e;
-    pthread_cond_broadcast(&st->started_cond);
+    pthread_cond_broadcast(&st->turn_cond);
     pthread_mutex_unlock(&st->lock);
 }
 
@@ -175,6 +179,10 @@ static void *thread_main(void *arg)
     bus_in_close(st->in);
     st->in = NULL;
     atomic_store(&st->running, false);
+    pthread_mutex_lock(&st->lock);
+    st->ended = true;
+    pthread_cond_broadcast(&st->turn_cond);
+    pthread_mutex_unlock(&st->lock);
     return NULL;
 }
 
@@ -199,12 +207,18 @@ int stage_join(struct stage *st, struct mono_time deadline)
 {
     if (st->joined)
         return 0;
-    /* CLOCK_MONOTONIC and the clock of pthread_clockjoin_np are the same one. */
+    /* Not pthread_clockjoin_np(): the thread sanitizer does not know that it joins. */
     struct timespec ts = {.tv_sec = (time_t)(deadline.us / 1000000),
                           .tv_nsec = (long)(deadline.us % 1000000 * 1000)};
-    int code = pthread_clockjoin_np(st->thread, NULL, CLOCK_MONOTONIC, &ts);
-    if (code)
+    int code = 0;
+    pthread_mutex_lock(&st->lock);
+    while (!st->ended && code == 0)
+        code = pthread_cond_timedwait(&st->turn_cond, &st->lock, &ts);
+    bool ended = st->ended;
+    pthread_mutex_unlock(&st->lock);
+    if (!ended)
         return -code;
+    pthread_join(st->thread, NULL);
     st->joined = true;
     return 0;
 }
@@ -216,7 +230,7 @@ void stage_free(struct stage *st)
     assert(st->joined);
     if (st->wake_fd >= 0)
         (void)close(st->wake_fd);
-    pthread_cond_destroy(&st->started_cond);
+    pthread_cond_destroy(&st->turn_cond);
     pthread_mutex_destroy(&st->lock);
     free(st);
 }

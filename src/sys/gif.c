@@ -35,9 +35,10 @@ int gif_decode(const void *data, size_t size, int width, int height, size_t memo
     int code = 0, r;
 
     if ((int64_t)width * height > PIXELS_MAX)
-        return err_set(e, -EFBIG, ERR_NEVER,
-                       "GIF of %dx%d = %.1f megapixels, more than the limit of %.1f for this format",
-                       width, height, (double)width * height / 1e6, PIXELS_MAX / 1e6);
+        return err_set(
+            e, -EFBIG, ERR_NEVER,
+            "GIF of %dx%d = %.1f megapixels, more than the limit of %.1f for this format", width,
+            height, (double)width * height / 1e6, PIXELS_MAX / 1e6);
     d.gif = DGifOpen(&d, on_read, &code);
     if (!d.gif)
         return err_set(e, -EINVAL, ERR_NEVER, "GIF with a broken header: %s",
@@ -66,12 +67,13 @@ static int run(struct decoder *d, size_t memory_max, struct err *e)
     if (r < 0)
         return r;
     lines = d->gif->Image.Interlace ? (size_t)d->height : 1;
-    d->indexes = mem_try_alloc((size_t)d->width, lines, memory_max);
+    d->indexes = mem_try_alloc((size_t)d->width, lines, lines > 1 ? memory_max : (size_t)d->width);
     if (!d->indexes)
         return err_set(e, -ENOMEM, ERR_NEVER,
-                       "GIF of %dx%d needs more memory to decode than the limit of %.1f MB "
+                       "GIF of %dx%d needs %.1f MB more to decode, %.1f MB are left of the limit "
                        "(memory_max)",
-                       d->width, d->height, (double)memory_max / 1e6);
+                       d->width, d->height, (double)d->width * (double)lines / 1e6,
+                       (double)memory_max / 1e6);
     if (d->gif->Image.Interlace)
         read_interlaced(d);
     else

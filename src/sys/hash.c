@@ -1,37 +1,47 @@
+/* The library's plain functions and not its EVP interface: those need no memory and no providers,
+ * so they cannot fail, and a start does not pay for loading what nobody uses. They are marked as
+ * deprecated because they cannot be replaced by another provider's, which is what we want. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "sys/hash.h"
 
 #include <assert.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
+#include <errno.h>
+#include <openssl/md5.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "base/mem.h"
 #include "base/text.h"
 
-static size_t digest(const EVP_MD *kind, const void *data, size_t size, unsigned char *ret)
-{
-    unsigned len = 0;
-    int ok = EVP_Digest(data, size, ret, &len, kind, NULL);
-    assert(ok == 1); /* only an unusable provider configuration could fail */
-    return len;
-}
-
 void hash_md5_hex(const void *data, size_t size, char ret[HASH_MD5_HEX])
 {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    text_hex(raw, digest(EVP_md5(), data, size, raw), ret);
+    unsigned char raw[MD5_DIGEST_LENGTH];
+    MD5_CTX c;
+    int ok = MD5_Init(&c) && MD5_Update(&c, data, size) && MD5_Final(raw, &c);
+    assert(ok);
+    text_hex(raw, sizeof(raw), ret);
+}
+
+static void sha256(const void *data, size_t size, unsigned char ret[SHA256_DIGEST_LENGTH])
+{
+    SHA256_CTX c;
+    int ok = SHA256_Init(&c) && SHA256_Update(&c, data, size) && SHA256_Final(ret, &c);
+    assert(ok);
 }
 
 void hash_sha256_hex(const void *data, size_t size, char ret[HASH_SHA256_HEX])
 {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    text_hex(raw, digest(EVP_sha256(), data, size, raw), ret);
+    unsigned char raw[SHA256_DIGEST_LENGTH];
+    sha256(data, size, raw);
+    text_hex(raw, sizeof(raw), ret);
 }
 
 uint64_t hash_64(const void *data, size_t size)
 {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    (void)digest(EVP_sha256(), data, size, raw);
+    unsigned char raw[SHA256_DIGEST_LENGTH];
+    sha256(data, size, raw);
     uint64_t v = 0;
     for (int i = 0; i < 8; i++)
         v = v << 8 | raw[i];
@@ -39,37 +49,41 @@ uint64_t hash_64(const void *data, size_t size)
 }
 
 struct hash_stream {
-    EVP_MD_CTX *ctx;
+    SHA256_CTX context;
 };
 
 struct hash_stream *hash_stream_new(void)
 {
     struct hash_stream *h = xmalloc(sizeof(*h));
-    h->ctx = EVP_MD_CTX_new();
-    int ok = h->ctx && EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL);
-    assert(ok == 1);
+    int ok = SHA256_Init(&h->context);
+    assert(ok);
     return h;
 }
 
 void hash_stream_update(struct hash_stream *h, const void *data, size_t size)
 {
-    int ok = EVP_DigestUpdate(h->ctx, data, size);
-    assert(ok == 1);
+    int ok = SHA256_Update(&h->context, data, size);
+    assert(ok);
 }
 
 void hash_stream_end(struct hash_stream *h, char ret[HASH_SHA256_HEX])
 {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    int ok = EVP_DigestFinal_ex(h->ctx, raw, &len);
-    assert(ok == 1);
-    text_hex(raw, len, ret);
-    EVP_MD_CTX_free(h->ctx);
+    unsigned char raw[SHA256_DIGEST_LENGTH];
+    int ok = SHA256_Final(raw, &h->context);
+    assert(ok);
+    text_hex(raw, sizeof(raw), ret);
     free(h);
 }
 
 void hash_random(void *ret, size_t size)
 {
-    int ok = RAND_bytes(ret, (int)size);
-    assert(ok == 1);
+    unsigned char *p = ret;
+    while (size) {
+        ssize_t n = getrandom(p, size, 0);
+        assert(n > 0 || errno == EINTR);
+        if (n > 0) {
+            p += n;
+            size -= (size_t)n;
+        }
+    }
 }

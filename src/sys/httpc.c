@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 
 #include "base/clock.h"
@@ -18,8 +19,8 @@
 #include "base/text.h"
 
 /* The design in short: curl's multi interface in socket-action mode. curl names its sockets and one
- * timer; sockets go into an epoll set, the timer into a timerfd in the same set, so the whole client
- * is one descriptor that is readable when there is work.
+ * timer; sockets go into an epoll set, the timer into a timerfd in the same set, so the whole
+ * client is one descriptor that is readable when there is work.
  *
  * Three things are done here and not by curl, each for a reason:
  * - Silence. curl's low-speed limit counts whole seconds and averages; we keep the time of the last
@@ -27,18 +28,19 @@
  * - Redirects. curl keeps our own header lines (an API key among them) when it follows to another
  *   host; we follow by hand and leave everything personal behind when the origin changes.
  * - A digest challenge that went stale without the server saying so. curl takes the second 401 on a
- *   kept challenge for a wrong password; a camera that was restarted looks just like that. We forget
- *   the challenge and ask once more before anybody hears of a 401.
+ *   kept challenge for a wrong password; a camera that was restarted looks just like that. We
+ * forget the challenge and ask once more before anybody hears of a 401.
  *
  * CURLOPT_QUICK_EXIT is on for every request: without it, giving up on a name that does not resolve
  * waits for the resolver thread, and one silent name server would stall every camera. */
 
 enum {
     EVENTS_PER_WAIT = 64,
-    BODY_FIRST_BYTES = 64 * 1024,        /* when the length is not known: most small pictures */
-    CONNECTIONS_KEPT_MAX = 1024,         /* idle ones; one per camera */
-    RECEIVE_BUFFER_BYTES = 64 * 1024,    /* a 2 MB picture in some 30 reads */
-    URL_MAX = 8 * 1024,                  /* what servers accept at most */
+    BODY_FIRST_BYTES = 64 * 1024,     /* when the length is not known: most small pictures */
+    CONNECTIONS_KEPT_MAX = 1024,      /* idle ones; one per camera */
+    RECEIVE_BUFFER_BYTES = 64 * 1024, /* a 2 MB picture in some 30 reads */
+    URL_MAX = 8 * 1024,               /* what servers accept at most */
+    HEADER_MAX = 64 * 1024,           /* of one answer: curl itself would keep any amount */
 };
 
 struct httpc {
@@ -55,7 +57,7 @@ struct httpc {
 };
 
 struct httpc_channel {
-    struct httpc *httpc; /* NULL after httpc_free() */
+    struct httpc *httpc;                             /* NULL after httpc_free() */
     struct httpc_channel *next, *prev;               /* all channels */
     struct httpc_channel *active_next, *active_prev; /* those with a request */
     CURL *easy;
@@ -73,7 +75,9 @@ struct httpc_channel {
     curl_off_t uploaded;
     bool in_exchange; /* connected, request on its way */
     bool too_big;
+    bool header_too_big;
     bool no_memory;
+    size_t header_bytes;
     int sink_result;
     int answers; /* final status lines seen in this hop: more than one means a login round */
     bool rechallenged;
@@ -314,6 +318,7 @@ void httpc_cancel(struct httpc_channel *c)
 {
     if (!c->active)
         return;
+    assert(c->httpc); /* only httpc_free() takes it away, after cancelling */
     curl_multi_remove_handle(c->httpc->multi, c->easy);
     struct err error = {0};
     struct httpc_response r = {
@@ -327,7 +332,7 @@ void httpc_cancel(struct httpc_channel *c)
 }
 
 /* Status lines of streaming servers, which some cameras were made of; taken with http09 only. */
-static struct curl_slist icy_status = {.data = (char *)(uintptr_t) "ICY 200 OK"};
+static struct curl_slist icy_status = {.data = (char *)"ICY 200 OK"};
 
 static void init_curl(void)
 {
@@ -407,9 +412,9 @@ static void report_silence(struct httpc_channel *c)
     };
     curl_multi_remove_handle(c->httpc->multi, c->easy);
     if (c->body_len)
-        r.code = err_set(&error, -ETIMEDOUT, ERR_LATER,
-                         "%s: fell silent for %lld ms after %zu bytes", c->shown,
-                         (long long)c->stall_timeout_ms, c->body_len);
+        r.code =
+            err_set(&error, -ETIMEDOUT, ERR_LATER, "%s: fell silent for %lld ms after %zu bytes",
+                    c->shown, (long long)c->stall_timeout_ms, c->body_len);
     else
         r.code = err_set(&error, -ETIMEDOUT, ERR_LATER, "%s: connected, but no answer for %lld ms",
                          c->shown, (long long)c->stall_timeout_ms);
@@ -466,8 +471,19 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
         bool interim = space && space + 1 < line + count && space[1] == '1';
         if (!interim)
             c->answers++;
+        c->header_bytes = 0;
     }
-    return count;
+    c->header_bytes += count;
+    c->header_too_big = c->header_bytes > HEADER_MAX;
+    return c->header_too_big ? 0 : count;
+}
+
+/* As curl would, but not inherited by a child. */
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *at)
+{
+    (void)arg;
+    (void)purpose;
+    return socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
 }
 
 /* Room for `need` bytes in the body, within the request's maximum and the client's budget. */
@@ -600,13 +616,14 @@ static int build_headers(struct httpc_channel *c, const struct httpc_request *re
 static int apply(struct httpc_channel *c, const struct httpc_request *req, struct err *e)
 {
     if (!req->url || strlen(req->url) > URL_MAX ||
-        (strncasecmp(req->url, "http://", 7) && strncasecmp(req->url, "https://", 8)))
+        (strncasecmp(req->url, "http://", 7) != 0 && strncasecmp(req->url, "https://", 8) != 0))
         return err_set(e, -EINVAL, ERR_NEVER, "%s: the URL must begin with http:// or https://",
                        c->shown);
     int r = build_headers(c, req, e);
     if (r < 0)
         return r;
-    /* Neither option has a way back to the built-in default but this. It also forgets a challenge. */
+    /* Neither option has a way back to the built-in default but this. It also forgets a challenge.
+     */
     if (c->ca_changed && !req->tls_ca_file) {
         curl_easy_reset(c->easy);
         c->ca_changed = false;
@@ -635,6 +652,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_WRITEDATA, c);
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, c);
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(CURLOPT_PREREQFUNCTION, on_request);
     SET(CURLOPT_PREREQDATA, c);
     SET(CURLOPT_USERAGENT, "snapshotd");
@@ -657,7 +675,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_size);
         SET(CURLOPT_POSTFIELDS, req->body ? req->body : "");
     }
-    if (req->method && !head && strcmp(req->method, "GET"))
+    if (req->method && !head && strcmp(req->method, "GET") != 0)
         SET(CURLOPT_CUSTOMREQUEST, req->method);
 
     SET(CURLOPT_HTTPAUTH, curl_auth(req));
@@ -693,6 +711,8 @@ static void reset_hop(struct httpc_channel *c)
     c->curl_error[0] = '\0';
     c->in_exchange = false;
     c->too_big = false;
+    c->header_too_big = false;
+    c->header_bytes = 0;
     c->no_memory = false;
     c->sink_result = 0;
     c->answers = 0;
@@ -739,8 +759,8 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
         r->body = body;
         if (!body) {
             r->failure = HTTPC_FAIL_MEMORY;
-            r->code = err_set(&no_memory, -ENOMEM, ERR_LATER, "%s: no memory for the answer",
-                              c->shown);
+            r->code =
+                err_set(&no_memory, -ENOMEM, ERR_LATER, "%s: no memory for the answer", c->shown);
             r->error = &no_memory;
         }
     }
@@ -783,7 +803,7 @@ static int follow_redirect(struct httpc_channel *c, long status, struct err *e)
     curl_easy_getinfo(c->easy, CURLINFO_EFFECTIVE_URL, &from);
     if (!target)
         return 0;
-    if (strncasecmp(target, "http://", 7) && strncasecmp(target, "https://", 8)) {
+    if (strncasecmp(target, "http://", 7) != 0 && strncasecmp(target, "https://", 8) != 0) {
         char scheme[16] = "";
         text_copy(scheme, sizeof(scheme), target);
         scheme[strcspn(scheme, ":")] = '\0';
@@ -895,9 +915,8 @@ static int describe_timeout(struct httpc_channel *c, struct httpc_response *r, s
 {
     r->failure = HTTPC_FAIL_TIMEOUT;
     bool connecting = !c->in_exchange;
-    bool total_passed =
-        c->total_timeout_ms &&
-        mono_diff_us(clock_mono(), c->started) >= (c->total_timeout_ms - 1) * 1000;
+    bool total_passed = c->total_timeout_ms &&
+                        mono_diff_us(clock_mono(), c->started) >= (c->total_timeout_ms - 1) * 1000;
     if (connecting) {
         curl_off_t lookup_us = 0;
         curl_easy_getinfo(c->easy, CURLINFO_NAMELOOKUP_TIME_T, &lookup_us);
@@ -946,6 +965,11 @@ static int describe_failure(struct httpc_channel *c, CURLcode code, struct httpc
         r->failure = HTTPC_FAIL_SIZE;
         return err_set(e, -EFBIG, ERR_NEVER, "%s: the answer is longer than the %lld bytes allowed",
                        c->shown, (long long)c->size_max);
+    }
+    if (c->header_too_big) {
+        r->failure = HTTPC_FAIL_REPLY;
+        return err_set(e, -EPROTO, ERR_NEVER, "%s: the answer's header is longer than %d bytes",
+                       c->shown, HEADER_MAX);
     }
     if (c->no_memory) {
         r->failure = HTTPC_FAIL_MEMORY;
@@ -1154,7 +1178,8 @@ const char *httpc_show_url(const char *url, char *buf, size_t size)
     const char *at = memrchr(host, '@', authority);
     const char *rest = at ? at + 1 : host;
     size_t shown = strcspn(rest, "?#");
-    size_t name = strspn(rest, "[]:.-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    size_t name =
+        strspn(rest, "[]:.-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
     const char *port = memrchr(rest, ':', name);
     bool port_ok = !port || rest[0] == '[' ||
                    strspn(port + 1, "0123456789") == (size_t)(rest + name - port - 1);

@@ -3,8 +3,8 @@
  *
  * A `struct httpc` runs any number of requests at once behind one descriptor: poll httpc_fd() for
  * reading beside your others and call httpc_process() when it is ready. A `struct httpc_channel` is
- * one partner (a camera, a service): it has one request in flight at a time and keeps what makes the
- * next one cheap, the connection and the digest challenge.
+ * one partner (a camera, a service): it has one request in flight at a time and keeps what makes
+ * the next one cheap, the connection and the digest challenge.
  *
  * One thread owns an httpc with its channels and makes all calls; done callbacks run inside
  * httpc_process() and may start the next request or free the channel. All limits run on monotonic
@@ -28,7 +28,7 @@ enum httpc_auth {
 
 /* Which part of an exchange failed; the caller's counters and texts depend on it. */
 enum httpc_failure {
-    HTTPC_OK, /* an answer came, of whatever status */
+    HTTPC_OK,            /* an answer came, of whatever status */
     HTTPC_FAIL_REQUEST,  /* the request itself is wrong: URL, redirect that is refused */
     HTTPC_FAIL_RESOLVE,  /* no address for the name */
     HTTPC_FAIL_CONNECT,  /* refused, unreachable, or not within the connect time */
@@ -43,8 +43,9 @@ enum httpc_failure {
 };
 extern const char *const httpc_failure_names[HTTPC_FAILURE_COUNT]; /* "ok", "request", ... */
 
-/* All pointers are borrowed until httpc_start() returns, but `body`, `shown` and the sink's argument
- * until the request is done. Zeroed members are safe defaults: GET, no login, TLS verified. */
+/* All pointers are borrowed until httpc_start() returns, but `body`, `shown` and the sink's
+ * argument until the request is done. Zeroed members are safe defaults: GET, no login, TLS
+ * verified. */
 struct httpc_request {
     const char *method; /* NULL = GET; HEAD, POST, PUT, DELETE, ... */
     const char *url;    /* http or https; may hold secrets */
@@ -64,8 +65,8 @@ struct httpc_request {
     const char *tls_ca_file; /* instead of the system's; NULL = the system's */
     const char *tls_pin;     /* "sha256//<base64>" of the public key; NULL = none */
 
-    bool http1_only; /* no ALPN, no HTTP/2: old devices stumble over both */
-    bool http09;     /* accept an answer without a status line (status is then 0) */
+    bool http1_only;   /* no ALPN, no HTTP/2: old devices stumble over both */
+    bool http09;       /* accept an answer without a status line (status is then 0) */
     int redirects_max; /* GET and HEAD only; 0 = the 3xx is the answer */
     bool use_proxy;    /* obey the environment's proxy variables; default is to ignore them */
 

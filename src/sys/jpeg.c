@@ -28,8 +28,8 @@
 struct door {
     struct jpeg_error_mgr manager;
     jmp_buf back;
-    int code;             /* ours, negative errno */
-    bool ended, corrupt;  /* seen among the warnings */
+    int code;            /* ours, negative errno */
+    bool ended, corrupt; /* seen among the warnings */
     char text[JMSG_LENGTH_MAX];
 };
 
@@ -134,8 +134,8 @@ static int start(struct decoder *d, struct err *e)
                        jpeg->image_width, jpeg->image_height, q->width, q->height);
 
     jpeg->out_color_space = jpeg->num_components == 4 ? JCS_CMYK : JCS_RGB;
-    jpeg->scale_num = (unsigned)jpeg_scale_eighths(q->width, q->height, q->cover_width,
-                                                   q->cover_height);
+    jpeg->scale_num =
+        (unsigned)jpeg_scale_eighths(q->width, q->height, q->cover_width, q->cover_height);
     jpeg->scale_denom = 8;
     jpeg_calc_output_dimensions(jpeg);
     r = d->sink->begin(d->sink, (int)jpeg->output_width, (int)jpeg->output_height, e);
@@ -143,8 +143,8 @@ static int start(struct decoder *d, struct err *e)
         return r;
 
     for (int i = 0; i < jpeg->num_components; i++)
-        d->blocks += (int64_t)jpeg->comp_info[i].width_in_blocks *
-                     jpeg->comp_info[i].height_in_blocks;
+        d->blocks +=
+            (int64_t)jpeg->comp_info[i].width_in_blocks * jpeg->comp_info[i].height_in_blocks;
     if (jpeg_has_multiple_scans(jpeg)) {
         /* Such files keep all coefficients in memory whatever the scale. */
         picture = (size_t)jpeg->output_width * jpeg->output_height * 3;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 const char *const ort_type_names[ORT_TYPE_COUNT] = {
-    [ORT_TYPE_F32] = "float32", [ORT_TYPE_F16] = "float16", [ORT_TYPE_U8] = "uint8",
+    [ORT_TYPE_F32] = "float32", [ORT_TYPE_F16] = "float16",        [ORT_TYPE_U8] = "uint8",
     [ORT_TYPE_I64] = "int64",   [ORT_TYPE_OTHER] = "another type",
 };
 
@@ -197,8 +197,8 @@ static int open_library(const char *wanted, void **ret, char **ret_path, struct 
     if (wanted != NULL && wanted[0] != '\0') {
         *ret = try_library(wanted, why, sizeof(why));
         if (*ret == NULL)
-            return err_set(e, -ENOENT, ERR_NEVER,
-                           "ONNX Runtime named by %s cannot be opened: %s", origin, why);
+            return err_set(e, -ENOENT, ERR_NEVER, "ONNX Runtime named by %s cannot be opened: %s",
+                           origin, why);
         *ret_path = xstrdup(wanted);
         return 0;
     }
@@ -212,12 +212,11 @@ static int open_library(const char *wanted, void **ret, char **ret_path, struct 
     static const char *const names[] = {"libonnxruntime.so.1", "libonnxruntime.so"};
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
         for (size_t k = 0; k < ARRAY_LEN(names); k++) {
-            AUTO_FREE char *path =
-                xasprintf("%s%s%s", folders[i],
-                          folders[i] == beside         ? "/../lib/"
-                          : folders[i][0] != '\0' ? "/"
-                                                  : "",
-                          names[k]);
+            AUTO_FREE char *path = xasprintf("%s%s%s", folders[i],
+                                             folders[i] == beside    ? "/../lib/"
+                                             : folders[i][0] != '\0' ? "/"
+                                                                     : "",
+                                             names[k]);
             *ret = try_library(path, why, sizeof(why));
             if (*ret != NULL) {
                 *ret_path = STEAL(path);
@@ -418,9 +417,9 @@ static int append_provider(struct ort *o, OrtSessionOptions *so, const char *pro
                              generic[i].key != NULL ? 1 : 0),
                          -ENOTSUP, e, what);
     }
-    return err_set(e, -EINVAL, ERR_NEVER,
-                   "%s: unknown name: known are cpu, cuda, tensorrt, openvino, xnnpack, acl, webgpu",
-                   what);
+    return err_set(
+        e, -EINVAL, ERR_NEVER,
+        "%s: unknown name: known are cpu, cuda, tensorrt, openvino, xnnpack, acl, webgpu", what);
 }
 
 static void give_back(const struct ort *o, OrtAllocator *allocator, void *p)
@@ -572,10 +571,9 @@ static int wrap_input(struct ort_session *s, const float *input, const int64_t d
     } else {
         data = (void *)(uintptr_t)input; /* only read; the C API has no const variant */
     }
-    return check(o,
-                 o->api->CreateTensorWithDataAsOrtValue(o->memory, data, count * size, dim, 4, type,
-                                                        ret),
-                 -EIO, e, "input tensor");
+    return check(
+        o, o->api->CreateTensorWithDataAsOrtValue(o->memory, data, count * size, dim, 4, type, ret),
+        -EIO, e, "input tensor");
 }
 
 static int read_output(struct ort_session *s, OrtValue *value, size_t index,

@@ -18,7 +18,14 @@
 #define ORT_RANK_MAX 6    /* detection models use 4 at most */
 #define ORT_TENSOR_MAX 16 /* inputs or outputs of one model; NanoDet has the most, six */
 
-enum ort_type { ORT_TYPE_F32, ORT_TYPE_F16, ORT_TYPE_U8, ORT_TYPE_I64, ORT_TYPE_OTHER, ORT_TYPE_COUNT };
+enum ort_type {
+    ORT_TYPE_F32,
+    ORT_TYPE_F16,
+    ORT_TYPE_U8,
+    ORT_TYPE_I64,
+    ORT_TYPE_OTHER,
+    ORT_TYPE_COUNT
+};
 extern const char *const ort_type_names[ORT_TYPE_COUNT]; /* "float32", ... */
 
 struct ort_tensor_info {

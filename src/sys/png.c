@@ -16,6 +16,9 @@
  * more, so this much stays near a second; it is 85 megapixels of RGB or 42 of RGBA at 16 bits. */
 #define UNPACKED_MAX (256 * 1024 * 1024)
 
+/* libpng keeps some rows of up to half a megabyte, and zlib its window, whatever the limit. */
+#define ROWS_MAX (4 * 1024 * 1024)
+
 struct decoder {
     const uint8_t *data;
     size_t size, pos;
@@ -42,8 +45,12 @@ static void put_whole(struct decoder *d);
 int png_decode(const void *data, size_t size, int width, int height, size_t memory_max,
                struct raster_sink *sink, struct raster_result *ret, struct err *e)
 {
-    struct decoder d = {.data = data, .size = size, .width = width, .height = height,
-                        .memory_max = memory_max, .sink = sink};
+    struct decoder d = {.data = data,
+                        .size = size,
+                        .width = width,
+                        .height = height,
+                        .memory_max = memory_max,
+                        .sink = sink};
     int r;
 
     d.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning, &d, on_alloc,
@@ -138,11 +145,12 @@ static int start(struct decoder *d, int *ret_passes, struct err *e)
         return r;
     d->whole = mem_try_alloc((size_t)d->width * (size_t)d->height, 3, d->memory_max);
     if (!d->whole)
-        return err_set(e, -ENOMEM, ERR_NEVER,
-                       "interlaced PNG of %dx%d needs %.1f MB to decode, the limit is %.1f MB "
-                       "(memory_max)",
-                       d->width, d->height, (double)d->width * d->height * 3 / 1e6,
-                       (double)d->memory_max / 1e6);
+        return err_set(
+            e, -ENOMEM, ERR_NEVER,
+            "interlaced PNG of %dx%d needs %.1f MB more to decode, %.1f MB are left of the "
+            "limit (memory_max)",
+            d->width, d->height, (double)d->width * d->height * 3 / 1e6,
+            (double)d->memory_max / 1e6);
     return 0;
 }
 
@@ -209,7 +217,7 @@ static void on_warning(png_structp png, png_const_charp text)
 static png_voidp on_alloc(png_structp png, png_alloc_size_t size)
 {
     struct decoder *d = png_get_mem_ptr(png);
-    void *p = mem_try_alloc(size, 1, d->memory_max);
+    void *p = mem_try_alloc(size, 1, MAX(d->memory_max, (size_t)ROWS_MAX));
 
     if (!p)
         d->no_memory = true;

@@ -7,8 +7,9 @@
 #include "base/err.h"
 #include "sys/raster.h"
 
-/* Decodes to RGB: palette, grey and 16 bits converted, alpha dropped. Interlaced files need the
- * whole picture at once: -ENOMEM when that exceeds memory_max. -EFBIG when the file unpacks to more
- * than a picture's worth of time, -EINVAL when no row came out. */
+/* Decodes to RGB: palette, grey and 16 bits converted, alpha dropped. memory_max is for what this
+ * needs beside the sink: little, but interlaced files need the whole picture at once: -ENOMEM.
+ * -EFBIG when the file unpacks to more than a picture's worth of time, -EINVAL when no row came
+ * out. */
 int png_decode(const void *data, size_t size, int width, int height, size_t memory_max,
                struct raster_sink *sink, struct raster_result *ret, struct err *e);

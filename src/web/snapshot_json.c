@@ -83,7 +83,7 @@ json_t *camera_link_json(const char *before, const char *camera, const char *aft
     (void)dynbuf_puts(&path, before); /* the maximum holds the longest name */
     (void)http_escape(&path, camera);
     (void)dynbuf_puts(&path, after);
-    return json_string(dynbuf_str(&path));
+    return path.failed ? json_null() : json_string(dynbuf_str(&path));
 }
 
 const char *picture_content_type(const char *format)

@@ -51,11 +51,12 @@ void web_snapshots_get(struct web_context *w, const struct http_request *req,
     for (int i = 0; i < shown; i++)
         json_array_append_new(list, with_verdict(w, found[i], false));
     json_object_set_new(document, "snapshots", list);
-    json_object_set_new(document, "next",
-                        count > shown ? next_link(req, found[shown - 1]) : json_null());
+    /* Without memory for the link this page must not look like the last one. */
+    json_t *next = count > shown ? next_link(req, found[shown - 1]) : json_null();
+    bool whole = next && json_object_set_new(document, "next", next) == 0;
     for (int i = 0; i < count; i++)
         snapshot_unref(found[i]);
-    web_answer_json(ret, 200, document);
+    web_answer_json(ret, 200, whole ? document : NULL);
 }
 
 void web_snapshot_get(struct web_context *w, const struct http_request *req,
@@ -182,7 +183,7 @@ static bool read_cursor(const char *text, struct ledger_page_key *ret)
            read_hex(dash + 1, strlen(dash + 1), &ret->row) && ret->row > 0;
 }
 
-/* The same question with another cursor. */
+/* The same question with another cursor. NULL without memory. */
 static json_t *next_link(const struct http_request *req, const struct snapshot *last)
 {
     AUTO_DONE(dynbuf) link;
@@ -199,7 +200,7 @@ static json_t *next_link(const struct http_request *req, const struct snapshot *
     }
     (void)dynbuf_printf(&link, "cursor=%llx-%llx", (unsigned long long)last->event_at.us,
                         (unsigned long long)last->row);
-    return js_string(dynbuf_str(&link)); /* cannot exceed the maximum: a target has 4 kB */
+    return link.failed ? NULL : js_string(dynbuf_str(&link));
 }
 
 /* ---- one ---- */

@@ -17,8 +17,9 @@ def http_camera(name, url, extra=""):
     return f"[camera:{name}]\nkind = http\nurl = {url}\n{extra}"
 
 
-def test_a_name_server_that_says_nothing_delays_only_the_camera_that_needs_it(launch, people, tmp_path):
-    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+def test_a_name_server_that_says_nothing_delays_only_who_needs_it(launch, people, tmp_path):
+    unshare = subprocess.run(["unshare", "-m", "true"], capture_output=True)
+    if os.geteuid() != 0 or unshare.returncode:
         pytest.skip("needs a mount namespace")
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:

@@ -108,7 +108,7 @@ def test_an_unknown_camera_is_named_with_those_that_exist(launch, porch):
     assert "porch" in doc["error"]["message"]
 
 
-def test_a_reload_takes_a_new_camera_and_keeps_the_old_configuration_when_it_is_wrong(launch, porch):
+def test_a_reload_takes_a_new_camera_and_refuses_a_wrong_file(launch, porch):
     d = launch.daemon(one_camera(porch, "[detection]\nenabled = no\n"))
     text = d.config.read_text()
     d.config.write_text(text + "\n[camera:garden]\nkind = fosscam\n")
@@ -158,11 +158,12 @@ def test_trigger_and_status_commands_talk_to_the_daemon(launch, porch, model):
     from conftest import BINARY
     d = launch.daemon(one_camera(porch, f"[detection]\nmodel = {model}\n"))
     url = f"http://127.0.0.1:{d.port}"
-    done = subprocess.run([BINARY, "trigger", "--url", url, "porch"], capture_output=True, text=True,
-                          timeout=90)
+    done = subprocess.run([BINARY, "trigger", "--url", url, "porch"], capture_output=True,
+                          text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     assert "person" in done.stdout
-    done = subprocess.run([BINARY, "status", "--url", url], capture_output=True, text=True, timeout=90)
+    done = subprocess.run([BINARY, "status", "--url", url], capture_output=True, text=True,
+                          timeout=90)
     assert done.returncode == 0, done.stderr
     assert "porch" in done.stdout
     done = subprocess.run([BINARY, "trigger", "--url", url, "nowhere"], capture_output=True,

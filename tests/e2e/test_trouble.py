@@ -1,4 +1,4 @@
-"""Trouble around the daemon: full disks, clocks that jump, hostile pictures, signals, curious eyes."""
+"""Trouble around the daemon: full disks, jumping clocks, hostile pictures, signals, spies."""
 
 import os
 import signal
@@ -110,7 +110,8 @@ def test_every_odd_file_of_a_camera_gets_an_answer(launch, model, tmp_path):
         if file.stat().st_size == 0:
             continue  # a camera that sends nothing is among the camera faults
         sims.append(file)
-        config += f"[camera:c{number}]\nkind = http\nurl = http://ADDRESS{number}/snapshot.jpg\ngive_up = 1s\ntries = 1\n"
+        config += (f"[camera:c{number}]\nkind = http\nurl = http://ADDRESS{number}/snapshot.jpg\n"
+                   "give_up = 1s\ntries = 1\n")
     by_number = {n: f for n, f in enumerate(files) if f in sims}
     # One simulator for all: each camera on a port of its own.
     argv = [BINARY, "camera-sim", "--listen", "127.0.0.1:0"]
@@ -135,8 +136,8 @@ def test_every_odd_file_of_a_camera_gets_an_answer(launch, model, tmp_path):
         status, doc = outcomes[name]
         assert status != 200, name
         assert doc["error"]["message"], name
-    for name in ("bus.jpg", "progressive.jpg", "cmyk.jpg", "png_named.jpg", "exif_orientation_6.jpg",
-                 "one_pixel.jpg", "strip_4000x8.jpg", "trailing_garbage.jpg"):
+    for name in ("bus.jpg", "progressive.jpg", "cmyk.jpg", "png_named.jpg",
+                 "exif_orientation_6.jpg", "one_pixel.jpg", "strip_4000x8.jpg", "trailing_garbage.jpg"):
         assert name in recorded, outcomes[name]
     assert d.request("/healthz")[0] == 200
 

@@ -1,6 +1,7 @@
 /* A wall clock that a test sets while the program runs, to be preloaded: CLOCK_REALTIME, time() and
- * gettimeofday() follow the file named by FAKE_CLOCK_FILE, "+SECONDS", "-SECONDS" or "@SECONDS since
- * 1970". The monotonic clock and all waiting stay real, as they do when an operator sets the clock. */
+ * gettimeofday() follow the file named by FAKE_CLOCK_FILE, "+SECONDS", "-SECONDS" or "@SECONDS
+ * since 1970". The monotonic clock and all waiting stay real, as they do when an operator sets the
+ * clock. */
 
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,8 +1,9 @@
 """The program is killed at every named point between two steps, restarted, and the books agree.
 Needs a build with -Dfaults=true; on another one the points do nothing and the tests are skipped."""
 
+import http.client
 import re
-import urllib.error
+import signal
 
 import pytest
 
@@ -43,20 +44,22 @@ def pending(d):
 def run_and_recover(launch, config, crash_at):
     """A daemon that dies at the point (or not at all), then one that goes on."""
     d = launch.daemon(config, env={"SNAPSHOTD_CRASH_AT": crash_at}, wait=False)
-    accepted = []
+    accepted, died = [], False
     try:
         d.wait_ready()
         for _ in range(6):
             status, doc = d.trigger("c", wait=60)
             if status in (200, 202):
                 accepted.append(doc["id"])
-    except (AssertionError, urllib.error.URLError, ConnectionError):
-        pass
-    died = d.child.poll() is not None or "URLError" in str(accepted)
+    except (AssertionError, OSError, http.client.HTTPException):
+        died = True  # it hung up on us; whether by the point, its end tells
     if died:
-        assert d.wait() == -9
+        assert d.wait() == -signal.SIGKILL
     else:
-        assert d.stop() == 0
+        d.child.terminate()
+        code = d.wait()
+        assert code in (0, -signal.SIGKILL)
+        died = code != 0
     again = launch.daemon(config)
     wait_until(lambda: pending(again) == 0, "the backlog to drain")
     again.trigger("c", wait=60)
@@ -71,6 +74,8 @@ def run_and_recover(launch, config, crash_at):
 def test_killed_at(launch, people, model, point, nth):
     if not has_points():
         pytest.skip("this build has no crash points")
+    if (point, nth) == ("after-store-mkdirs", 2):
+        pytest.skip("folders of a day are made once")
     sim = launch.camera(people, "--user", "admin", "--password", "secret1234")
     config = CAMERA.format(address=sim.address) + f"[detection]\nmodel = {model}\n"
     assert run_and_recover(launch, config, f"{point}:{nth}"), "the point was passed"

@@ -66,8 +66,7 @@ static void knows_plain_paths(void **state UNUSED)
                                         "-",
                                         "a b",
                                         ".hidden/x",
-                                        "K\xc3\xbc"
-                                        "che/x.jpg"};
+                                        "K\xc3\xbchl/x.jpg"};
     static const char *const others[] = {"",    "/",     "/a",   "a/",   "a//b",
                                          ".",   "..",    "../a", "a/..", "a/../b",
                                          "./a", "a/./b", "a\nb", "\033", "a\x7f"};

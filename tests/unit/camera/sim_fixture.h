@@ -189,9 +189,9 @@ static inline void keep_outcome(void *arg, const struct fetch_result *r)
         .retry_after_s = r->retry_after_s,
         .elapsed_ms = r->elapsed_ms,
         .size = r->bytes ? r->bytes->size : 0,
-        .bytes_right = r->bytes && r->bytes->size > sizeof(tiny_jpeg) &&
-                       !memcmp(r->bytes->data + r->bytes->size - 32,
-                               tiny_jpeg + sizeof(tiny_jpeg) - 32, 32),
+        .bytes_right =
+            r->bytes && r->bytes->size > sizeof(tiny_jpeg) &&
+            !memcmp(r->bytes->data + r->bytes->size - 32, tiny_jpeg + sizeof(tiny_jpeg) - 32, 32),
     };
     if (r->code < 0)
         o->error = *r->error;

@@ -40,13 +40,14 @@ static struct camera_set *load_set(const char *text)
 static void a_section_becomes_a_camera_with_the_originals_defaults(void **state)
 {
     (void)state;
-    AUTO(camera_set) s = load_set("[camera]\ndefault_command = snapPicture2\n"
-                                  "[camera:front]\naddress = 10.0.0.5:88\nuser = admin\n"
-                                  "password = secret\nlocation = Front Door\n"
-                                  "[camera:yard]\nkind = http\nurl = http://10.0.0.6/a.jpg\n"
-                                  "header = X-Key: 1,2; Accept: image/jpeg\n"
-                                  "type = Cam\nlabel = The yard\ndirectory = far/yard\n"
-                                  "tries = 7\ngive_up = 2m\nauth = digest\n");
+    AUTO(camera_set)
+    s = load_set("[camera]\ndefault_command = snapPicture2\n"
+                 "[camera:front]\naddress = 10.0.0.5:88\nuser = admin\n"
+                 "password = secret\nlocation = Front Door\n"
+                 "[camera:yard]\nkind = http\nurl = http://10.0.0.6/a.jpg\n"
+                 "header = X-Key: 1,2; Accept: image/jpeg\n"
+                 "type = Cam\nlabel = The yard\ndirectory = far/yard\n"
+                 "tries = 7\ngive_up = 2m\nauth = digest\n");
     assert_int_equal(camera_set_count(s), 2);
     const struct camera *c = camera_set_find(s, "front");
     assert_ptr_equal(c, camera_set_at(s, 0));
@@ -131,8 +132,9 @@ static void what_a_camera_lacks_is_told_for_all_cameras_at_once(void **state)
 static void two_sections_of_one_device_are_refused(void **state)
 {
     (void)state;
-    AUTO(cfg) cfg = load("[camera:a]\naddress = x:88\nlocation = Yard\n"
-                         "[camera:b]\naddress = y:88\nlocation = Yard\n");
+    AUTO(cfg)
+    cfg = load("[camera:a]\naddress = x:88\nlocation = Yard\n"
+               "[camera:b]\naddress = y:88\nlocation = Yard\n");
     struct camera_set *s = NULL;
     struct err e = {0};
     assert_int_equal(camera_set_load(cfg, &s, &e), -EEXIST);
@@ -156,8 +158,8 @@ static void the_credentials_digest_follows_what_the_camera_judges(void **state)
         for (size_t k = 0; k < i; k++)
             assert_true(seen[k] != seen[i]);
     }
-    AUTO(camera_set) again =
-        load_set("[camera:a]\naddress = x:88\nuser = u\npassword = p\ntries = 9\n");
+    AUTO(camera_set)
+    again = load_set("[camera:a]\naddress = x:88\nuser = u\npassword = p\ntries = 9\n");
     assert_true(camera_set_at(again, 0)->credentials_digest == seen[0]);
 }
 
@@ -201,8 +203,8 @@ static void folders_are_the_originals(void **state)
     assert_string_equal(dir, "frontdoor");
     assert_int_equal(camera_directory("G\xc3\xa4rten 2", dir, sizeof(dir)), 0);
     assert_string_equal(dir, "g\xc3\xa4rten2");
-    static const char *const bad[] = {"", "  ", "..", ".", "a/b", "/a", "a\nb",
-                                      "a name that is much too long for the room"};
+    static const char *const bad[] = {
+        "", "  ", "..", ".", "a/b", "/a", "a\nb", "a name that is much too long for the room"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(camera_directory(bad[i], dir, sizeof(dir)), -EINVAL);
 }

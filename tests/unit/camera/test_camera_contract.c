@@ -47,8 +47,8 @@ struct fault_case {
     enum camera_fault kind;
     const char *words; /* in the error's text */
     long retry_after_s;
-    bool http09;         /* the camera is configured so */
-    int64_t size_max;    /* instead of the usual */
+    bool http09;      /* the camera is configured so */
+    int64_t size_max; /* instead of the usual */
     int64_t stall_ms, total_ms;
 };
 
@@ -79,6 +79,7 @@ static const struct fault_case fault_cases[] = {
     {"raw", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "set http09 = true", -1},
     {"icy", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "no HTTP header", -1},
     {"bad-header", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "not valid HTTP", -1},
+    {"header-flood", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "header is longer than", -1},
     {"negative-length", -EPROTO, ERR_NEVER, CAMERA_FAULT_OTHER, "not valid HTTP", -1},
 
     {"html", -EINVAL, ERR_NEVER, CAMERA_FAULT_NOT_PICTURE, "IPCam Client", -1},

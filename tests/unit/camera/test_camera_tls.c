@@ -56,23 +56,26 @@ static const char *in_dir(const char *name)
 static bool make_certificate(const char *key_type, const char *key, const char *cert,
                              const char *name)
 {
-    const char *const argv[] = {"openssl", "req",  "-x509", "-newkey", key_type,      "-nodes",
-                                "-keyout", key,    "-out",  cert,      "-days",       "2",
-                                "-subj",   "/CN=camera", "-addext", name, NULL};
+    const char *const argv[] = {"openssl", "req",        "-x509",   "-newkey", key_type, "-nodes",
+                                "-keyout", key,          "-out",    cert,      "-days",  "2",
+                                "-subj",   "/CN=camera", "-addext", name,      NULL};
     return run(argv);
 }
 
 /* The pin as the documentation tells people to make it. */
 static void read_pin(void)
 {
-    const char *const extract[] = {"openssl", "x509", "-in",   in_dir("cert.pem"), "-pubkey",
-                                   "-noout",  "-out", in_dir("pub.pem"), NULL};
-    const char *const der[] = {"openssl", "pkey", "-pubin",   "-in",  in_dir("pub.pem"),
-                               "-outform", "der", "-out", in_dir("pub.der"), NULL};
-    const char *const digest[] = {"openssl", "dgst", "-sha256", "-binary", "-out",
-                                  in_dir("pub.sha"), in_dir("pub.der"), NULL};
-    const char *const base64[] = {"openssl", "base64", "-A", "-in", in_dir("pub.sha"),
-                                  "-out", in_dir("pub.b64"), NULL};
+    const char *const extract[] = {"openssl", "x509",   "-in",  in_dir("cert.pem"),
+                                   "-pubkey", "-noout", "-out", in_dir("pub.pem"),
+                                   NULL};
+    const char *const der[] = {"openssl",         "pkey",     "-pubin", "-in",
+                               in_dir("pub.pem"), "-outform", "der",    "-out",
+                               in_dir("pub.der"), NULL};
+    const char *const digest[] = {"openssl",         "dgst", "-sha256",
+                                  "-binary",         "-out", in_dir("pub.sha"),
+                                  in_dir("pub.der"), NULL};
+    const char *const base64[] = {"openssl", "base64",          "-A", "-in", in_dir("pub.sha"),
+                                  "-out",    in_dir("pub.b64"), NULL};
     assert_true(run(extract) && run(der) && run(digest) && run(base64));
     struct blob *b = NULL;
     struct err e = {0};
@@ -85,13 +88,12 @@ static int make_files(void **state)
 {
     (void)state;
     assert_non_null(mkdtemp(dir));
-    have_openssl =
-        make_certificate("rsa:2048", in_dir("key.pem"), in_dir("cert.pem"),
-                         "subjectAltName=IP:127.0.0.1") &&
-        make_certificate("rsa:1024", in_dir("weak.pem"), in_dir("weakcert.pem"),
-                         "subjectAltName=IP:127.0.0.1") &&
-        make_certificate("rsa:2048", in_dir("other.pem"), in_dir("othercert.pem"),
-                         "subjectAltName=DNS:other.example");
+    have_openssl = make_certificate("rsa:2048", in_dir("key.pem"), in_dir("cert.pem"),
+                                    "subjectAltName=IP:127.0.0.1") &&
+                   make_certificate("rsa:1024", in_dir("weak.pem"), in_dir("weakcert.pem"),
+                                    "subjectAltName=IP:127.0.0.1") &&
+                   make_certificate("rsa:2048", in_dir("other.pem"), in_dir("othercert.pem"),
+                                    "subjectAltName=DNS:other.example");
     if (!have_openssl)
         return 0;
     read_pin();
@@ -118,10 +120,19 @@ static void serve(struct server *s, const char *key, const char *cert, const cha
 {
     int ends[2];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    const char *const argv[] = {"openssl", "s_server", "-accept", "127.0.0.1:0",
-                                "-key",    in_dir(key), "-cert",  in_dir(cert),
-                                "-WWW",    extra[0],    extra[0] ? extra[1] : NULL,
-                                extra[0] ? "-tls1" : NULL, NULL};
+    const char *const argv[] = {"openssl",
+                                "s_server",
+                                "-accept",
+                                "127.0.0.1:0",
+                                "-key",
+                                in_dir(key),
+                                "-cert",
+                                in_dir(cert),
+                                "-WWW",
+                                extra[0],
+                                extra[0] ? extra[1] : NULL,
+                                extra[0] ? "-tls1" : NULL,
+                                NULL};
     char here[256];
     assert_non_null(getcwd(here, sizeof(here)));
     assert_int_equal(chdir(dir), 0); /* the server hands out what is in its folder */
@@ -162,7 +173,10 @@ struct tls_case {
 };
 
 static const char wrong[] = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-#define OLD {"-cipher", "ALL:@SECLEVEL=0"}
+#define OLD                                                                                        \
+    {                                                                                              \
+        "-cipher", "ALL:@SECLEVEL=0"                                                               \
+    }
 
 static const struct tls_case tls_cases[] = {
     {"key.pem", "cert.pem", .verify = true, .code = -EKEYREJECTED, .words = "tls_ca_file"},

@@ -65,8 +65,8 @@ static const struct judge_case cases[] = {
     {"a maker's code outranks the status", 500,
      "<ResponseStatus><statusCode>2</statusCode></ResponseStatus>", .code = -EBUSY,
      .retry = ERR_LATER, .fault = CAMERA_FAULT_BUSY, .words = "Hikvision"},
-    {"a picture with a failing status is no picture", 404, TINY, sizeof(tiny_jpeg),
-     .code = -ENOENT, .retry = ERR_NEVER, .fault = CAMERA_FAULT_OTHER},
+    {"a picture with a failing status is no picture", 404, TINY, sizeof(tiny_jpeg), .code = -ENOENT,
+     .retry = ERR_NEVER, .fault = CAMERA_FAULT_OTHER},
 
     {"401 without a login", 401, "", .offers_digest = true, .code = -EACCES, .retry = ERR_NEVER,
      .fault = CAMERA_FAULT_CREDENTIALS, .words = "set user and password"},

@@ -66,9 +66,9 @@ static void reads_thresholds_of_labels(void **state)
         size_t len;
         double value;
     } cases[] = {
-        {"person:0.5", 0, 6, 0.5}, {"traffic light : 1", 0, 13, 1}, {"a:b:0", 0, 3, 0},
-        {"person", -EINVAL, 0, 0}, {":0.5", -EINVAL, 0, 0},         {"person:", -EINVAL, 0, 0},
-        {"person:1.1", -EINVAL, 0, 0}, {"person:-1", -EINVAL, 0, 0}, {"person:x", -EINVAL, 0, 0},
+        {"person:0.5", 0, 6, 0.5},     {"traffic light : 1", 0, 13, 1}, {"a:b:0", 0, 3, 0},
+        {"person", -EINVAL, 0, 0},     {":0.5", -EINVAL, 0, 0},         {"person:", -EINVAL, 0, 0},
+        {"person:1.1", -EINVAL, 0, 0}, {"person:-1", -EINVAL, 0, 0},    {"person:x", -EINVAL, 0, 0},
         {"", -EINVAL, 0, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -84,9 +84,14 @@ static void gives_the_detector_what_was_set_and_leaves_the_rest_to_it(void **sta
 {
     (void)state;
     static const char *const none[] = {NULL};
-    struct detect_config c = {.model = "", .model_dir = none, .names_file = "",
-                              .runtime_library = "", .providers = none, .label_confidence = none,
-                              .image_bytes_max = 1000, .image_pixels_max = 2000};
+    struct detect_config c = {.model = "",
+                              .model_dir = none,
+                              .names_file = "",
+                              .runtime_library = "",
+                              .providers = none,
+                              .label_confidence = none,
+                              .image_bytes_max = 1000,
+                              .image_pixels_max = 2000};
     struct detector_options o;
     detect_config_options(&c, &o);
     assert_true(o.model == NULL && o.model_dirs == NULL && o.names_file == NULL);

@@ -42,9 +42,11 @@ static int fake_detect(struct detector *d, const struct detect_request *q, struc
     if (!(q->confidence_min >= 0.8)) {
         v.found.items = xcalloc(1, sizeof(*v.found.items));
         v.found.count = 1;
-        v.found.items[0] = (struct detection){
-            .label = "dog", .class_id = 1, .confidence = 0.8f, .has_box = true,
-            .box = {0, 0, (float)info.width, (float)info.height}};
+        v.found.items[0] = (struct detection){.label = "dog",
+                                              .class_id = 1,
+                                              .confidence = 0.8f,
+                                              .has_box = true,
+                                              .box = {0, 0, (float)info.width, (float)info.height}};
     }
     *ret = v;
     return 0;

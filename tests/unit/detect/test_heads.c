@@ -96,7 +96,12 @@ static void recognises_every_known_form(void **state)
         bool transposed, bgr;
     } cases[] = {
         {{IN(640), ONE(84, 8400), .task = "detect", .meta_names = 80},
-         HEAD_YOLOV8, 80, 0.25, 0.7, false, false},
+         HEAD_YOLOV8,
+         80,
+         0.25,
+         0.7,
+         false,
+         false},
         {{IN(416), ONE(84, 3549), .meta_names = 80}, HEAD_YOLOV8, 80, 0.25, 0.7, false, false},
         {{IN(640), ONE(84, 8400)}, HEAD_YOLOV8, 80, 0.25, 0.7, false, false},
         {{IN(640), ONE(8400, 84), .meta_names = 80}, HEAD_YOLOV8, 80, 0.25, 0.7, true, false},
@@ -106,7 +111,12 @@ static void recognises_every_known_form(void **state)
         {{IN(640), ONE(5, 8400), .meta_names = 1}, HEAD_YOLOV8, 1, 0.25, 0.7, false, false},
         {{IN(640), ONE(84, 8500), .meta_names = 80}, HEAD_YOLOV8, 80, 0.25, 0.7, false, false},
         {{IN(416), ONE(84, 3549), .description = "NanoDet-g (COCO)", .meta_names = 80},
-         HEAD_YOLOV8, 80, 0.40, 0.6, false, false},
+         HEAD_YOLOV8,
+         80,
+         0.40,
+         0.6,
+         false,
+         false},
         {{IN(640), ONE(25200, 85), .meta_names = 80}, HEAD_YOLOV5, 80, 0.25, 0.45, false, false},
         {{IN(640), ONE(25200, 85)}, HEAD_YOLOV5, 80, 0.25, 0.45, false, false},
         {{IN(640), ONE(25200, 6), .meta_names = 1}, HEAD_YOLOV5, 1, 0.25, 0.45, false, false},
@@ -115,22 +125,52 @@ static void recognises_every_known_form(void **state)
                      {"a", 5, {1, 3, 80, 80, 85}, ORT_TYPE_F32},
                      {"b", 5, {1, 3, 40, 40, 85}, ORT_TYPE_F32},
                      {"c", 5, {1, 3, 20, 20, 85}, ORT_TYPE_F32}}},
-         HEAD_YOLOV5, 80, 0.25, 0.45, false, false},
+         HEAD_YOLOV5,
+         80,
+         0.25,
+         0.45,
+         false,
+         false},
         {{IN(640), ONE(300, 6), .end2end = true, .meta_names = 80},
-         HEAD_END_TO_END, 80, 0.25, 1.0, false, false},
+         HEAD_END_TO_END,
+         80,
+         0.25,
+         1.0,
+         false,
+         false},
         {{IN(640), ONE(300, 6)}, HEAD_END_TO_END, 0, 0.25, 1.0, false, false},
         {{IN(512), ONE(100, 6), .description = "MobileNetV3 CenterNet (COCO)", .meta_names = 80},
-         HEAD_END_TO_END, 80, 0.35, 0.7, false, false},
+         HEAD_END_TO_END,
+         80,
+         0.35,
+         0.7,
+         false,
+         false},
         {{IN(512), ONE(100, 6), .file = "centernet-512.onnx"},
-         HEAD_END_TO_END, 0, 0.35, 0.7, false, false},
+         HEAD_END_TO_END,
+         0,
+         0.35,
+         0.7,
+         false,
+         false},
         {{IN(416), ONE(3549, 85)}, HEAD_YOLOX, 80, 0.25, 0.45, false, true},
         {{IN(416), ONE(3549, 7), .file_names = 2}, HEAD_YOLOX, 2, 0.25, 0.45, false, true},
         {{.input_name = "input.1", IN(416), NANODET(8)}, HEAD_NANODET, 80, 0.40, 0.6, false, true},
         {{IN(416), NANODET(11)}, HEAD_NANODET, 80, 0.40, 0.6, false, true},
         {{.input_type = ORT_TYPE_F16, IN(640), ONE(84, 8400)},
-         HEAD_YOLOV8, 80, 0.25, 0.7, false, false},
+         HEAD_YOLOV8,
+         80,
+         0.25,
+         0.7,
+         false,
+         false},
         {{.input = {-1, 3, -1, -1}, ONE(84, 8400), .meta_names = 80},
-         HEAD_YOLOV8, 80, 0.25, 0.7, false, false},
+         HEAD_YOLOV8,
+         80,
+         0.25,
+         0.7,
+         false,
+         false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct head h;
@@ -157,19 +197,24 @@ static void refuses_the_rest_by_name_and_says_what_was_seen(void **state)
         {{IN(640), ONE(116, 8400), .task = "segment", .meta_names = 80}, "'segment'"},
         {{IN(640), ONE(56, 8400), .task = "pose", .meta_names = 1}, "'pose'"},
         {{IN(640), ONE(20, 21504), .task = "obb", .meta_names = 15}, "'obb'"},
-        {{IN(640), .outputs = 2, .output = {{NULL, 3, {1, 116, 8400}, ORT_TYPE_F32},
-                                            {"output1", 4, {1, 32, 160, 160}, ORT_TYPE_F32}}},
+        {{IN(640), .outputs = 2,
+          .output = {{NULL, 3, {1, 116, 8400}, ORT_TYPE_F32},
+                     {"output1", 4, {1, 32, 160, 160}, ORT_TYPE_F32}}},
          "segmentation"},
         {{IN(640), ONE(300, 84), .meta_names = 80}, "RT-DETR"},
         {{IN(640), ONE(300, 84), .description = "Ultralytics RT-DETR-l", .meta_names = 80},
          "RT-DETR"},
         {{IN(640), ONE(300, 6), .second_input = "orig_target_sizes"}, "D-FINE"},
         {{IN(640), ONE(300, 6), .second_input = "im_shape"}, "several inputs"},
-        {{.input_type = ORT_TYPE_U8, .input = {1, 320, 320, 3}, .outputs = 1,
-          .output = {{"detection_boxes", 3, {1, 100, 4}, ORT_TYPE_F32}}}, "SSD"},
+        {{.input_type = ORT_TYPE_U8,
+          .input = {1, 320, 320, 3},
+          .outputs = 1,
+          .output = {{"detection_boxes", 3, {1, 100, 4}, ORT_TYPE_F32}}},
+         "SSD"},
         {{.input = {1, 320, 320, 3}, ONE(84, 8400)}, "TensorFlow"},
-        {{IN(560), .outputs = 2, .output = {{"dets", 3, {1, 300, 4}, ORT_TYPE_F32},
-                                            {"labels", 3, {1, 300, 91}, ORT_TYPE_F32}}},
+        {{IN(560), .outputs = 2,
+          .output = {{"dets", 3, {1, 300, 4}, ORT_TYPE_F32},
+                     {"labels", 3, {1, 300, 91}, ORT_TYPE_F32}}},
          "RF-DETR"},
         {{IN(416), ONE(3598, 112), .file_names = 80}, "NanoDet-Plus"},
         {{IN(224), .outputs = 1, .output = {{NULL, 2, {1, 1000}, ORT_TYPE_F32}}}, "classifier"},
@@ -220,9 +265,8 @@ static void assert_candidate(const struct candidate_list *l, size_t i, int class
 }
 
 /* Two classes, three cells: sure of class 1, on the threshold, unsure. */
-static const float v8_rows[3][6] = {{20, 30, 10, 20, 0.2f, 0.8f},
-                                    {40, 40, 10, 10, 0.5f, 0.1f},
-                                    {60, 60, 10, 10, 0.1f, 0.3f}};
+static const float v8_rows[3][6] = {
+    {20, 30, 10, 20, 0.2f, 0.8f}, {40, 40, 10, 10, 0.5f, 0.1f}, {60, 60, 10, 10, 0.1f, 0.3f}};
 
 static void decodes_the_v8_form_and_its_transpose_alike(void **state)
 {
@@ -267,8 +311,8 @@ static void decodes_end_to_end_rows(void **state)
     (void)state;
     float rows[5][6] = {{10, 10, 20, 30, 0.9f, 1},
                         {-5, 0, 700, 30, 0.4f, 0},
-                        {1, 1, 5, 5, 0.9f, 2},   /* no such class */
-                        {1, 1, 5, 5, 0.9f, -1},  /* nor this */
+                        {1, 1, 5, 5, 0.9f, 2},  /* no such class */
+                        {1, 1, 5, 5, 0.9f, -1}, /* nor this */
                         {1, 1, 5, 5, 0.9f, NAN}};
     struct head h = head_of(HEAD_END_TO_END, 2, 64);
     struct ort_output o = {.data = &rows[0][0], .rank = 3, .dim = {1, 5, 6}};
@@ -285,8 +329,8 @@ static void decodes_yolox_grids(void **state)
     enum { ROWS = 32 + 8 + 2, COLUMNS = 6 };
     static float rows[ROWS][COLUMNS];
     float first[COLUMNS] = {0.5f, 0.25f, 0, logf(2), 0.8f, 0.5f};
-    memcpy(rows[9], first, sizeof(first));           /* stride 8: column 1, row 1 */
-    memcpy(rows[32 + 8 + 1], first, sizeof(first));  /* stride 32: column 1, row 0 */
+    memcpy(rows[9], first, sizeof(first));          /* stride 8: column 1, row 1 */
+    memcpy(rows[32 + 8 + 1], first, sizeof(first)); /* stride 32: column 1, row 0 */
     struct head h = head_of(HEAD_YOLOX, 1, 64);
     h.input_height = 32;
     struct ort_output o = {.data = &rows[0][0], .rank = 3, .dim = {1, ROWS, COLUMNS}};
@@ -332,8 +376,8 @@ static void survives_numbers_that_are_none(void **state)
     const struct {
         enum head_family family;
         int64_t a, b;
-    } cases[] = {{HEAD_YOLOV8, 6, 64}, {HEAD_YOLOV5, 64, 7}, {HEAD_END_TO_END, 64, 6},
-                 {HEAD_YOLOX, 21, 7}};
+    } cases[] = {
+        {HEAD_YOLOV8, 6, 64}, {HEAD_YOLOV5, 64, 7}, {HEAD_END_TO_END, 64, 6}, {HEAD_YOLOX, 21, 7}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct head h = head_of(cases[i].family, 2, 32);
         struct ort_output o = {.data = rows, .rank = 3, .dim = {1, cases[i].a, cases[i].b}};
@@ -354,9 +398,8 @@ static void refuses_an_answer_of_another_shape(void **state)
         int rank;
         int64_t dim[3];
     } cases[] = {
-        {HEAD_YOLOV8, 3, {1, 7, 4}},     {HEAD_YOLOV8, 2, {6, 4, 0}},
-        {HEAD_YOLOV8, 3, {2, 6, 4}},     {HEAD_YOLOV8, 3, {1, 6, 0}},
-        {HEAD_YOLOV5, 3, {1, 4, 8}},     {HEAD_YOLOX, 3, {1, 4, 7}},
+        {HEAD_YOLOV8, 3, {1, 7, 4}},     {HEAD_YOLOV8, 2, {6, 4, 0}},  {HEAD_YOLOV8, 3, {2, 6, 4}},
+        {HEAD_YOLOV8, 3, {1, 6, 0}},     {HEAD_YOLOV5, 3, {1, 4, 8}},  {HEAD_YOLOX, 3, {1, 4, 7}},
         {HEAD_END_TO_END, 3, {1, 4, 7}}, {HEAD_NANODET, 3, {1, 4, 7}},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -378,10 +421,10 @@ static void chooses_the_smallest_rectangle_of_a_small_set(void **state)
     const struct {
         int width, height, input_width, input_height;
     } cases[] = {
-        {1920, 1080, 640, 384}, {1080, 1920, 384, 640}, {640, 480, 640, 480}, {480, 640, 480, 640},
-        {768, 576, 640, 480},   {1000, 1000, 640, 640}, {1280, 1024, 640, 640},
-        {4000, 8, 640, 256},    {7, 3000, 256, 640},    {1, 1, 640, 640},     {2560, 1080, 640, 384},
-        {3000, 1000, 640, 256},
+        {1920, 1080, 640, 384}, {1080, 1920, 384, 640}, {640, 480, 640, 480},
+        {480, 640, 480, 640},   {768, 576, 640, 480},   {1000, 1000, 640, 640},
+        {1280, 1024, 640, 640}, {4000, 8, 640, 256},    {7, 3000, 256, 640},
+        {1, 1, 640, 640},       {2560, 1080, 640, 384}, {3000, 1000, 640, 256},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int width, height;
@@ -422,18 +465,25 @@ static void converts_half_precision(void **state)
     const struct {
         float wide;
         uint16_t half;
-    } exact[] = {{0, 0}, {-0.0f, 0x8000}, {1, 0x3c00}, {-2, 0xc000}, {65504, 0x7bff},
-                 {0x1p-14f, 0x0400}, {0x1p-24f, 0x0001}, {0.333251953125f, 0x3555},
-                 {INFINITY, 0x7c00}, {-INFINITY, 0xfc00}};
+    } exact[] = {{0, 0},
+                 {-0.0f, 0x8000},
+                 {1, 0x3c00},
+                 {-2, 0xc000},
+                 {65504, 0x7bff},
+                 {0x1p-14f, 0x0400},
+                 {0x1p-24f, 0x0001},
+                 {0.333251953125f, 0x3555},
+                 {INFINITY, 0x7c00},
+                 {-INFINITY, 0xfc00}};
     for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
         assert_int_equal(ort_float_to_half(exact[i].wide), exact[i].half);
         assert_true(ort_half_to_float(exact[i].half) == exact[i].wide);
     }
     assert_int_equal(ort_float_to_half(65520), 0x7c00);
     assert_int_equal(ort_float_to_half(65519), 0x7bff);
-    assert_int_equal(ort_float_to_half(1 + 0x1p-11f), 0x3c00);           /* tie to even: down */
-    assert_int_equal(ort_float_to_half(1 + 3 * 0x1p-11f), 0x3c02);       /* tie to even: up */
-    assert_int_equal(ort_float_to_half(0x1p-25f), 0);                    /* tie to even: zero */
+    assert_int_equal(ort_float_to_half(1 + 0x1p-11f), 0x3c00);     /* tie to even: down */
+    assert_int_equal(ort_float_to_half(1 + 3 * 0x1p-11f), 0x3c02); /* tie to even: up */
+    assert_int_equal(ort_float_to_half(0x1p-25f), 0);              /* tie to even: zero */
     assert_true(isnan(ort_half_to_float(ort_float_to_half(NAN))));
     for (uint32_t h = 0; h < 0x7c00; h++) /* every finite number comes back */
         assert_int_equal(ort_float_to_half(ort_half_to_float((uint16_t)h)), h);

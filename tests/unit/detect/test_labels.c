@@ -27,7 +27,7 @@ static void reads_one_name_a_line(void **state)
         size_t count;
         const char *second;
     } cases[] = {
-        {"a\nb\n", 2, "b"},       {"a\r\nb\r\n", 2, "b"}, {"a\nb", 2, "b"},
+        {"a\nb\n", 2, "b"},           {"a\r\nb\r\n", 2, "b"}, {"a\nb", 2, "b"},
         {"a\n b c \n\n\n", 2, "b c"}, {"a\n\nc\n", 3, NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -47,10 +47,28 @@ static void refuses_broken_names_and_says_where(void **state)
 {
     (void)state;
     const char *const cases[] = {
-        "",          "{",          "{}",       "[]",        "names",     "{0 'a'}",
-        "{0: a}",    "{0: 'a'",    "{0: 'a}",  "{0: 'a\\",  "{-1: 'a'}", "{4096: 'a'}",
-        "{0: 'a', 0: 'b'}", "{0: 'a'} x", "{0: 'a' 1: 'b'}", "['a' 'b']", "{0: '\\q'}",
-        "{0: '\\x4'}", "{0: '\\ud800'}", "{0: '\\x00'}", "{99999999999999999999: 'a'}", "{0: 5}",
+        "",
+        "{",
+        "{}",
+        "[]",
+        "names",
+        "{0 'a'}",
+        "{0: a}",
+        "{0: 'a'",
+        "{0: 'a}",
+        "{0: 'a\\",
+        "{-1: 'a'}",
+        "{4096: 'a'}",
+        "{0: 'a', 0: 'b'}",
+        "{0: 'a'} x",
+        "{0: 'a' 1: 'b'}",
+        "['a' 'b']",
+        "{0: '\\q'}",
+        "{0: '\\x4'}",
+        "{0: '\\ud800'}",
+        "{0: '\\x00'}",
+        "{99999999999999999999: 'a'}",
+        "{0: 5}",
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct label_list l = {.names = NULL};
@@ -71,7 +89,7 @@ static void bounds_names(void **state)
     assert_int_equal(onnx_meta_parse_names(huge, META_NAMES_MAX + 1, &l, NULL), -EINVAL);
     char longest[1200] = "['";
     memset(longest + 2, 'x', 1000);
-    strcpy(longest + 1002, "']");
+    memcpy(longest + 1002, "']", 3);
     assert_int_equal(onnx_meta_parse_names(longest, strlen(longest), &l, NULL), -EINVAL);
 }
 
@@ -82,10 +100,12 @@ static void reads_input_sizes(void **state)
         const char *text;
         int r, height, width;
     } cases[] = {
-        {"[640, 480]", 0, 640, 480}, {"[640]", 0, 640, 640},   {"640", 0, 640, 640},
-        {" ( 320 , 640 ) ", 0, 320, 640}, {"[640,640,]", 0, 640, 640}, {"[]", -EINVAL, 0, 0},
-        {"[0, 640]", -EINVAL, 0, 0}, {"[640, -1]", -EINVAL, 0, 0}, {"[99999, 1]", -EINVAL, 0, 0},
-        {"[640", -EINVAL, 0, 0},     {"640, 640", -EINVAL, 0, 0}, {"", -EINVAL, 0, 0},
+        {"[640, 480]", 0, 640, 480},   {"[640]", 0, 640, 640},
+        {"640", 0, 640, 640},          {" ( 320 , 640 ) ", 0, 320, 640},
+        {"[640,640,]", 0, 640, 640},   {"[]", -EINVAL, 0, 0},
+        {"[0, 640]", -EINVAL, 0, 0},   {"[640, -1]", -EINVAL, 0, 0},
+        {"[99999, 1]", -EINVAL, 0, 0}, {"[640", -EINVAL, 0, 0},
+        {"640, 640", -EINVAL, 0, 0},   {"", -EINVAL, 0, 0},
         {"big", -EINVAL, 0, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -111,10 +131,14 @@ static char *from_table(void *arg, const char *key, size_t max)
 static void reads_what_an_exporter_wrote(void **state)
 {
     (void)state;
-    const char *pairs[] = {"task",     "detect", "stride",  "32",
-                           "imgsz",    "[384, 640]", "names", "{0: 'cat', 1: 'dog'}",
-                           "end2end",  "True",   "channels", "3",
-                           "description", "Ultralytics YOLO26n model", NULL};
+    const char *pairs[] = {"task",        "detect",
+                           "stride",      "32",
+                           "imgsz",       "[384, 640]",
+                           "names",       "{0: 'cat', 1: 'dog'}",
+                           "end2end",     "True",
+                           "channels",    "3",
+                           "description", "Ultralytics YOLO26n model",
+                           NULL};
     AUTO_DONE(onnx_meta) m = {.stride = 0};
     assert_int_equal(onnx_meta_read(from_table, pairs, &m, NULL), 0);
     assert_string_equal(m.task, "detect");

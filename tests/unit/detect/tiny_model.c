@@ -146,8 +146,8 @@ char *tiny_model_write(const struct tiny_model *m, const char *dir, const char *
 
 static const float one_base[6] = {8, 8, 24, 40, 0, 1};
 static const float one_factor[6] = {0, 0, 0, 0, 1, 0};
-static const char *const one_metadata[] = {"task", "detect", "names", "{0: 'person', 1: 'dog'}",
-                                           "end2end", "True", NULL};
+static const char *const one_metadata[] = {"task",    "detect", "names", "{0: 'person', 1: 'dog'}",
+                                           "end2end", "True",   NULL};
 const struct tiny_model tiny_end_to_end = {
     .input = {1, 3, 64, 64},
     .output = {1, 1, 6},
@@ -162,8 +162,9 @@ struct blob *tiny_picture(int width, int height, uint8_t value)
     size_t size = 54 + pixels;
     uint8_t *d = calloc(1, size);
     assert(d != NULL);
-    const uint32_t fields[] = {(uint32_t)size,   0, 54, 40, (uint32_t)width, (uint32_t)height,
-                               1 | 24u << 16, 0, (uint32_t)pixels};
+    const uint32_t fields[] = {
+        (uint32_t)size,  0, 54, 40, (uint32_t)width, (uint32_t)height, 1 | 24u << 16, 0,
+        (uint32_t)pixels};
     d[0] = 'B';
     d[1] = 'M';
     for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {

@@ -13,8 +13,10 @@
 #include "base/macros.h"
 #include "base/mem.h"
 
-static const uint8_t colours[QUARTER_COUNT][3] = {
-    [RED] = {220, 20, 20}, [GREEN] = {20, 200, 20}, [BLUE] = {20, 20, 220}, [WHITE] = {240, 240, 240}};
+static const uint8_t colours[QUARTER_COUNT][3] = {[RED] = {220, 20, 20},
+                                                  [GREEN] = {20, 200, 20},
+                                                  [BLUE] = {20, 20, 220},
+                                                  [WHITE] = {240, 240, 240}};
 
 void bytes_done(struct bytes *b)
 {
@@ -150,12 +152,12 @@ struct bytes make_jpeg(enum jpeg_kind kind, int width, int height, int quality)
 
 struct bytes with_orientation(struct bytes jpeg, int orientation, bool little)
 {
-    uint8_t app1[] = {0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0, 0, 8,
-                      0,    1, /* one entry: orientation, SHORT, one */
-                      1,    0x12, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0};
-    uint8_t app1_little[] = {0xff, 0xe1, 0,    34, 'E', 'x', 'i', 'f', 0, 0, 'I', 'I',
-                             42,   0,    8,    0,  0,   0,   1,   0,   0x12, 1, 3, 0,
-                             1,    0,    0,    0,  0,   0,   0,   0,   0,    0, 0, 0};
+    uint8_t app1[] = {0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0,
+                      0,    8,    0, 1, /* one entry: orientation, SHORT, one */
+                      1,    0x12, 0, 3,  0,   0,   0,   1,   0, 0, 0,   0,   0, 0,  0, 0};
+    uint8_t app1_little[] = {0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0,    0, 'I', 'I',
+                             42,   0,    8, 0,  0,   0,   1,   0,   0x12, 1, 3,   0,
+                             1,    0,    0, 0,  0,   0,   0,   0,   0,    0, 0,   0};
     uint8_t *block = little ? app1_little : app1;
     struct bytes ret = {xmalloc(jpeg.size + sizeof app1), jpeg.size + sizeof app1};
 
@@ -346,7 +348,8 @@ struct bytes make_bmp(enum bmp_kind kind, int width, int height)
         [BMP_24] = 24,     [BMP_32] = 32,     [BMP_8] = 8,         [BMP_4] = 4,   [BMP_1] = 1,
         [BMP_16_555] = 16, [BMP_16_565] = 16, [BMP_TOP_DOWN] = 24, [BMP_OS2] = 24};
     int bits = bits_of[kind];
-    size_t colours_count = bits <= 8 ? (size_t)1 << bits : 0, row = ((size_t)width * (size_t)bits + 31) / 32 * 4;
+    size_t colours_count = bits <= 8 ? (size_t)1 << bits : 0,
+           row = ((size_t)width * (size_t)bits + 31) / 32 * 4;
     size_t header = kind == BMP_OS2 ? 12 : 40, masks = kind == BMP_16_565 ? 12 : 0;
     size_t start = 14 + header + masks + colours_count * 4;
     struct bytes ret = {xcalloc(1, start + row * (size_t)height), start + row * (size_t)height};

@@ -9,12 +9,14 @@
 #include "picture/picture.h"
 
 struct bytes {
-    uint8_t *data; /* malloc()ed, exactly `size` bytes, so that a sanitizer sees every step outside */
+    uint8_t
+        *data; /* malloc()ed, exactly `size` bytes, so that a sanitizer sees every step outside */
     size_t size;
 };
 void bytes_done(struct bytes *b);
 
-/* The scene: four quarters, red and green above, blue and white below, told apart after any turn. */
+/* The scene: four quarters, red and green above, blue and white below, told apart after any turn.
+ */
 void scene_row(uint8_t *rgb, int y, int width, int height);
 enum quarter { RED, GREEN, BLUE, WHITE, QUARTER_COUNT };
 /* Which quarter's colour this pixel has, -1 for none of them (within 60). */
@@ -28,7 +30,7 @@ enum jpeg_kind {
     JPEG_444,
     JPEG_RESTARTS,
     JPEG_GREY,
-    JPEG_CMYK,  /* as Adobe writes it, inverted */
+    JPEG_CMYK, /* as Adobe writes it, inverted */
     JPEG_YCCK,
     JPEG_CMYK_PLAIN, /* no Adobe marker, not inverted */
     JPEG_RGB,

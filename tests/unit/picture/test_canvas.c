@@ -15,9 +15,27 @@
 /* A 3x2 picture a b c / d e f under all eight orientations, as EXIF draws them. */
 static void puts_rows_where_the_orientation_wants_them(void **state)
 {
-    static const char *const upright[] = {NULL,     "abc" "def", "cba" "fed", "fed" "cba",
-                                          "def" "abc", "ad" "be" "cf", "da" "eb" "fc",
-                                          "fc" "eb" "da", "cf" "be" "ad"};
+    static const char *const upright[] = {NULL,
+                                          "abc"
+                                          "def",
+                                          "cba"
+                                          "fed",
+                                          "fed"
+                                          "cba",
+                                          "def"
+                                          "abc",
+                                          "ad"
+                                          "be"
+                                          "cf",
+                                          "da"
+                                          "eb"
+                                          "fc",
+                                          "fc"
+                                          "eb"
+                                          "da",
+                                          "cf"
+                                          "be"
+                                          "ad"};
 
     (void)state;
     for (int o = 1; o <= 8; o++) {

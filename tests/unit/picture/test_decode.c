@@ -154,12 +154,12 @@ static void the_scaled_picture_covers_and_is_not_larger_than_needed(void **state
     static const struct {
         int width, height, cover_width, cover_height, jpeg_width, jpeg_height, factor;
     } cases[] = {
-        {640, 480, 0, 0, 640, 480, 1},      {640, 480, 640, 480, 640, 480, 1},
-        {640, 480, 321, 240, 640, 480, 1},  {640, 480, 320, 240, 320, 240, 2},
-        {640, 480, 160, 121, 320, 240, 3},  {640, 480, 160, 120, 160, 120, 4},
-        {640, 480, 1, 1, 80, 60, 480},      {640, 480, 1000, 10, 640, 480, 1},
-        {641, 479, 81, 60, 81, 60, 7},      {4000, 8, 640, 1, 1000, 2, 6},
-        {7, 3000, 1, 640, 2, 750, 4},       {1, 1, 1, 1, 1, 1, 1},
+        {640, 480, 0, 0, 640, 480, 1},     {640, 480, 640, 480, 640, 480, 1},
+        {640, 480, 321, 240, 640, 480, 1}, {640, 480, 320, 240, 320, 240, 2},
+        {640, 480, 160, 121, 320, 240, 3}, {640, 480, 160, 120, 160, 120, 4},
+        {640, 480, 1, 1, 80, 60, 480},     {640, 480, 1000, 10, 640, 480, 1},
+        {641, 479, 81, 60, 81, 60, 7},     {4000, 8, 640, 1, 1000, 2, 6},
+        {7, 3000, 1, 640, 2, 750, 4},      {1, 1, 1, 1, 1, 1, 1},
         {17, 9, 100, 100, 17, 9, 1},
     };
 
@@ -247,10 +247,11 @@ static void what_needs_more_than_the_memory_limit_is_refused_by_name(void **stat
     (void)state;
     limits.memory_max = 200000;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        AUTO_DONE(bytes) b = i == 0   ? make_jpeg(JPEG_PLAIN, 400, 300, 80)
-                             : i == 1 ? make_jpeg(JPEG_PROGRESSIVE, 400, 300, 80)
-                             : i == 2 ? make_png(PNG_INTERLACED, 400, 300)
-                                      : make_webp(WEBP_LOSSLESS, 400, 300);
+        AUTO_DONE(bytes)
+        b = i == 0   ? make_jpeg(JPEG_PLAIN, 400, 300, 80)
+            : i == 1 ? make_jpeg(JPEG_PROGRESSIVE, 400, 300, 80)
+            : i == 2 ? make_png(PNG_INTERLACED, 400, 300)
+                     : make_webp(WEBP_LOSSLESS, 400, 300);
         struct image *img = NULL;
         struct picture_info info;
         struct err e;

@@ -17,7 +17,10 @@ static const struct {
     size_t size;
     int orientation;
 } cases[] = {
-#define CASE(what, bytes, orientation) {what, bytes, sizeof(bytes) - 1, orientation}
+#define CASE(what, bytes, orientation)                                                             \
+    {                                                                                              \
+        what, bytes, sizeof(bytes) - 1, orientation                                                \
+    }
     CASE("big endian", BIG "\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0", 6),
     CASE("little endian", LITTLE "\x01\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0", 8),
     CASE("with a prefix", "Exif\0\0" BIG "\0\x01\x01\x12\0\x03\0\0\0\x01\0\x02\0\0", 2),
@@ -48,8 +51,8 @@ static void reads_the_orientation_and_nothing_else(void **state)
 
         memcpy(copy, cases[i].bytes, cases[i].size);
         if (exif_orientation(copy, cases[i].size) != cases[i].orientation)
-            fail_msg("%s: %d instead of %d", cases[i].what,
-                     exif_orientation(copy, cases[i].size), cases[i].orientation);
+            fail_msg("%s: %d instead of %d", cases[i].what, exif_orientation(copy, cases[i].size),
+                     cases[i].orientation);
         test_free(copy);
     }
 }

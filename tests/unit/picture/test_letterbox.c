@@ -21,14 +21,22 @@ static void geometry_is_that_of_ultralytics(void **state)
         int width, height, input_width, input_height;
         int resized_width, resized_height, left, top;
     } cases[] = {
-        {1280, 720, 640, 640, 640, 360, 0, 140}, {810, 1080, 640, 640, 480, 640, 80, 0},
-        {810, 1080, 416, 416, 312, 416, 52, 0},  {640, 640, 640, 640, 640, 640, 0, 0},
-        {640, 411, 640, 640, 640, 411, 0, 114},  {320, 240, 640, 640, 640, 480, 0, 80},
-        {4000, 8, 640, 640, 640, 1, 0, 319},     {7, 3000, 640, 640, 1, 640, 319, 0},
-        {65535, 1, 416, 416, 416, 1, 0, 207},    {1, 1, 416, 416, 416, 416, 0, 0},
-        {768, 576, 416, 416, 416, 312, 0, 52},   {1280, 720, 640, 384, 640, 360, 0, 12},
-        {539, 719, 640, 640, 480, 640, 80, 0},   {1000, 333, 640, 640, 640, 213, 0, 213},
-        {2, 5, 6, 5, 2, 5, 2, 0},                {1280, 5, 640, 640, 640, 2, 0, 319},
+        {1280, 720, 640, 640, 640, 360, 0, 140},
+        {810, 1080, 640, 640, 480, 640, 80, 0},
+        {810, 1080, 416, 416, 312, 416, 52, 0},
+        {640, 640, 640, 640, 640, 640, 0, 0},
+        {640, 411, 640, 640, 640, 411, 0, 114},
+        {320, 240, 640, 640, 640, 480, 0, 80},
+        {4000, 8, 640, 640, 640, 1, 0, 319},
+        {7, 3000, 640, 640, 1, 640, 319, 0},
+        {65535, 1, 416, 416, 416, 1, 0, 207},
+        {1, 1, 416, 416, 416, 416, 0, 0},
+        {768, 576, 416, 416, 416, 312, 0, 52},
+        {1280, 720, 640, 384, 640, 360, 0, 12},
+        {539, 719, 640, 640, 480, 640, 80, 0},
+        {1000, 333, 640, 640, 640, 213, 0, 213},
+        {2, 5, 6, 5, 2, 5, 2, 0},
+        {1280, 5, 640, 640, 640, 2, 0, 319},
     };
 
     (void)state;
@@ -109,9 +117,9 @@ static void resizing_is_bilinear_with_half_pixel_centres(void **state)
 {
     static const struct {
         int width, height, input_width, input_height;
-    } cases[] = {{97, 61, 64, 64},  {61, 97, 64, 96}, {13, 17, 64, 64}, {64, 64, 64, 64},
+    } cases[] = {{97, 61, 64, 64},   {61, 97, 64, 96}, {13, 17, 64, 64}, {64, 64, 64, 64},
                  {128, 128, 64, 64}, {400, 3, 64, 64}, {3, 400, 64, 64}, {1, 1, 32, 32},
-                 {1, 9, 32, 32},    {9, 1, 32, 32},   {65, 64, 64, 64}, {640, 30, 33, 47}};
+                 {1, 9, 32, 32},     {9, 1, 32, 32},   {65, 64, 64, 64}, {640, 30, 33, 47}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -120,8 +128,8 @@ static void resizing_is_bilinear_with_half_pixel_centres(void **state)
         AUTO_FREE float *out = xmalloc((size_t)iw * (size_t)ih * 3 * sizeof *out);
 
         for (int mode = LETTERBOX_CENTRE; mode <= LETTERBOX_STRETCH; mode++) {
-            struct letterbox lb = letterbox_compute((enum letterbox_mode)mode, img->width,
-                                                    img->height, iw, ih);
+            struct letterbox lb =
+                letterbox_compute((enum letterbox_mode)mode, img->width, img->height, iw, ih);
             double sx = (double)img->width / lb.resized_width;
             double sy = (double)img->height / lb.resized_height;
 
@@ -129,8 +137,8 @@ static void resizing_is_bilinear_with_half_pixel_centres(void **state)
             for (int n = 0; n < iw * ih * 3; n++) {
                 int c = n / (iw * ih), x = n % iw - lb.pad_left, y = n / iw % ih - lb.pad_top;
                 bool inside = x >= 0 && y >= 0 && x < lb.resized_width && y < lb.resized_height;
-                double want = inside ? reference(img, (x + 0.5) * sx - 0.5, (y + 0.5) * sy - 0.5, c)
-                                     : 114;
+                double want =
+                    inside ? reference(img, (x + 0.5) * sx - 0.5, (y + 0.5) * sy - 0.5, c) : 114;
 
                 if (fabs(out[n] - want) > (inside ? 1.01 : 0))
                     fail_msg("case %zu mode %d at %d,%d,%d: %g instead of %g", i, mode, x, y, c,
@@ -192,8 +200,8 @@ static void a_scaled_decode_keeps_the_geometry(void **state)
                 int at = (y + lb.pad_top) * SIDE + x + lb.pad_left;
 
                 assert_true(fabs(out[at] - (x + 0.5) * WIDTH / lb.resized_width / 4) < 1.2);
-                assert_true(fabs(out[SIDE * SIDE + at] -
-                                 (y + 0.5) * HEIGHT / lb.resized_height / 4) < 1.2);
+                assert_true(
+                    fabs(out[SIDE * SIDE + at] - (y + 0.5) * HEIGHT / lb.resized_height / 4) < 1.2);
             }
         }
         free(img.rgb);

@@ -18,11 +18,12 @@ static void gives_the_size_of_every_kind(void **state)
             0, JPEG_KIND_COUNT, PNG_KIND_COUNT, WEBP_KIND_COUNT, BMP_KIND_COUNT, GIF_KIND_COUNT};
 
         for (int kind = 0; kind < counts[format]; kind++) {
-            AUTO_DONE(bytes) b = format == PICTURE_JPEG   ? make_jpeg((enum jpeg_kind)kind, 37, 23, 80)
-                                 : format == PICTURE_PNG  ? make_png((enum png_kind)kind, 37, 23)
-                                 : format == PICTURE_WEBP ? make_webp((enum webp_kind)kind, 37, 23)
-                                 : format == PICTURE_BMP  ? make_bmp((enum bmp_kind)kind, 37, 23)
-                                                          : make_gif((enum gif_kind)kind, 37, 23);
+            AUTO_DONE(bytes)
+            b = format == PICTURE_JPEG   ? make_jpeg((enum jpeg_kind)kind, 37, 23, 80)
+                : format == PICTURE_PNG  ? make_png((enum png_kind)kind, 37, 23)
+                : format == PICTURE_WEBP ? make_webp((enum webp_kind)kind, 37, 23)
+                : format == PICTURE_BMP  ? make_bmp((enum bmp_kind)kind, 37, 23)
+                                         : make_gif((enum gif_kind)kind, 37, 23);
             struct picture_info info;
             struct err e;
 
@@ -71,8 +72,8 @@ static void padding_and_garbage_behind_the_end_do_not_matter(void **state)
 
         memcpy(b, plain.data, plain.size);
         memcpy(b + plain.size, tails[i], tail);
-        assert_int_equal(
-            picture_probe(b, plain.size + tail, &picture_limits_default, &info, NULL), 0);
+        assert_int_equal(picture_probe(b, plain.size + tail, &picture_limits_default, &info, NULL),
+                         0);
         assert_false(info.incomplete);
         assert_int_equal(picture_probe(b, plain.size - 2, &picture_limits_default, &info, NULL), 0);
         assert_true(info.incomplete);

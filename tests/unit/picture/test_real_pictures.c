@@ -124,11 +124,28 @@ static void every_file_decodes_or_is_refused_with_its_reason(void **state)
 static void all_versions_of_a_photograph_look_the_same(void **state)
 {
     static const char *const names[] = {
-        "progressive.jpg", "subsampling_444.jpg", "restart_markers.jpg", "odd_size_539x719.jpg",
-        "trailing_garbage.jpg", "cmyk.jpg", "exif_orientation_3.jpg", "exif_orientation_6.jpg",
-        "exif_orientation_8.jpg", "png_named.jpg", "lossy.webp", "lossless.webp", "still.gif",
-        "animated.gif", "plain.bmp", "plain.png", "palette.png", "rgba.png", "rgb_16bit.png",
-        "arithmetic_coded.jpg", "grayscale.jpg", "gray_16bit.png",
+        "progressive.jpg",
+        "subsampling_444.jpg",
+        "restart_markers.jpg",
+        "odd_size_539x719.jpg",
+        "trailing_garbage.jpg",
+        "cmyk.jpg",
+        "exif_orientation_3.jpg",
+        "exif_orientation_6.jpg",
+        "exif_orientation_8.jpg",
+        "png_named.jpg",
+        "lossy.webp",
+        "lossless.webp",
+        "still.gif",
+        "animated.gif",
+        "plain.bmp",
+        "plain.png",
+        "palette.png",
+        "rgba.png",
+        "rgb_16bit.png",
+        "arithmetic_coded.jpg",
+        "grayscale.jpg",
+        "gray_16bit.png",
     };
     enum { SIDE = 32, N = SIDE * SIDE };
     static const struct tensor_format plain = {.scale = 1, .std = {1, 1, 1}, .fill = 114};
@@ -145,8 +162,8 @@ static void all_versions_of_a_photograph_look_the_same(void **state)
         struct letterbox lb;
         double sum = 0;
 
-        if (picture_decode(b->data, b->size, &picture_limits_default, SIDE, SIDE, &img, &info,
-                           &e) < 0)
+        if (picture_decode(b->data, b->size, &picture_limits_default, SIDE, SIDE, &img, &info, &e) <
+            0)
             fail_msg("%s: %s", name, e.text);
         lb = letterbox_compute(LETTERBOX_STRETCH, info.width, info.height, SIDE, SIDE);
         assert_int_equal(letterbox_fill(&lb, &plain, img, i == 0 ? base : other), 0);
@@ -167,8 +184,8 @@ static void the_large_and_the_thin_can_be_annotated(void **state)
 {
     static const char *const names[] = {"large_8000x6000.jpg", "strip_4000x8.jpg",
                                         "strip_7x3000.jpg", "one_pixel.jpg", "white_1280x720.jpg"};
-    struct detection d = {.label = "person", .confidence = 0.5F, .has_box = true,
-                          .box = {1, 1, 500, 500}};
+    struct detection d = {
+        .label = "person", .confidence = 0.5F, .has_box = true, .box = {1, 1, 500, 500}};
     struct detection_list list = {&d, 1};
 
     (void)state;
@@ -180,7 +197,8 @@ static void the_large_and_the_thin_can_be_annotated(void **state)
 
         if (picture_annotate(b->data, b->size, &picture_limits_default, &list, 0, 85, &out, &e) < 0)
             fail_msg("%s: %s", names[i], e.text);
-        assert_int_equal(picture_probe(out->data, out->size, &picture_limits_default, &info, &e), 0);
+        assert_int_equal(picture_probe(out->data, out->size, &picture_limits_default, &info, &e),
+                         0);
     }
 }
 

@@ -14,7 +14,10 @@ static const struct {
     enum picture_format format;
     const char *words;
 } cases[] = {
-#define CASE(bytes, format, words) {bytes, sizeof(bytes) - 1, format, words}
+#define CASE(bytes, format, words)                                                                 \
+    {                                                                                              \
+        bytes, sizeof(bytes) - 1, format, words                                                    \
+    }
     CASE("", PICTURE_UNKNOWN, "empty"),
     CASE("\xff\xd8\xff\xe0", PICTURE_JPEG, "a picture"),
     CASE("\xff\xd8", PICTURE_UNKNOWN, "a JPEG that ends after its first bytes"),
@@ -32,9 +35,12 @@ static const struct {
     CASE("var foscam = 1;\n", PICTURE_UNKNOWN, "text"),
     CASE("\0\0\0\0\0\0\0\0", PICTURE_UNKNOWN, "nothing but zeros"),
     CASE("\x01\x02\x03\x04\x05", PICTURE_UNKNOWN, "unknown binary data"),
-    CASE("\0\0\0\x18" "ftypheic\0\0\0\0", PICTURE_UNKNOWN,
-         "a HEIC picture, which is not supported"),
-    CASE("\0\0\0\x18" "ftypisom\0\0\0\0", PICTURE_UNKNOWN, "an MP4 or QuickTime video"),
+    CASE("\0\0\0\x18"
+         "ftypheic\0\0\0\0",
+         PICTURE_UNKNOWN, "a HEIC picture, which is not supported"),
+    CASE("\0\0\0\x18"
+         "ftypisom\0\0\0\0",
+         PICTURE_UNKNOWN, "an MP4 or QuickTime video"),
     CASE("PK\x03\x04\0\0", PICTURE_UNKNOWN, "a ZIP archive"),
     CASE("%PDF-1.7", PICTURE_UNKNOWN, "a PDF document"),
     CASE("--myboundary\r\nContent-Type: image/jpeg\r\n", PICTURE_UNKNOWN,

@@ -126,7 +126,10 @@ static int fake_bytes(void *arg, const struct snapshot *s, bool annotated, struc
     if (f->bytes_code < 0)
         return err_set(e, f->bytes_code, ERR_NEVER, "%s: no such file", s->path);
     const char *bytes = annotated ? "annotated!" : f->picture;
-    *ret = blob_new_copy(bytes, strlen(bytes));
+    struct blob *blob = blob_new_copy(bytes, strlen(bytes));
+    if (!blob)
+        return err_errno(e, -ENOMEM, "picture");
+    *ret = blob;
     return 0;
 }
 

@@ -654,6 +654,53 @@ static void paging_neither_repeats_nor_skips_while_pictures_arrive(void **state)
     free(before);
 }
 
+/* ---- without memory ---- */
+
+static void answers_whatever_allocation_fails(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) s = add_snapshot(f, 5, "porch", 5000000);
+    AUTO(snapshot) t = add_snapshot(f, 6, "porch", 6000000);
+    examine(f, s, NULL, NULL, 0, true);
+    static const char *const targets[] = {
+        "/",
+        "/metrics",
+        "/api/v1/cameras",
+        "/api/v1/snapshots?limit=1",
+        "/api/v1/snapshots?limit=x",
+        "/api/v1/snapshots/00000000000000000000000000000005",
+        "/api/v1/snapshots/00000000000000000000000000000005/image?annotated=1",
+        "/nothing"};
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        uint64_t count = 1;
+        for (uint64_t n = 1; n <= count; n++) {
+            struct http_request *request = xcalloc(1, sizeof(*request));
+            request->method = "GET";
+            request->target = targets[i];
+            assert_int_equal(http_request_parse(request, &f->e), 0);
+            struct http_response response;
+            http_response_init(&response);
+            mem_fail_at(n);
+            (void)web_answer(&f->context, request, &response);
+            http_response_finish(request, &response);
+            count = mem_try_count();
+            mem_fail_at(0);
+            assert_true(response.status >= 200 && response.status < 600);
+            bool page = response.status == 200 && strstr(targets[i], "limit=1");
+            if (page) { /* complete, or not a success */
+                AUTO_JSON json_t *j = NULL;
+                assert_int_equal(js_parse((const char *)response.body->data, response.body->size,
+                                          WEB_BODY_MAX, &j, NULL),
+                                 0);
+                assert_true(json_is_string(at(j, "next")));
+            }
+            http_response_done(&response);
+            free(request);
+        }
+        assert_true(count > 0);
+    }
+}
+
 /* ---- documents ---- */
 
 static void the_index_lists_each_route(void **state)
@@ -727,6 +774,7 @@ int main(void)
         CASE(serves_pictures_so_that_browsers_keep_them),
         CASE(pages_hold_what_a_walk_over_everything_finds),
         CASE(paging_neither_repeats_nor_skips_while_pictures_arrive),
+        CASE(answers_whatever_allocation_fails),
         CASE(the_index_lists_each_route),
         CASE(the_document_tells_of_each_route_with_an_example),
         CASE(metrics_are_text_for_prometheus),
