@@ -7,7 +7,9 @@
  * With a dynamic model and pictures of 16:9 also the rectangle against the square.
  *
  *     bench_ort [--pictures DIR] [--seconds S] [--threads N] [--passes P] MODEL
- * Resident memory is printed at the start and the end; --passes repeats the pictures. */
+ * Each line also has the processor time a picture took, which other work on the machine disturbs
+ * less than the clock. Resident memory is printed at the start and the end; --passes repeats the
+ * pictures. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/fsutil.h"
@@ -33,6 +36,10 @@
 struct set {
     struct blob *picture[PICTURES_MAX];
     size_t count;
+};
+
+struct rate {
+    double per_second, cpu_ms; /* cpu_ms: of all threads, for one picture */
 };
 
 struct bare {
@@ -63,9 +70,16 @@ static void *bare_loop(void *arg)
     return NULL;
 }
 
-/* Runs a second of `callers` loops over a session of `threads`. */
-static double bare_rate(struct ort *o, const char *model, const int64_t dim[4], int callers,
-                        int threads, double seconds)
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* Runs `callers` loops over a session of `threads`. */
+static struct rate bare_rate(struct ort *o, const char *model, const int64_t dim[4], int callers,
+                             int threads, double seconds)
 {
     struct ort_session *s = NULL;
     struct ort_session_options options = {.model = model, .threads = threads};
@@ -78,6 +92,7 @@ static double bare_rate(struct ort *o, const char *model, const int64_t dim[4], 
     warm.end = mono_add_ms(warm.end, 200);
     bare_loop(&warm);
     struct mono_time start = clock_mono();
+    double cpu = cpu_ms();
     size_t runs = 0;
     for (int i = 0; i < callers; i++) {
         b[i] = warm;
@@ -90,8 +105,9 @@ static double bare_rate(struct ort *o, const char *model, const int64_t dim[4], 
         runs += b[i].runs;
     }
     double ms = mono_diff_ms(clock_mono(), start);
+    cpu = cpu_ms() - cpu;
     ort_session_free(s);
-    return (double)runs * 1000.0 / ms;
+    return (struct rate){(double)runs * 1000.0 / ms, cpu / (double)runs};
 }
 
 static void *whole_loop(void *arg)
@@ -108,17 +124,19 @@ static void *whole_loop(void *arg)
     return NULL;
 }
 
-static double whole_rate(struct detector *d, const struct set *set, int callers, size_t total)
+static struct rate whole_rate(struct detector *d, const struct set *set, int callers, size_t total)
 {
     size_t next = 0;
     struct whole w = {d, set, &next, total};
     pthread_t t[THREADS_MAX];
     struct mono_time start = clock_mono();
+    double cpu = cpu_ms();
     for (int i = 0; i < callers; i++)
         pthread_create(&t[i], NULL, whole_loop, &w);
     for (int i = 0; i < callers; i++)
         pthread_join(t[i], NULL);
-    return (double)total * 1000.0 / mono_diff_ms(clock_mono(), start);
+    return (struct rate){(double)total * 1000.0 / mono_diff_ms(clock_mono(), start),
+                         (cpu_ms() - cpu) / (double)total};
 }
 
 static long resident_kb(void)
@@ -176,6 +194,17 @@ static struct detector *open_detector(const char *model, int threads, bool squar
     return d;
 }
 
+static void print_rate(const char *what, struct rate r)
+{
+    printf("%-40s %7.2f pictures/s, %7.1f ms of processor each\n", what, r.per_second, r.cpu_ms);
+}
+
+static void print_ratio(const char *what, struct rate a, struct rate b)
+{
+    printf("%-40s %7.3f by the clock, %7.3f by processor time\n", what, a.per_second / b.per_second,
+           b.cpu_ms / a.cpu_ms);
+}
+
 int main(int argc, char **argv)
 {
     const char *model = NULL, *pictures = NULL;
@@ -215,7 +244,7 @@ int main(int argc, char **argv)
     if (pictures != NULL)
         read_set(pictures, &set);
     int callers = d->ops->parallelism(d);
-    double whole = 0, alone = 0;
+    struct rate whole = {0, 0}, alone = {0, 0};
     if (set.count > 0) {
         size_t total = MAX((size_t)passes * set.count, (size_t)8);
         (void)whole_rate(d, &set, callers, MIN(set.count, (size_t)24)); /* warm */
@@ -231,26 +260,24 @@ int main(int argc, char **argv)
     d->ops->close(d);
 
     const int64_t dim[4] = {1, 3, about.head.input_height, about.head.input_width};
-    double wide = bare_rate(o, model, dim, 1, (int)threads, seconds);
-    double narrow = bare_rate(o, model, dim, (int)threads, 1, seconds);
-    printf("bare %lld x 1: %.2f images/s\nbare 1 x %lld: %.2f images/s\n", (long long)threads,
-           narrow, (long long)threads, wide);
+    struct rate wide = bare_rate(o, model, dim, 1, (int)threads, seconds);
+    struct rate narrow = bare_rate(o, model, dim, (int)threads, 1, seconds);
+    print_rate("bare, one core each", narrow);
+    print_rate("bare, all cores on one", wide);
     if (set.count > 0) {
-        printf(
-            "detector, backlog: %.2f pictures/s = %.3f of bare %lld x 1, %.3f of bare 1 x %lld\n",
-            whole, whole / narrow, (long long)threads, whole / wide, (long long)threads);
-        printf("detector, alone: %.1f ms a picture, bare 1 x %lld: %.1f ms\n", 1000 / alone,
-               (long long)threads, 1000 / wide);
-        if (about.head.dynamic) {
-            d = open_detector(model, (int)threads, true);
-            size_t total = MAX((size_t)passes * set.count, (size_t)8);
-            (void)whole_rate(d, &set, callers, 4);
-            double square = whole_rate(d, &set, callers, total);
-            printf(
-                "padded to the square: %.2f pictures/s; fitting rectangles are %.2f times that\n",
-                square, whole / square);
-            d->ops->close(d);
-        }
+        print_rate("detector, backlog", whole);
+        print_rate("detector, one by one", alone);
+        print_ratio("backlog over bare, one core each", whole, narrow);
+        print_ratio("backlog over bare, all cores on one", whole, wide);
+        print_ratio("one by one over bare, all cores on one", alone, wide);
+    }
+    if (set.count > 0 && about.head.dynamic) {
+        d = open_detector(model, (int)threads, true);
+        (void)whole_rate(d, &set, callers, 4);
+        struct rate square = whole_rate(d, &set, callers, MAX((size_t)passes * set.count, 8ul));
+        print_rate("padded to the square", square);
+        print_ratio("fitting rectangles over the square", whole, square);
+        d->ops->close(d);
     }
     for (size_t i = 0; i < set.count; i++)
         blob_unref(set.picture[i]);
