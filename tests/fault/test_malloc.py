@@ -1,4 +1,4 @@
-"""The n-th allocation fails: the program ends with a code and a sentence of its own, never a signal.
+"""The n-th allocation fails: the program ends with a code and a sentence of its own, no signal.
 
 Every n is tried as long as a command makes few allocations; of many, all of the first ones and an
 even sample of the rest (the same one each time). MALLOC_SWEEP_ALL=1 tries all.
