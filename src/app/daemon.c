@@ -225,6 +225,7 @@ static int open_parts(struct daemon *d, struct err *e)
     int workers = p->detector ? p->detector->ops->parallelism(p->detector) : 1;
     p->detect_workers = (unsigned)MAX(1, MIN(workers, CLAIM_WORKERS_MAX));
     d->ledger_path = xstrdup(d->config->ledger_path);
+    d->store_reserve = d->config->store_reserve;
     p->ledger_path = d->ledger_path;
     return 0;
 }
