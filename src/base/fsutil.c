@@ -272,8 +272,13 @@ char *fs_beside_program(const char *path)
     if (length <= 0)
         return NULL;
     program[length] = '\0';
-    char *slash = strrchr(program, '/');
-    if (slash == NULL)
-        return NULL;
-    return xasprintf("%.*s/%s", (int)(slash - program), program, path);
+    for (;;) {
+        char *slash = strrchr(program, '/');
+        if (slash == NULL)
+            return NULL;
+        *slash = '\0';
+        if (!text_starts_with(path, "../"))
+            return xasprintf("%s/%s", program, path);
+        path += strlen("../");
+    }
 }

@@ -187,8 +187,19 @@ static void *try_library(const char *path, char *why, size_t why_size)
     return handle;
 }
 
+/* Since 1.29 the vendor's builds for Linux send their maker events about models and sessions, and
+ * keep an identifier of the machine in ~/.cache. Both names that its releases gave to the switch
+ * are set, before the library is loaded: it looks once, and DisableTelemetryEvents() comes too late
+ * for the first event. (microsoft/onnxruntime, pull requests 27379 and 29843) */
+static void keep_to_itself(void)
+{
+    (void)setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+    (void)setenv("ORT_TELEMETRY_DISABLED", "1", 1);
+}
+
 static int open_library(const char *wanted, void **ret, char **ret_path, struct err *e)
 {
+    keep_to_itself();
     char why[256] = "";
     const char *origin = "runtime_library";
     if (wanted == NULL || wanted[0] == '\0') {
