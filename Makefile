@@ -31,11 +31,11 @@ test: ## every test
 
 bench: compile ## speed and memory, as ratios
 	@tools/setup model
-	@bench/run
+	@bench/run $(ARGS)
 
 accuracy: compile ## average precision of the models over labelled pictures
 	@tools/setup test
-	@tests/accuracy/evaluate.py $(ARGS) || [ $$? = 77 ] # without the pictures it says that it skips
+	@bench/accuracy $(ARGS) || [ $$? = 77 ] # which says that there are no pictures
 
 lint: ## layers, banned calls, format
 	@tools/lint
