@@ -129,6 +129,7 @@ static void parse(int argc, char **argv, struct options *ret)
 
 static void open_runtime(const char *library)
 {
+    (void)setenv("ORT_DISABLE_TELEMETRY", "1", 1); /* as the program does */
     void *handle = dlopen(library, RTLD_NOW);
     void *symbol = handle != NULL ? dlsym(handle, "OrtGetApiBase") : NULL;
     const OrtApiBase *(*base)(void);

@@ -134,6 +134,15 @@ def test_a_second_run_is_quick_and_does_nothing(stage):
     assert time.monotonic() - start < 2  # usually 0.05 s; the goal of 0.3 s is for a quiet machine
 
 
+def test_a_goal_that_wants_no_package_asks_for_none(stage):
+    (stage.repo / "models").mkdir()
+    (stage.repo / "models/centernet-512.onnx").write_bytes(b"model")
+    with open(stage.repo / "tools/setup.d/pins.sha256", "a") as pins:
+        pins.write(hashlib.sha256(b"model").hexdigest() + "  models/centernet-512.onnx\n")
+    run = stage.run("model")
+    assert (run.returncode, run.stdout, stage.did()) == (0, "setup: nothing to do\n", "")
+
+
 def test_another_clone_downloads_nothing(stage):
     stage.run()
     done = stage.did()

@@ -43,7 +43,7 @@ want_packages() {
 }
 
 install_packages() {
-    [ "${SNAPSHOT_SKIP_PACKAGES:-0}" = 1 ] && return
+    if [ "${SNAPSHOT_SKIP_PACKAGES:-0}" = 1 ] || [ ${#wanted[@]} = 0 ]; then return; fi
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         say "this is no Debian, so packages are left to you; needed are the likes of: ${wanted[*]}"
         return
