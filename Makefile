@@ -31,10 +31,11 @@ test: ## every test
 
 bench: compile ## speed and memory, as ratios
 	@tools/setup model
-	@bench/run
+	@bench/run $(ARGS)
 
 accuracy: compile ## average precision of the models over labelled pictures
-	@bench/accuracy
+	@tools/setup test
+	@bench/accuracy $(ARGS) || [ $$? = 77 ] # which says that there are no pictures
 
 lint: ## layers, banned calls, format
 	@tools/lint
@@ -44,6 +45,7 @@ fuzz: ## the fuzz targets, FUZZ_SECONDS each
 	@fuzz/run
 
 install: compile ## into the system, or below DESTDIR
+	@tools/setup model
 	@meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir "$(abspath $(DESTDIR))")
 
 clean: ## removes what was built (not what was downloaded)

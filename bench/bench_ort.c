@@ -1,260 +1,264 @@
-/* What the runtime alone can do with a model, and what the detector makes of it. All in one run, so
- * that the ratios hold on any machine:
- *   bare N x 1    N callers of one session with one thread each: the most pictures a second
- *   bare 1 x N    one caller of a session with N threads: the shortest answer
- *   detector      the whole way from JPEG bytes to boxes, N callers, over real pictures
- *   alone         one picture at a time, against decoding plus "bare 1 x N"
- * With a dynamic model and pictures of 16:9 also the rectangle against the square.
+/* The ONNX Runtime alone, as a user of its C API would run it with its defaults: what the program
+ * is measured against. Nothing of ours is linked, so nothing of ours can slow the baseline down.
  *
- *     bench_ort [--pictures DIR] [--seconds S] [--threads N] [--passes P] MODEL
- * Resident memory is printed at the start and the end; --passes repeats the pictures. */
+ *   bench_ort LIBRARY MODEL [sessions N] [threads N] [seconds S] [pause MS] [spin 0|1]
+ *             [height H] [width W] [wait 1]
+ *
+ * N sessions run side by side, each in a thread of its own, each with `threads` threads inside a
+ * layer. `pause` sleeps between two runs, as a quiet house does. With `wait 1` it says "ready" when
+ * the sessions are warm and begins at the next line of its input. One line of JSON comes out. */
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <malloc.h>
+#include <dlfcn.h>
+#include <onnxruntime_c_api.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 
-#include "base/clock.h"
-#include "base/fsutil.h"
-#include "base/mem.h"
-#include "base/parse.h"
-#include "base/text.h"
-#include "detect/detector.h"
-#include "detect/heads.h"
-#include "detect/local.h"
-#include "sys/ort.h"
+#define SESSIONS_MAX 64
+#define RUNS_MAX 200000
+#define OUTPUTS_MAX 16
 
-#define PICTURES_MAX 256
-#define THREADS_MAX 16
-
-struct set {
-    struct blob *picture[PICTURES_MAX];
-    size_t count;
+struct options {
+    const char *library, *model;
+    double sessions, threads, seconds, pause, spin, height, width, wait;
 };
 
-struct bare {
-    struct ort_session *session;
+struct runner {
+    const struct options *options;
+    OrtSession *session;
+    OrtValue *input;
+    float *numbers;
+    char *input_name;
+    char *output_name[OUTPUTS_MAX];
+    size_t output_count;
     int64_t dim[4];
-    struct mono_time end;
+    double *ms; /* of each run */
     size_t runs;
+    double cpu_s;
 };
 
-struct whole {
-    struct detector *d;
-    const struct set *set;
-    size_t *next, total; /* __atomic */
-};
+static const OrtApi *api;
+static OrtEnv *env;
+static double stop_at;
 
-static void *bare_loop(void *arg)
-{
-    struct bare *b = arg;
-    float *input = xcalloc((size_t)(b->dim[1] * b->dim[2] * b->dim[3]), sizeof(float));
-    while (!mono_passed(b->end)) {
-        struct ort_result r;
-        if (ort_session_run(b->session, input, b->dim, &r, NULL) < 0)
-            abort();
-        ort_result_done(&r);
-        b->runs++;
-    }
-    free(input);
-    return NULL;
-}
-
-/* Runs a second of `callers` loops over a session of `threads`. */
-static double bare_rate(struct ort *o, const char *model, const int64_t dim[4], int callers,
-                        int threads, double seconds)
-{
-    struct ort_session *s = NULL;
-    struct ort_session_options options = {.model = model, .threads = threads};
-    struct bare b[THREADS_MAX];
-    pthread_t t[THREADS_MAX];
-    if (ort_session_new(o, &options, &s, NULL) < 0)
-        abort();
-    struct bare warm = {.session = s, .end = clock_mono()};
-    memcpy(warm.dim, dim, sizeof(warm.dim));
-    warm.end = mono_add_ms(warm.end, 200);
-    bare_loop(&warm);
-    struct mono_time start = clock_mono();
-    size_t runs = 0;
-    for (int i = 0; i < callers; i++) {
-        b[i] = warm;
-        b[i].runs = 0;
-        b[i].end = mono_add_ms(start, (int64_t)(seconds * 1000));
-        pthread_create(&t[i], NULL, bare_loop, &b[i]);
-    }
-    for (int i = 0; i < callers; i++) {
-        pthread_join(t[i], NULL);
-        runs += b[i].runs;
-    }
-    double ms = mono_diff_ms(clock_mono(), start);
-    ort_session_free(s);
-    return (double)runs * 1000.0 / ms;
-}
-
-static void *whole_loop(void *arg)
-{
-    struct whole *w = arg;
-    size_t i;
-    while ((i = __atomic_fetch_add(w->next, 1, __ATOMIC_RELAXED)) < w->total) {
-        struct detect_request q = {.bytes = w->set->picture[i % w->set->count],
-                                   .confidence_min = -1};
-        struct verdict v;
-        if (w->d->ops->detect(w->d, &q, &v, NULL) == 0)
-            verdict_done(&v);
-    }
-    return NULL;
-}
-
-static double whole_rate(struct detector *d, const struct set *set, int callers, size_t total)
-{
-    size_t next = 0;
-    struct whole w = {d, set, &next, total};
-    pthread_t t[THREADS_MAX];
-    struct mono_time start = clock_mono();
-    for (int i = 0; i < callers; i++)
-        pthread_create(&t[i], NULL, whole_loop, &w);
-    for (int i = 0; i < callers; i++)
-        pthread_join(t[i], NULL);
-    return (double)total * 1000.0 / mono_diff_ms(clock_mono(), start);
-}
-
-static long resident_kb(void)
-{
-    char text[256] = "";
-    long kb = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f != NULL && fgets(text, sizeof(text), f) != NULL) {
-        if (strncmp(text, "VmRSS:", 6) == 0)
-            kb = strtol(text + 6, NULL, 10);
-    }
-    if (f != NULL)
-        fclose(f);
-    return kb;
-}
-
-static void read_set(const char *dir, struct set *ret)
-{
-    struct dirent **entries = NULL;
-    int n = scandir(dir, &entries, NULL, alphasort);
-    for (int i = 0; i < n; i++) {
-        AUTO_FREE struct dirent *entry = entries[i];
-        AUTO_FREE char *path = xasprintf("%s/%s", dir, entry->d_name);
-        struct picture_info info;
-        struct blob *b = NULL;
-        if (ret->count == PICTURES_MAX ||
-            fs_read_blob(AT_FDCWD, path, picture_limits_default.bytes_max, &b, NULL) < 0)
-            continue;
-        if (picture_probe(b->data, b->size, &picture_limits_default, &info, NULL) < 0)
-            blob_unref(b);
-        else
-            ret->picture[ret->count++] = b;
-    }
-    free(entries);
-}
-
-static struct detector *open_detector(const char *model, int threads, bool square)
-{
-    struct detector_options o = {.model = model,
-                                 .confidence_min = -1,
-                                 .iou_max = -1,
-                                 .threads = threads,
-                                 .square = square,
-                                 .limits = picture_limits_default};
-    struct detector *d = NULL;
-    struct err e = {.code = 0};
-    struct mono_time start = clock_mono();
-    if (detector_find("local")->open(&o, &d, &e) < 0) {
-        fprintf(stderr, "%s\n", e.text);
-        exit(1);
-    }
-    char about[256];
-    d->ops->describe(d, about, sizeof(about));
-    printf("%s\nready after %.0f ms\n", about, mono_diff_ms(clock_mono(), start));
-    return d;
-}
+static void parse(int argc, char **argv, struct options *ret);
+static void open_runtime(const char *library);
+static void open_session(const struct options *o, struct runner *r);
+static void *run_for_a_while(void *arg);
+static void run_once(struct runner *r);
+static void report(const struct options *o, struct runner *r, size_t count, double create_ms,
+                   double first_ms, double elapsed_s, double cpu_s);
+static void check(OrtStatus *status);
+static double now_s(clockid_t clock);
 
 int main(int argc, char **argv)
 {
-    const char *model = NULL, *pictures = NULL;
-    double seconds = 5;
-    int64_t threads = 2, passes = 1;
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        bool pair = true;
-        if (strcmp(argv[i], "--pictures") == 0)
-            pictures = value;
-        else if (strcmp(argv[i], "--seconds") == 0)
-            (void)parse_double(value, strlen(value), 0.1, 600, &seconds);
-        else if (strcmp(argv[i], "--threads") == 0)
-            (void)parse_int64(value, strlen(value), 1, THREADS_MAX, &threads);
-        else if (strcmp(argv[i], "--passes") == 0)
-            (void)parse_int64(value, strlen(value), 1, 1000000, &passes);
-        else
-            pair = false;
-        if (pair)
-            i++;
-        else
-            model = argv[i];
+    struct options o = {.sessions = 1, .threads = 1, .seconds = 5, .spin = 1};
+    parse(argc, argv, &o);
+    open_runtime(o.library);
+    static struct runner runners[SESSIONS_MAX];
+    size_t count = (size_t)o.sessions;
+    double start = now_s(CLOCK_MONOTONIC);
+    open_session(&o, &runners[0]);
+    double create_ms = (now_s(CLOCK_MONOTONIC) - start) * 1e3;
+    start = now_s(CLOCK_MONOTONIC);
+    run_once(&runners[0]);
+    double first_ms = (now_s(CLOCK_MONOTONIC) - start) * 1e3;
+    for (size_t i = 1; i < count; i++) {
+        open_session(&o, &runners[i]);
+        run_once(&runners[i]);
     }
-    mallopt(M_ARENA_MAX, 2); /* as the program itself does */
-    mallopt(M_TRIM_THRESHOLD, 1 << 20);
-    struct ort *o = NULL;
-    struct local_model about;
-    struct err e = {.code = 0};
-    if (model == NULL || ort_open(NULL, &o, &e) < 0 || local_inspect(model, NULL, &about, &e) < 0) {
-        fprintf(stderr, "bench_ort: %s\n", model != NULL ? e.text : "which model?");
-        return 1;
+    if (o.wait > 0) {
+        char line[8];
+        puts("ready");
+        fflush(stdout);
+        if (fgets(line, sizeof(line), stdin) == NULL)
+            return 1;
     }
-    malloc_trim(0);
-    long before = resident_kb();
-    struct detector *d = open_detector(model, (int)threads, false);
-    struct set set = {.count = 0};
-    if (pictures != NULL)
-        read_set(pictures, &set);
-    int callers = d->ops->parallelism(d);
-    double whole = 0, alone = 0;
-    if (set.count > 0) {
-        size_t total = MAX((size_t)passes * set.count, (size_t)8);
-        (void)whole_rate(d, &set, callers, MIN(set.count, (size_t)24)); /* warm */
-        long first = resident_kb();
-        whole = whole_rate(d, &set, callers, total);
-        long last = resident_kb();
-        struct timespec pause = {.tv_nsec = 300000000}; /* until the house counts as quiet */
-        nanosleep(&pause, NULL);
-        alone = whole_rate(d, &set, 1, MIN(total, (size_t)40));
-        printf("memory: %.1f MB before, %.1f after the first pictures, %.1f after %zu\n",
-               (double)before / 1024, (double)first / 1024, (double)last / 1024, total);
-    }
-    d->ops->close(d);
+    double cpu = now_s(CLOCK_PROCESS_CPUTIME_ID);
+    start = now_s(CLOCK_MONOTONIC);
+    stop_at = start + o.seconds;
+    pthread_t threads[SESSIONS_MAX];
+    for (size_t i = 0; i < count; i++)
+        if (pthread_create(&threads[i], NULL, run_for_a_while, &runners[i]) != 0)
+            return 1;
+    for (size_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    report(&o, runners, count, create_ms, first_ms, now_s(CLOCK_MONOTONIC) - start,
+           now_s(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+    return 0;
+}
 
-    const int64_t dim[4] = {1, 3, about.head.input_height, about.head.input_width};
-    double wide = bare_rate(o, model, dim, 1, (int)threads, seconds);
-    double narrow = bare_rate(o, model, dim, (int)threads, 1, seconds);
-    printf("bare %lld x 1: %.2f images/s\nbare 1 x %lld: %.2f images/s\n", (long long)threads,
-           narrow, (long long)threads, wide);
-    if (set.count > 0) {
-        printf(
-            "detector, backlog: %.2f pictures/s = %.3f of bare %lld x 1, %.3f of bare 1 x %lld\n",
-            whole, whole / narrow, (long long)threads, whole / wide, (long long)threads);
-        printf("detector, alone: %.1f ms a picture, bare 1 x %lld: %.1f ms\n", 1000 / alone,
-               (long long)threads, 1000 / wide);
-        if (about.head.dynamic) {
-            d = open_detector(model, (int)threads, true);
-            size_t total = MAX((size_t)passes * set.count, (size_t)8);
-            (void)whole_rate(d, &set, callers, 4);
-            double square = whole_rate(d, &set, callers, total);
-            printf(
-                "padded to the square: %.2f pictures/s; fitting rectangles are %.2f times that\n",
-                square, whole / square);
-            d->ops->close(d);
+static void parse(int argc, char **argv, struct options *ret)
+{
+    const struct {
+        const char *name;
+        double *value;
+    } known[] = {{"sessions", &ret->sessions}, {"threads", &ret->threads},
+                 {"seconds", &ret->seconds},   {"pause", &ret->pause},
+                 {"spin", &ret->spin},         {"height", &ret->height},
+                 {"width", &ret->width},       {"wait", &ret->wait}};
+    if (argc < 3 || argc % 2 == 0) {
+        fprintf(stderr, "usage: bench_ort LIBRARY MODEL [NAME VALUE]... (see the source)\n");
+        exit(2);
+    }
+    ret->library = argv[1];
+    ret->model = argv[2];
+    for (int i = 3; i + 1 < argc; i += 2) {
+        bool found = false;
+        for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
+            if (strcmp(argv[i], known[k].name) == 0) {
+                *known[k].value = strtod(argv[i + 1], NULL);
+                found = true;
+            }
+        }
+        if (!found) {
+            fprintf(stderr, "bench_ort: unknown option %s\n", argv[i]);
+            exit(2);
         }
     }
-    for (size_t i = 0; i < set.count; i++)
-        blob_unref(set.picture[i]);
-    local_model_done(&about);
-    ort_unref(o);
-    return 0;
+    if (ret->sessions < 1 || ret->sessions > SESSIONS_MAX) {
+        fprintf(stderr, "bench_ort: 1 to %d sessions\n", SESSIONS_MAX);
+        exit(2);
+    }
+}
+
+static void open_runtime(const char *library)
+{
+    (void)setenv("ORT_DISABLE_TELEMETRY", "1", 1); /* as the program does */
+    void *handle = dlopen(library, RTLD_NOW);
+    void *symbol = handle != NULL ? dlsym(handle, "OrtGetApiBase") : NULL;
+    const OrtApiBase *(*base)(void);
+    if (symbol == NULL) {
+        fprintf(stderr, "bench_ort: %s\n", dlerror());
+        exit(1);
+    }
+    memcpy(&base, &symbol, sizeof(base));
+    api = base()->GetApi(ORT_API_VERSION);
+    for (uint32_t version = ORT_API_VERSION - 1; api == NULL && version > 13; version--)
+        api = base()->GetApi(version);
+    if (api == NULL) {
+        fprintf(stderr, "bench_ort: %s is too old\n", library);
+        exit(1);
+    }
+    check(api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "bench", &env));
+}
+
+/* The shape of the first input, with its open sizes from the options; pseudo-random content,
+ * because nothing but zeros lets some processors run faster. */
+static void open_session(const struct options *o, struct runner *r)
+{
+    OrtSessionOptions *so = NULL;
+    OrtAllocator *allocator = NULL;
+    OrtTypeInfo *type = NULL;
+    const OrtTensorTypeAndShapeInfo *tensor = NULL;
+    OrtMemoryInfo *memory = NULL;
+    r->options = o;
+    check(api->CreateSessionOptions(&so));
+    check(api->SetIntraOpNumThreads(so, (int)o->threads));
+    check(
+        api->AddSessionConfigEntry(so, "session.intra_op.allow_spinning", o->spin > 0 ? "1" : "0"));
+    check(api->CreateSession(env, o->model, so, &r->session));
+    api->ReleaseSessionOptions(so);
+    check(api->GetAllocatorWithDefaultOptions(&allocator));
+    check(api->SessionGetInputName(r->session, 0, allocator, &r->input_name));
+    check(api->SessionGetOutputCount(r->session, &r->output_count));
+    if (r->output_count > OUTPUTS_MAX)
+        exit(1);
+    for (size_t i = 0; i < r->output_count; i++)
+        check(api->SessionGetOutputName(r->session, i, allocator, &r->output_name[i]));
+    check(api->SessionGetInputTypeInfo(r->session, 0, &type));
+    check(api->CastTypeInfoToTensorInfo(type, &tensor));
+    check(api->GetDimensions(tensor, r->dim, 4));
+    api->ReleaseTypeInfo(type);
+    const int64_t open_size[4] = {1, 3, o->height > 0 ? (int64_t)o->height : 640,
+                                  o->width > 0 ? (int64_t)o->width : 640};
+    size_t count = 1;
+    for (int i = 0; i < 4; i++) {
+        if (r->dim[i] < 1)
+            r->dim[i] = open_size[i];
+        count *= (size_t)r->dim[i];
+    }
+    r->numbers = malloc(count * sizeof(float));
+    r->ms = malloc(RUNS_MAX * sizeof(double));
+    if (r->numbers == NULL || r->ms == NULL)
+        exit(1);
+    unsigned state = 1;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525U + 1013904223U;
+        r->numbers[i] = (float)(state >> 24) / 255;
+    }
+    check(api->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
+    check(api->CreateTensorWithDataAsOrtValue(memory, r->numbers, count * sizeof(float), r->dim, 4,
+                                              ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &r->input));
+    api->ReleaseMemoryInfo(memory);
+}
+
+static void *run_for_a_while(void *arg)
+{
+    struct runner *r = arg;
+    while (now_s(CLOCK_MONOTONIC) < stop_at && r->runs < RUNS_MAX) {
+        double start = now_s(CLOCK_MONOTONIC);
+        run_once(r);
+        r->ms[r->runs++] = (now_s(CLOCK_MONOTONIC) - start) * 1e3;
+        if (r->options->pause > 0) {
+            struct timespec t = {.tv_sec = (time_t)(r->options->pause / 1e3),
+                                 .tv_nsec = (long)(r->options->pause * 1e6) % 1000000000};
+            nanosleep(&t, NULL);
+        }
+    }
+    return NULL;
+}
+
+static void run_once(struct runner *r)
+{
+    OrtValue *out[OUTPUTS_MAX] = {NULL};
+    const char *input = r->input_name;
+    check(api->Run(r->session, NULL, &input, (const OrtValue *const *)&r->input, 1,
+                   (const char *const *)r->output_name, r->output_count, out));
+    for (size_t i = 0; i < r->output_count; i++)
+        api->ReleaseValue(out[i]);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void report(const struct options *o, struct runner *r, size_t count, double create_ms,
+                   double first_ms, double elapsed_s, double cpu_s)
+{
+    size_t runs = 0;
+    for (size_t i = 0; i < count; i++)
+        runs += r[i].runs;
+    qsort(r[0].ms, r[0].runs, sizeof(double), compare);
+    double median = r[0].runs > 0 ? r[0].ms[r[0].runs / 2] : 0;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    printf("{\"runs\": %zu, \"per_second\": %.3f, \"cpu_ms\": %.3f, \"median_ms\": %.3f, "
+           "\"create_ms\": %.1f, \"first_ms\": %.1f, \"height\": %lld, \"width\": %lld, "
+           "\"peak_mb\": %.1f, \"sessions\": %zu, \"threads\": %d}\n",
+           runs, (double)runs / elapsed_s, runs > 0 ? cpu_s * 1e3 / (double)runs : 0.0, median,
+           create_ms, first_ms, (long long)r[0].dim[2], (long long)r[0].dim[3],
+           (double)usage.ru_maxrss / 1024, count, (int)o->threads);
+}
+
+static void check(OrtStatus *status)
+{
+    if (status == NULL)
+        return;
+    fprintf(stderr, "bench_ort: %s\n", api->GetErrorMessage(status));
+    exit(1);
+}
+
+static double now_s(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }

@@ -13,6 +13,7 @@
 #include "app/command.h"
 #include "app/status.h"
 #include "app/topology.h"
+#include "app/version.h"
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,7 +21,6 @@
 #include "base/text.h"
 #include "notify/console.h"
 #include "sys/service.h"
-#include "version.h"
 #include "web/web.h"
 #include "web/web_config.h"
 
@@ -231,6 +231,7 @@ static int open_parts(struct daemon *d, struct err *e)
     int workers = p->detector ? p->detector->ops->parallelism(p->detector) : 1;
     p->detect_workers = (unsigned)MAX(1, MIN(workers, CLAIM_WORKERS_MAX));
     d->ledger_path = xstrdup(d->config->ledger_path);
+    d->store_reserve = d->config->store_reserve;
     p->ledger_path = d->ledger_path;
     return 0;
 }

@@ -22,8 +22,9 @@ enum head_family {
 extern const char *const head_family_names[HEAD_FAMILY_COUNT];
 
 #define HEAD_LEVEL_COUNT 3 /* strides 8, 16, 32 */
-#define HEAD_SIDE_MAX 2048 /* pixels; 50 MB of input tensor, the largest published export is 1536  \
-                            */
+#define HEAD_SIDE_MAX                                                                              \
+    2048 /* pixels; 50 MB of input tensor, the largest published export is 1536                    \
+          */
 #define HEAD_BINS_MAX 32
 
 struct head {

@@ -72,6 +72,7 @@ struct local {
     bool several, square;
     char model[VERDICT_MODEL_MAX];
     const char *provider; /* static */
+    const char *chosen;   /* static: why this one, "" when it was named */
     int threads, lane_count;
     struct lane lanes[LANE_COUNT_MAX];
 
@@ -142,6 +143,11 @@ static int local_open(const struct detector_options *options, struct detector **
         local_close(&l->base);
         return r;
     }
+    bool named =
+        options->model != NULL && options->model[0] != '\0' && strcmp(options->model, "auto") != 0;
+    l->chosen = named                                  ? ""
+                : strcasestr(l->model, "yolo") != NULL ? " (auto: the first YOLO model there is)"
+                                                       : " (auto: there is no YOLO model)";
     l->lane_count = l->wide == NULL && l->threads > 1 ? 2 : MIN(l->threads, LANE_COUNT_MAX);
     for (int i = 0; i < l->lane_count; i++) {
         l->lanes[i].next = l->free_lanes;
@@ -193,11 +199,12 @@ static void local_describe(const struct detector *d, char *buf, size_t size)
     if (l->iou_max < 1)
         (void)text_format(overlap, sizeof(overlap), "overlap up to %.2f", l->iou_max);
     (void)text_format(buf, size,
-                      "%s: %s, %zu classes, input %s%dx%d, confidence above %.2f, %s, provider "
+                      "%s%s: %s, %zu classes, input %s%dx%d, confidence above %.2f, %s, provider "
                       "%s, %d thread%s, ONNX Runtime %s",
-                      l->model, l->head.title, l->names.count, l->head.dynamic ? "up to " : "",
-                      l->head.input_width, l->head.input_height, l->confidence_min, overlap,
-                      l->provider, l->threads, l->threads == 1 ? "" : "s",
+                      l->model, l->chosen, l->head.title, l->names.count,
+                      l->head.dynamic ? "up to " : "", l->head.input_width, l->head.input_height,
+                      l->confidence_min, overlap, l->provider, l->threads,
+                      l->threads == 1 ? "" : "s",
                       ort_version(l->runtime)); /* for the log; may be cut */
 }
 

@@ -296,8 +296,13 @@ static bool start_flight(struct fetch_self *f, const struct trigger *t)
                      : "the camera is not in the configuration any more");
         return true;
     }
-    if (t->attempts > 0 && age_ms(t) >= cam->give_up_ms) {
-        end_with(f, fl, t->error[0] ? t->error : "gave up");
+    /* A picture of now says nothing of an event of long ago: what waited too long, behind a slow
+     * camera or while the program was not running, ends here. */
+    if (age_ms(t) >= cam->give_up_ms) {
+        char why[TRIGGER_ERROR_MAX];
+        (void)text_format(why, sizeof(why), "not asked in time: accepted %lld s ago",
+                          (long long)age_ms(t) / 1000); /* fits */
+        end_with(f, fl, t->error[0] ? t->error : why);
         return true;
     }
     struct err e = {0};

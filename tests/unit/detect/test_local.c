@@ -182,10 +182,9 @@ static char seen_ids[512];
 static bool keep_ids(enum log_level level, const char *id, const char *text, void *arg)
 {
     (void)level, (void)text, (void)arg;
-    if (strlen(seen_ids) + strlen(id) + 2 < sizeof(seen_ids)) {
-        strcat(seen_ids, id);
-        strcat(seen_ids, " ");
-    }
+    size_t used = strlen(seen_ids);
+    /* What fits is enough. */
+    (void)text_format(seen_ids + used, sizeof(seen_ids) - used, "%s ", id);
     return true;
 }
 

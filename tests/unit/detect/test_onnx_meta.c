@@ -89,7 +89,7 @@ static void bounds_names(void **state)
     assert_int_equal(onnx_meta_parse_names(huge, META_NAMES_MAX + 1, &l, NULL), -EINVAL);
     char longest[1200] = "['";
     memset(longest + 2, 'x', 1000);
-    strcpy(longest + 1002, "']");
+    memcpy(longest + 1002, "']", 3);
     assert_int_equal(onnx_meta_parse_names(longest, strlen(longest), &l, NULL), -EINVAL);
 }
 
