@@ -85,6 +85,7 @@ static int open_signals(struct daemon *d, struct err *e)
         sigaddset(&set, numbers[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN); /* a peer that went away is an error of write(2), not our end */
+    signal(SIGXFSZ, SIG_IGN); /* likewise a file over the limit of the process: a full disk */
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return d->signal_fd < 0 ? err_errno(e, -errno, "signals") : 0;
 }
