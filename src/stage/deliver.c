@@ -17,8 +17,8 @@
 #define BACKOFF_MAX_MS 60000
 /* After so many attempts an event that the other side refuses for good is put aside. */
 #define REFUSALS_MAX 1
-/* Nothing is delivered for so long when the ledger could not take down what was: else the other side
- * would get the same events in a storm. */
+/* Nothing is delivered for so long when the ledger could not take down what was: else the other
+ * side would get the same events in a storm. */
 #define LEDGER_PAUSE_MS 5000
 /* What a stop still delivers of the last verdicts; the rest waits for the next start. */
 #define LAST_SWEEP_MS 1000

@@ -18,8 +18,8 @@
 #include "picture/annotate.h"
 
 #define SWEEP_MS 1000
-/* Nothing is examined for so long when the ledger could not take a verdict: the work would be thrown
- * away. Also the promise after freed space. */
+/* Nothing is examined for so long when the ledger could not take a verdict: the work would be
+ * thrown away. Also the promise after freed space. */
 #define LEDGER_PAUSE_MS 5000
 /* Pictures whose file could not be read are looked at again so often. */
 #define UNREADABLE_PAUSE_MS 10000
