@@ -34,6 +34,7 @@ static void close_parts(struct daemon *d);
 static int start(struct daemon *d, struct err *e);
 static int serve(struct daemon *d, const struct app_options *options);
 static int stop(struct daemon *d);
+static void end(struct daemon *d);
 
 int daemon_run(struct app_config **config, const struct app_options *options)
 {
@@ -62,16 +63,20 @@ int daemon_run(struct app_config **config, const struct app_options *options)
         r = start(&d, &e);
     if (r < 0) {
         log_error("start-failed", "%s", e.text);
-        (void)stop(&d); /* what had started */
-        close_parts(&d);
+        end(&d); /* what had started */
         return EXIT_FAILED;
     }
     int status = serve(&d, options);
-    if (stop(&d) < 0)
-        _exit(EXIT_FAILED); /* a thread still works with what we would free */
-    close_parts(&d);
+    end(&d);
     log_notice("stopped", "stopped in order");
     return status;
+}
+
+static void end(struct daemon *d)
+{
+    if (stop(d) < 0)
+        _exit(EXIT_FAILED); /* a thread still works with what we would free */
+    close_parts(d);
 }
 
 /* ---- what the stages share ---- */

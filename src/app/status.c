@@ -162,10 +162,10 @@ static json_t *backend_status(void *arg)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     return json_pack(
-        "{s:s,s:i,s:s,s:f,s:b,s:s,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o}", "version",
+        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o}", "version",
         SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
-        "not_ready_because", reason, "stages", topology_status(d->topology), "cameras",
+        "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
         cameras_json(d), "detector", "name", d->pipeline.detector ? "local" : "none", "description",
         js_string(d->detector_text), "model", model_json(d), "ready",
         d->pipeline.detector && now->detection_enabled, "counts", counts_json(d), "disk",

@@ -54,8 +54,8 @@ struct flight {
     struct trigger trigger;
     struct settings *settings; /* keeps the camera's strings alive while it is asked */
     const struct camera *camera;
-    struct fetched *item;        /* answered with a picture */
-    int code;                    /* answered without: as the fetcher said */
+    struct fetched *item; /* answered with a picture */
+    int code;             /* answered without: as the fetcher said */
     enum err_retry retry;
     long retry_after_s;
     char why[TRIGGER_ERROR_MAX];
@@ -351,8 +351,7 @@ static void advance_flights(struct fetch_self *f)
 static bool camera_is_flying(const struct fetch_self *f, const char *camera)
 {
     for (int i = 0; i < FLIGHTS_MAX && f->flying; i++)
-        if (f->flights[i].state != FLIGHT_FREE &&
-            strcmp(f->flights[i].trigger.camera, camera) == 0)
+        if (f->flights[i].state != FLIGHT_FREE && strcmp(f->flights[i].trigger.camera, camera) == 0)
             return true;
     return false;
 }

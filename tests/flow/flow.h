@@ -167,8 +167,8 @@ static inline int flow_detect(struct detector *d, const struct detect_request *r
     if (a.person) {
         ret->found.items = xcalloc(1, sizeof(*ret->found.items));
         ret->found.count = 1;
-        ret->found.items[0] = (struct detection){
-            .confidence = 0.9f, .has_box = true, .box = {1, 1, 8, 8}};
+        ret->found.items[0] =
+            (struct detection){.confidence = 0.9f, .has_box = true, .box = {1, 1, 8, 8}};
         text_copy(ret->found.items[0].label, DETECTION_LABEL_MAX, "person");
     }
     return 0;
@@ -480,7 +480,7 @@ static inline void flow_stop(struct flow *f)
             size_t len = strcspn(st.name, ".");
             if (name && strncmp(name, st.name, len) != 0)
                 break;
-            name = st.name[0] == 'd' ? (st.name[2] == 't' ? "detect" : "deliver")
+            name = st.name[0] == 'd'   ? (st.name[2] == 't' ? "detect" : "deliver")
                    : st.name[0] == 'i' ? "intake"
                                        : "fetch";
             first--;

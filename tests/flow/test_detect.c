@@ -140,8 +140,8 @@ static int64_t nothing_to_do(void *self UNUSED)
 }
 static const struct stage_ops idle_ops = {.name = "idle", .sweep = nothing_to_do};
 
-static void a_ledger_that_takes_nothing_does_not_make_the_detector_run_in_circles(void **state
-                                                                                  UNUSED)
+static void
+a_ledger_that_takes_nothing_does_not_make_the_detector_run_in_circles(void **state UNUSED)
 {
     struct flow *f = flow_new(1, 0);
     flow_configure(f, "");

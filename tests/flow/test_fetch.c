@@ -86,9 +86,9 @@ static void a_running_request_keeps_its_settings_through_two_reloads(void **stat
 static void a_rejected_password_is_sent_once(void **state UNUSED)
 {
     struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1,
-                     &(struct camera_sim_options){
-                         .user = "admin", .password = "right", .auth = SIM_AUTH_BASIC});
+    flow_add_cameras(
+        f, 1,
+        &(struct camera_sim_options){.user = "admin", .password = "right", .auth = SIM_AUTH_BASIC});
     flow_use_cameras(f, "user = admin\npassword = wrong\nauth = basic\n");
     flow_start(f, FLOW_ALL);
     for (int i = 0; i < 5; i++)
@@ -110,9 +110,9 @@ static void a_rejected_password_is_sent_once(void **state UNUSED)
 static void a_password_is_not_sent_in_a_storm_when_the_ledger_takes_nothing(void **state UNUSED)
 {
     struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1,
-                     &(struct camera_sim_options){
-                         .user = "admin", .password = "right", .auth = SIM_AUTH_BASIC});
+    flow_add_cameras(
+        f, 1,
+        &(struct camera_sim_options){.user = "admin", .password = "right", .auth = SIM_AUTH_BASIC});
     flow_use_cameras(f, "user = admin\npassword = wrong\nauth = basic\n");
     char id[SNAPSHOT_ID_SIZE];
     flow_trigger_as(f, "c0", TRIGGER_API, id); /* a person may ask once in spite of the lock */

@@ -35,8 +35,7 @@ struct by_hand {
     void *schedule;
 };
 
-#define CAMERA(name, extra)                                                                        \
-    "[camera:" name "]\nkind = http\nurl = http://127.0.0.1:9/\n" extra "\n"
+#define CAMERA(name, extra) "[camera:" name "]\nkind = http\nurl = http://127.0.0.1:9/\n" extra "\n"
 
 static struct by_hand schedule_open(const char *wall, const char *cameras)
 {
@@ -83,9 +82,8 @@ static void an_interval_triggers_at_its_pace(void **state UNUSED)
 
 static void cameras_of_one_interval_are_spread_over_it(void **state UNUSED)
 {
-    struct by_hand h =
-        schedule_open("2026-01-02T03:04:05Z", CAMERA("a", "interval = 10s")
-                                                  CAMERA("b", "interval = 10s"));
+    struct by_hand h = schedule_open("2026-01-02T03:04:05Z",
+                                     CAMERA("a", "interval = 10s") CAMERA("b", "interval = 10s"));
     assert_int_equal(run_s(&h, 4), 1);
     assert_int_equal(run_s(&h, 5), 1);
     schedule_close(&h);
