@@ -1,5 +1,5 @@
-"""A hundred cameras at once, nine of ten dead: the good ones answer, the dead ones end with a reason
-or are still tried, and nothing is left behind."""
+"""A hundred cameras at once, nine of ten dead: the good ones answer, the dead ones end with a
+reason, and nothing is left behind."""
 
 import os
 import pathlib

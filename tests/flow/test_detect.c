@@ -1,6 +1,17 @@
 /* Detection: order, failures, and two workers that never have the same picture in hand. */
 #include "flow.h"
 
+/* The real clock, and what the test adds to it. */
+static _Atomic int64_t ahead_us;
+
+static struct mono_time clock_ahead(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (struct mono_time){(int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 +
+                              atomic_load(&ahead_us)};
+}
+
 static void live_pictures_overtake_the_backlog(void **state UNUSED)
 {
     struct flow *f = flow_new(1, 0);
@@ -180,8 +191,46 @@ a_ledger_that_takes_nothing_does_not_make_the_detector_run_in_circles(void **sta
     flow_free(f);
 }
 
+static void files_that_cannot_be_opened_now_are_tried_later_and_hold_up_nobody(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_configure(f, "");
+    for (int i = 0; i < 20; i++)
+        snapshot_unref(flow_store(f, "c", i, true));
+    int n = flow_start_stage(f, &idle_ops, NULL, 0, NULL, 0);
+    void *self = detect_stage_new(&f->p, 0);
+    struct err e = {0};
+    assert_int_equal(detect_stage.init(self, f->stages[n], &e), 0);
+    flow_listen(f, "read-failed");
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3; /* no further one */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(detect_stage.sweep(self), 0); /* each in its turn */
+    bool rests = true;
+    for (int i = 0; i < 20; i++)
+        rests = rests && detect_stage.sweep(self) >= 1000;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(rests);
+    assert_int_equal(flow_heard(f, "read-failed"), 20);
+    /* A new one passes. */
+    snapshot_unref(flow_store(f, "c", 20, true));
+    assert_int_equal(detect_stage.sweep(self), 0);
+    assert_int_equal(flow_counts(f).examined, 1);
+    atomic_fetch_add(&ahead_us, 20 * 1000000);
+    while (detect_stage.sweep(self) == 0)
+        ;
+    assert_int_equal(flow_counts(f).examined, 21);
+    detect_stage.fini(self);
+    free(self);
+    flow_free(f);
+}
+
 int main(void)
 {
+    clock_set_mono_source(clock_ahead);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(live_pictures_overtake_the_backlog),
         cmocka_unit_test(a_worker_never_examines_what_another_has),
@@ -191,6 +240,7 @@ int main(void)
         cmocka_unit_test(an_unplaced_picture_is_put_in_its_place),
         cmocka_unit_test(a_picture_whose_file_is_gone_is_recorded_with_the_reason),
         cmocka_unit_test(a_ledger_that_takes_nothing_does_not_make_the_detector_run_in_circles),
+        cmocka_unit_test(files_that_cannot_be_opened_now_are_tried_later_and_hold_up_nobody),
     };
     return RUN_TESTS(tests);
 }

@@ -153,6 +153,37 @@ static void a_producer_whose_consumers_stop_first_still_loses_nothing(void **sta
     flow_free(f);
 }
 
+static void
+more_answers_than_the_edge_holds_wait_for_a_consumer_that_starts_late(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_add_cameras(f, 1, NULL);
+    struct dynbuf b;
+    dynbuf_init(&b, 65536);
+    for (int i = 0; i < 40; i++)
+        (void)dynbuf_printf(&b, "[camera:c%d]\nkind = http\nurl = http://%s/snapshot.jpg\n", i,
+                            camera_sim_address(f->sim, 0));
+    flow_configure(f, dynbuf_str(&b));
+    dynbuf_done(&b);
+    flow_start(f, FLOW_FETCH);
+    for (int i = 0; i < 40; i++) {
+        AUTO_FREE char *name = xasprintf("c%d", i);
+        flow_trigger(f, name, NULL);
+    }
+    struct stage_status st;
+    FLOW_WAIT(f, (stage_status(f->stages[0], &st), st.done == 40));
+    assert_int_equal(flow_counts(f).snapshots, 0);
+    flow_start(f, FLOW_INTAKE);
+    FLOW_WAIT(f, flow_counts(f).snapshots == 40);
+    assert_int_equal(flow_sim_stat(f, 0, "requests"), 40); /* nobody was asked twice */
+    flow_stop(f);
+    flow_start(f, FLOW_DETECT);
+    FLOW_WAIT(f, f->outcomes == 40);
+    flow_stop(f);
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
 static void what_waits_on_an_edge_is_released_with_the_bus(void **state UNUSED)
 {
     struct flow *f = flow_new(1, 0);
@@ -181,6 +212,7 @@ int main(void)
         cmocka_unit_test(many_triggers_through_full_edges_lose_nothing),
         cmocka_unit_test(a_stop_records_what_was_handed_over_and_keeps_the_rest_pending),
         cmocka_unit_test(a_producer_whose_consumers_stop_first_still_loses_nothing),
+        cmocka_unit_test(more_answers_than_the_edge_holds_wait_for_a_consumer_that_starts_late),
         cmocka_unit_test(what_waits_on_an_edge_is_released_with_the_bus),
     };
     return RUN_TESTS(tests);
