@@ -26,7 +26,6 @@ build: compile ## the program, as build/src/app/snapshotd
 
 test: ## every test
 	@tools/setup test
-	@$(MAKE) --no-print-directory compile
 	@tests/run
 
 bench: compile ## speed and memory, as ratios
@@ -51,8 +50,9 @@ install: compile ## into the system, or below DESTDIR
 clean: ## removes what was built (not what was downloaded)
 	@rm -rf build build-*
 
+# The program alone: a newcomer need not wait for tests that he does not run.
 .PHONY: compile
 compile:
 	@tools/setup build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
-	@ninja -C $(BUILD)
+	@ninja -C $(BUILD) src/app/snapshotd

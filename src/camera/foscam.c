@@ -34,7 +34,7 @@ static int validate(const struct camera *cam, struct err *e)
         if ((unsigned char)*p <= ' ' || *p == '#')
             return err_set(e, -EINVAL, ERR_NEVER,
                            "the command must be a name like snapPicture2 or a path with a query");
-    AUTO_DONE(dynbuf) scratch;
+    AUTO_DONE(dynbuf) scratch = {0};
     return make_url(cam, &scratch, e);
 }
 
@@ -45,7 +45,7 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
     int r = validate(cam, e);
     if (r < 0)
         return r;
-    AUTO_DONE(dynbuf) url;
+    AUTO_DONE(dynbuf) url = {0};
     r = make_url(cam, &url, e);
     if (r < 0)
         return r;

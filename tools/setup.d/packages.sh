@@ -10,11 +10,12 @@ build_packages=(
     libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
-# clang's run-time library holds its sanitizers and libFuzzer.
+# clang's run-time library holds its sanitizers and libFuzzer. The tests use strace to make system
+# calls fail, nginx and openssl for TLS as cameras' proxies speak it, and pgrep of procps.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev
     python3-pytest python3-numpy python3-pil python3-onnx
-    nginx-light faketime strace procps curl sqlite3 git
+    nginx-light openssl strace procps git
 )
 
 # Node made by somebody else than Debian is as good, from version 18.
