@@ -426,7 +426,7 @@ static int run_once(struct ort_session *s, const struct head *h, struct ort_resu
     if (empty == NULL)
         return err_set(e, -ENOMEM, ERR_LATER, "no memory for the model's input");
     memset(empty, 0, count * sizeof(float));
-    return ort_session_run(s, empty, dim, ret, e);
+    return ort_session_warm(s, empty, dim, ret, e);
 }
 
 static int recognise(struct ort_session *s, const char *path, struct onnx_meta *meta,

@@ -93,6 +93,9 @@ struct ort_result {
  * Models with a second input are not run: -ENOTSUP. */
 int ort_session_run(struct ort_session *s, const float *input, const int64_t dim[4],
                     struct ort_result *ret, struct err *e);
+/* The same for the first run of a shape: what it alone needed of memory goes back to the system. */
+int ort_session_warm(struct ort_session *s, const float *input, const int64_t dim[4],
+                     struct ort_result *ret, struct err *e);
 void ort_result_done(struct ort_result *r);
 
 /* IEEE half precision; conversion to half rounds to nearest, ties to even. */
