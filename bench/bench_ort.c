@@ -1,5 +1,5 @@
-/* The ONNX Runtime alone, as a user of its C API would run it with its defaults: what the program is
- * measured against. Nothing of ours is linked, so nothing of ours can slow the baseline down.
+/* The ONNX Runtime alone, as a user of its C API would run it with its defaults: what the program
+ * is measured against. Nothing of ours is linked, so nothing of ours can slow the baseline down.
  *
  *   bench_ort LIBRARY MODEL [sessions N] [threads N] [seconds S] [spin 0|1]
  *             [height H] [width W] [step 1]
@@ -126,6 +126,7 @@ static void parse(int argc, char **argv, struct options *ret)
 
 static void open_runtime(const char *library)
 {
+    (void)setenv("ORT_DISABLE_TELEMETRY", "1", 1); /* as the program does */
     void *handle = dlopen(library, RTLD_NOW);
     void *symbol = handle != NULL ? dlsym(handle, "OrtGetApiBase") : NULL;
     const OrtApiBase *(*base)(void);
@@ -144,8 +145,8 @@ static void open_runtime(const char *library)
     check(api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "bench", &env));
 }
 
-/* The shape of the first input, with its open sizes from the options; pseudo-random content, because
- * nothing but zeros lets some processors run faster. */
+/* The shape of the first input, with its open sizes from the options; pseudo-random content,
+ * because nothing but zeros lets some processors run faster. */
 static void open_session(const struct options *o, struct runner *r)
 {
     OrtSessionOptions *so = NULL;
@@ -155,8 +156,8 @@ static void open_session(const struct options *o, struct runner *r)
     OrtMemoryInfo *memory = NULL;
     check(api->CreateSessionOptions(&so));
     check(api->SetIntraOpNumThreads(so, (int)o->threads));
-    check(api->AddSessionConfigEntry(so, "session.intra_op.allow_spinning",
-                                     o->spin > 0 ? "1" : "0"));
+    check(
+        api->AddSessionConfigEntry(so, "session.intra_op.allow_spinning", o->spin > 0 ? "1" : "0"));
     check(api->CreateSession(env, o->model, so, &r->session));
     api->ReleaseSessionOptions(so);
     check(api->GetAllocatorWithDefaultOptions(&allocator));

@@ -11,10 +11,11 @@
 //     images   float [1,3,512,512]  RGB, 0..1, letterboxed
 //     output0  float [1,100,6]      x1 y1 x2 y2 (input pixels), score, class
 //
-// Nothing but Node is needed, and the same input gives the same bytes on every machine. How it goes:
-// the graph is walked from its output back to the input, each TensorFlow node becoming one or a few
-// ONNX nodes (`operators` below is the whole vocabulary; an unknown node is an error, never a
-// guess). TensorFlow keeps pictures as NHWC (channels last), ONNX as NCHW. A tensor here is therefore
+// Nothing but Node is needed, and the same input gives the same bytes on every machine. How it
+// goes: the graph is walked from its output back to the input, each TensorFlow node becoming one or
+// a few ONNX nodes (`operators` below is the whole vocabulary; an unknown node is an error, never a
+// guess). TensorFlow keeps pictures as NHWC (channels last), ONNX as NCHW. A tensor here is
+// therefore
 //
 //     { name, shape, planar }       the ONNX value's name; its shape as TensorFlow sees it, where
 //                                   known; and whether ONNX has it as NCHW instead
@@ -45,14 +46,15 @@ const METADATA = {
 }
 
 const COCO_NAMES = [
-    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
-    'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow',
-    'elephant', 'bear', 'zebra', 'giraffe', 'backpack', 'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee',
-    'skis', 'snowboard', 'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard', 'surfboard',
-    'tennis racket', 'bottle', 'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple',
-    'sandwich', 'orange', 'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch',
-    'potted plant', 'bed', 'dining table', 'toilet', 'tv', 'laptop', 'mouse', 'remote', 'keyboard',
-    'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book', 'clock', 'vase', 'scissors',
+    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat',
+    'traffic light', 'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog',
+    'horse', 'sheep', 'cow', 'elephant', 'bear', 'zebra', 'giraffe', 'backpack', 'umbrella',
+    'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard', 'sports ball', 'kite',
+    'baseball bat', 'baseball glove', 'skateboard', 'surfboard', 'tennis racket', 'bottle',
+    'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple', 'sandwich', 'orange',
+    'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant',
+    'bed', 'dining table', 'toilet', 'tv', 'laptop', 'mouse', 'remote', 'keyboard', 'cell phone',
+    'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book', 'clock', 'vase', 'scissors',
     'teddy bear', 'hair drier', 'toothbrush',
 ]
 
@@ -78,7 +80,7 @@ function writeWhole(path, bytes) {
     renameSync(unfinished, path)
 }
 
-// ---- Reading TensorFlow.js' graph model -----------------------------------------------------------
+// Reading TensorFlow.js' graph model.
 
 // Returns { nodes: Map name -> node, weights: Map name -> { shape, dtype, bytes } }.
 function readModel(jsonPath) {
@@ -86,9 +88,12 @@ function readModel(jsonPath) {
     const nodes = new Map(json.modelTopology.node.map(node => [node.name, node]))
     const weights = new Map()
     for (const group of json.weightsManifest) {
-        const file = Buffer.concat(group.paths.map(path => readFileSync(join(dirname(jsonPath), path))))
+        const read = path => readFileSync(join(dirname(jsonPath), path))
+        const file = Buffer.concat(group.paths.map(read))
         const end = sliceWeights(group.weights, file, weights)
-        if (end !== file.length) throw new Error(`the weights are ${file.length} bytes long, but ${end} are described`)
+        if (end !== file.length) {
+            throw new Error(`the weights are ${file.length} bytes long, but ${end} are described`)
+        }
     }
     return { nodes, weights }
 }
@@ -101,7 +106,8 @@ function sliceWeights(entries, file, weights) {
         const size = { float16: 2, float32: 4, int32: 4 }[dtype]
         if (!size) throw new Error(`weight ${entry.name}: unknown type ${dtype}`)
         const length = elements(entry.shape) * size
-        weights.set(entry.name, { shape: entry.shape, dtype, bytes: file.subarray(offset, offset + length) })
+        const bytes = file.subarray(offset, offset + length)
+        weights.set(entry.name, { shape: entry.shape, dtype, bytes })
         offset += length
     }
     return offset
@@ -126,7 +132,8 @@ function halfToNumber(bits) {
     const exponent = (bits >> 10) & 31
     const fraction = bits & 1023
     if (exponent === 31) return fraction ? NaN : sign * Infinity
-    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024))
+    if (exponent === 0) return sign * 2 ** -14 * (fraction / 1024)
+    return sign * 2 ** (exponent - 15) * (1 + fraction / 1024)
 }
 
 // Attributes: integers come as strings (JSON has no 64 bits), strings as base64.
@@ -134,19 +141,21 @@ const ints = attribute => (attribute?.list?.i ?? []).map(Number)
 const text = base64 => Buffer.from(base64, 'base64').toString()
 const flag = (node, name) => Boolean(node.attr[name]?.b)
 
-// ---- The conversion -------------------------------------------------------------------------------
+// The conversion.
 
 // model is what readModel returns. Returns the ONNX file as a Buffer.
 function convert(model) {
     const graph = { ...model, done: new Map(), onnxNodes: [], initializers: [], serial: 0 }
     const output = tensorOf(graph, OUTPUT)
-    if (output.shape?.join() !== '1,100,6') throw new Error(`${OUTPUT} is not [1,100,6] but [${output.shape}]`)
+    if (output.shape?.join() !== '1,100,6') {
+        throw new Error(`${OUTPUT} is not [1,100,6] but [${output.shape}]`)
+    }
     graph.onnxNodes.push(onnxNode('Identity', [output.name], ['output0'], {}))
     return onnxModel(graph)
 }
 
-// The tensor that a TensorFlow input names ('node' or 'node:1'), converting its node when met first.
-// What the output does not depend on is thus never met (the raw key points, for one).
+// The tensor that a TensorFlow input names ('node' or 'node:1'), converting its node when met
+// first. What the output does not depend on is thus never met (the raw key points, for one).
 function tensorOf(graph, input) {
     const [name, port = '0'] = input.split(':')
     if (!graph.done.has(name)) graph.done.set(name, convertNode(graph, name))
@@ -186,8 +195,8 @@ const operators = {
     Sub: elementwise('Sub'),
     Mul: multiply,
     Equal: elementwise('Equal'),
-    // On integers, and right for the non-negative ones only: ONNX rounds towards zero, TensorFlow down.
-    // All of them are indices here.
+    // On integers, and right for the non-negative ones only: ONNX rounds towards zero, TensorFlow
+    // down. All of them are indices here.
     FloorDiv: elementwise('Div'),
     FloorMod: elementwise('Mod'),
     Cast: cast,
@@ -210,14 +219,17 @@ function picture(graph, node) {
 function convolution(graph, node, { depthwise }) {
     const x = planarInput(graph, node)
     const weight = graph.weights.get(node.input[1])
-    if (weight?.dtype !== 'float16') throw new Error(`node ${node.name}: its kernel is no float16 constant`)
+    if (weight?.dtype !== 'float16') {
+        throw new Error(`node ${node.name}: its kernel is no float16 constant`)
+    }
     if (text(node.attr.data_format.s) !== 'NHWC') throw new Error(`node ${node.name}: not NHWC`)
     const [height, width, channels, multiplier] = weight.shape
     const dilations = ints(node.attr.dilations).slice(1, 3)
     if (dilations.join() !== '1,1') throw new Error(`node ${node.name}: dilation is not supported`)
 
     const { attributes, shape } = window(node, x, [height, width])
-    // HWIO to OIHW; a depthwise kernel's H,W,C,M has one group of M filters per channel: (C*M),1,H,W.
+    // HWIO to OIHW; a depthwise kernel's H,W,C,M has one group of M filters per channel, which
+    // makes it (C*M),1,H,W.
     const order = depthwise ? [2, 3, 0, 1] : [3, 2, 0, 1]
     const filters = depthwise ? channels * multiplier : multiplier
     const kernelShape = [filters, depthwise ? 1 : channels, height, width]
@@ -240,7 +252,8 @@ function convolution(graph, node, { depthwise }) {
 function maxPool(graph, node) {
     const x = planarInput(graph, node)
     const { attributes, shape } = window(node, x, ints(node.attr.ksize).slice(1, 3))
-    return emit(graph, 'MaxPool', [x.name], attributes, { shape: [...shape, x.shape[3]], planar: true })
+    return emit(graph, 'MaxPool', [x.name], attributes,
+        { shape: [...shape, x.shape[3]], planar: true })
 }
 
 // Pads and strides of a sliding window, as ONNX attributes, and the [height, width] that comes out.
@@ -272,8 +285,11 @@ function window(node, x, kernel) {
 function spatialMean(graph, node) {
     const x = planarInput(graph, node)
     const axes = numbersOf(graph.weights.get(node.input[1]))
-    if (axes.join() !== '1,2' || !flag(node, 'keep_dims')) throw new Error(`node ${node.name}: a mean over [${axes}]`)
-    return emit(graph, 'GlobalAveragePool', [x.name], {}, { shape: [1, 1, 1, x.shape[3]], planar: true })
+    if (axes.join() !== '1,2' || !flag(node, 'keep_dims')) {
+        throw new Error(`node ${node.name}: a mean over [${axes}]`)
+    }
+    return emit(graph, 'GlobalAveragePool', [x.name], {},
+        { shape: [1, 1, 1, x.shape[3]], planar: true })
 }
 
 function resizeBilinear(graph, node) {
@@ -282,7 +298,8 @@ function resizeBilinear(graph, node) {
     const mode = flag(node, 'align_corners') ? 'align_corners'
         : flag(node, 'half_pixel_centers') ? 'half_pixel' : 'asymmetric'
     const sizes = smallInts(graph, [1, x.shape[3], height, width])
-    return emit(graph, 'Resize', [x.name, '', '', sizes], { mode: 'linear', coordinate_transformation_mode: mode },
+    return emit(graph, 'Resize', [x.name, '', '', sizes],
+        { mode: 'linear', coordinate_transformation_mode: mode },
         { shape: [1, height, width, x.shape[3]], planar: true })
 }
 
@@ -291,10 +308,12 @@ function elementwise(op) {
     return (graph, node) => {
         let operands = inputs(graph, node)
         const planar = operands.some(tensor => tensor.planar)
-        const mixed = operands.some(tensor => tensor.planar !== planar && tensor.shape?.length !== 0)
+        const differs = tensor => tensor.planar !== planar && tensor.shape?.length !== 0
+        const mixed = operands.some(differs)
         if (mixed) operands = operands.map(tensor => asTensorflow(graph, tensor))
         const shape = broadcast(operands.map(tensor => tensor.shape))
-        return emit(graph, op, operands.map(tensor => tensor.name), {}, { shape, planar: planar && !mixed })
+        return emit(graph, op, operands.map(tensor => tensor.name), {},
+            { shape, planar: planar && !mixed })
     }
 }
 
@@ -304,9 +323,9 @@ function broadcast(shapes) {
     return Array.from({ length: rank }, (_, axis) => Math.max(...padded.map(shape => shape[axis])))
 }
 
-// MobileNetV3's hard swish, x * relu6(x + 3) / 6, arrives as four nodes, and its squeeze-and-excite gate,
-// relu6(x + 3) / 6, as three. As HardSigmoid the whole network runs 10 % faster. It is also truer to the
-// training: the weights were rounded to half precision, where 1/6 became 0.16662598.
+// MobileNetV3's hard swish, x * relu6(x + 3) / 6, arrives as four nodes, and its squeeze-and-excite
+// gate, relu6(x + 3) / 6, as three. As HardSigmoid the whole network runs 10 % faster. It is also
+// truer to the training: the weights were rounded to half precision, where 1/6 became 0.16662598.
 function multiply(graph, node) {
     const swish = hardSwishArgument(graph, node)
     if (swish) {
@@ -318,7 +337,9 @@ function multiply(graph, node) {
     return elementwise('Mul')(graph, node)
 }
 
-const hardSigmoid = (graph, x) => emit(graph, 'HardSigmoid', [x.name], { alpha: 1 / 6, beta: 0.5 }, x)
+function hardSigmoid(graph, x) {
+    return emit(graph, 'HardSigmoid', [x.name], { alpha: 1 / 6, beta: 0.5 }, x)
+}
 
 // x of Mul(Mul(1/6, x), Relu6(Add(x, 3))), or nothing.
 function hardSwishArgument(graph, node) {
@@ -336,7 +357,8 @@ function hardSigmoidArgument(graph, node) {
 // y of Mul(1/6, y), or nothing.
 function scaledArgument(graph, name) {
     const node = graph.nodes.get(name)
-    return node?.op === 'Mul' && isScalarNear(graph, node.input[0], 1 / 6) ? node.input[1] : undefined
+    const scales = node?.op === 'Mul' && isScalarNear(graph, node.input[0], 1 / 6)
+    return scales ? node.input[1] : undefined
 }
 
 // x of Relu6(Add(x, 3)), or nothing.
@@ -352,7 +374,8 @@ function isScalarNear(graph, name, value) {
 }
 
 function clip6(graph, x) {
-    return emit(graph, 'Clip', [x.name, smallFloats(graph, [], [0]), smallFloats(graph, [], [6])], {}, x)
+    const limits = [0, 6].map(limit => smallFloats(graph, [], [limit]))
+    return emit(graph, 'Clip', [x.name, ...limits], {}, x)
 }
 
 // TensorFlow's int32 are int64 throughout: ONNX wants that for indices and shapes.
@@ -368,11 +391,13 @@ function concat(graph, node) {
     const rank = parts[0].shape.length
     const axis = (numbersOf(graph.weights.get(node.input.at(-1)))[0] + rank) % rank
     const planar = parts[0].planar
-    if (parts.some(part => part.planar !== planar)) throw new Error(`node ${node.name}: parts in mixed order`)
+    if (parts.some(part => part.planar !== planar)) {
+        throw new Error(`node ${node.name}: parts in mixed order`)
+    }
     const shape = [...parts[0].shape]
     shape[axis] = parts.reduce((sum, part) => sum + part.shape[axis], 0)
-    return emit(graph, 'Concat', parts.map(part => part.name), { axis: planar ? NHWC_AXIS_IN_NCHW[axis] : axis },
-        { shape, planar })
+    return emit(graph, 'Concat', parts.map(part => part.name),
+        { axis: planar ? NHWC_AXIS_IN_NCHW[axis] : axis }, { shape, planar })
 }
 
 function reshape(graph, node) {
@@ -380,14 +405,16 @@ function reshape(graph, node) {
     const shape = numbersOf(graph.weights.get(node.input[1]))
     const target = smallInts(graph, shape)
     const rest = elements(x.shape) / -elements(shape)
-    return emit(graph, 'Reshape', [x.name, target], {}, { shape: shape.map(side => side === -1 ? rest : side) })
+    return emit(graph, 'Reshape', [x.name, target], {},
+        { shape: shape.map(side => side === -1 ? rest : side) })
 }
 
 function expandDims(graph, node) {
     const x = asTensorflow(graph, tensorOf(graph, node.input[0]))
     const rank = x.shape.length + 1
     const axis = (numbersOf(graph.weights.get(node.input[1]))[0] + rank) % rank
-    return emit(graph, 'Unsqueeze', [x.name, smallInts(graph, [axis])], {}, { shape: [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)] })
+    return emit(graph, 'Unsqueeze', [x.name, smallInts(graph, [axis])], {},
+        { shape: [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)] })
 }
 
 // begin_mask and end_mask are bit sets of the axes whose begin or end is to be taken as 'all'.
@@ -401,15 +428,21 @@ function stridedSlice(graph, node) {
     const starts = begin.map((value, axis) => masked('begin_mask', axis) ? 0 : value)
     const ends = end.map((value, axis) => masked('end_mask', axis) ? x.shape[axis] : value)
     if (step.some(value => value !== 1)) throw new Error(`node ${node.name}: steps [${step}]`)
-    const operands = [starts, ends, starts.map((_, axis) => axis)].map(list => smallInts(graph, list))
-    return emit(graph, 'Slice', [x.name, ...operands], {}, { shape: ends.map((value, axis) => value - starts[axis]) })
+    const axes = starts.map((_, axis) => axis)
+    const operands = [starts, ends, axes].map(list => smallInts(graph, list))
+    return emit(graph, 'Slice', [x.name, ...operands], {},
+        { shape: ends.map((value, axis) => value - starts[axis]) })
 }
 
 function gather(graph, node) {
-    const [x, indices] = node.input.slice(0, 2).map(input => asTensorflow(graph, tensorOf(graph, input)))
+    const [x, indices] = inputs(graph, { input: node.input.slice(0, 2) })
+        .map(tensor => asTensorflow(graph, tensor))
     const axis = numbersOf(graph.weights.get(node.input[2]))[0]
-    if (axis !== 0 || Number(node.attr.batch_dims.i) !== 0) throw new Error(`node ${node.name}: axis ${axis}`)
-    return emit(graph, 'Gather', [x.name, indices.name], { axis }, { shape: [...indices.shape, ...x.shape.slice(1)] })
+    if (axis !== 0 || Number(node.attr.batch_dims.i) !== 0) {
+        throw new Error(`node ${node.name}: axis ${axis}`)
+    }
+    return emit(graph, 'Gather', [x.name, indices.name], { axis },
+        { shape: [...indices.shape, ...x.shape.slice(1)] })
 }
 
 function topK(graph, node) {
@@ -417,11 +450,12 @@ function topK(graph, node) {
     const k = numbersOf(graph.weights.get(node.input[1]))[0]
     const shape = [...x.shape.slice(0, -1), k]
     const [values, indices] = [newName(graph), newName(graph)]
-    graph.onnxNodes.push(onnxNode('TopK', [x.name, smallInts(graph, [k])], [values, indices], { axis: -1 }))
+    const operands = [x.name, smallInts(graph, [k])]
+    graph.onnxNodes.push(onnxNode('TopK', operands, [values, indices], { axis: -1 }))
     return [{ name: values, shape, planar: false }, { name: indices, shape, planar: false }]
 }
 
-// ---- Building the ONNX graph ----------------------------------------------------------------------
+// Building the ONNX graph.
 
 const NHWC_AXIS_IN_NCHW = [0, 2, 3, 1]
 
@@ -450,8 +484,11 @@ function constant(graph, name) {
     const weight = graph.weights.get(name)
     const numbers = numbersOf(weight)
     const floats = weight.dtype !== 'int32'
-    if (weight.shape.length > 1) throw new Error(`constant ${name}: has the shape [${weight.shape}]`)
-    const made = floats ? smallFloats(graph, weight.shape, numbers) : addInts(graph, weight.shape, numbers)
+    if (weight.shape.length > 1) {
+        throw new Error(`constant ${name}: has the shape [${weight.shape}]`)
+    }
+    const add = floats ? smallFloats : addInts
+    const made = add(graph, weight.shape, numbers)
     return { name: made, shape: weight.shape, planar: false }
 }
 
@@ -462,11 +499,12 @@ function smallFloats(graph, shape, numbers) {
 }
 
 function addInts(graph, shape, numbers) {
-    return addInitializer(graph, shape, ONNX_INT64, Buffer.from(new BigInt64Array(numbers.map(BigInt)).buffer))
+    const raw = Buffer.from(new BigInt64Array(numbers.map(BigInt)).buffer)
+    return addInitializer(graph, shape, ONNX_INT64, raw)
 }
 
-// Kernels stay in half precision, which halves the file; the runtime folds the Cast when it loads the
-// model, so that it costs nothing afterwards.
+// Kernels stay in half precision, which halves the file; the runtime folds the Cast when it loads
+// the model, so that it costs nothing afterwards.
 function halfKernel(graph, bytes, shape) {
     const half = addInitializer(graph, shape, ONNX_FLOAT16, bytes)
     return emit(graph, 'Cast', [half], { to: ONNX_FLOAT }, { shape }).name
@@ -478,13 +516,20 @@ function permuteHalves({ bytes, shape }, order) {
     const [sa, sb, sc, sd] = order.map(axis => strides[axis])
     const out = Buffer.alloc(bytes.length)
     let to = 0
-    for (let i = 0; i < a; i++) for (let j = 0; j < b; j++) for (let k = 0; k < c; k++) for (let l = 0; l < d; l++) {
-        out.writeUInt16LE(bytes.readUInt16LE(2 * (i * sa + j * sb + k * sc + l * sd)), 2 * to++)
+    for (let i = 0; i < a; i++) {
+        for (let j = 0; j < b; j++) {
+            for (let k = 0; k < c; k++) {
+                for (let l = 0; l < d; l++) {
+                    const from = i * sa + j * sb + k * sc + l * sd
+                    out.writeUInt16LE(bytes.readUInt16LE(2 * from), 2 * to++)
+                }
+            }
+        }
     }
     return out
 }
 
-// ---- Writing ONNX (a Protocol Buffers message; field numbers from onnx.proto) -----------------------
+// Writing ONNX: a Protocol Buffers message, with the field numbers of onnx.proto.
 
 const ONNX_FLOAT = 1
 const ONNX_INT64 = 7
@@ -505,7 +550,8 @@ function onnxModel(graph) {
             bytes(12, valueInfo('output0', [1, 100, 6])),
         ]),
         bytes(8, [integer(2, 13)]), // opset_import
-        ...Object.entries({ ...METADATA, names }).map(([key, value]) => bytes(14, [bytes(1, key), bytes(2, value)])),
+        ...Object.entries({ ...METADATA, names })
+            .map(([key, value]) => bytes(14, [bytes(1, key), bytes(2, value)])), // metadata_props
     ])
 }
 
@@ -521,14 +567,17 @@ function onnxNode(op, operands, results, attributes) {
 // Which kind an attribute is follows from the operator; only HardSigmoid has floats.
 function attribute(name, value) {
     if (typeof value === 'string') return [bytes(1, name), bytes(4, value), integer(20, 3)]
-    if (Array.isArray(value)) return [bytes(1, name), ...value.map(item => integer(8, item)), integer(20, 7)]
+    if (Array.isArray(value)) {
+        return [bytes(1, name), ...value.map(item => integer(8, item)), integer(20, 7)]
+    }
     if (Number.isInteger(value)) return [bytes(1, name), integer(3, value), integer(20, 2)]
     return [bytes(1, name), float(2, value), integer(20, 1)]
 }
 
 function addInitializer(graph, shape, type, raw) {
     const name = newName(graph)
-    graph.initializers.push([...shape.map(side => integer(1, side)), integer(2, type), bytes(8, name), bytes(9, raw)])
+    const dimensions = shape.map(side => integer(1, side))
+    graph.initializers.push([...dimensions, integer(2, type), bytes(8, name), bytes(9, raw)])
     return name
 }
 

@@ -13,6 +13,7 @@
 #include "app/command.h"
 #include "app/status.h"
 #include "app/topology.h"
+#include "app/version.h"
 #include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,7 +21,6 @@
 #include "base/text.h"
 #include "notify/console.h"
 #include "sys/service.h"
-#include "version.h"
 #include "web/web.h"
 #include "web/web_config.h"
 
@@ -34,6 +34,7 @@ static void close_parts(struct daemon *d);
 static int start(struct daemon *d, struct err *e);
 static int serve(struct daemon *d, const struct app_options *options);
 static int stop(struct daemon *d);
+static void end(struct daemon *d);
 
 int daemon_run(struct app_config **config, const struct app_options *options)
 {
@@ -62,16 +63,20 @@ int daemon_run(struct app_config **config, const struct app_options *options)
         r = start(&d, &e);
     if (r < 0) {
         log_error("start-failed", "%s", e.text);
-        (void)stop(&d); /* what had started */
-        close_parts(&d);
+        end(&d); /* what had started */
         return EXIT_FAILED;
     }
     int status = serve(&d, options);
-    if (stop(&d) < 0)
-        _exit(EXIT_FAILED); /* a thread still works with what we would free */
-    close_parts(&d);
+    end(&d);
     log_notice("stopped", "stopped in order");
     return status;
+}
+
+static void end(struct daemon *d)
+{
+    if (stop(d) < 0)
+        _exit(EXIT_FAILED); /* a thread still works with what we would free */
+    close_parts(d);
 }
 
 /* ---- what the stages share ---- */
@@ -85,6 +90,7 @@ static int open_signals(struct daemon *d, struct err *e)
         sigaddset(&set, numbers[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN); /* a peer that went away is an error of write(2), not our end */
+    signal(SIGXFSZ, SIG_IGN); /* likewise a file over the limit of the process: a full disk */
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return d->signal_fd < 0 ? err_errno(e, -errno, "signals") : 0;
 }
@@ -225,6 +231,7 @@ static int open_parts(struct daemon *d, struct err *e)
     int workers = p->detector ? p->detector->ops->parallelism(p->detector) : 1;
     p->detect_workers = (unsigned)MAX(1, MIN(workers, CLAIM_WORKERS_MAX));
     d->ledger_path = xstrdup(d->config->ledger_path);
+    d->store_reserve = d->config->store_reserve;
     p->ledger_path = d->ledger_path;
     return 0;
 }

@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/version.h"
 #include "base/macros.h"
 #include "base/parse.h"
-#include "version.h"
 
 static int help(void);
 static int unknown(const char *name);

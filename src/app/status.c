@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/version.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/text.h"
-#include "version.h"
 
 static struct metric waiting = {.name = "snapshotd_waiting",
                                 .kind = METRIC_GAUGE,
@@ -144,6 +144,14 @@ static json_t *destinations_json(struct daemon *d)
     return list;
 }
 
+/* A description begins with the model's file name. */
+static json_t *model_json(const struct daemon *d)
+{
+    if (!d->pipeline.detector)
+        return json_null();
+    return json_stringn(d->detector_text, strcspn(d->detector_text, " :"));
+}
+
 static json_t *backend_status(void *arg)
 {
     struct daemon *d = arg;
@@ -154,14 +162,15 @@ static json_t *backend_status(void *arg)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     return json_pack(
-        "{s:s,s:i,s:s,s:f,s:b,s:s,s:o,s:o,s:{s:s,s:o,s:b},s:o,s:{s:I},s:o}", "version",
+        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o}", "version",
         SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
-        "not_ready_because", reason, "stages", topology_status(d->topology), "cameras",
+        "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
         cameras_json(d), "detector", "name", d->pipeline.detector ? "local" : "none", "description",
-        js_string(d->detector_text), "ready", d->pipeline.detector && now->detection_enabled,
-        "counts", counts_json(d), "disk", "free_bytes",
-        (json_int_t)store_free_bytes(d->pipeline.store), "destinations", destinations_json(d));
+        js_string(d->detector_text), "model", model_json(d), "ready",
+        d->pipeline.detector && now->detection_enabled, "counts", counts_json(d), "disk",
+        "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
+        (json_int_t)d->store_reserve, "destinations", destinations_json(d));
 }
 
 struct web_backend status_backend(struct daemon *d)

@@ -16,6 +16,7 @@ struct daemon {
     const char *destinations[2];   /* NULL-terminated */
     int events_fd, lock_fd, signal_fd;
     char *ledger_path;
+    int64_t store_reserve;     /* bytes */
     struct ledger *ledger;     /* of the main thread */
     struct ledger *web_ledger; /* of the web thread, for the backend's calls */
     struct topology *topology;

@@ -10,6 +10,8 @@
 /* A stage whose loop has not turned for so long hangs: longer than any single call may take (the
  * slowest is a run of a large model on a slow machine). */
 #define HUNG_MS 60000
+/* For the stages that had started when another could not. */
+#define START_FAILED_GRACE_MS 5000
 #define THREADS_MAX (CLAIM_WORKERS_MAX + 16)
 
 static void *new_fetch(struct pipeline *p, unsigned index UNUSED)
@@ -116,8 +118,10 @@ int topology_start(struct pipeline *p, struct topology **ret, struct err *e)
         for (unsigned index = 0; index < rows[i].count(p); index++) {
             int r = start_thread(t, &rows[i], index, e);
             if (r < 0) {
-                if (topology_stop(t, 5000) == 0)
+                if (topology_stop(t, START_FAILED_GRACE_MS) == 0)
                     topology_free(t);
+                else
+                    *ret = t;
                 return r;
             }
         }

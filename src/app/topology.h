@@ -8,7 +8,8 @@
 struct topology;
 
 /* Starts consumers before producers; each is ready when its start returns. On failure what runs is
- * stopped again. The pipeline must outlive the topology. */
+ * stopped again; when even that fails *ret is set, and the process must end as after
+ * topology_stop(). The pipeline must outlive the topology. */
 int topology_start(struct pipeline *p, struct topology **ret, struct err *e);
 /* Stops in the other direction: sources first; every stage drains within the shared grace period.
  * 0, or -ETIMEDOUT when a stage did not end (its name is logged): then the process must end without

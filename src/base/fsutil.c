@@ -264,3 +264,21 @@ int fs_free_bytes(int fd, int64_t *ret, struct err *e)
     *ret = (int64_t)vfs.f_bavail * (int64_t)vfs.f_frsize;
     return 0;
 }
+
+char *fs_beside_program(const char *path)
+{
+    char program[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (length <= 0)
+        return NULL;
+    program[length] = '\0';
+    for (;;) {
+        char *slash = strrchr(program, '/');
+        if (slash == NULL)
+            return NULL;
+        *slash = '\0';
+        if (!text_starts_with(path, "../"))
+            return xasprintf("%s/%s", program, path);
+        path += strlen("../");
+    }
+}

@@ -33,5 +33,9 @@ int fs_rename_synced(int dirfd, const char *from, const char *to, struct err *e)
 bool fs_exists(int dirfd, const char *path);
 /* Bytes that an unprivileged writer may still use. */
 int fs_free_bytes(int fd, int64_t *ret, struct err *e);
+/* `path` (which may begin with "../") as seen from the folder of the running program, which is how
+ * an installation finds its own files wherever it was put. Owned by the caller; NULL when the
+ * program's path cannot be known. */
+char *fs_beside_program(const char *path);
 /* A path that stays beneath its base: relative, no "..", no empty part, no NUL/control bytes. */
 bool fs_path_is_plain(const char *path);

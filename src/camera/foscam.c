@@ -23,6 +23,7 @@ const struct camera_kind camera_kind_foscam = {
     .request = request,
 };
 
+static int make_url(const struct camera *cam, struct dynbuf *url, struct err *e);
 static int write_url(const struct camera *cam, struct dynbuf *url);
 
 static int validate(const struct camera *cam, struct err *e)
@@ -33,7 +34,8 @@ static int validate(const struct camera *cam, struct err *e)
         if ((unsigned char)*p <= ' ' || *p == '#')
             return err_set(e, -EINVAL, ERR_NEVER,
                            "the command must be a name like snapPicture2 or a path with a query");
-    return 0;
+    AUTO_DONE(dynbuf) scratch = {0};
+    return make_url(cam, &scratch, e);
 }
 
 static int request(const struct camera *cam, struct wall_time now, struct camera_request *ret,
@@ -43,14 +45,10 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
     int r = validate(cam, e);
     if (r < 0)
         return r;
-    AUTO_DONE(dynbuf) url;
-    dynbuf_init(&url, REQUEST_URL_MAX);
-    r = write_url(cam, &url);
-    if (r == -ENOMEM)
-        return err_set(e, r, ERR_LATER, "no memory for the request");
+    AUTO_DONE(dynbuf) url = {0};
+    r = make_url(cam, &url, e);
     if (r < 0)
-        return err_set(e, -EINVAL, ERR_NEVER, "the request would be longer than %d bytes",
-                       REQUEST_URL_MAX);
+        return r;
     char shown[256];
     httpc_show_url(dynbuf_str(&url), shown, sizeof(shown));
     *ret = (struct camera_request){
@@ -60,6 +58,18 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
         .login_in_url = cam->user && *cam->user,
     };
     return 0;
+}
+
+/* Initialises `url` in any case. */
+static int make_url(const struct camera *cam, struct dynbuf *url, struct err *e)
+{
+    dynbuf_init(url, REQUEST_URL_MAX);
+    int r = write_url(cam, url);
+    if (r == -ENOMEM)
+        return err_set(e, r, ERR_LATER, "no memory for the request");
+    return r < 0 ? err_set(e, -EINVAL, ERR_NEVER, "the request would be longer than %d bytes",
+                           REQUEST_URL_MAX)
+                 : 0;
 }
 
 static int write_url(const struct camera *cam, struct dynbuf *url)

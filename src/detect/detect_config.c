@@ -38,6 +38,7 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(model_dir),
      .help = "Folders with models, in order of preference",
      .doc = "When empty: $SNAPSHOTD_MODEL_DIR, models, data/models, the source tree's models, "
+            "share/snapshot-processor/models where the program is installed, "
             "/var/lib/snapshot-processor/models and /usr/share/snapshot-processor/models."},
     {.name = "names_file",
      .type = CFG_PATH,

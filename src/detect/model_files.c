@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/dynbuf.h"
+#include "base/fsutil.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -26,7 +27,7 @@ void model_list_done(struct model_list *l)
     *l = (struct model_list){.paths = NULL};
 }
 
-static const char *default_dirs[7];
+static const char *default_dirs[8];
 
 static void fill_default_dirs(void)
 {
@@ -36,6 +37,10 @@ static void fill_default_dirs(void)
         default_dirs[n++] = xstrdup(given);
     default_dirs[n++] = "models";
     default_dirs[n++] = "data/models";
+    /* An installation's own, in its prefix. */
+    const char *installed = fs_beside_program(MODEL_DIR_FROM_BINDIR);
+    if (installed != NULL)
+        default_dirs[n++] = installed;
     default_dirs[n++] = MODEL_BUILD_DIR; /* of the source tree: a fresh build finds its model */
     default_dirs[n++] = "/var/lib/snapshot-processor/models";
     default_dirs[n] = "/usr/share/snapshot-processor/models";
@@ -174,7 +179,7 @@ static int not_found(const char *model, const char *const *dirs, struct err *e)
     dynbuf_init(&there, 120);
     for (size_t i = 0; dirs[i] != NULL; i++)
         (void)dynbuf_printf(&looked, "%s%s", i > 0 ? ", " : "", dirs[i]);
-    AUTO_DONE(model_list) all;
+    AUTO_DONE(model_list) all = {.count = 0};
     model_list_all(dirs, &all);
     for (size_t i = 0; i < all.count; i++)
         (void)dynbuf_printf(&there, "%s%s", i > 0 ? ", " : "", model_base_name(all.paths[i]));

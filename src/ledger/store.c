@@ -169,6 +169,9 @@ static int write_part(struct store *s, const char *name, const void *data, size_
     assert(n > 0);
     (void)unlinkat(s->incoming, part, 0); /* one that a failed attempt left, if any */
     int r = fs_create_synced(s->incoming, part, data, size, FILE_MODE, e);
+    if (r == -EFBIG) /* a limit set on the process (ulimit -f): as good as a full disk */
+        return err_set(e, -ENOSPC, ERR_LATER, "write %s: the system allows no file of %zu bytes",
+                       part, size);
     if (r < 0)
         return r;
     FAULT_POINT("after-store-part");

@@ -17,12 +17,21 @@
 #define BACKOFF_MAX_MS 60000
 /* After so many attempts an event that the other side refuses for good is put aside. */
 #define REFUSALS_MAX 1
+/* Nothing is delivered for so long when the ledger could not take down what was: else the other
+ * side would get the same events in a storm. */
+#define LEDGER_PAUSE_MS 5000
+/* What a stop still delivers of the last verdicts; the rest waits for the next start. */
+#define LAST_SWEEP_MS 1000
 
 struct deliver_self {
     struct pipeline *pipeline;
     struct stage *stage;
     struct ledger *ledger;
     struct notifier *notifier;
+    struct outbox_item done[BATCH]; /* delivered, not written down yet */
+    int done_count;
+    struct mono_time rest_until; /* the ledger takes nothing */
+    struct mono_time stop_at;    /* set for the last sweep */
 };
 
 static struct metric delivered = {.name = "snapshotd_delivered_total",
@@ -59,10 +68,18 @@ static int deliver_one(struct deliver_self *d, const struct outbox_item *item, s
     return d->notifier->ops->deliver(d->notifier, &ev, e);
 }
 
+static void rest(struct deliver_self *d, const char *what, const struct err *e)
+{
+    log_error("ledger-failed", "%s: %s; trying again in %d s", what, e->text,
+              LEDGER_PAUSE_MS / 1000);
+    stage_count_failed(d->stage, e->text);
+    d->rest_until = mono_add_ms(clock_mono(), LEDGER_PAUSE_MS);
+}
+
 static void delivery_failed(struct deliver_self *d, const struct outbox_item *item,
                             const struct err *why)
 {
-    struct err e;
+    struct err e = {0};
     const char *name = d->notifier->ops->name;
     metric_inc(&failed, name);
     stage_count_failed(d->stage, why->text);
@@ -78,40 +95,71 @@ static void delivery_failed(struct deliver_self *d, const struct outbox_item *it
         struct wall_time later = {ledger_now().us + pause * 1000};
         r = ledger_outbox_retry(d->ledger, item, later, why->text, &e);
     }
+    if (r < 0 && r != -EALREADY)
+        rest(d, "record a failed delivery", &e);
+}
+
+/* What cannot be written down is kept, so that it is not delivered twice. */
+static int record_done(struct deliver_self *d)
+{
+    struct err e = {0};
+    int r = d->done_count ? ledger_outbox_done(d->ledger, d->done, d->done_count, &e) : 0;
     if (r < 0)
-        log_error("ledger-failed", "record a failed delivery: %s", e.text);
+        rest(d, "record deliveries", &e);
+    else
+        d->done_count = 0;
+    return r;
+}
+
+static bool must_stop(const struct deliver_self *d)
+{
+    return d->stop_at.us ? mono_passed(d->stop_at) : stage_stopping(d->stage);
+}
+
+/* Delivers until something fails, so that what follows can be chosen anew: the rows behind a failed
+ * one may be of the same camera. Returns whether all went well. */
+static bool deliver_rows(struct deliver_self *d, const struct outbox_item *due, int n)
+{
+    for (int i = 0; i < n && !must_stop(d); i++) {
+        struct err e = {0};
+        log_context_camera(due[i].camera);
+        log_context_snapshot(due[i].snapshot_id);
+        stage_heartbeat(d->stage);
+        bool good = deliver_one(d, &due[i], &e) == 0;
+        if (good) {
+            d->done[d->done_count++] = due[i];
+            metric_inc(&delivered, d->notifier->ops->name);
+            stage_count_done(d->stage);
+        } else {
+            delivery_failed(d, &due[i], &e);
+        }
+        log_context_camera(NULL);
+        log_context_snapshot(NULL);
+        if (!good)
+            return false;
+    }
+    return true;
 }
 
 static int64_t deliver_sweep(void *self)
 {
     struct deliver_self *d = self;
-    struct outbox_item due[BATCH], done[BATCH];
+    if (!mono_passed(d->rest_until))
+        return mono_until_ms(d->rest_until);
+    if (record_done(d) < 0)
+        return LEDGER_PAUSE_MS;
+    struct outbox_item due[BATCH];
     struct err e = {0};
     int n = ledger_outbox_due(d->ledger, d->notifier->ops->name, ledger_now(), due, BATCH, &e);
     if (n < 0) {
         log_error("ledger-failed", "look for events to deliver: %s", e.text);
         return SWEEP_MS;
     }
-    int done_count = 0;
-    bool trouble = false;
-    for (int i = 0; i < n && !trouble; i++) {
-        log_context_camera(due[i].camera);
-        log_context_snapshot(due[i].snapshot_id);
-        stage_heartbeat(d->stage);
-        if (deliver_one(d, &due[i], &e) == 0) {
-            done[done_count++] = due[i];
-            metric_inc(&delivered, d->notifier->ops->name);
-            stage_count_done(d->stage);
-        } else {
-            delivery_failed(d, &due[i], &e);
-            trouble = true; /* the rows behind it may be of the same camera: look again */
-        }
-        log_context_camera(NULL);
-        log_context_snapshot(NULL);
-    }
-    if (done_count && ledger_outbox_done(d->ledger, done, done_count, &e) < 0)
-        log_error("ledger-failed", "record deliveries: %s; they will be repeated", e.text);
-    if (n == BATCH || trouble)
+    bool good = deliver_rows(d, due, n);
+    (void)record_done(d); /* the pause tells */
+    if (!mono_passed(d->rest_until))
+        return mono_until_ms(d->rest_until);
+    if (n == BATCH || !good)
         return 0;
     struct wall_time next;
     int64_t pause = SWEEP_MS;
@@ -130,9 +178,10 @@ static int deliver_init(void *self, struct stage *st, struct err *e)
 static void deliver_fini(void *self)
 {
     struct deliver_self *d = self;
-    if (d->ledger)
-        (void)deliver_sweep(
-            d); /* what the last verdicts left: the next start would do it otherwise */
+    if (d->ledger) { /* what the last verdicts left: the next start would do it otherwise */
+        d->stop_at = mono_add_ms(clock_mono(), LAST_SWEEP_MS);
+        (void)deliver_sweep(d);
+    }
     ledger_close(d->ledger);
 }
 

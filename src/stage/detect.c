@@ -18,6 +18,11 @@
 #include "picture/annotate.h"
 
 #define SWEEP_MS 1000
+/* Nothing is examined for so long when the ledger could not take a verdict: the work would be
+ * thrown away. Also the promise after freed space. */
+#define LEDGER_PAUSE_MS 5000
+/* Pictures whose file could not be read are looked at again so often. */
+#define UNREADABLE_PAUSE_MS 10000
 /* A detector that fails for reasons of its own (memory) is asked again before the picture goes out
  * unexamined. */
 #define DETECT_TRIES 3
@@ -28,8 +33,10 @@ struct detect_self {
     struct ledger *ledger;
     unsigned worker;
     /* Rows up to here could not be worked on just now (their file cannot be read); they must not
-     * hold up the ones behind them. Back to 0 when the end is reached. */
+     * hold up the ones behind them. Back to 0 from time to time. */
     int64_t after_row;
+    struct mono_time look_again_at; /* at those */
+    struct mono_time rest_until;    /* the ledger takes nothing */
 };
 
 static struct metric examined = {.name = "snapshotd_examined_total",
@@ -73,15 +80,19 @@ static void judge(struct detect_self *d, const struct settings *now, struct blob
     struct err e = {0};
     int r = -1;
     for (int i = 0; i < DETECT_TRIES && r < 0; i++) {
+        verdict_done(v); /* what a failed attempt may have left */
+        *v = (struct verdict){0};
         r = detector->ops->detect(detector, &req, v, &e);
         if (e.retry == ERR_NEVER)
             break;
+        stage_heartbeat(d->stage);
     }
     if (r == 0) {
         detect_filter(&now->detect, &v->found);
         return;
     }
-    v->outcome = VERDICT_FAILED;
+    verdict_done(v);
+    *v = (struct verdict){.outcome = VERDICT_FAILED};
     text_copy(v->error, sizeof(v->error), e.text);
     log_warn("detect-failed", "%s; it is recorded without an answer", e.text);
     stage_count_failed(d->stage, e.text);
@@ -177,8 +188,10 @@ static int get_bytes(struct detect_self *d, const struct snapshot *s, struct blo
     return pipeline_bytes(d->pipeline, s, ret, e);
 }
 
-/* False when the picture is still unexamined and should be tried again. */
-static bool examine(struct detect_self *d, const struct snapshot *s)
+enum work { WORK_DONE, WORK_UNREADABLE, WORK_UNRECORDED };
+
+/* Unless it is done, the picture is still unexamined and is tried again. */
+static enum work examine(struct detect_self *d, const struct snapshot *s)
 {
     AUTO(settings) now = pipeline_settings(d->pipeline);
     AUTO(blob) bytes = NULL;
@@ -189,7 +202,7 @@ static bool examine(struct detect_self *d, const struct snapshot *s)
         judge(d, now, bytes, &v);
     } else if (e.retry != ERR_NEVER) {
         log_error("read-failed", "%s; trying again", e.text);
-        return false;
+        return WORK_UNREADABLE;
     } else {
         v.outcome = VERDICT_FAILED;
         text_copy(v.error, sizeof(v.error), e.text);
@@ -209,25 +222,27 @@ static bool examine(struct detect_self *d, const struct snapshot *s)
     if (r < 0) {
         if (n.annotated[0])
             store_discard(d->pipeline->store, s->id, true);
-        if (r != -EALREADY) {
-            log_error("ledger-failed", "record a verdict: %s; trying again", e.text);
-            stage_count_failed(d->stage, e.text);
-        }
-        return r == -EALREADY;
+        if (r == -EALREADY)
+            return WORK_DONE;
+        log_error("ledger-failed", "record a verdict: %s; trying again in %d s", e.text,
+                  LEDGER_PAUSE_MS / 1000);
+        stage_count_failed(d->stage, e.text);
+        d->rest_until = mono_add_ms(clock_mono(), LEDGER_PAUSE_MS);
+        return WORK_UNRECORDED;
     }
     FAULT_POINT("detect-after-record");
     move_files(d, s, &n);
     report(d, s, &v);
     pipeline_outcome(d->pipeline, s->id);
     pipeline_wake(d->pipeline, PIPELINE_DELIVER);
-    return true;
+    return WORK_DONE;
 }
 
-static bool work_on(struct detect_self *d, const struct snapshot *s)
+static enum work work_on(struct detect_self *d, const struct snapshot *s)
 {
     log_context_camera(s->camera);
     log_context_snapshot(s->id);
-    bool done = examine(d, s);
+    enum work done = examine(d, s);
     log_context_camera(NULL);
     log_context_snapshot(NULL);
     return done;
@@ -237,17 +252,18 @@ static void detect_step(void *self, void *item)
 {
     struct detect_self *d = self;
     const struct snapshot *s = item;
+    if (!mono_passed(d->rest_until))
+        return; /* the sweep comes back to it */
     if (!claims_take(d->pipeline->claims, d->worker, s->row))
         return; /* a sweep was quicker */
     /* The sweep of another worker may have finished it while it waited here. */
     struct err e;
-    int stored = ledger_snapshot_is_stored(d->ledger, s->row, &e);
-    if (stored != 0)
-        (void)work_on(d, s); /* if not, the sweep comes back to it */
+    if (ledger_snapshot_is_stored(d->ledger, s->row, &e) == 1)
+        (void)work_on(d, s); /* what fails the sweep comes back to */
     claims_drop(d->pipeline->claims, d->worker);
 }
 
-enum backlog { BACKLOG_EMPTY, BACKLOG_WORKED, BACKLOG_STUCK };
+enum backlog { BACKLOG_EMPTY, BACKLOG_WORKED };
 
 /* One picture of the backlog. */
 static enum backlog take_backlog(struct detect_self *d)
@@ -265,11 +281,12 @@ static enum backlog take_backlog(struct detect_self *d)
     for (int i = 0; i < n; i++) {
         if (result == BACKLOG_EMPTY && claims_take(d->pipeline->claims, d->worker, rows[i]->row)) {
             /* The list may be older than another worker's commit. */
-            if (ledger_snapshot_is_stored(d->ledger, rows[i]->row, &e) == 1)
-                result = work_on(d, rows[i]) ? BACKLOG_WORKED : BACKLOG_STUCK;
+            if (ledger_snapshot_is_stored(d->ledger, rows[i]->row, &e) == 1) {
+                result = BACKLOG_WORKED;
+                if (work_on(d, rows[i]) == WORK_UNREADABLE)
+                    d->after_row = rows[i]->row;
+            }
             claims_drop(d->pipeline->claims, d->worker);
-            if (result == BACKLOG_STUCK)
-                d->after_row = rows[i]->row;
         }
         snapshot_unref(rows[i]);
     }
@@ -279,10 +296,16 @@ static enum backlog take_backlog(struct detect_self *d)
 static int64_t detect_sweep(void *self)
 {
     struct detect_self *d = self;
-    if (take_backlog(d) != BACKLOG_EMPTY)
-        return 0;
-    d->after_row = 0;
-    return SWEEP_MS;
+    int64_t rest = mono_until_ms(d->rest_until);
+    if (rest > 0)
+        return rest;
+    if (d->after_row == 0)
+        d->look_again_at = mono_add_ms(clock_mono(), UNREADABLE_PAUSE_MS);
+    else if (mono_passed(d->look_again_at))
+        d->after_row = 0;
+    if (take_backlog(d) == BACKLOG_EMPTY)
+        return SWEEP_MS;
+    return mono_until_ms(d->rest_until);
 }
 
 static int detect_init(void *self, struct stage *st, struct err *e)

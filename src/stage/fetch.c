@@ -27,22 +27,41 @@
 #define BACKOFF_MAX_MS 30000
 #define SWEEP_MS 1000
 #define HOLD_MS 3000
+/* Triggers looked at in a sweep: all that are in flight, which are due still, and new ones behind
+ * them. */
+#define DUE_MAX (FLIGHTS_MAX + 64)
+/* Pause when a request could not even be started (no memory, no descriptors). */
+#define START_PAUSE_MS 5000
 #define HAND_OVER_RETRY_MS 20
 /* How long a stop waits for cameras that were asked already. What they would have sent is asked for
  * again at the next start. */
 #define STOP_ASKING_MS 1000
 
-/* HOLDING: intake could not keep the picture (disk full). The pause stands in memory, because the
- * ledger may be unable to write it down just then, and cameras must not be asked in a storm. */
-enum flight_state { FLIGHT_FREE, FLIGHT_ASKING, FLIGHT_HANDING, FLIGHT_HANDED, FLIGHT_HOLDING };
+enum flight_state {
+    FLIGHT_FREE,
+    FLIGHT_ASKING,
+    FLIGHT_ANSWERED,  /* the fetcher has told its result, nothing was done about it yet */
+    FLIGHT_RECORDING, /* without a picture, and the ledger does not take that down just now */
+    FLIGHT_HANDING,
+    FLIGHT_HANDED,
+    FLIGHT_HOLDING, /* intake could not keep the picture (disk full) */
+};
 
+/* What is waited for stands in memory: the ledger may be unable to write it down just then, and
+ * cameras must not be asked in a storm. */
 struct flight {
     enum flight_state state;
     struct trigger trigger;
     struct settings *settings; /* keeps the camera's strings alive while it is asked */
     const struct camera *camera;
-    struct fetched *item;
-    struct mono_time hold_until;
+    struct fetched *item; /* answered with a picture */
+    int code;             /* answered without: as the fetcher said */
+    enum err_retry retry;
+    long retry_after_s;
+    char why[TRIGGER_ERROR_MAX];
+    bool final;                  /* recording: the trigger ends, else it is tried again */
+    struct wall_time not_before; /* recording: of the next attempt */
+    struct mono_time hold_until; /* holding, recording */
 };
 
 struct fetch_self {
@@ -53,8 +72,12 @@ struct fetch_self {
     struct bus_out *out;
     struct flight flights[FLIGHTS_MAX];
     int flying;
+    struct settings *seen;           /* whose cameras the fetcher knows */
+    struct trigger due[DUE_MAX];     /* scratch of a sweep; too much for the stack */
     struct mono_time stop_asking_at; /* set when the drain begins */
-    pthread_mutex_t status_lock;     /* the API asks for camera states from its own thread */
+    /* Around each use of the fetcher and nothing else: the API asks for camera states from its own
+     * thread, and must not wait for the disk. */
+    pthread_mutex_t status_lock;
 };
 
 static struct metric fetches = {.name = "snapshotd_fetches_total",
@@ -85,36 +108,62 @@ static void end_flight(struct fetch_self *f, struct flight *fl)
     f->flying--;
 }
 
-/* Ends a trigger without a picture. When even that cannot be written it stays pending and is tried
- * again; nothing is lost. */
-static void fail_trigger(struct fetch_self *f, const struct trigger *t, const char *why)
-{
-    struct err e;
-    int r = ledger_trigger_fail(f->ledger, t, why, &e);
-    if (r < 0) {
-        log_error("ledger-failed", "record a failed trigger: %s", e.text);
-        return;
-    }
-    log_warn("trigger-failed", "no picture after %d attempt%s: %s", t->attempts,
-             t->attempts == 1 ? "" : "s", why);
-    metric_inc(&trigger_ends, t->camera);
-    stage_count_failed(f->stage, why);
-    pipeline_outcome(f->pipeline, t->id);
-}
-
-static void retry_trigger(struct fetch_self *f, const struct trigger *t, int64_t delay_ms,
-                          const char *why)
-{
-    struct err e;
-    struct wall_time not_before = {ledger_now().us + delay_ms * 1000};
-    if (ledger_trigger_retry(f->ledger, t, not_before, why, &e) < 0)
-        log_error("ledger-failed", "record a retry: %s", e.text);
-}
-
 /* Milliseconds since the trigger was accepted. */
 static int64_t age_ms(const struct trigger *t)
 {
     return MAX((ledger_now().us - t->accepted_at.us) / 1000, (int64_t)0);
+}
+
+/* Ends a trigger without a picture. What is no longer pending needs no end. */
+static int fail_trigger(struct fetch_self *f, const struct trigger *t, const char *why,
+                        struct err *e)
+{
+    int r = ledger_trigger_fail(f->ledger, t, why, e);
+    if (r == -EALREADY)
+        return 0;
+    if (r < 0)
+        return r;
+    int attempts = t->attempts + 1;
+    log_warn("trigger-failed", "no picture after %d attempt%s: %s", attempts,
+             attempts == 1 ? "" : "s", why);
+    metric_inc(&trigger_ends, t->camera);
+    stage_count_failed(f->stage, why);
+    pipeline_outcome(f->pipeline, t->id);
+    return 0;
+}
+
+/* Writes down how a flight without a picture ended. When the ledger takes nothing the flight stays,
+ * and only the writing is tried again: asking the camera once more would send it a password that it
+ * has rejected, or knock at a dead address, as fast as the loop turns. */
+static void record_end(struct fetch_self *f, struct flight *fl)
+{
+    struct err e = {0};
+    int r = fl->final ? fail_trigger(f, &fl->trigger, fl->why, &e)
+                      : ledger_trigger_retry(f->ledger, &fl->trigger, fl->not_before, fl->why, &e);
+    if (r == 0 || r == -EALREADY) {
+        end_flight(f, fl);
+        return;
+    }
+    log_error("ledger-failed", "record the end of an attempt: %s; trying again", e.text);
+    fl->state = FLIGHT_RECORDING;
+    fl->hold_until = mono_add_ms(clock_mono(), HOLD_MS);
+}
+
+static void end_with(struct fetch_self *f, struct flight *fl, const char *why)
+{
+    if (why != fl->why)
+        text_copy(fl->why, sizeof(fl->why), why);
+    fl->final = true;
+    record_end(f, fl);
+}
+
+/* Not later than the moment at which the trigger is given up. */
+static void retry_after(struct fetch_self *f, struct flight *fl, int64_t delay_ms)
+{
+    delay_ms = MIN(delay_ms, MAX(fl->camera->give_up_ms - age_ms(&fl->trigger), (int64_t)SWEEP_MS));
+    fl->final = false;
+    fl->not_before = (struct wall_time){ledger_now().us + delay_ms * 1000};
+    record_end(f, fl);
 }
 
 /* The pause before the next attempt: short ones while quick tries are left, then doubling. */
@@ -129,23 +178,24 @@ static int64_t pause_ms(const struct camera *cam, int attempts, enum err_retry r
     return MIN((int64_t)1000 << doublings, (int64_t)BACKOFF_MAX_MS);
 }
 
-static void fetch_failed(struct fetch_self *f, struct flight *fl, const struct fetch_result *res)
+static void fetch_failed(struct fetch_self *f, struct flight *fl)
 {
-    struct trigger t = fl->trigger;
+    const struct trigger *t = &fl->trigger;
     const struct camera *cam = fl->camera;
-    t.attempts++;
-    metric_inc(&fetches, res->code == -ECANCELED ? "cancelled" : "failed");
-    if (res->code == -ECANCELED)
-        return; /* we are stopping: the trigger stays pending as it is */
-    bool too_old = age_ms(&t) >= cam->give_up_ms;
-    if (res->error->retry == ERR_NEVER || too_old) {
-        fail_trigger(f, &t, res->error->text);
+    int attempts = t->attempts + 1;
+    metric_inc(&fetches, fl->code == -ECANCELED ? "cancelled" : "failed");
+    if (fl->code == -ECANCELED) {
+        end_flight(f, fl); /* we are stopping: the trigger stays pending as it is */
         return;
     }
-    int64_t pause = pause_ms(cam, t.attempts, res->error->retry, res->retry_after_s);
-    log_info("fetch-failed", "attempt %d: %s; again in %lld ms", t.attempts, res->error->text,
+    if (fl->retry == ERR_NEVER || age_ms(t) >= cam->give_up_ms) {
+        end_with(f, fl, fl->why);
+        return;
+    }
+    int64_t pause = pause_ms(cam, attempts, fl->retry, fl->retry_after_s);
+    log_info("fetch-failed", "attempt %d: %s; again in %lld ms", attempts, fl->why,
              (long long)pause);
-    retry_trigger(f, &fl->trigger, pause, res->error->text);
+    retry_after(f, fl, pause);
 }
 
 /* Gives the item to intake; when its edge is full the flight waits for the next sweep. */
@@ -159,31 +209,47 @@ static void hand_over(struct fetch_self *f, struct flight *fl)
         fetched_unref(fl->item);
 }
 
-static void fetch_done(void *arg, const struct fetch_result *res)
+/* Inside the fetcher and under the lock: keeps what it says for handle_answers(). */
+static void fetch_done(void *arg UNUSED, const struct fetch_result *res)
 {
-    struct fetch_self *f = arg;
     struct flight *fl = res->ticket;
-    log_context_camera(fl->trigger.camera);
-    log_context_snapshot(fl->trigger.id);
+    fl->state = FLIGHT_ANSWERED;
+    fl->code = res->code;
     if (res->code < 0) {
-        fetch_failed(f, fl, res);
-        end_flight(f, fl);
-    } else {
-        metric_inc(&fetches, "ok");
-        metric_observe(&fetch_seconds, fl->trigger.camera, res->elapsed_ms / 1000);
-        struct fetched *item = xcalloc(1, sizeof(*item));
-        atomic_init(&item->refs, 1);
-        item->trigger = fl->trigger;
-        text_copy(item->directory, sizeof(item->directory), fl->camera->directory);
-        item->bytes = blob_ref(res->bytes);
-        item->fetch_ms = res->elapsed_ms;
-        item->received_at = clock_wall();
-        fl->item = item;
-        hand_over(f, fl);
-        stage_count_done(f->stage);
+        fl->retry = res->error->retry;
+        fl->retry_after_s = res->retry_after_s;
+        text_copy(fl->why, sizeof(fl->why), res->error->text);
+        return;
     }
-    log_context_camera(NULL);
-    log_context_snapshot(NULL);
+    struct fetched *item = xcalloc(1, sizeof(*item));
+    atomic_init(&item->refs, 1);
+    item->trigger = fl->trigger;
+    text_copy(item->directory, sizeof(item->directory), fl->camera->directory);
+    item->bytes = blob_ref(res->bytes);
+    item->fetch_ms = res->elapsed_ms;
+    item->received_at = clock_wall();
+    fl->item = item;
+}
+
+static void handle_answers(struct fetch_self *f)
+{
+    for (int i = 0; i < FLIGHTS_MAX && f->flying; i++) {
+        struct flight *fl = &f->flights[i];
+        if (fl->state != FLIGHT_ANSWERED)
+            continue;
+        log_context_camera(fl->trigger.camera);
+        log_context_snapshot(fl->trigger.id);
+        if (fl->code < 0) {
+            fetch_failed(f, fl);
+        } else {
+            metric_inc(&fetches, "ok");
+            metric_observe(&fetch_seconds, fl->trigger.camera, fl->item->fetch_ms / 1000);
+            stage_count_done(f->stage);
+            hand_over(f, fl);
+        }
+        log_context_camera(NULL);
+        log_context_snapshot(NULL);
+    }
 }
 
 static struct flight *free_flight(struct fetch_self *f)
@@ -202,6 +268,17 @@ static bool is_flying(const struct fetch_self *f, const struct trigger *t)
     return false;
 }
 
+/* How long a camera is to be left alone, at least a sweep. */
+static int64_t spared_ms(struct fetch_self *f, const struct camera *cam)
+{
+    struct camera_status st;
+    pthread_mutex_lock(&f->status_lock);
+    fetcher_status(f->fetcher, cam->name, &st);
+    pthread_mutex_unlock(&f->status_lock);
+    int64_t until = st.state == CAMERA_STATE_OPEN ? mono_until_ms(st.open_until) : 0;
+    return MAX(until, (int64_t)SWEEP_MS);
+}
+
 /* Starts to work on one trigger; false when there is no room for more. */
 static bool start_flight(struct fetch_self *f, const struct trigger *t)
 {
@@ -210,40 +287,52 @@ static bool start_flight(struct fetch_self *f, const struct trigger *t)
         return false;
     AUTO(settings) now = pipeline_settings(f->pipeline);
     const struct camera *cam = camera_set_find(now->cameras, t->camera);
-    if (!cam || !cam->enabled) {
-        fail_trigger(f, t,
-                     cam ? "the camera is switched off in the configuration"
-                         : "the camera is not in the configuration any more");
-        return true;
-    }
-    if (t->attempts > 0 && age_ms(t) >= cam->give_up_ms) {
-        fail_trigger(f, t, t->error[0] ? t->error : "gave up");
-        return true;
-    }
-    struct err e = {0};
     *fl = (struct flight){.state = FLIGHT_ASKING, .trigger = *t, .camera = cam};
     fl->settings = settings_ref(now);
     f->flying++;
+    if (!cam || !cam->enabled) {
+        end_with(f, fl,
+                 cam ? "the camera is switched off in the configuration"
+                     : "the camera is not in the configuration any more");
+        return true;
+    }
+    /* A picture of now says nothing of an event of long ago: what waited too long, behind a slow
+     * camera or while the program was not running, ends here. */
+    if (age_ms(t) >= cam->give_up_ms) {
+        char why[TRIGGER_ERROR_MAX];
+        (void)text_format(why, sizeof(why), "not asked in time: accepted %lld s ago",
+                          (long long)age_ms(t) / 1000); /* fits */
+        end_with(f, fl, t->error[0] ? t->error : why);
+        return true;
+    }
+    struct err e = {0};
     bool by_person = t->origin == TRIGGER_API && t->attempts == 0;
+    pthread_mutex_lock(&f->status_lock);
     int r = fetcher_start(f->fetcher, cam, by_person, fl, &e);
+    pthread_mutex_unlock(&f->status_lock);
     if (r == 0)
         return true;
-    end_flight(f, fl);
+    text_copy(fl->why, sizeof(fl->why), e.text);
     if (r == -EBUSY)
-        return true; /* its turn comes when the camera has answered */
-    if (e.retry != ERR_NEVER)
-        retry_trigger(f, t, SWEEP_MS, e.text);
+        end_flight(f, fl); /* its turn comes when the camera has answered */
+    else if (r == -EAGAIN)
+        retry_after(f, fl, spared_ms(f, cam));
+    else if (e.retry != ERR_NEVER)
+        retry_after(f, fl, START_PAUSE_MS);
     else
-        fail_trigger(f, t, e.text);
+        end_with(f, fl, fl->why);
     return true;
 }
 
-static void collect_handed(struct fetch_self *f)
+/* Goes on with the flights that wait for something else than their camera. */
+static void advance_flights(struct fetch_self *f)
 {
     for (int i = 0; i < FLIGHTS_MAX && f->flying; i++) {
         struct flight *fl = &f->flights[i];
         if (fl->state == FLIGHT_HANDING)
             hand_over(f, fl);
+        if (fl->state == FLIGHT_RECORDING && mono_passed(fl->hold_until))
+            record_end(f, fl);
         if (fl->state == FLIGHT_HOLDING && mono_passed(fl->hold_until))
             end_flight(f, fl);
         if (fl->state != FLIGHT_HANDED)
@@ -259,33 +348,67 @@ static void collect_handed(struct fetch_self *f)
     }
 }
 
+static bool camera_is_flying(const struct fetch_self *f, const char *camera)
+{
+    for (int i = 0; i < FLIGHTS_MAX && f->flying; i++)
+        if (f->flights[i].state != FLIGHT_FREE && strcmp(f->flights[i].trigger.camera, camera) == 0)
+            return true;
+    return false;
+}
+
+/* After a reload: cameras that left the configuration are forgotten, as soon as nothing is under
+ * way with them. */
+static void follow_settings(struct fetch_self *f)
+{
+    AUTO(settings) now = pipeline_settings(f->pipeline);
+    if (now == f->seen)
+        return;
+    bool all = true;
+    for (size_t i = 0; f->seen && i < camera_set_count(f->seen->cameras); i++) {
+        const char *name = camera_set_at(f->seen->cameras, i)->name;
+        if (camera_set_find(now->cameras, name))
+            continue;
+        if (camera_is_flying(f, name)) {
+            all = false;
+            continue;
+        }
+        pthread_mutex_lock(&f->status_lock);
+        fetcher_forget(f->fetcher, name);
+        pthread_mutex_unlock(&f->status_lock);
+    }
+    if (!all)
+        return;
+    settings_unref(f->seen);
+    f->seen = STEAL(now);
+}
+
 static int64_t fetch_sweep(void *self)
 {
     struct fetch_self *f = self;
-    pthread_mutex_lock(&f->status_lock);
-    collect_handed(f);
-    struct trigger due[64];
+    advance_flights(f);
+    follow_settings(f);
     struct err e;
-    int n = ledger_trigger_due(f->ledger, ledger_now(), due, ARRAY_LEN(due), &e);
+    int n = ledger_trigger_due(f->ledger, ledger_now(), f->due, DUE_MAX, &e);
     if (n < 0)
         log_error("ledger-failed", "look for triggers: %s", e.text);
     for (int i = 0; i < n; i++) {
-        if (is_flying(f, &due[i]))
+        const struct trigger *t = &f->due[i];
+        if (is_flying(f, t))
             continue;
-        log_context_camera(due[i].camera);
-        log_context_snapshot(due[i].id);
-        bool room = start_flight(f, &due[i]);
+        log_context_camera(t->camera);
+        log_context_snapshot(t->id);
+        bool room = start_flight(f, t);
         log_context_camera(NULL);
         log_context_snapshot(NULL);
         if (!room)
             break;
+        stage_heartbeat(f->stage);
     }
     stage_set_queued(f->stage, f->flying);
     int64_t pause = SWEEP_MS;
     for (int i = 0; i < FLIGHTS_MAX && f->flying; i++)
         if (f->flights[i].state == FLIGHT_HANDING)
             pause = HAND_OVER_RETRY_MS;
-    pthread_mutex_unlock(&f->status_lock);
     struct wall_time next;
     if (ledger_trigger_next(f->ledger, &next, &e) == 0) {
         int64_t until = (next.us - ledger_now().us + 999) / 1000;
@@ -320,6 +443,7 @@ static void fetch_ready(void *self)
     pthread_mutex_lock(&f->status_lock);
     fetcher_process(f->fetcher);
     pthread_mutex_unlock(&f->status_lock);
+    handle_answers(f);
     if (f->flying < before && !stage_stopping(f->stage))
         stage_wake(f->stage); /* a camera is free again: its next trigger may be waiting */
 }
@@ -327,7 +451,7 @@ static void fetch_ready(void *self)
 static bool fetch_idle(void *self)
 {
     struct fetch_self *f = self;
-    collect_handed(f);
+    advance_flights(f);
     if (f->stop_asking_at.us == 0)
         f->stop_asking_at = mono_add_ms(clock_mono(), STOP_ASKING_MS);
     bool patient = !mono_passed(f->stop_asking_at);
@@ -350,6 +474,7 @@ static void fetch_fini(void *self)
     for (int i = 0; i < FLIGHTS_MAX; i++)
         if (f->flights[i].state != FLIGHT_FREE)
             end_flight(f, &f->flights[i]);
+    settings_unref(STEAL(f->seen));
     bus_out_close(f->out);
     ledger_close(f->ledger);
 }

@@ -24,6 +24,8 @@
 
 /* Settled at a time: one transaction. */
 #define SETTLE_BATCH 128
+/* Names tried when others are quicker; nobody else makes names of fetched pictures. */
+#define NAME_TRIES 16
 
 struct intake_self {
     struct pipeline *pipeline;
@@ -78,15 +80,21 @@ static int fill(struct snapshot *s, const struct fetched *f, const struct settin
 static int record(struct intake_self *in, struct snapshot *s, const char *directory, struct err *e)
 {
     struct store *store = in->pipeline->store;
-    int r = store_put(store, s->id, false, s->bytes->data, s->bytes->size, e);
+    /* A repeat must not touch the bytes of the first: they may still wait for their rename. */
+    int r = ledger_snapshot_exists(in->ledger, s->id, e);
+    if (r == 1)
+        return -EEXIST;
+    if (r == 0)
+        r = store_put(store, s->id, false, s->bytes->data, s->bytes->size, e);
     if (r < 0)
         return r;
-    do {
+    r = -ENOTUNIQ;
+    for (int i = 0; i < NAME_TRIES && r == -ENOTUNIQ; i++) {
         r = store_path_fetched(store, in->ledger, s, directory, s->path, sizeof(s->path), e);
-        if (r == 0)
+        if (r == 0) /* -ENOTUNIQ: another thread took the name between the two */
             r = ledger_snapshot_add(in->ledger, s, e);
-    } while (r == -ENOTUNIQ); /* another thread took the name between the two */
-    if (r == -EEXIST || r == -EALREADY || r == -EINVAL)
+    }
+    if (r == -EALREADY || r == -EINVAL || r == -ENOTUNIQ)
         store_discard(store, s->id, false);
     /* After a commit that failed in the disk it is not known whether the row will be there after a
      * crash: then the bytes must be, too. Recovery or the next attempt clears what is left. */
@@ -112,7 +120,8 @@ static void refuse(struct intake_self *in, struct fetched *f, const struct err *
     if (e->retry == ERR_NEVER) {
         log_warn("picture-refused", "%s", e->text);
         r = ledger_trigger_fail(in->ledger, &f->trigger, e->text, &second);
-        pipeline_outcome(in->pipeline, f->trigger.id);
+        if (r == 0)
+            pipeline_outcome(in->pipeline, f->trigger.id);
     } else {
         log_error("picture-refused", "%s; asking the camera again in %d s", e->text,
                   REFUSED_PAUSE_MS / 1000);
@@ -135,8 +144,9 @@ static void intake_step(void *self, void *item)
     int r = fill(s, f, now, &e);
     if (r == 0)
         r = record(in, s, f->directory, &e);
-    if (r == -EEXIST)
-        log_debug("already-recorded", "this trigger has its picture already");
+    bool settled = r == -EEXIST || r == -EALREADY;
+    if (settled)
+        log_debug("already-recorded", "this trigger has its picture already, or was given up");
     else if (r < 0)
         refuse(in, f, &e);
     if (r == 0) {
@@ -146,7 +156,7 @@ static void intake_step(void *self, void *item)
         if (bus_send(in->out, snapshot_ref(s), (void (*)(void *))snapshot_unref) < 0)
             snapshot_unref(s); /* workers are busy; their sweep finds the row */
     }
-    atomic_store(&f->outcome, r == 0 || r == -EEXIST ? FETCHED_RECORDED : FETCHED_REFUSED);
+    atomic_store(&f->outcome, r == 0 || settled ? FETCHED_RECORDED : FETCHED_REFUSED);
     pipeline_wake(in->pipeline, PIPELINE_FETCH);
     log_context_camera(NULL);
     log_context_snapshot(NULL);

@@ -78,7 +78,7 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
 /* What intake made of a fetched picture; the fetch stage reads it to let go of the trigger. */
 enum fetched_outcome {
     FETCHED_PENDING,
-    FETCHED_RECORDED, /* the ledger has it */
+    FETCHED_RECORDED, /* the ledger has it, or the trigger wants none any more */
     FETCHED_REFUSED,  /* not recorded, the trigger is still pending; ask again later */
 };
 struct fetched {

@@ -70,6 +70,7 @@ uint16_t ort_float_to_half(float value)
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -188,8 +189,19 @@ static void *try_library(const char *path, char *why, size_t why_size)
     return handle;
 }
 
+/* Since 1.29 the vendor's builds for Linux send their maker events about models and sessions, and
+ * keep an identifier of the machine in ~/.cache. Both names that its releases gave to the switch
+ * are set, before the library is loaded: it looks once, and DisableTelemetryEvents() comes too late
+ * for the first event. (microsoft/onnxruntime, pull requests 27379 and 29843) */
+static void keep_to_itself(void)
+{
+    (void)setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+    (void)setenv("ORT_TELEMETRY_DISABLED", "1", 1);
+}
+
 static int open_library(const char *wanted, void **ret, char **ret_path, struct err *e)
 {
+    keep_to_itself();
     char why[256] = "";
     const char *origin = "runtime_library";
     if (wanted == NULL || wanted[0] == '\0') {
@@ -204,21 +216,15 @@ static int open_library(const char *wanted, void **ret, char **ret_path, struct 
         *ret_path = xstrdup(wanted);
         return 0;
     }
-    char beside[PATH_MAX] = "";
-    ssize_t length = readlink("/proc/self/exe", beside, sizeof(beside) - 1);
-    beside[MAX(length, 0)] = '\0';
-    char *slash = strrchr(beside, '/');
-    if (slash != NULL)
-        *slash = '\0';
-    const char *folders[] = {beside, ORT_BUILD_LIBDIR, ORT_INSTALL_LIBDIR, ""};
+    /* An installation has its own library and must not take that of a source tree. */
+    AUTO_FREE char *installed = fs_beside_program(ORT_LIBDIR_FROM_BINDIR);
+    AUTO_FREE char *beside = fs_beside_program("../lib");
+    const char *folders[] = {installed, beside, ORT_BUILD_LIBDIR, ORT_INSTALL_LIBDIR, ""};
     static const char *const names[] = {"libonnxruntime.so.1", "libonnxruntime.so"};
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-        for (size_t k = 0; k < ARRAY_LEN(names); k++) {
-            AUTO_FREE char *path = xasprintf("%s%s%s", folders[i],
-                                             folders[i] == beside    ? "/../lib/"
-                                             : folders[i][0] != '\0' ? "/"
-                                                                     : "",
-                                             names[k]);
+        for (size_t k = 0; folders[i] != NULL && k < ARRAY_LEN(names); k++) {
+            AUTO_FREE char *path =
+                xasprintf("%s%s%s", folders[i], folders[i][0] != '\0' ? "/" : "", names[k]);
             *ret = try_library(path, why, sizeof(why));
             if (*ret != NULL) {
                 *ret_path = STEAL(path);

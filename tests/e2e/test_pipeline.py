@@ -135,6 +135,21 @@ def test_sigterm_ends_in_order_and_a_restart_goes_on(launch, porch):
     assert len(again.snapshots()) == 2
 
 
+def test_a_trigger_from_long_before_the_start_ends_with_its_reason(launch, porch):
+    porch.fault("hang")
+    config = one_camera(porch, "give_up = 1s\n[detection]\nenabled = no\n")
+    d = launch.daemon(config)
+    _, doc = d.trigger("porch")
+    d.kill()
+    porch.fault("")
+    accepted = time.monotonic()
+    wait_until(lambda: time.monotonic() - accepted > 1.5, "the trigger to grow old")
+    again = launch.daemon(config)
+    again.wait_line(r"trigger-failed")
+    assert again.get(f"/api/v1/triggers/{doc['id']}")["state"] == "failed"
+    assert again.snapshots() == []
+
+
 def test_a_second_daemon_on_the_same_data_is_refused(launch, porch):
     config = one_camera(porch, "[detection]\nenabled = no\n")
     launch.daemon(config)

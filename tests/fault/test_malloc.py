@@ -1,4 +1,4 @@
-"""The n-th allocation fails: the program ends with a code of its own and a sentence, never a signal.
+"""The n-th allocation fails: the program ends with a code and a sentence of its own, no signal.
 
 Every n is tried as long as a command makes few allocations; of many, all of the first ones and an
 even sample of the rest (the same one each time). MALLOC_SWEEP_ALL=1 tries all.
@@ -45,7 +45,7 @@ def build_preload(tmp_path_factory):
 
 
 def run(preload, folder, arguments, fail_at, always=False):
-    """Returns exit code, standard error, and how many allocations there were (None when it died)."""
+    """Returns exit code, standard error, and the number of allocations (None when it died)."""
     read_end, write_end = os.pipe()
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "TZ": "UTC", "CAMERA_PASSWORD": "canary",

@@ -48,6 +48,8 @@ CASES = [
      ["src/base/a.c:1: trailing blank", "src/base/a.c:2: tab",
       "src/base/a.c:3: 113 columns"]),
     ("takes_a_line_of_a_hundred_columns", {"src/base/a.c": "/*" + "ä" * 96 + "*/\n"}, []),
+    ("takes_a_long_word_that_cannot_be_broken", {"tools/a.sh": "digest=" + "x" * 100 + "\n"}, []),
+    ("leaves_the_inputs_of_fuzz_targets_as_they_are", {"fuzz/corpus/http/a": "x \r\ny"}, []),
     ("refuses_carriage_returns_and_a_missing_newline",
      {"src/base/a.c": "int a;\r\nint b;"},
      ["src/base/a.c:1: carriage return", "src/base/a.c:2: no newline"]),
@@ -68,6 +70,17 @@ CASES = [
     ("refuses_an_exception_that_nothing_needs",
      {"src/base/a.c": "int a;\n", "tools/lint.d/allow": "# why\nsrc/base/a.c banned because\n"},
      ["tools/lint.d/allow:2: src/base/a.c does not need the exception 'banned'"]),
+    ("refuses_a_scope_guard_that_holds_nothing",
+     {"src/base/a.c": "AUTO(blob) b;\nAUTO_FREE char *s;\nAUTO(blob) good = NULL;\n"
+                      "AUTO_DONE(dynbuf) d;\ndynbuf_init(&d, 10);\nAUTO_CLOSE int fd;\n"},
+     ["src/base/a.c:1: 'b' cleans up", "src/base/a.c:2: 's' cleans up",
+      "src/base/a.c:6: 'fd' cleans up"]),
+    ("refuses_a_source_that_nobody_builds",
+     {"src/base/meson.build": "files('a.c')\n", "src/base/a.c": "int a;\n",
+      "src/base/b.c": "int b;\n", "tests/unit/base/meson.build": "base_tests = ['x']\n",
+      "tests/unit/base/test_x.c": "int x;\n", "tests/unit/base/test_y.c": "int y;\n"},
+     ["src/base/b.c:1: no part of the build", "tests/unit/base/test_y.c:1: no part of the build"]),
+    ("leaves_the_inputs_of_tests_alone", {"fuzz/corpus/a/x.conf": "a\r\nb"}, []),
 ]
 # The same with the compiler and clang-format.
 TOOL_CASES = [

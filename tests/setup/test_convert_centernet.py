@@ -1,4 +1,5 @@
-"""The converter of the default model, on a graph of our own and, where it was made, on the model itself."""
+"""The converter of the default model, on a graph of our own and, where it was made, on the model.
+"""
 
 import ast
 import base64
@@ -52,11 +53,13 @@ class Graph:
         self.bytes += array.tobytes()
         return self.node(name, "Const")
 
-    def convolution(self, name, x, kernel, op="_FusedConv2D", stride=1, padding="SAME", bias=None, fused=()):
+    def convolution(self, name, x, kernel, op="_FusedConv2D", stride=1, padding="SAME", bias=None,
+                    fused=()):
         weights = self.half(name + "/weights", kernel)
         inputs = [x, weights] + ([self.half(name + "/bias", bias)] if bias is not None else [])
-        return self.node(name, op, *inputs, strides=ints(1, stride, stride, 1), dilations=ints(1, 1, 1, 1),
-                         padding={"s": b64(padding)}, data_format={"s": b64("NHWC")},
+        return self.node(name, op, *inputs, strides=ints(1, stride, stride, 1),
+                         dilations=ints(1, 1, 1, 1), padding={"s": b64(padding)},
+                         data_format={"s": b64("NHWC")},
                          fused_ops={"list": {"s": [b64(item) for item in fused]}})
 
     def detections(self, x):
@@ -99,7 +102,8 @@ def initializer(model, name):
     for node in model.graph.node:
         if node.op_type == "Cast" and node.output[0] == name:
             name = node.input[0]
-    return next(numpy_helper.to_array(item) for item in model.graph.initializer if item.name == name)
+    return next(numpy_helper.to_array(item) for item in model.graph.initializer
+                if item.name == name)
 
 
 @pytest.fixture(name="graph")
@@ -113,7 +117,8 @@ def test_a_kernel_is_turned_from_hwio_to_oihw(graph, tmp_path):
     model = graph.onnx(tmp_path)
     node, = nodes_of(model, "Conv")
     assert initializer(model, node.input[1]).dtype == numpy.float16
-    numpy.testing.assert_array_equal(initializer(model, node.input[1]), kernel.transpose(3, 2, 0, 1))
+    numpy.testing.assert_array_equal(initializer(model, node.input[1]),
+                                     kernel.transpose(3, 2, 0, 1))
 
 
 def test_a_depthwise_kernel_becomes_one_group_per_channel(graph, tmp_path):
@@ -135,14 +140,15 @@ def test_a_depthwise_kernel_becomes_one_group_per_channel(graph, tmp_path):
 ])
 def test_padding_is_that_of_tensorflow(graph, tmp_path, size, stride, padding, pads):
     kernel = numpy.zeros((size, size, 3, 600))
-    pooled(graph, graph.convolution("conv", "tower_0/images", kernel, stride=stride, padding=padding))
+    pooled(graph, graph.convolution("conv", "tower_0/images", kernel, stride=stride,
+                                    padding=padding))
     assert attributes(nodes_of(graph.onnx(tmp_path), "Conv")[0])["pads"] == pads
 
 
 def test_a_fused_bias_and_activation_are_kept(graph, tmp_path):
     bias = numpy.linspace(-1, 1, 600).astype("f2")
-    pooled(graph, graph.convolution("conv", "tower_0/images", numpy.zeros((1, 1, 3, 600)), bias=bias,
-                                    fused=("BiasAdd", "Relu")))
+    pooled(graph, graph.convolution("conv", "tower_0/images", numpy.zeros((1, 1, 3, 600)),
+                                    bias=bias, fused=("BiasAdd", "Relu")))
     model = graph.onnx(tmp_path)
     node, = nodes_of(model, "Conv")
     numpy.testing.assert_array_equal(initializer(model, node.input[2]), bias.astype("f4"))
@@ -208,8 +214,8 @@ def default_model():
 def test_the_default_model_is_the_pinned_one():
     if not MODEL.exists():
         pytest.skip("no default model: tools/setup model")
-    pins = dict(reversed(line.split()) for line in (ROOT / "tools/setup.d/pins.sha256").read_text().splitlines()
-                if not line.startswith("#"))
+    lines = (ROOT / "tools/setup.d/pins.sha256").read_text().splitlines()
+    pins = dict(reversed(line.split()) for line in lines if not line.startswith("#"))
     assert hashlib.sha256(MODEL.read_bytes()).hexdigest() == pins["models/centernet-512.onnx"]
 
 

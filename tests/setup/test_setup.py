@@ -1,4 +1,4 @@
-"""tools/setup against a stage of our own: a copy of the scripts with apt, dpkg and npm replaced by actors."""
+"""tools/setup against a stage of our own: a copy of the scripts, apt, dpkg and npm being actors."""
 
 import base64
 import hashlib
@@ -13,17 +13,19 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+HEADERS = "Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers"
 MEMBERS = {
     "onnxruntime": {
         "onnxruntime/LICENSE": "LICENSE",
         "onnxruntime/ThirdPartyNotices.txt": "ThirdPartyNotices.txt",
-        **{f"onnxruntime/include/{name}.h":
-           f"Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers/{name}.h"
+        **{f"onnxruntime/include/{name}.h": f"{HEADERS}/{name}.h"
            for name in ("onnxruntime_c_api", "onnxruntime_ep_c_api", "onnxruntime_error_code",
-                        "onnxruntime_run_options_config_keys", "onnxruntime_session_options_config_keys")},
+                        "onnxruntime_run_options_config_keys",
+                        "onnxruntime_session_options_config_keys")},
     },
-    "onnxruntime-node": {f"onnxruntime/{machine}/libonnxruntime.so":
-                         f"bin/napi-v6/linux/{machine}/libonnxruntime.so.1" for machine in ("x64", "arm64")},
+    "onnxruntime-node": {
+        f"onnxruntime/{machine}/libonnxruntime.so":
+        f"bin/napi-v6/linux/{machine}/libonnxruntime.so.1" for machine in ("x64", "arm64")},
 }
 
 
@@ -57,7 +59,9 @@ class Stage:
         self.actor("npm", f'''echo "npm $*" >>{self.log}
             name=${{2%@*}}
             while [ "$1" != --pack-destination ]; do shift; done
-            cp {self.registry}/$(basename $name).tgz $2/ || {{ echo "npm error: no network" >&2; exit 1; }}''')
+            cp {self.registry}/$(basename $name).tgz $2/ && exit
+            echo "npm error: no network" >&2
+            exit 1''')
         self.actor("apt-get", f'echo "apt-get $*" >>{self.log}')
         self.actor("node", "echo v18.20.4")
         self.installed("all")
@@ -69,8 +73,9 @@ class Stage:
 
     def installed(self, which):
         """What dpkg says of the packages asked for: all are installed, or all but one."""
-        self.actor("dpkg-query", 'shift 3; for package; do [ $package = "%s" ] || echo "$package installed"; done'
-                   % ("" if which == "all" else which.removeprefix("all but ")))
+        missing = "" if which == "all" else which.removeprefix("all but ")
+        self.actor("dpkg-query", f'''shift 3
+            for package; do [ $package = "{missing}" ] || echo "$package installed"; done''')
 
     def publish_packages(self):
         """Fills the registry, and makes the scripts know these packages and no others."""
@@ -83,14 +88,17 @@ class Stage:
             (self.registry / f"{name}.tgz").write_bytes(packed)
             digest = base64.b64encode(hashlib.sha512(packed).digest()).decode()
             start = text.index(f"onnxruntime_{variable}_integrity=")
-            text = text[:start] + f"onnxruntime_{variable}_integrity=sha512-{digest}" + text[text.index("\n", start):]
+            end = text.index("\n", start)
+            text = text[:start] + f"onnxruntime_{variable}_integrity=sha512-{digest}" + text[end:]
             pins += [f"{hashlib.sha256(content(path)).hexdigest()}  {path}\n" for path in members]
         script.write_text(text)
         (self.repo / "tools/setup.d/pins.sha256").write_text("".join(pins))
 
     def run(self, goal="build", **environment):
-        return subprocess.run([self.repo / "tools/setup", goal], capture_output=True, text=True, check=False, env={
-            **os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", "SNAPSHOT_CACHE": str(self.cache), **environment})
+        env = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}",
+               "SNAPSHOT_CACHE": str(self.cache), **environment}
+        return subprocess.run([self.repo / "tools/setup", goal], capture_output=True, text=True,
+                              check=False, env=env)
 
     def did(self):
         return self.log.read_text() if self.log.exists() else ""
@@ -124,6 +132,15 @@ def test_a_second_run_is_quick_and_does_nothing(stage):
     assert (run.returncode, run.stdout) == (0, "setup: nothing to do\n")
     assert stage.did() == done
     assert time.monotonic() - start < 2  # usually 0.05 s; the goal of 0.3 s is for a quiet machine
+
+
+def test_a_goal_that_wants_no_package_asks_for_none(stage):
+    (stage.repo / "models").mkdir()
+    (stage.repo / "models/centernet-512.onnx").write_bytes(b"model")
+    with open(stage.repo / "tools/setup.d/pins.sha256", "a") as pins:
+        pins.write(hashlib.sha256(b"model").hexdigest() + "  models/centernet-512.onnx\n")
+    run = stage.run("model")
+    assert (run.returncode, run.stdout, stage.did()) == (0, "setup: nothing to do\n", "")
 
 
 def test_another_clone_downloads_nothing(stage):
@@ -175,12 +192,13 @@ def test_a_missing_package_is_installed_once(stage):
     stage.installed("all but libzmq3-dev")
     # Whoever runs the tests is perhaps root: no services may be held back on the real machine.
     script = stage.repo / "tools/setup.d/packages.sh"
-    script.write_text(script.read_text().replace("policy=/usr/sbin/policy-rc.d", f"policy={stage.cache}.policy"))
+    script.write_text(script.read_text().replace("policy=/usr/sbin/policy-rc.d",
+                                                 f"policy={stage.cache}.policy"))
     run = stage.run()
     assert run.returncode == 0, run.stderr
     assert "setup: installing 1 packages: libzmq3-dev\n" in run.stdout
-    assert [line.split()[-1] for line in stage.did().splitlines() if line.startswith("apt-get")] == \
-        ["update", "libzmq3-dev"]
+    asked = [line for line in stage.did().splitlines() if line.startswith("apt-get")]
+    assert [line.split()[-1] for line in asked] == ["update", "libzmq3-dev"]
     assert not pathlib.Path(f"{stage.cache}.policy").exists()
 
 

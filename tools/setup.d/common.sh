@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What tools/setup and tools/footage share. Sourced, with the repository's root as the current folder.
+# What tools/setup and tools/footage share. Sourced, in the repository's root.
 
 cache=${SNAPSHOT_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/snapshot-processor}
 did=0 # becomes 1 with the first thing that is really done
@@ -30,7 +30,8 @@ intact() {
 
 # A folder for unfinished things, on the file system of the cache so that a rename publishes them.
 make_scratch() {
-    mkdir -p "$cache" || die "cannot make the folder $cache: set SNAPSHOT_CACHE to one that you may write"
+    mkdir -p "$cache" ||
+        die "cannot make the folder $cache: set SNAPSHOT_CACHE to one that you may write"
     # What a run left behind that was killed outright.
     find "$cache" -maxdepth 1 -name 'unfinished.*' -mmin +120 -exec rm -rf {} +
     scratch=$(mktemp -d "$cache/unfinished.XXXXXX")

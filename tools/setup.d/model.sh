@@ -20,8 +20,10 @@ model_make() {
     say "converting the default model"
     node tools/convert-centernet.mjs "$cache/centernet/centernet.json" $model_file
     if ! model_ready; then
-        die "$model_file came out with another digest ($(sha256sum <$model_file | cut -d' ' -f1)) than \
-tools/setup.d/pins.sha256 says; if the converter was changed on purpose, note the new digest there"
+        local digest
+        digest=$(sha256sum <$model_file | cut -d' ' -f1)
+        die "$model_file came out with another digest ($digest) than tools/setup.d/pins.sha256 \
+says; if the converter was changed on purpose, note the new digest there"
     fi
     say "the default model is $model_file"
 }

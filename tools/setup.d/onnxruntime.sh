@@ -38,9 +38,10 @@ onnxruntime_packages() { node_packages; echo openssl; }
 
 onnxruntime_make() {
     local text library=onnxruntime/$onnxruntime_machine/libonnxruntime.so texts=()
+    local headers=Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers
     for text in "${onnxruntime_texts[@]}"; do
         case $text in
-        include/*) texts+=("onnxruntime/$text=Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers/${text#include/}") ;;
+        include/*) texts+=("onnxruntime/$text=$headers/${text#include/}") ;;
         *) texts+=("onnxruntime/$text=$text") ;;
         esac
     done

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Debian packages. Sourced by tools/setup.
 
-# cmocka is among them because Meson decides when it configures whether there are unit tests to build.
+# cmocka is among them because Meson decides when it configures whether there are unit tests to
+# build.
 build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
     libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libinih-dev
@@ -9,11 +10,12 @@ build_packages=(
     libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
-# clang's run-time library holds its sanitizers and libFuzzer.
+# clang's run-time library holds its sanitizers and libFuzzer. The tests use strace to make system
+# calls fail, nginx and openssl for TLS as cameras' proxies speak it, and pgrep of procps.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev
     python3-pytest python3-numpy python3-pil python3-onnx
-    nginx-light faketime strace procps curl sqlite3 git
+    nginx-light openssl strace procps git
 )
 
 # Node made by somebody else than Debian is as good, from version 18.
@@ -42,7 +44,7 @@ want_packages() {
 }
 
 install_packages() {
-    [ "${SNAPSHOT_SKIP_PACKAGES:-0}" = 1 ] && return
+    if [ "${SNAPSHOT_SKIP_PACKAGES:-0}" = 1 ] || [ ${#wanted[@]} = 0 ]; then return; fi
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         say "this is no Debian, so packages are left to you; needed are the likes of: ${wanted[*]}"
         return
@@ -72,9 +74,10 @@ install_packages() {
     say "packages are installed ($((SECONDS - start)) s)"
 }
 
-# Debian starts a server as soon as it is installed, and at every boot from then on. The tests start those that
-# they need themselves, on ports of their own: nobody's machine shall serve the web for having run our tests.
-# The policy file is what Debian's packages ask before they start a service (exit code 101: no).
+# Debian starts a server as soon as it is installed, and at every boot from then on. The tests start
+# those that they need themselves, on ports of their own: nobody's machine shall serve the web for
+# having run our tests. The policy file is what Debian's packages ask before they start a service
+# (exit code 101: no).
 policy=/usr/sbin/policy-rc.d
 hold_services() {
     if [ -e $policy ]; then return; fi

@@ -59,14 +59,8 @@ static int count_entries(int dirfd)
 
 static void knows_plain_paths(void **state UNUSED)
 {
-    static const char *const plain[] = {"a",
-                                        "a/b",
-                                        "a.b/c..d",
-                                        "...",
-                                        "-",
-                                        "a b",
-                                        ".hidden/x",
-                                        "K\xc3\xbchl/x.jpg"};
+    static const char *const plain[] = {"a", "a/b", "a.b/c..d",  "...",
+                                        "-", "a b", ".hidden/x", "K\xc3\xbchl/x.jpg"};
     static const char *const others[] = {"",    "/",     "/a",   "a/",   "a//b",
                                          ".",   "..",    "../a", "a/..", "a/../b",
                                          "./a", "a/./b", "a\nb", "\033", "a\x7f"};
@@ -290,12 +284,26 @@ static void knows_what_exists_and_what_is_free(void **state)
     assert_int_equal(fs_free_bytes(-1, &n, &e), -EBADF);
 }
 
+static void finds_what_lies_beside_the_program(void **state UNUSED)
+{
+    AUTO_FREE char *self = realpath("/proc/self/exe", NULL);
+    assert_non_null(self);
+    AUTO_FREE char *here = fs_beside_program("test_fsutil");
+    assert_string_equal(here, self);
+    AUTO_FREE char *above = fs_beside_program("../base/test_fsutil");
+    assert_string_equal(above, self);
+    AUTO_FREE char *too_far =
+        fs_beside_program("../../../../../../../../../../../../../../../../x");
+    assert_null(too_far);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_plain_paths),
+        cmocka_unit_test(finds_what_lies_beside_the_program),
         TEST(refuses_every_other_path_beneath_a_folder),
         TEST(makes_folders_with_their_parents),
         TEST(says_which_part_is_no_folder),

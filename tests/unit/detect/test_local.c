@@ -183,8 +183,8 @@ static bool keep_ids(enum log_level level, const char *id, const char *text, voi
 {
     (void)level, (void)text, (void)arg;
     size_t used = strlen(seen_ids);
-    (void)text_format(seen_ids + used, sizeof(seen_ids) - used, "%s ",
-                      id); /* what fits is enough */
+    /* What fits is enough. */
+    (void)text_format(seen_ids + used, sizeof(seen_ids) - used, "%s ", id);
     return true;
 }
 

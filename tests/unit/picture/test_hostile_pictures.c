@@ -16,7 +16,12 @@
 #include "make_pictures.h"
 
 #define CPU_SECONDS_MAX 2.0
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define INSTRUMENTED 1
+#endif
+#endif
+#if defined(INSTRUMENTED) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLOWNESS 10 /* of instrumented code */
 #else
 #define SLOWNESS 1

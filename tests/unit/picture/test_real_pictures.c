@@ -8,9 +8,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/fsutil.h"
 #include "base/macros.h"
@@ -18,6 +22,17 @@
 #include "picture/annotate.h"
 #include "picture/letterbox.h"
 #include "picture/picture.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED 1
+#endif
+#endif
+#ifndef TEST_SANITIZED
+#define TEST_SANITIZED 0
+#endif
 
 static char *folder;
 
@@ -99,6 +114,65 @@ static void check(const char *name)
         assert_true(img->width >= MIN(640, info.width) && img->height >= MIN(640, info.height));
         assert_true(img->width >= 1 && img->height >= 1);
     }
+}
+
+/* What a picture may take beside its own bytes, and the room that the allocator and the loader take
+ * for themselves. */
+#define MEMORY_MAX (64 << 20)
+#define ALLOCATOR_SLACK (4 << 20)
+
+/* In a child whose address space may grow by that and no further: an allocation beyond it fails,
+ * and a picture that decodes elsewhere then fails here. Returns the code of the decoder. */
+static int decode_confined(const struct blob *b, int cover_width, int cover_height)
+{
+    int channel[2], code = 1;
+    assert_int_equal(pipe(channel), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        FILE *f = fopen("/proc/self/statm", "re");
+        unsigned long pages = 0;
+        struct image *img = NULL;
+        struct picture_info info;
+        if (f && fscanf(f, "%lu", &pages) == 1) {
+            rlim_t most = pages * (rlim_t)sysconf(_SC_PAGESIZE) + MEMORY_MAX + ALLOCATOR_SLACK;
+            (void)setrlimit(RLIMIT_AS, &(struct rlimit){most, most});
+            code = picture_decode(b->data, b->size, &picture_limits_default, cover_width,
+                                  cover_height, &img, &info, NULL);
+        }
+        (void)!write(channel[1], &code, sizeof(code)); /* its absence is a failure */
+        _exit(0);
+    }
+    (void)close(channel[1]);
+    ssize_t n = read(channel[0], &code, sizeof(code));
+    (void)close(channel[0]);
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && n == sizeof(code));
+    return code;
+}
+
+static void no_file_takes_more_than_its_share_of_memory(void **state)
+{
+    (void)state;
+    if (TEST_SANITIZED) /* its own mappings leave nothing to confine */
+        skip();
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    if (!dir)
+        skip();
+    for (entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (entry->d_name[0] == '.')
+            continue;
+        AUTO(blob) b = load(entry->d_name);
+        AUTO(image) img = NULL;
+        struct picture_info info;
+        int free_code =
+            picture_decode(b->data, b->size, &picture_limits_default, 640, 360, &img, &info, NULL);
+        int confined = decode_confined(b, 640, 360);
+        if (confined != free_code)
+            fail_msg("%s: %d within 64 MB, %d otherwise", entry->d_name, confined, free_code);
+    }
+    (void)closedir(dir);
 }
 
 static void every_file_decodes_or_is_refused_with_its_reason(void **state)
@@ -206,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_file_decodes_or_is_refused_with_its_reason),
+        cmocka_unit_test(no_file_takes_more_than_its_share_of_memory),
         cmocka_unit_test(all_versions_of_a_photograph_look_the_same),
         cmocka_unit_test(the_large_and_the_thin_can_be_annotated),
     };

@@ -188,11 +188,12 @@ static void a_failed_start_tells_its_story_and_cleans_up(void **state UNUSED)
     assert_null(st);
     assert_int_equal(atomic_load(&probe.finis), 1);
     assert_int_equal(atomic_load(&probe.sweeps), 0);
+    spec.edge_in = "another"; /* the bus gives a name free again when it likes */
     assert_int_equal(stage_start(&spec, &st, NULL), -EBUSY);
-    int fds = test_count_fds(); /* without an edge: the library closes sockets when it likes */
+    int fds = test_count_fds(); /* without an edge: the bus closes its sockets when it likes */
     struct stage_spec timer = {.ops = &timer_ops, .self = &probe};
     assert_int_equal(stage_start(&timer, &st, NULL), -EBUSY);
-    assert_int_equal(test_count_fds(), fds);
+    assert_true(test_count_fds() <= fds); /* fewer: it still closes those of earlier tests */
 }
 
 static void a_start_without_its_edge_fails(void **state UNUSED)

@@ -154,8 +154,7 @@ static void a_name_that_does_not_resolve_is_told_as_such(void **state)
     int r = httpc_fetch(&req, &reply, &e);
     assert_int_equal(r, -EHOSTUNREACH);
     assert_int_equal(e.retry, ERR_LATER);
-    assert_string_equal(e.text,
-                        "http://no-such-host.invalid/x: no address is known for this name");
+    assert_string_equal(e.text, "http://no-such-host.invalid/x: no address is known for this name");
 }
 
 static void a_refused_connection_keeps_the_systems_code(void **state)

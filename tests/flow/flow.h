@@ -1,0 +1,626 @@
+#pragma once
+/* What the tests of the flow share: a pipeline with a real bus, ledger and store in a folder of its
+ * own; cameras that a thread simulates; a detector and notifiers that do what the test says. The
+ * test either starts stages or calls their functions itself. */
+
+#include "../unit/test.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+
+#include "../unit/camera/sim_fixture.h"
+#include "base/log.h"
+#include "cfg/cfg.h"
+#include "stage/pipeline.h"
+#include "stage/stage.h"
+
+/* A thing that has not happened by then will not happen at all. */
+#define FLOW_PATIENCE_S 60
+#define FLOW_CALLS_MAX 256
+#define FLOW_STAGES_MAX 16
+
+/* What a fake answers to its n-th call; the last one stays. */
+struct flow_answer {
+    int code; /* 0 = good */
+    enum err_retry retry;
+    bool person;
+};
+
+struct flow;
+
+struct flow_detector {
+    struct detector base;
+    struct flow *flow;
+    int workers;
+    bool held; /* calls wait */
+    int inside, inside_max, calls;
+    size_t seen[FLOW_CALLS_MAX]; /* picture sizes, in the order of the calls */
+    const struct flow_answer *script;
+    int script_len;
+};
+
+struct flow_notifier {
+    struct notifier base;
+    struct notifier_ops ops;
+    struct flow *flow;
+    const struct flow_answer *script;
+    int script_len;
+    const char *refuses_camera; /* instead of the script: this one's events fail (later) */
+    int calls, delivered;
+    struct {
+        char id[SNAPSHOT_ID_SIZE];
+        char camera[SNAPSHOT_KEY_MAX];
+        enum verdict_outcome outcome;
+        char error[VERDICT_ERROR_MAX];
+        unsigned persons;
+        int attempt;
+        bool ok;
+    } seen[FLOW_CALLS_MAX];
+};
+
+struct flow {
+    char dir[64];
+    int dir_fd;
+    char ledger_path[128], store_path[128];
+    struct pipeline p;
+    struct ledger *l; /* the test's own connection */
+    struct flow_detector detector;
+    struct flow_notifier notifiers[2];
+    struct notifier *notifier_list[3];
+    const char *destinations[3];
+    struct stage *stages[FLOW_STAGES_MAX];
+    void *selves[FLOW_STAGES_MAX];
+    int stage_count;
+    void *fetch; /* self of the fetch stage */
+
+    struct camera_sim *sim;
+    pthread_t sim_thread;
+    int sim_stop_fd;
+    char *frames[4]; /* files of the simulated cameras, each of another size */
+    size_t frame_sizes[4];
+    size_t camera_count;
+
+    /* Whatever happens is told here. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int outcomes;
+    struct {
+        const char *id;
+        int count;
+    } lines[8]; /* log lines that the test counts */
+    char last_line[ERR_TEXT_MAX];
+    int settings_freed;
+    size_t blobs_before, snapshots_before;
+};
+
+/* Waits until `condition` holds; it is looked at under the lock, after each thing that happened and
+ * every few milliseconds, since the ledger does not tell. */
+#define FLOW_WAIT(f, condition)                                                                    \
+    do {                                                                                           \
+        struct timespec until_, now_;                                                              \
+        (void)clock_gettime(CLOCK_REALTIME, &until_);                                              \
+        until_.tv_sec += FLOW_PATIENCE_S;                                                          \
+        pthread_mutex_lock(&(f)->lock);                                                            \
+        bool holds_;                                                                               \
+        while (!(holds_ = (condition))) {                                                          \
+            (void)clock_gettime(CLOCK_REALTIME, &now_);                                            \
+            if (now_.tv_sec > until_.tv_sec)                                                       \
+                break;                                                                             \
+            now_.tv_nsec += 5000000;                                                               \
+            if (now_.tv_nsec >= 1000000000) {                                                      \
+                now_.tv_nsec -= 1000000000;                                                        \
+                now_.tv_sec++;                                                                     \
+            }                                                                                      \
+            (void)pthread_cond_timedwait(&(f)->changed, &(f)->lock, &now_);                        \
+        }                                                                                          \
+        pthread_mutex_unlock(&(f)->lock);                                                          \
+        if (!holds_)                                                                               \
+            CASE_FAILS("never came: %s", #condition);                                              \
+    } while (0)
+
+/* A value that other threads change. */
+#define FLOW_GET(f, expression)                                                                    \
+    ({                                                                                             \
+        pthread_mutex_lock(&(f)->lock);                                                            \
+        __typeof__(expression) value_ = (expression);                                              \
+        pthread_mutex_unlock(&(f)->lock);                                                          \
+        value_;                                                                                    \
+    })
+#define FLOW_SET(f, field, value)                                                                  \
+    do {                                                                                           \
+        pthread_mutex_lock(&(f)->lock);                                                            \
+        (field) = (value);                                                                         \
+        pthread_cond_broadcast(&(f)->changed);                                                     \
+        pthread_mutex_unlock(&(f)->lock);                                                          \
+    } while (0)
+
+/* ---- fakes ---- */
+
+static inline int flow_detect(struct detector *d, const struct detect_request *req,
+                              struct verdict *ret, struct err *e)
+{
+    struct flow_detector *fd = container_of(d, struct flow_detector, base);
+    struct flow *f = fd->flow;
+    pthread_mutex_lock(&f->lock);
+    assert_true(fd->calls < FLOW_CALLS_MAX);
+    int call = fd->calls++;
+    fd->seen[call] = req->bytes->size;
+    fd->inside++;
+    fd->inside_max = MAX(fd->inside_max, fd->inside);
+    pthread_cond_broadcast(&f->changed);
+    while (fd->held)
+        pthread_cond_wait(&f->changed, &f->lock);
+    fd->inside--;
+    struct flow_answer a = {0};
+    if (fd->script_len)
+        a = fd->script[MIN(call, fd->script_len - 1)];
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+    if (a.code < 0)
+        return err_set(e, a.code, a.retry, "the detector has its day");
+    *ret = (struct verdict){.outcome = VERDICT_EXAMINED, .decode_ms = 1, .infer_ms = 2};
+    text_copy(ret->model, sizeof(ret->model), "fake.onnx");
+    if (a.person) {
+        ret->found.items = xcalloc(1, sizeof(*ret->found.items));
+        ret->found.count = 1;
+        ret->found.items[0] =
+            (struct detection){.confidence = 0.9f, .has_box = true, .box = {1, 1, 8, 8}};
+        text_copy(ret->found.items[0].label, DETECTION_LABEL_MAX, "person");
+    }
+    return 0;
+}
+
+static inline int flow_parallelism(const struct detector *d)
+{
+    return container_of(d, const struct flow_detector, base)->workers;
+}
+
+static const struct detector_ops flow_detector_ops = {
+    .name = "fake", .detect = flow_detect, .parallelism = flow_parallelism};
+
+static inline int flow_deliver(struct notifier *n, const struct event *ev, struct err *e)
+{
+    struct flow_notifier *fn = container_of(n, struct flow_notifier, base);
+    struct flow *f = fn->flow;
+    pthread_mutex_lock(&f->lock);
+    assert_true(fn->calls < FLOW_CALLS_MAX);
+    int call = fn->calls++;
+    struct flow_answer a = {0};
+    if (fn->script_len)
+        a = fn->script[MIN(call, fn->script_len - 1)];
+    if (fn->refuses_camera && strcmp(fn->refuses_camera, ev->snapshot->camera) == 0)
+        a = (struct flow_answer){-ECONNREFUSED, ERR_LATER, false};
+    text_copy(fn->seen[call].id, SNAPSHOT_ID_SIZE, ev->snapshot->id);
+    text_copy(fn->seen[call].camera, SNAPSHOT_KEY_MAX, ev->snapshot->camera);
+    text_copy(fn->seen[call].error, VERDICT_ERROR_MAX, ev->verdict->error);
+    fn->seen[call].outcome = ev->verdict->outcome;
+    fn->seen[call].persons = verdict_persons(ev->verdict);
+    fn->seen[call].attempt = ev->attempt;
+    fn->seen[call].ok = a.code == 0;
+    fn->delivered += a.code == 0;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+    return a.code < 0 ? err_set(e, a.code, a.retry, "the destination has its day") : 0;
+}
+
+static inline void flow_outcome(void *arg, const char *id UNUSED)
+{
+    struct flow *f = arg;
+    pthread_mutex_lock(&f->lock);
+    f->outcomes++;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static inline bool flow_hear(enum log_level level UNUSED, const char *id, const char *text,
+                             void *arg)
+{
+    struct flow *f = arg;
+    pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < ARRAY_LEN(f->lines); i++)
+        if (f->lines[i].id && strcmp(f->lines[i].id, id) == 0) {
+            f->lines[i].count++;
+            text_copy(f->last_line, sizeof(f->last_line), text);
+        }
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+    return !getenv("FLOW_LOG"); /* expected trouble is no news */
+}
+
+/* From now on these lines are counted; the caller holds the lock when it looks. */
+static inline void flow_listen(struct flow *f, const char *id)
+{
+    pthread_mutex_lock(&f->lock);
+    size_t i = 0;
+    while (f->lines[i].id)
+        assert_true(++i < ARRAY_LEN(f->lines));
+    f->lines[i].id = id;
+    pthread_mutex_unlock(&f->lock);
+}
+static inline int flow_heard(struct flow *f, const char *id)
+{
+    for (size_t i = 0; i < ARRAY_LEN(f->lines); i++)
+        if (f->lines[i].id && strcmp(f->lines[i].id, id) == 0)
+            return f->lines[i].count;
+    return -1;
+}
+
+/* ---- settings ---- */
+
+static const struct cfg_section *const flow_sections[] = {&camera_defaults_cfg_section,
+                                                          &camera_cfg_section, NULL};
+static const struct cfg_schema flow_schema = {.sections = flow_sections};
+
+struct flow_owner {
+    struct flow *flow;
+    struct cfg *cfg;
+};
+
+static inline void flow_release(void *owner)
+{
+    struct flow_owner *o = owner;
+    pthread_mutex_lock(&o->flow->lock);
+    o->flow->settings_freed++;
+    pthread_cond_broadcast(&o->flow->changed);
+    pthread_mutex_unlock(&o->flow->lock);
+    cfg_unref(o->cfg);
+    free(o);
+}
+
+/* Publishes settings with the cameras of this text. */
+static inline void flow_configure(struct flow *f, const char *text)
+{
+    struct flow_owner *o = xcalloc(1, sizeof(*o));
+    o->flow = f;
+    AUTO_FREE char *faults = NULL;
+    static char *no_environment[] = {NULL};
+    struct cfg_source source = {.path = "test.conf", .text = text, .environment = no_environment};
+    if (cfg_load(&flow_schema, &source, &o->cfg, &faults, NULL) < 0)
+        fail_msg("%s", faults ? faults : "?");
+    struct err e = {0};
+    struct settings *s = xcalloc(1, sizeof(*s));
+    *s = (struct settings){.owner = o,
+                           .release = flow_release,
+                           .detection_enabled = true,
+                           .limits = picture_limits_default,
+                           .destinations = f->destinations,
+                           .refs = 1};
+    if (camera_set_load(o->cfg, &s->cameras, &e) < 0)
+        fail_msg("%s", e.text);
+    pipeline_publish(&f->p, s);
+}
+
+/* Configuration of the simulated cameras c0, c1, ..., each with these further lines. */
+static inline char *flow_cameras_text(struct flow *f, const char *extra)
+{
+    struct dynbuf b;
+    dynbuf_init(&b, 65536);
+    for (size_t i = 0; i < f->camera_count; i++)
+        (void)dynbuf_printf(&b,
+                            "[camera:c%zu]\nkind = http\nurl = http://%s/snapshot.jpg\n"
+                            "connect_timeout = 20s\nstall_timeout = 20s\ntotal_timeout = 60s\n%s\n",
+                            i, camera_sim_address(f->sim, i), extra);
+    char *text = xstrdup(dynbuf_str(&b));
+    dynbuf_done(&b);
+    return text;
+}
+
+static inline void flow_use_cameras(struct flow *f, const char *extra)
+{
+    AUTO_FREE char *text = flow_cameras_text(f, extra);
+    flow_configure(f, text);
+}
+
+/* ---- simulated cameras ---- */
+
+static inline void *flow_sim_thread(void *arg)
+{
+    struct flow *f = arg;
+    struct err e = {0};
+    if (camera_sim_run(f->sim, f->sim_stop_fd, &e) < 0)
+        fprintf(stderr, "simulator: %s\n", e.text);
+    return NULL;
+}
+
+/* `count` cameras whose pictures have different sizes. */
+static inline void flow_add_cameras(struct flow *f, size_t count,
+                                    const struct camera_sim_options *more)
+{
+    assert_true(count <= ARRAY_LEN(f->frames));
+    struct camera_sim_source sources[ARRAY_LEN(f->frames)] = {0};
+    struct err e = {0};
+    for (size_t i = 0; i < count; i++) {
+        AUTO_DONE(dynbuf) jpeg;
+        make_jpeg(&jpeg, (int)i + 2);
+        f->frames[i] = xasprintf("%s/frame%zu.jpg", f->dir, i);
+        f->frame_sizes[i] = jpeg.len;
+        if (fs_create_synced(AT_FDCWD, f->frames[i], jpeg.data, jpeg.len, 0600, &e) < 0)
+            fail_msg("%s", e.text);
+        sources[i].path = f->frames[i];
+    }
+    struct camera_sim_options o = more ? *more : (struct camera_sim_options){0};
+    o.listen = "127.0.0.1:0";
+    o.sources = sources;
+    o.source_count = count;
+    if (camera_sim_new(&o, &f->sim, &e) < 0)
+        fail_msg("simulator: %s", e.text);
+    f->camera_count = count;
+    f->sim_stop_fd = eventfd(0, EFD_CLOEXEC);
+    assert_int_equal(pthread_create(&f->sim_thread, NULL, flow_sim_thread, f), 0);
+}
+
+static inline void flow_sim_get(struct flow *f, size_t i, const char *path, struct dynbuf *ret)
+{
+    struct sim_fixture s = {.sim = f->sim};
+    sim_get(&s, i, path, ret);
+}
+static inline void flow_sim_fault(struct flow *f, size_t i, const char *fault)
+{
+    struct sim_fixture s = {.sim = f->sim};
+    sim_fault(&s, i, fault);
+}
+static inline long flow_sim_stat(struct flow *f, size_t i, const char *name)
+{
+    struct sim_fixture s = {.sim = f->sim};
+    return sim_stat(&s, i, name);
+}
+
+/* ---- the pipeline ---- */
+
+static inline struct flow *flow_new(int detect_workers, int notifiers)
+{
+    struct flow *f = xcalloc(1, sizeof(*f));
+    f->blobs_before = blob_live_count();
+    f->snapshots_before = snapshot_live_count();
+    f->dir_fd = test_folder_new(f->dir);
+    (void)snprintf(f->ledger_path, sizeof(f->ledger_path), "%s/test.db", f->dir);
+    (void)snprintf(f->store_path, sizeof(f->store_path), "%s/store", f->dir);
+    pthread_mutexattr_t again; /* a condition may call what writes a log line */
+    pthread_mutexattr_init(&again);
+    pthread_mutexattr_settype(&again, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&f->lock, &again);
+    pthread_mutexattr_destroy(&again);
+    pthread_cond_init(&f->changed, NULL);
+    log_set_hook(flow_hear, f);
+    pipeline_register_metrics();
+    f->detector.base.ops = &flow_detector_ops;
+    f->detector.flow = f;
+    f->detector.workers = detect_workers;
+    static const char *const names[] = {"first", "second"};
+    for (int i = 0; i < notifiers; i++) {
+        struct flow_notifier *n = &f->notifiers[i];
+        n->flow = f;
+        n->ops = (struct notifier_ops){.name = names[i], .deliver = flow_deliver};
+        n->base.ops = &n->ops;
+        f->notifier_list[i] = &n->base;
+        f->destinations[i] = names[i];
+    }
+    struct err e = {0};
+    struct pipeline *p = &f->p;
+    pthread_mutex_init(&p->lock, NULL);
+    if (bus_new(&p->bus, &e) < 0 || ledger_open(f->ledger_path, &f->l, &e) < 0 ||
+        store_open(f->store_path, 0, &p->store, &e) < 0)
+        fail_msg("%s", e.text);
+    p->ledger_path = f->ledger_path;
+    p->cache = picture_cache_new(8 << 20);
+    p->claims = claims_new();
+    p->detector = &f->detector.base;
+    p->detect_workers = (unsigned)detect_workers;
+    p->notifiers = f->notifier_list;
+    p->outcome = flow_outcome;
+    p->outcome_arg = f;
+    return f;
+}
+
+static inline int flow_start_stage(struct flow *f, const struct stage_ops *ops, void *self,
+                                   unsigned index, const char *edge, int depth)
+{
+    assert_true(f->stage_count < FLOW_STAGES_MAX);
+    struct err e = {0};
+    struct stage_spec spec = {.ops = ops,
+                              .self = self,
+                              .index = index,
+                              .bus = f->p.bus,
+                              .edge_in = edge,
+                              .receive_depth = depth};
+    if (stage_start(&spec, &f->stages[f->stage_count], &e) < 0)
+        fail_msg("%s", e.text);
+    f->selves[f->stage_count] = self;
+    return f->stage_count++;
+}
+
+enum flow_stages {
+    FLOW_DELIVER = 1,
+    FLOW_DETECT = 2,
+    FLOW_INTAKE = 4,
+    FLOW_FETCH = 8,
+    FLOW_ALL = 15,
+};
+
+/* Consumers first, like the program. */
+static inline void flow_start(struct flow *f, int which)
+{
+    for (unsigned i = 0; f->notifier_list[i] && which & FLOW_DELIVER; i++) {
+        int n = flow_start_stage(f, &deliver_stage, deliver_stage_new(&f->p, f->notifier_list[i]),
+                                 i, NULL, 0);
+        atomic_store(&f->p.woken[PIPELINE_DELIVER][i], f->stages[n]);
+    }
+    for (unsigned i = 0; i < f->p.detect_workers && which & FLOW_DETECT; i++)
+        flow_start_stage(f, &detect_stage, detect_stage_new(&f->p, i), i, EDGE_STORED, 1);
+    if (which & FLOW_INTAKE)
+        flow_start_stage(f, &intake_stage, intake_stage_new(&f->p), 0, EDGE_FETCHED, 8);
+    if (which & FLOW_FETCH) {
+        f->fetch = fetch_stage_new(&f->p);
+        int n = flow_start_stage(f, &fetch_stage, f->fetch, 0, NULL, 0);
+        atomic_store(&f->p.woken[PIPELINE_FETCH][0], f->stages[n]);
+    }
+}
+
+/* By the real clock: tests may have replaced the program's. */
+static inline struct mono_time flow_deadline(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (struct mono_time){((int64_t)now.tv_sec + FLOW_PATIENCE_S) * 1000000};
+}
+
+/* Stops and joins from the producers down; the last started is the first to go. */
+static inline void flow_stop(struct flow *f)
+{
+    for (int end = f->stage_count; end > 0;) {
+        const char *name = NULL;
+        int first = end;
+        struct stage_status st;
+        while (first > 0) { /* a pool stops together */
+            stage_status(f->stages[first - 1], &st);
+            size_t len = strcspn(st.name, ".");
+            if (name && strncmp(name, st.name, len) != 0)
+                break;
+            name = st.name[0] == 'd'   ? (st.name[2] == 't' ? "detect" : "deliver")
+                   : st.name[0] == 'i' ? "intake"
+                                       : "fetch";
+            first--;
+            stage_stop(f->stages[first]);
+        }
+        for (int i = first; i < end; i++)
+            if (stage_join(f->stages[i], flow_deadline()) < 0)
+                fail_msg("a stage did not end");
+        end = first;
+    }
+    for (int i = 0; i < PIPELINE_STAGE_COUNT; i++)
+        for (int j = 0; j < PIPELINE_POOL_MAX; j++)
+            atomic_store(&f->p.woken[i][j], NULL);
+    for (int i = 0; i < f->stage_count; i++) {
+        stage_free(f->stages[i]);
+        free(f->selves[i]);
+    }
+    f->stage_count = 0;
+    f->fetch = NULL;
+}
+
+/* Ends everything; nothing may be left of the pictures. */
+static inline void flow_free(struct flow *f)
+{
+    flow_stop(f);
+    pipeline_publish(&f->p, NULL);
+    picture_cache_free(f->p.cache);
+    claims_free(f->p.claims);
+    bus_free(f->p.bus);
+    store_close(f->p.store);
+    ledger_close(f->l);
+    if (f->sim) {
+        uint64_t one = 1;
+        assert_int_equal(write(f->sim_stop_fd, &one, sizeof(one)), sizeof(one));
+        pthread_join(f->sim_thread, NULL);
+        (void)close(f->sim_stop_fd);
+        camera_sim_free(f->sim);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(f->frames); i++)
+        free(f->frames[i]);
+    pthread_mutex_destroy(&f->p.lock);
+    log_set_hook(NULL, NULL);
+    test_folder_remove(f->dir, f->dir_fd);
+    assert_int_equal(blob_live_count(), f->blobs_before);
+    assert_int_equal(snapshot_live_count(), f->snapshots_before);
+    pthread_cond_destroy(&f->changed);
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}
+
+/* ---- asking ---- */
+
+static inline void flow_trigger_as(struct flow *f, const char *camera, enum trigger_origin origin,
+                                   char ret_id[SNAPSHOT_ID_SIZE])
+{
+    struct err e = {0};
+    char id[SNAPSHOT_ID_SIZE];
+    if (pipeline_trigger(&f->p, f->l, camera, origin, clock_wall(), id, &e) < 0)
+        fail_msg("%s", e.text);
+    if (ret_id)
+        text_copy(ret_id, SNAPSHOT_ID_SIZE, id);
+}
+static inline void flow_trigger(struct flow *f, const char *camera, char ret_id[SNAPSHOT_ID_SIZE])
+{
+    flow_trigger_as(f, camera, TRIGGER_SCHEDULE, ret_id);
+}
+
+static inline struct ledger_counts flow_counts(struct flow *f)
+{
+    struct ledger_counts c = {0};
+    struct err e = {0};
+    if (ledger_counts(f->l, &c, &e) < 0)
+        fail_msg("%s", e.text);
+    return c;
+}
+
+static inline struct trigger flow_get_trigger(struct flow *f, const char *id)
+{
+    struct trigger t = {0};
+    struct err e = {0};
+    if (ledger_trigger_get(f->l, id, &t, &e) < 0)
+        fail_msg("%s", e.text);
+    return t;
+}
+
+/* A copy without bytes, which need not be released. */
+static inline struct snapshot flow_get_snapshot(struct flow *f, const char *id)
+{
+    AUTO(snapshot) s = NULL;
+    struct err e = {0};
+    if (ledger_snapshot_get(f->l, id, &s, &e) < 0)
+        fail_msg("%s", e.text);
+    return *s;
+}
+
+static inline bool flow_is_recorded(struct flow *f, const char *id)
+{
+    struct err e = {0};
+    return ledger_snapshot_exists(f->l, id, &e) == 1;
+}
+
+/* Ledger and files agree with each other and among themselves. Only while no stage runs. */
+static inline void flow_assert_sound(struct flow *f)
+{
+    AUTO_DONE(dynbuf) report;
+    struct err e = {0};
+    dynbuf_init(&report, 65536);
+    int n = ledger_integrity(f->l, &report, &e);
+    if (n == 0)
+        n = store_check(f->p.store, f->l, &report, &e);
+    if (n != 0)
+        fail_msg("%d findings: %s%s", n, dynbuf_str(&report), e.text);
+}
+
+/* A picture of `camera` as intake would have left it: a stored row, with its file when `placed`. */
+static inline struct snapshot *flow_store(struct flow *f, const char *camera, int n, bool placed)
+{
+    struct snapshot *s = snapshot_new();
+    struct err e = {0};
+    AUTO_DONE(dynbuf) jpeg;
+    make_jpeg(&jpeg, n % 4);
+    snapshot_id_new(clock_wall(), s->id);
+    text_copy(s->camera, sizeof(s->camera), camera);
+    text_copy(s->device_key, sizeof(s->device_key), camera);
+    text_copy(s->device_label, sizeof(s->device_label), camera);
+    s->event_at = wall_from_seconds(1700000000 + n);
+    s->received_at = clock_wall();
+    (void)snprintf(s->path, sizeof(s->path), "%s/2023/11/14/fetch_%s_%d.jpg", camera, camera, n);
+    s->size = (int64_t)jpeg.len;
+    memset(s->md5, 'a', sizeof(s->md5) - 1);
+    memset(s->sha256, 'b', sizeof(s->sha256) - 1);
+    text_copy(s->format, sizeof(s->format), "jpeg");
+    s->width = s->height = 16;
+    s->orientation = 1;
+    int r = store_put(f->p.store, s->id, false, jpeg.data, jpeg.len, &e);
+    if (r == 0)
+        r = ledger_snapshot_add(f->l, s, &e);
+    if (r == 0 && placed)
+        r = store_place(f->p.store, s->id, false, s->path, &e);
+    if (r < 0)
+        fail_msg("%s", e.text);
+    return s;
+}
