@@ -125,7 +125,8 @@ int client_call(const struct client *c, const char *method, const char *path, in
     }
     json_t *document = NULL;
     if (reply.body)
-        r = js_parse((const char *)reply.body->data, reply.body->size, ANSWER_MAX, &document, NULL);
+        (void)js_parse((const char *)reply.body->data, reply.body->size, ANSWER_MAX, &document,
+                       NULL); /* no document is the answer then */
     if (!document || !json_is_object(document)) {
         json_decref(document);
         r = err_set(e, -EPROTO, ERR_NEVER,

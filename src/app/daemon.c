@@ -208,7 +208,6 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
 static int open_parts(struct daemon *d, struct err *e)
 {
     struct pipeline *p = &d->pipeline;
-    pipeline_register_metrics();
     status_register_metrics();
     int r = open_signals(d, e);
     if (r == 0)

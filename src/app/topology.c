@@ -114,6 +114,9 @@ int topology_start(struct pipeline *p, struct topology **ret, struct err *e)
 {
     struct topology *t = xcalloc(1, sizeof(*t));
     t->pipeline = p;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (rows[i].ops->register_metrics)
+            rows[i].ops->register_metrics();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         for (unsigned index = 0; index < rows[i].count(p); index++) {
             int r = start_thread(t, &rows[i], index, e);

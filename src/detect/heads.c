@@ -183,6 +183,8 @@ int head_decode(const struct head *h, int input_width, int input_height,
         return err_set(e, r, ERR_NEVER, "the model's answer has another shape than it promised");
     if (r < 0)
         return err_set(e, r, ERR_LATER, "no memory for the model's answer");
+    if (confidence_min >= 1)
+        out->count = 0; /* a model's 1.001 counts as 1, which is not above 1 */
     return 0;
 }
 

@@ -43,7 +43,7 @@ static struct metric failed = {.name = "snapshotd_deliveries_failed_total",
                                .label = "destination",
                                .help = "Delivery attempts that failed"};
 
-void deliver_register_metrics(void)
+static void register_metrics(void)
 {
     metric_register(&delivered);
     metric_register(&failed);
@@ -195,6 +195,7 @@ void *deliver_stage_new(struct pipeline *p, struct notifier *n)
 
 const struct stage_ops deliver_stage = {
     .name = "deliver",
+    .register_metrics = register_metrics,
     .init = deliver_init,
     .sweep = deliver_sweep,
     .fini = deliver_fini,

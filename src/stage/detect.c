@@ -57,7 +57,7 @@ static struct metric record_seconds = {.name = "snapshotd_event_to_record_second
                                        .kind = METRIC_HISTOGRAM,
                                        .help = "From the last byte of a picture to its verdict"};
 
-void detect_register_metrics(void)
+static void register_metrics(void)
 {
     metric_register(&examined);
     metric_register(&persons);
@@ -331,6 +331,7 @@ void *detect_stage_new(struct pipeline *p, unsigned worker)
 
 const struct stage_ops detect_stage = {
     .name = "detect",
+    .register_metrics = register_metrics,
     .init = detect_init,
     .step = detect_step,
     .sweep = detect_sweep,

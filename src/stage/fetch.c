@@ -93,7 +93,7 @@ static struct metric trigger_ends = {.name = "snapshotd_triggers_failed_total",
                                      .label = "camera",
                                      .help = "Triggers that ended without a picture"};
 
-void fetch_register_metrics(void)
+static void register_metrics(void)
 {
     metric_register(&fetches);
     metric_register(&fetch_seconds);
@@ -499,6 +499,7 @@ void fetch_stage_camera_status(void *self, const char *camera, struct camera_sta
 
 const struct stage_ops fetch_stage = {
     .name = "fetch",
+    .register_metrics = register_metrics,
     .init = fetch_init,
     .sweep = fetch_sweep,
     .fd = fetch_fd,

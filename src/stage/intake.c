@@ -44,7 +44,7 @@ static struct metric refused = {.name = "snapshotd_refused_total",
                                 .label = "reason",
                                 .help = "Pictures that intake could not take, by reason"};
 
-void intake_register_metrics(void)
+static void register_metrics(void)
 {
     metric_register(&stored);
     metric_register(&refused);
@@ -224,6 +224,7 @@ void *intake_stage_new(struct pipeline *p)
 
 const struct stage_ops intake_stage = {
     .name = "intake",
+    .register_metrics = register_metrics,
     .init = intake_init,
     .step = intake_step,
     .sweep = intake_sweep,

@@ -117,11 +117,3 @@ void fetched_unref(void *fetched)
     blob_unref(f->bytes);
     free(f);
 }
-
-void pipeline_register_metrics(void)
-{
-    fetch_register_metrics();
-    intake_register_metrics();
-    detect_register_metrics();
-    deliver_register_metrics();
-}

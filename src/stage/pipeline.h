@@ -105,10 +105,3 @@ void *schedule_stage_new(struct pipeline *p);
 
 /* State of a camera as the fetch stage sees it, for the API. Any thread. */
 void fetch_stage_camera_status(void *self, const char *camera, struct camera_status *ret);
-/* Metric rows of each stage, which stand beside its code; the last enters them all, once at start.
- */
-void fetch_register_metrics(void);
-void intake_register_metrics(void);
-void detect_register_metrics(void);
-void deliver_register_metrics(void);
-void pipeline_register_metrics(void);

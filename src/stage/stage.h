@@ -19,6 +19,9 @@ struct stage;
 
 struct stage_ops {
     const char *name;
+    /* Enters the stage's metric rows; called once per process, before any stage starts. NULL =
+     * none. */
+    void (*register_metrics)(void);
     /* In the stage's thread, before stage_start() returns. On failure the thread ends; fini() runs.
      */
     int (*init)(void *self, struct stage *st, struct err *e);

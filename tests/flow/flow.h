@@ -386,7 +386,10 @@ static inline struct flow *flow_new(int detect_workers, int notifiers)
     pthread_mutexattr_destroy(&again);
     pthread_cond_init(&f->changed, NULL);
     log_set_hook(flow_hear, f);
-    pipeline_register_metrics();
+    static const struct stage_ops *const all[] = {&fetch_stage, &intake_stage, &detect_stage,
+                                                  &deliver_stage};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        all[i]->register_metrics();
     f->detector.base.ops = &flow_detector_ops;
     f->detector.flow = f;
     f->detector.workers = detect_workers;
