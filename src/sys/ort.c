@@ -1,7 +1,7 @@
 /* ONNX Runtime behind dlopen(). Choices that were measured (yolov8n-640, two cores):
  *  - sessions with several threads let them spin during a run and stop them at its end: 7 % off the
- *    latency. Spinning on after it, the default, burns a core for nothing, and two busy processes on
- *    a small box halve each other's speed.
+ *    latency. Spinning on after it, the default, burns a core for nothing, and two busy processes
+ * on a small box halve each other's speed.
  *  - one arena for all sessions, growing by what is asked for: by powers of two it keeps up to
  *    twice the peak.
  *  - memory pattern on: from the second run of a shape on, all tensors of a run come out of one
