@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -153,8 +152,7 @@ static int local_open(const struct detector_options *options, struct detector **
         l->lanes[i].next = l->free_lanes;
         l->free_lanes = &l->lanes[i];
     }
-    /* Optimising a graph leaves tens of megabytes of freed memory behind. */
-    (void)malloc_trim(0);
+    ort_trim(l->runtime);
     *ret = &l->base;
     return 0;
 }
