@@ -1,12 +1,12 @@
 /* The ONNX Runtime alone, as a user of its C API would run it with its defaults: what the program
  * is measured against. Nothing of ours is linked, so nothing of ours can slow the baseline down.
  *
- *   bench_ort LIBRARY MODEL [sessions N] [threads N] [seconds S] [pause MS] [spin 0|1]
- *             [height H] [width W] [wait 1]
+ *   bench_ort LIBRARY MODEL [sessions N] [threads N] [seconds S] [spin 0|1]
+ *             [height H] [width W] [step 1]
  *
  * N sessions run side by side, each in a thread of its own, each with `threads` threads inside a
- * layer. `pause` sleeps between two runs, as a quiet house does. With `wait 1` it says "ready" when
- * the sessions are warm and begins at the next line of its input. One line of JSON comes out. */
+ * layer. One line of JSON comes out. With `step 1` it makes one run for each line of its input and
+ * answers with the milliseconds, so that its runs can take turns with something else. */
 
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
@@ -24,11 +24,10 @@
 
 struct options {
     const char *library, *model;
-    double sessions, threads, seconds, pause, spin, height, width, wait;
+    double sessions, threads, seconds, spin, height, width, step;
 };
 
 struct runner {
-    const struct options *options;
     OrtSession *session;
     OrtValue *input;
     float *numbers;
@@ -49,6 +48,7 @@ static void parse(int argc, char **argv, struct options *ret);
 static void open_runtime(const char *library);
 static void open_session(const struct options *o, struct runner *r);
 static void *run_for_a_while(void *arg);
+static void answer_steps(struct runner *r);
 static void run_once(struct runner *r);
 static void report(const struct options *o, struct runner *r, size_t count, double create_ms,
                    double first_ms, double elapsed_s, double cpu_s);
@@ -72,12 +72,9 @@ int main(int argc, char **argv)
         open_session(&o, &runners[i]);
         run_once(&runners[i]);
     }
-    if (o.wait > 0) {
-        char line[8];
-        puts("ready");
-        fflush(stdout);
-        if (fgets(line, sizeof(line), stdin) == NULL)
-            return 1;
+    if (o.step > 0) {
+        answer_steps(&runners[0]);
+        return 0;
     }
     double cpu = now_s(CLOCK_PROCESS_CPUTIME_ID);
     start = now_s(CLOCK_MONOTONIC);
@@ -99,9 +96,9 @@ static void parse(int argc, char **argv, struct options *ret)
         const char *name;
         double *value;
     } known[] = {{"sessions", &ret->sessions}, {"threads", &ret->threads},
-                 {"seconds", &ret->seconds},   {"pause", &ret->pause},
-                 {"spin", &ret->spin},         {"height", &ret->height},
-                 {"width", &ret->width},       {"wait", &ret->wait}};
+                 {"seconds", &ret->seconds},   {"spin", &ret->spin},
+                 {"height", &ret->height},     {"width", &ret->width},
+                 {"step", &ret->step}};
     if (argc < 3 || argc % 2 == 0) {
         fprintf(stderr, "usage: bench_ort LIBRARY MODEL [NAME VALUE]... (see the source)\n");
         exit(2);
@@ -157,7 +154,6 @@ static void open_session(const struct options *o, struct runner *r)
     OrtTypeInfo *type = NULL;
     const OrtTensorTypeAndShapeInfo *tensor = NULL;
     OrtMemoryInfo *memory = NULL;
-    r->options = o;
     check(api->CreateSessionOptions(&so));
     check(api->SetIntraOpNumThreads(so, (int)o->threads));
     check(
@@ -198,6 +194,17 @@ static void open_session(const struct options *o, struct runner *r)
     api->ReleaseMemoryInfo(memory);
 }
 
+static void answer_steps(struct runner *r)
+{
+    char line[8];
+    while (fgets(line, sizeof(line), stdin) != NULL) {
+        double start = now_s(CLOCK_MONOTONIC);
+        run_once(r);
+        printf("%.3f\n", (now_s(CLOCK_MONOTONIC) - start) * 1e3);
+        fflush(stdout);
+    }
+}
+
 static void *run_for_a_while(void *arg)
 {
     struct runner *r = arg;
@@ -205,11 +212,6 @@ static void *run_for_a_while(void *arg)
         double start = now_s(CLOCK_MONOTONIC);
         run_once(r);
         r->ms[r->runs++] = (now_s(CLOCK_MONOTONIC) - start) * 1e3;
-        if (r->options->pause > 0) {
-            struct timespec t = {.tv_sec = (time_t)(r->options->pause / 1e3),
-                                 .tv_nsec = (long)(r->options->pause * 1e6) % 1000000000};
-            nanosleep(&t, NULL);
-        }
     }
     return NULL;
 }

@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -153,8 +152,7 @@ static int local_open(const struct detector_options *options, struct detector **
         l->lanes[i].next = l->free_lanes;
         l->free_lanes = &l->lanes[i];
     }
-    /* Optimising a graph leaves tens of megabytes of freed memory behind. */
-    (void)malloc_trim(0);
+    ort_trim(l->runtime);
     *ret = &l->base;
     return 0;
 }
@@ -426,7 +424,7 @@ static int run_once(struct ort_session *s, const struct head *h, struct ort_resu
     if (empty == NULL)
         return err_set(e, -ENOMEM, ERR_LATER, "no memory for the model's input");
     memset(empty, 0, count * sizeof(float));
-    return ort_session_run(s, empty, dim, ret, e);
+    return ort_session_warm(s, empty, dim, ret, e);
 }
 
 static int recognise(struct ort_session *s, const char *path, struct onnx_meta *meta,

@@ -50,6 +50,10 @@ DEFINE_AUTO(ort, ort_unref)
 const char *ort_version(const struct ort *o); /* "1.29.0" */
 const char *ort_path(const struct ort *o);
 
+/* To be called when the models are loaded and warm: what only loading needed of memory goes back to
+ * the system. */
+void ort_trim(struct ort *o);
+
 /* Names that the configuration may use: "cpu", "cuda", ... NULL-terminated. */
 extern const char *const ort_provider_names[];
 
@@ -93,6 +97,9 @@ struct ort_result {
  * Models with a second input are not run: -ENOTSUP. */
 int ort_session_run(struct ort_session *s, const float *input, const int64_t dim[4],
                     struct ort_result *ret, struct err *e);
+/* The same for the first run of a shape: what it alone needed of memory goes back to the system. */
+int ort_session_warm(struct ort_session *s, const float *input, const int64_t dim[4],
+                     struct ort_result *ret, struct err *e);
 void ort_result_done(struct ort_result *r);
 
 /* IEEE half precision; conversion to half rounds to nearest, ties to even. */
