@@ -1,5 +1,6 @@
 #pragma once
-/* 1 where a sanitizer is built in: everything takes ten times as long and maps memory of its own. */
+/* 1 where a sanitizer is built in: everything takes ten times as long and maps memory of its own.
+ */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TEST_SANITIZED 1
