@@ -13,7 +13,7 @@ build_packages=(
 # clang's run-time library holds its sanitizers and libFuzzer. The tests use strace to make system
 # calls fail, nginx and openssl for TLS as cameras' proxies speak it, and pgrep of procps.
 test_packages=(
-    clang clang-tidy clang-format libclang-rt-dev
+    clang clang-tidy clang-format libclang-rt-dev llvm
     python3-pytest python3-numpy python3-pil python3-onnx
     nginx-light openssl strace procps git
 )
