@@ -15,8 +15,6 @@
 #define SWEEP_MS 1000
 /* Pause after the n-th failure in a row: 1 s doubling to this. */
 #define BACKOFF_MAX_MS 60000
-/* After so many attempts an event that the other side refuses for good is put aside. */
-#define REFUSALS_MAX 1
 /* Nothing is delivered for so long when the ledger could not take down what was: else the other
  * side would get the same events in a storm. */
 #define LEDGER_PAUSE_MS 5000
@@ -84,7 +82,7 @@ static void delivery_failed(struct deliver_self *d, const struct outbox_item *it
     metric_inc(&failed, name);
     stage_count_failed(d->stage, why->text);
     int r;
-    if (why->retry == ERR_NEVER && item->attempts + 1 >= REFUSALS_MAX) {
+    if (why->retry == ERR_NEVER) {
         log_error("delivery-dead", "%s: %s; put aside", name, why->text);
         r = ledger_outbox_dead(d->ledger, item, why->text, &e);
     } else {

@@ -21,7 +21,6 @@ FINAL = [
     ("html", "HTML"),
     ("404", "404"),
 ]
-PASSING = ["short", "close", "reset", "cut"]
 
 
 @pytest.mark.parametrize("fault,words", FINAL)
