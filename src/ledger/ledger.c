@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "ledger/internal.h"
@@ -83,6 +84,19 @@ static const struct {
     {"paths that two snapshots use",
      "SELECT a.id FROM snapshots a JOIN snapshots b ON a.annotated_path = b.path"},
 };
+
+int ledger_group_begin(struct ledger *l, struct err *e)
+{
+    return db_group_begin(l->db, e);
+}
+
+int ledger_group_end(struct ledger *l, struct err *e)
+{
+    FAULT_POINT("before-group-commit");
+    int r = db_group_end(l->db, e);
+    FAULT_POINT("after-group-commit");
+    return r;
+}
 
 int ledger_integrity(struct ledger *l, struct dynbuf *report, struct err *e)
 {

@@ -30,6 +30,11 @@ DEFINE_AUTO(ledger, ledger_close)
 struct wall_time ledger_now(void);
 #define LEDGER_WAIT_MAX_S 3600 /* retries are clamped to it: no back-off is longer */
 
+/* Transitions between the two calls share one commit, so that many cost what one does; each may
+ * still fail alone. None of them counts before ledger_group_end() said 0. */
+int ledger_group_begin(struct ledger *l, struct err *e);
+int ledger_group_end(struct ledger *l, struct err *e);
+
 /* PRAGMA integrity_check plus our own invariants (no orphan rows, states legal, paths unique).
  * Appends a line per finding; returns the number of findings or a negative errno. */
 int ledger_integrity(struct ledger *l, struct dynbuf *report, struct err *e);

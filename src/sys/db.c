@@ -34,6 +34,7 @@ struct db {
     char *path;
     struct write_lock *lock;
     bool writing;
+    bool group;               /* several transactions as parts of one */
     bool full;                /* the disk was, in the present transaction */
     struct db_query *queries; /* most recently used first */
     size_t query_count;
@@ -78,6 +79,7 @@ static int lock_acquire(struct write_lock *lock, struct err *e);
 static void lock_release(struct write_lock *lock);
 static void leave_queue(struct write_lock *lock, const struct waiter *w);
 static void give_room(struct db *db);
+static void reset_queries(struct db *db);
 static struct db_query *cache_find(struct db *db, const char *sql);
 static struct db_query *cache_add(struct db *db, const char *sql);
 static void query_free(struct db_query *q);
@@ -572,8 +574,13 @@ static void bind_failed(struct db_query *q, int code)
 
 /* ---- transactions ---- */
 
+static int begin_part(struct db *db, struct err *e);
+static void rollback_part(struct db *db);
+
 int db_begin(struct db *db, struct err *e)
 {
+    if (db->group)
+        return begin_part(db, e);
     assert(!db->writing);
     assert(sqlite3_get_autocommit(db->handle) != 0);
     int r = lock_acquire(db->lock, e);
@@ -592,12 +599,14 @@ int db_begin(struct db *db, struct err *e)
 int db_commit(struct db *db, struct err *e)
 {
     assert(db->writing);
-    AUTO(db_query) q = db_query(db, "COMMIT");
+    AUTO(db_query) q = db_query(db, db->group ? "RELEASE part" : "COMMIT");
     int r = db_run(q, e);
     if (r < 0) {
         db_rollback(db);
         return r;
     }
+    if (db->group)
+        return 0;
     db->writing = false;
     lock_release(db->lock);
     return 0;
@@ -605,10 +614,13 @@ int db_commit(struct db *db, struct err *e)
 
 void db_rollback(struct db *db)
 {
+    if (db->group) {
+        rollback_part(db);
+        return;
+    }
     /* After some failures SQLite has rolled back by itself. */
     if (sqlite3_get_autocommit(db->handle) == 0) {
-        for (struct db_query *q = db->queries; q != NULL; q = q->next)
-            (void)sqlite3_reset(q->stmt); /* a statement in the middle would keep it open */
+        reset_queries(db);
         (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL); /* memory only, in WAL */
     }
     if (db->full)
@@ -617,6 +629,56 @@ void db_rollback(struct db *db)
         db->writing = false;
         lock_release(db->lock);
     }
+}
+
+/* A statement in the middle would keep a transaction open. */
+static void reset_queries(struct db *db)
+{
+    for (struct db_query *q = db->queries; q != NULL; q = q->next)
+        (void)sqlite3_reset(q->stmt);
+}
+
+static int group_is_lost(const struct db *db, struct err *e)
+{
+    if (sqlite3_get_autocommit(db->handle) == 0)
+        return 0;
+    return err_set(e, -EIO, ERR_LATER, "database '%s': a group of changes had to be undone",
+                   db->path);
+}
+
+static int begin_part(struct db *db, struct err *e)
+{
+    int r = group_is_lost(db, e);
+    if (r < 0)
+        return r;
+    AUTO(db_query) q = db_query(db, "SAVEPOINT part");
+    return db_run(q, e);
+}
+
+static void rollback_part(struct db *db)
+{
+    if (group_is_lost(db, NULL) < 0)
+        return;
+    reset_queries(db);
+    (void)sqlite3_exec(db->handle, "ROLLBACK TO part; RELEASE part", NULL, NULL, NULL);
+}
+
+int db_group_begin(struct db *db, struct err *e)
+{
+    int r = db_begin(db, e);
+    db->group = r == 0;
+    return r;
+}
+
+int db_group_end(struct db *db, struct err *e)
+{
+    assert(db->group);
+    db->group = false;
+    int r = group_is_lost(db, e);
+    if (r == 0)
+        return db_commit(db, e);
+    db_rollback(db);
+    return r;
 }
 
 /* The log is emptied by commits that work; on a full disk none does. Its pages replace older ones

@@ -78,6 +78,12 @@ int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db); /* no transaction: nothing happens */
 /* Commits when r >= 0, else rolls back; returns r, or the commit's error. */
 int db_finish(struct db *db, int r, struct err *e);
+/* Several transactions become one commit, and wait for the disk once. Until db_group_end() each
+ * db_begin() opens a part of its own: one that fails is undone alone, the others stay. Nothing of
+ * it is there for others before the end. -EIO at the end when SQLite had to undo all of it
+ * meanwhile (disk full). */
+int db_group_begin(struct db *db, struct err *e);
+int db_group_end(struct db *db, struct err *e);
 /* Several reads of one state. Ends with db_end_read(). */
 int db_begin_read(struct db *db, struct err *e);
 void db_end_read(struct db *db);

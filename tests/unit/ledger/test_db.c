@@ -394,6 +394,80 @@ static void a_value_beyond_the_limit_is_refused(void **state)
     db_close(db);
 }
 
+/* ---- groups ---- */
+
+static void a_group_commits_its_parts_together(void **state)
+{
+    struct fixture *f = *state;
+    struct db *db = open_table(f), *other = open_db(f);
+    assert_int_equal(db_group_begin(db, &f->e), 0);
+    for (int64_t i = 1; i <= 3; i++) {
+        assert_int_equal(db_begin(db, &f->e), 0);
+        assert_int_equal(insert(db, i, NULL, 0, &f->e), 0);
+        assert_int_equal(db_finish(db, 0, &f->e), 0);
+    }
+    assert_int_equal(number(other, "SELECT count(*) FROM t"), 0); /* not yet */
+    assert_int_equal(db_group_end(db, &f->e), 0);
+    assert_int_equal(number(other, "SELECT count(*) FROM t"), 3);
+    assert_int_equal(db_begin(other, &f->e), 0); /* its turn is given back */
+    db_rollback(other);
+    db_close(db);
+    db_close(other);
+}
+
+static void a_part_that_fails_is_undone_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct db *db = open_table(f);
+    assert_int_equal(db_group_begin(db, &f->e), 0);
+    for (int64_t i = 1; i <= 3; i++) {
+        assert_int_equal(db_begin(db, &f->e), 0);
+        assert_int_equal(insert(db, i, NULL, 0, &f->e), 0);
+        int r = i == 2 ? insert(db, 20, NULL, -1, &f->e) : 0; /* against a rule */
+        assert_int_equal(db_finish(db, r, &f->e), r);
+    }
+    assert_int_equal(db_group_end(db, &f->e), 0);
+    assert_int_equal(number(db, "SELECT sum(a) FROM t"), 4);
+    db_close(db);
+}
+
+static void an_empty_group_is_fine_and_an_open_one_ends_with_its_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct db *db = open_table(f);
+    assert_int_equal(db_group_begin(db, &f->e), 0);
+    assert_int_equal(db_group_end(db, &f->e), 0);
+    assert_int_equal(db_group_begin(db, &f->e), 0);
+    assert_int_equal(db_begin(db, &f->e), 0);
+    assert_int_equal(insert(db, 1, NULL, 0, &f->e), 0);
+    assert_int_equal(db_finish(db, 0, &f->e), 0);
+    db_close(db);
+    db = open_table(f);
+    assert_int_equal(number(db, "SELECT count(*) FROM t"), 0);
+    assert_int_equal(db_begin(db, &f->e), 0); /* nobody waits for the dead */
+    db_rollback(db);
+    db_close(db);
+}
+
+static void a_group_that_had_to_be_undone_says_so(void **state)
+{
+    struct fixture *f = *state;
+    struct db *db = open_table(f);
+    assert_int_equal(db_group_begin(db, &f->e), 0);
+    assert_int_equal(db_begin(db, &f->e), 0);
+    assert_int_equal(insert(db, 1, NULL, 0, &f->e), 0);
+    assert_int_equal(db_finish(db, 0, &f->e), 0);
+    assert_int_equal(db_exec(db, "ROLLBACK", &f->e), 0); /* as SQLite does when the disk is full */
+    assert_int_equal(db_begin(db, &f->e), -EIO);
+    assert_int_equal(db_group_end(db, &f->e), -EIO);
+    assert_int_equal(f->e.retry, ERR_LATER);
+    assert_int_equal(db_begin(db, &f->e), 0); /* and life goes on */
+    assert_int_equal(insert(db, 2, NULL, 0, &f->e), 0);
+    assert_int_equal(db_finish(db, 0, &f->e), 0);
+    assert_int_equal(number(db, "SELECT sum(a) FROM t"), 2);
+    db_close(db);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup_folder, teardown)
@@ -414,6 +488,10 @@ int main(void)
         CASE(a_full_disk_rolls_back_and_works_again_later),
         CASE(a_limit_of_the_database_is_a_full_disk_too),
         CASE(a_value_beyond_the_limit_is_refused),
+        CASE(a_group_commits_its_parts_together),
+        CASE(a_part_that_fails_is_undone_alone),
+        CASE(an_empty_group_is_fine_and_an_open_one_ends_with_its_connection),
+        CASE(a_group_that_had_to_be_undone_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
