@@ -489,13 +489,6 @@ static int prepare(struct local *l, struct lane *lane, struct blob *bytes, struc
         head_input_size(&l->head, info.width, info.height, &width, &height);
     struct letterbox lb =
         letterbox_compute(l->head.letterbox, info.width, info.height, width, height);
-    AUTO(image) image = NULL;
-    bool large = (int64_t)info.width * info.height > DECODE_COVER_PIXELS_MAX;
-    double cover = large ? 1.0 : DECODE_COVER;
-    r = picture_decode(bytes->data, bytes->size, &l->limits, (int)(lb.resized_width * cover),
-                       (int)(lb.resized_height * cover), &image, &info, e);
-    if (r < 0)
-        return picture_fault(r, e);
     size_t count = (size_t)3 * (size_t)width * (size_t)height;
     if (count > lane->room) {
         free(STEAL(lane->input));
@@ -505,9 +498,11 @@ static int prepare(struct local *l, struct lane *lane, struct blob *bytes, struc
             return err_set(e, -ENOMEM, ERR_LATER, "no memory for the model's input");
         lane->room = count;
     }
-    r = letterbox_fill(&lb, &l->head.format, image, lane->input);
+    bool large = (int64_t)info.width * info.height > DECODE_COVER_PIXELS_MAX;
+    r = letterbox_decode(bytes->data, bytes->size, &l->limits, &lb, large ? 1.0 : DECODE_COVER,
+                         &l->head.format, lane->input, &info, e);
     if (r < 0)
-        return err_errno(e, r, "bring the picture to %dx%d", width, height);
+        return picture_fault(r, e);
     *ret_lb = lb;
     *ret_damaged = info.damaged;
     return 0;

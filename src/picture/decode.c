@@ -6,6 +6,7 @@
 #include "picture/bmp.h"
 #include "picture/canvas.h"
 #include "picture/layout.h"
+#include "picture/letterbox.h"
 #include "picture/picture.h"
 #include "sys/gif.h"
 #include "sys/jpeg.h"
@@ -61,6 +62,60 @@ int picture_decode(const void *data, size_t size, const struct picture_limits *l
     return 0;
 }
 
+static struct jpeg_request jpeg_request_of(const struct job *job);
+static int stream_jpeg(const struct job *job, const struct letterbox *lb,
+                       const struct tensor_format *format, float *out, bool *ret_damaged,
+                       struct err *e);
+
+int letterbox_decode(const void *data, size_t size, const struct picture_limits *limits,
+                     const struct letterbox *lb, double cover, const struct tensor_format *format,
+                     float *out, struct picture_info *ret_info, struct err *e)
+{
+    struct picture_layout layout;
+    struct job job = {data,
+                      size,
+                      limits,
+                      &layout,
+                      (int)(lb->resized_width * cover),
+                      (int)(lb->resized_height * cover)};
+    int r = picture_examine(data, size, limits, &layout, e);
+
+    if (r < 0)
+        return r;
+    if (layout.info.format == PICTURE_JPEG && layout.info.orientation == 1) {
+        bool damaged = false;
+
+        r = stream_jpeg(&job, lb, format, out, &damaged, e);
+        if (r < 0 || !damaged) {
+            *ret_info = layout.info;
+            return r;
+        }
+        /* What is broken is looked at as a whole, to tell it from nothing at all. */
+    }
+    AUTO(image) img = NULL;
+    r = picture_decode(data, size, limits, job.cover_width, job.cover_height, &img, ret_info, e);
+    if (r < 0)
+        return r;
+    r = letterbox_fill(lb, format, img, out);
+    return r < 0 ? err_set(e, r, ERR_LATER, "no memory to resize a picture") : 0;
+}
+
+static int stream_jpeg(const struct job *job, const struct letterbox *lb,
+                       const struct tensor_format *format, float *out, bool *ret_damaged,
+                       struct err *e)
+{
+    struct jpeg_request q = jpeg_request_of(job);
+    struct raster_result result;
+    AUTO_DONE(letterbox_sink) s;
+    double scale = jpeg_scale_eighths(q.width, q.height, q.cover_width, q.cover_height) / 8.0;
+
+    letterbox_sink_init(&s, lb, format, scale, out);
+    int r = jpeg_decode(job->data, job->size, &q, &s.sink, &result, e);
+    if (r == 0)
+        *ret_damaged = result.damaged || s.next < s.height;
+    return r;
+}
+
 static int shrink_factor(const struct job *job);
 static int decode_jpeg(const struct job *job, struct canvas *c, struct raster_result *ret,
                        struct err *e);
@@ -114,21 +169,25 @@ static int shrink_factor(const struct job *job)
     return MAX(factor, 1);
 }
 
-static int decode_jpeg(const struct job *job, struct canvas *c, struct raster_result *ret,
-                       struct err *e)
+static struct jpeg_request jpeg_request_of(const struct job *job)
 {
-    const struct picture_info *info = &job->layout->info;
-    struct jpeg_request q = {
-        .width = info->stored_width,
-        .height = info->stored_height,
+    return (struct jpeg_request){
+        .width = job->layout->info.stored_width,
+        .height = job->layout->info.stored_height,
         .cover_width = job->cover_width,
         .cover_height = job->cover_height,
         .memory_max = job->limits->memory_max,
         .scans_max = job->limits->scans_max,
     };
+}
+
+static int decode_jpeg(const struct job *job, struct canvas *c, struct raster_result *ret,
+                       struct err *e)
+{
+    struct jpeg_request q = jpeg_request_of(job);
     int eighths = jpeg_scale_eighths(q.width, q.height, q.cover_width, q.cover_height);
 
-    canvas_init(c, info->orientation, 1, job->limits->memory_max);
+    canvas_init(c, job->layout->info.orientation, 1, job->limits->memory_max);
     int r = jpeg_decode(job->data, job->size, &q, &c->sink, ret, e);
     if (r == 0)
         c->img->scale = eighths / 8.0;

@@ -22,6 +22,8 @@
 
 #define WORDS 4 /* a pixel between the passes */
 
+#define VECTOR_PAD 8 /* bytes behind a row that vector code may read */
+
 /* A model's input is at most this large; the tables are bounded by it. */
 #define INPUT_SIDE_MAX 16384
 
@@ -86,45 +88,54 @@ struct box letterbox_to_picture(const struct letterbox *lb, struct box in)
 
 /* Filling. */
 
-/* value * gain + offset, per plane in the order R, G, B */
-struct planes {
-    float *at[3]; /* first pixel of the resized picture */
-    float gain[3], offset[3];
-};
-
-/* One axis: for every output position the left neighbour and the weight of the right one. */
-struct axis {
-    int *from;
-    int16_t *weight;
-};
-
-static struct planes find_planes(const struct letterbox *lb, const struct tensor_format *f,
-                                 float *out);
+static struct letterbox_planes find_planes(const struct letterbox *lb,
+                                           const struct tensor_format *f, float *out);
 static void paint_padding(const struct letterbox *lb, const struct tensor_format *f, float *out);
-static void copy_rows(const struct letterbox *lb, const struct planes *planes,
-                      const struct image *img);
-static int resize_rows(const struct letterbox *lb, const struct planes *planes,
-                       const struct image *img);
+static void axis_done(struct letterbox_axis *a);
+static int begin(struct raster_sink *s, int width, int height, struct err *e);
+static uint8_t *row(struct raster_sink *s);
+static void put(struct raster_sink *s);
+static int start(struct letterbox_sink *s, int width, int height);
+static void take_row(struct letterbox_sink *s, const uint8_t *rgb, bool padded);
+
+void letterbox_sink_init(struct letterbox_sink *s, const struct letterbox *lb,
+                         const struct tensor_format *format, double scale, float *out)
+{
+    *s = (struct letterbox_sink){
+        .sink = {.begin = begin, .row = row, .put = put},
+        .lb = lb,
+        .format = format,
+        .scale = scale,
+        .out = out,
+    };
+}
+
+void letterbox_sink_done(struct letterbox_sink *s)
+{
+    axis_done(&s->across);
+    axis_done(&s->down);
+    free(s->line);
+    free(s->rows);
+}
 
 int letterbox_fill(const struct letterbox *lb, const struct tensor_format *format,
                    const struct image *img, float *out)
 {
-    struct planes planes = find_planes(lb, format, out);
+    AUTO_DONE(letterbox_sink) s;
+    letterbox_sink_init(&s, lb, format, img->scale, out);
+    int r = start(&s, img->width, img->height);
 
-    paint_padding(lb, format, out);
-    if (img->width == lb->resized_width && img->height == lb->resized_height) {
-        copy_rows(lb, &planes, img);
-        return 0;
-    }
-    return resize_rows(lb, &planes, img);
+    for (int y = 0; r == 0 && y < img->height; y++)
+        take_row(&s, img->rgb + (size_t)y * (size_t)img->width * 3, y < img->height - 1);
+    return r;
 }
 
-static struct planes find_planes(const struct letterbox *lb, const struct tensor_format *f,
-                                 float *out)
+static struct letterbox_planes find_planes(const struct letterbox *lb,
+                                           const struct tensor_format *f, float *out)
 {
     size_t plane = (size_t)lb->input_width * (size_t)lb->input_height;
     size_t start = (size_t)lb->pad_top * (size_t)lb->input_width + (size_t)lb->pad_left;
-    struct planes p;
+    struct letterbox_planes p;
 
     for (int c = 0; c < 3; c++) {
         int model_channel = f->bgr ? 2 - c : c;
@@ -161,77 +172,102 @@ static void paint_padding(const struct letterbox *lb, const struct tensor_format
     }
 }
 
-/* The picture has the very size: cameras and models are often chosen to match. */
-static void copy_rows(const struct letterbox *lb, const struct planes *planes,
-                      const struct image *img)
+static int axis_init(struct letterbox_axis *a, int count, int side, double step);
+static void copy_row(struct letterbox_sink *s, const uint8_t *rgb);
+static void stretch_row(const uint8_t *from, bool padded, int width,
+                        const struct letterbox_axis *across, int n, int16_t *to);
+static void blend_rows(const int16_t *upper, const int16_t *lower, int weight, int n,
+                       const struct letterbox_planes *planes, size_t at);
+
+static int begin(struct raster_sink *sink, int width, int height, struct err *e)
 {
-    const size_t w = (size_t)img->width;
+    struct letterbox_sink *s = container_of(sink, struct letterbox_sink, sink);
+    int r = start(s, width, height);
 
-    for (int y = 0; y < img->height; y++) {
-        const uint8_t *from = img->rgb + (size_t)y * w * 3;
-        size_t at = (size_t)y * (size_t)lb->input_width;
+    if (r == 0) {
+        s->line = mem_try_alloc((size_t)width * 3 + VECTOR_PAD, 1, SIZE_MAX);
+        r = s->line ? 0 : -ENOMEM;
+    }
+    return r < 0 ? err_set(e, r, ERR_LATER, "no memory for a row of %d pixels", width) : 0;
+}
 
-        for (int c = 0; c < 3; c++) {
-            float *restrict to = planes->at[c] + at;
-            const float gain = planes->gain[c], offset = planes->offset[c];
+static uint8_t *row(struct raster_sink *sink)
+{
+    return container_of(sink, struct letterbox_sink, sink)->line;
+}
 
-            for (size_t x = 0; x < w; x++)
-                to[x] = (float)from[3 * x + (size_t)c] * gain + offset;
+static void put(struct raster_sink *sink)
+{
+    struct letterbox_sink *s = container_of(sink, struct letterbox_sink, sink);
+
+    take_row(s, s->line, true);
+}
+
+static int start(struct letterbox_sink *s, int width, int height)
+{
+    const struct letterbox *lb = s->lb;
+    const double scale_x = s->scale > 0 ? s->scale : (double)width / lb->picture_width;
+    const double scale_y = s->scale > 0 ? s->scale : (double)height / lb->picture_height;
+    const int n = lb->resized_width;
+
+    s->planes = find_planes(lb, s->format, s->out);
+    s->width = width;
+    s->height = height;
+    paint_padding(lb, s->format, s->out);
+    if (width == n && height == lb->resized_height)
+        return 0;
+    s->rows = mem_try_alloc((size_t)n, 2 * WORDS * sizeof *s->rows,
+                            INPUT_SIDE_MAX * 2 * WORDS * sizeof *s->rows);
+    s->have[0] = s->have[1] = -1;
+    if (!s->rows || axis_init(&s->across, n, width, scale_x * lb->picture_width / n) < 0 ||
+        axis_init(&s->down, lb->resized_height, height,
+                  scale_y * lb->picture_height / lb->resized_height) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+/* An output row is mixed of two neighbours, an even one and an odd one, each with its place. */
+static void take_row(struct letterbox_sink *s, const uint8_t *rgb, bool padded)
+{
+    const int y = s->next++, n = s->lb->resized_width;
+
+    if (!s->rows) {
+        copy_row(s, rgb);
+        return;
+    }
+    int16_t *places[2] = {s->rows, s->rows + (size_t)n * WORDS};
+    for (; s->done < s->lb->resized_height; s->done++) {
+        const int upper = s->down.from[s->done], lower = MIN(upper + 1, s->height - 1);
+
+        if ((y == upper || y == lower) && s->have[y & 1] != y) {
+            stretch_row(rgb, padded, s->width, &s->across, n, places[y & 1]);
+            s->have[y & 1] = y;
         }
+        if (y < lower)
+            return; /* the other one is still to come */
+        blend_rows(places[upper & 1], places[lower & 1], s->down.weight[s->done], n, &s->planes,
+                   (size_t)s->done * (size_t)s->lb->input_width);
     }
 }
 
-static int axis_init(struct axis *a, int count, int side, double step);
-static void axis_done(struct axis *a);
-static void stretch_row(const struct image *img, int y, const struct axis *across, int n,
-                        int16_t *to);
-static void blend_rows(const int16_t *upper, const int16_t *lower, int weight, int n,
-                       const struct planes *planes, size_t at);
-
-static int resize_rows(const struct letterbox *lb, const struct planes *planes,
-                       const struct image *img)
+/* The picture has the very size: cameras and models are often chosen to match. */
+static void copy_row(struct letterbox_sink *s, const uint8_t *rgb)
 {
-    const int n = lb->resized_width;
-    const double scale_x = img->scale > 0 ? img->scale : (double)img->width / lb->picture_width;
-    const double scale_y = img->scale > 0 ? img->scale : (double)img->height / lb->picture_height;
-    AUTO_DONE(axis) across = {0};
-    AUTO_DONE(axis) down = {0};
-    AUTO_FREE int16_t *rows = mem_try_alloc((size_t)n, 2 * WORDS * sizeof *rows,
-                                            INPUT_SIDE_MAX * 2 * WORDS * sizeof *rows);
-    int16_t *upper = rows, *lower;
-    int have_upper = -1, have_lower = -1;
+    const size_t w = (size_t)s->width;
+    const size_t at = (size_t)(s->next - 1) * (size_t)s->lb->input_width;
 
-    if (!rows || axis_init(&across, n, img->width, scale_x * lb->picture_width / n) < 0 ||
-        axis_init(&down, lb->resized_height, img->height,
-                  scale_y * lb->picture_height / lb->resized_height) < 0)
-        return -ENOMEM;
-    lower = rows + (size_t)n * WORDS;
+    for (int c = 0; c < 3; c++) {
+        float *restrict to = s->planes.at[c] + at;
+        const float gain = s->planes.gain[c], offset = s->planes.offset[c];
 
-    for (int y = 0; y < lb->resized_height; y++) {
-        const int want_upper = down.from[y], want_lower = MIN(want_upper + 1, img->height - 1);
-
-        if (have_upper != want_upper && have_lower == want_upper) {
-            int16_t *swap = upper;
-
-            upper = lower;
-            lower = swap;
-            have_upper = have_lower;
-            have_lower = -1;
-        }
-        if (have_upper != want_upper)
-            stretch_row(img, want_upper, &across, n, upper);
-        if (have_lower != want_lower)
-            stretch_row(img, want_lower, &across, n, lower);
-        have_upper = want_upper;
-        have_lower = want_lower;
-        blend_rows(upper, lower, down.weight[y], n, planes, (size_t)y * (size_t)lb->input_width);
+        for (size_t x = 0; x < w; x++)
+            to[x] = (float)rgb[3 * x + (size_t)c] * gain + offset;
     }
-    return 0;
 }
 
 /* `step` is source pixels per output pixel; centres lie at halves. Weights are never asked for
  * pixels outside: the last neighbour pair is (side - 2, side - 1). */
-static int axis_init(struct axis *a, int count, int side, double step)
+static int axis_init(struct letterbox_axis *a, int count, int side, double step)
 {
     a->from = mem_try_alloc((size_t)count, sizeof *a->from, INPUT_SIDE_MAX * sizeof *a->from);
     a->weight = mem_try_alloc((size_t)count, sizeof *a->weight, INPUT_SIDE_MAX * sizeof *a->weight);
@@ -256,7 +292,7 @@ static int axis_init(struct axis *a, int count, int side, double step)
     return 0;
 }
 
-static void axis_done(struct axis *a)
+static void axis_done(struct letterbox_axis *a)
 {
     free(a->from);
     free(a->weight);
@@ -264,15 +300,14 @@ static void axis_done(struct axis *a)
 
 /* The vector code reads eight bytes where six count, so the last row, which may end at the end of
  * the memory, is left to the plain loop, and so are pictures one pixel wide. */
-static void stretch_row(const struct image *img, int y, const struct axis *across, int n,
-                        int16_t *to)
+static void stretch_row(const uint8_t *from, bool padded, int width,
+                        const struct letterbox_axis *across, int n, int16_t *to)
 {
-    const uint8_t *from = img->rgb + (size_t)y * (size_t)img->width * 3;
-    const int next = img->width > 1 ? 3 : 0; /* bytes to the right neighbour */
+    const int next = width > 1 ? 3 : 0; /* bytes to the right neighbour */
     int x = 0;
 
 #ifdef __SSE2__
-    if (y < img->height - 1 && next > 0) {
+    if (padded && next > 0) {
         const __m128i zero = _mm_setzero_si128();
 
         for (; x < n; x++) {
@@ -299,7 +334,7 @@ static void stretch_row(const struct image *img, int y, const struct axis *acros
 }
 
 static void blend_rows(const int16_t *upper, const int16_t *lower, int weight, int n,
-                       const struct planes *planes, size_t at)
+                       const struct letterbox_planes *planes, size_t at)
 {
     const int below = weight, above = WEIGHT_ONE - weight;
     int x = 0;

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "base/mem.h"
 #include "make_pictures.h"
+#include "picture/letterbox.h"
 
 #define L (&picture_limits_default)
 
@@ -265,6 +267,80 @@ static void what_needs_more_than_the_memory_limit_is_refused_by_name(void **stat
     }
 }
 
+/* Whichever way the rows take, the numbers are the same. */
+static void a_picture_decoded_into_the_input_gives_the_same_numbers(void **state)
+{
+    enum { SIDE = 64 };
+    static const struct tensor_format format = {.scale = 1 / 255.0F, .std = {1, 1, 1}, .fill = 114};
+    static const struct {
+        int width, height, orientation;
+        double cover;
+    } cases[] = {{97, 61, 1, 1},   {61, 97, 1, 1},     {64, 48, 1, 1},   {64, 64, 1, 2.5},
+                 {700, 300, 1, 1}, {700, 300, 1, 2.5}, {3, 400, 1, 1},   {400, 3, 1, 1},
+                 {1, 1, 1, 1},     {1, 9, 1, 1},       {200, 100, 6, 1}, {130, 131, 3, 2}};
+    AUTO_FREE float *streamed = xmalloc(sizeof(float) * SIDE * SIDE * 3);
+    AUTO_FREE float *filled = xmalloc(sizeof(float) * SIDE * SIDE * 3);
+    struct err e = {0};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (int kind = 0; kind < JPEG_KIND_COUNT; kind++) {
+            AUTO_DONE(bytes)
+            plain = make_jpeg((enum jpeg_kind)kind, cases[i].width, cases[i].height, 90);
+            AUTO_DONE(bytes) b = with_orientation(plain, cases[i].orientation, true);
+            struct picture_info info, info2;
+
+            assert_int_equal(picture_probe(b.data, b.size, L, &info, &e), 0);
+            struct letterbox lb =
+                letterbox_compute(LETTERBOX_CENTRE, info.width, info.height, SIDE, SIDE);
+            int r = letterbox_decode(b.data, b.size, L, &lb, cases[i].cover, &format, streamed,
+                                     &info2, &e);
+            if (r < 0)
+                fail_msg("case %zu kind %d: %s", i, kind, e.text);
+            AUTO(image)
+            img = decode(b, (int)(lb.resized_width * cases[i].cover),
+                         (int)(lb.resized_height * cases[i].cover), &info);
+            assert_int_equal(letterbox_fill(&lb, &format, img, filled), 0);
+            if (memcmp(streamed, filled, sizeof(float) * SIDE * SIDE * 3) != 0)
+                fail_msg("case %zu kind %d differs", i, kind);
+            assert_int_equal(info2.width, info.width);
+            assert_int_equal(info2.damaged, false);
+        }
+    }
+}
+
+static void a_broken_picture_decoded_into_the_input_is_what_it_is_elsewhere(void **state)
+{
+    enum { SIDE = 64 };
+    static const struct tensor_format format = {.scale = 1, .std = {1, 1, 1}};
+    AUTO_FREE float *streamed = xmalloc(sizeof(float) * SIDE * SIDE * 3);
+    AUTO_FREE float *filled = xmalloc(sizeof(float) * SIDE * SIDE * 3);
+    AUTO_DONE(bytes) b = make_jpeg(JPEG_PLAIN, 200, 200, 90);
+    struct letterbox lb = letterbox_compute(LETTERBOX_CENTRE, 200, 200, SIDE, SIDE);
+    int good = 0, bad = 0;
+
+    (void)state;
+    for (size_t size = 3; size < b.size; size += b.size / 37) {
+        struct picture_info info, info2;
+        struct err e = {0}, e2 = {0};
+        AUTO(image) img = NULL;
+        int r = picture_decode(b.data, size, L, SIDE, SIDE, &img, &info, &e);
+        int r2 = letterbox_decode(b.data, size, L, &lb, 1, &format, streamed, &info2, &e2);
+
+        assert_int_equal(r2, r);
+        if (r < 0) {
+            assert_string_equal(e2.text, e.text);
+            bad++;
+            continue;
+        }
+        assert_true(info.damaged && info2.damaged);
+        assert_int_equal(letterbox_fill(&lb, &format, img, filled), 0);
+        assert_memory_equal(streamed, filled, sizeof(float) * SIDE * SIDE * 3);
+        good++;
+    }
+    assert_true(good > 5 && bad > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +354,8 @@ int main(void)
         cmocka_unit_test(a_cut_file_gives_what_was_there_and_grey),
         cmocka_unit_test(headers_without_pixels_are_refused),
         cmocka_unit_test(what_needs_more_than_the_memory_limit_is_refused_by_name),
+        cmocka_unit_test(a_picture_decoded_into_the_input_gives_the_same_numbers),
+        cmocka_unit_test(a_broken_picture_decoded_into_the_input_is_what_it_is_elsewhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
