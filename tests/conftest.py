@@ -1,6 +1,7 @@
 """Starts the real daemon and simulated cameras for the end-to-end tests, each in its own folder and
 on free ports, and shows their logs when a test fails."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -172,6 +173,14 @@ class Daemon(Process):
         """Paths below the store, the temporary folder included."""
         store = self.data / "store"
         return sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
+
+    def undrawn(self):
+        """Annotated copies that verdicts have promised and that are not there yet."""
+        db = sqlite3.connect(f"file:{self.data}/snapshotd.db?mode=ro", uri=True)
+        with contextlib.closing(db):
+            paths = db.execute("SELECT annotated_path FROM snapshots"
+                               " WHERE annotated_path IS NOT NULL").fetchall()
+        return [p for p, in paths if not (self.data / "store" / p).exists()]
 
 
 def books_agree(d, accepted):

@@ -22,6 +22,18 @@ static void *new_intake(struct pipeline *p, unsigned index UNUSED)
 {
     return intake_stage_new(p);
 }
+static void *new_detect(struct pipeline *p, unsigned index UNUSED)
+{
+    return detect_stage_new(p);
+}
+static void *new_record(struct pipeline *p, unsigned index UNUSED)
+{
+    return record_stage_new(p);
+}
+static void *new_annotate(struct pipeline *p, unsigned index UNUSED)
+{
+    return annotate_stage_new(p);
+}
 static void *new_deliver(struct pipeline *p, unsigned index)
 {
     return deliver_stage_new(p, p->notifiers[index]);
@@ -50,7 +62,8 @@ static unsigned notifier_count(const struct pipeline *p)
  *
  *   schedule --.
  *   web (API) --+-> [triggers in the ledger] -> fetch ==fetched==> intake ==stored==> detect x N
- *                                                                    detect -> [outbox] -> deliver
+ *   detect x N ==judged==> record -> [outbox] -> deliver
+ *                          record ==promised==> annotate
  *
  * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
  * when an edge is full, fetch keeps the picture and tries again, intake relies on the row and the
@@ -64,7 +77,9 @@ static const struct thread_row {
     int woken; /* enum pipeline_stage, -1 = nobody wakes it */
 } rows[] = {
     {&deliver_stage, new_deliver, notifier_count, NULL, 0, PIPELINE_DELIVER},
-    {&detect_stage, detect_stage_new, detect_workers, EDGE_STORED, 1, -1},
+    {&annotate_stage, new_annotate, one, EDGE_PROMISED, 16, -1},
+    {&record_stage, new_record, one, EDGE_JUDGED, 8, -1},
+    {&detect_stage, new_detect, detect_workers, EDGE_STORED, 1, -1},
     {&intake_stage, new_intake, one, EDGE_FETCHED, 8, -1},
     {&fetch_stage, new_fetch, one, NULL, 0, PIPELINE_FETCH},
     {&schedule_stage, new_schedule, one, NULL, 0, PIPELINE_SCHEDULE},

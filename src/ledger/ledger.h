@@ -78,9 +78,9 @@ int ledger_snapshot_add(struct ledger *l, struct snapshot *s, struct err *e);
 
 /* Detect: records the verdict, the new file names and one outbox row per destination, in one
  * transaction. `new_path` NULL or equal to s->path: not renamed; `annotated_path` NULL or "": none;
- * `destinations` is NULL-terminated, NULL for none. With a new name or an annotated copy the row is
- * unsettled until ledger_settle(). -EALREADY when another worker was first, -ENOENT when the row is
- * gone, -ENOTUNIQ when another snapshot holds a new name. */
+ * `destinations` is NULL-terminated, NULL for none. The copy need not be there yet. With a new name
+ * or an annotated copy the row is unsettled until ledger_settle(). -EALREADY when another worker
+ * was first, -ENOENT when the row is gone, -ENOTUNIQ when another snapshot holds a new name. */
 int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const struct verdict *v,
                              const char *new_path, const char *annotated_path,
                              const char *const *destinations, struct err *e);
@@ -167,8 +167,14 @@ struct ledger_unsettled {
 };
 int ledger_unsettled(struct ledger *l, int64_t after_row, struct ledger_unsettled *ret, int max,
                      struct err *e);
+/* 1 when the snapshot of this id is unsettled, else 0. */
+int ledger_unsettled_get(struct ledger *l, const char *id, struct ledger_unsettled *ret,
+                         struct err *e);
 /* Marks rows whose files are in place and synced, one transaction; call it for many at once. */
 int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *e);
+/* The annotated copy that an unsettled row names can never be drawn: the row names none any more.
+ */
+int ledger_annotation_drop(struct ledger *l, int64_t row, struct err *e);
 /* True (1) when a snapshot of this id is recorded. */
 int ledger_snapshot_exists(struct ledger *l, const char *id, struct err *e);
 /* 1 when a recorded snapshot uses this path, or one that differs from it only in a leading "fetch",

@@ -14,7 +14,7 @@
 #define SNAPSHOT_COLUMNS                                                                           \
     "s.row, s.id, c.name, d.key, d.label, s.source, s.state, s.event_at, s.received_at, s.path,"   \
     " s.annotated_path, s.size, s.md5, s.sha256, s.format, s.width, s.height, s.orientation,"      \
-    " s.fetch_ms"
+    " s.fetch_ms, s.unsettled"
 #define SNAPSHOT_NAMES " JOIN cameras c ON c.id = s.camera JOIN devices d ON d.id = s.device "
 
 static int check_new(const struct snapshot *s, struct err *e);
@@ -36,6 +36,8 @@ static int read_all(struct ledger *l, struct db_query *q, struct snapshot **ret,
 static int read_verdict(struct ledger *l, const char *id, struct verdict *v, struct err *e);
 static int read_detections(struct ledger *l, int64_t row, size_t count, struct verdict *v,
                            struct err *e);
+static int read_unsettled(struct ledger *l, struct db_query *q, struct ledger_unsettled *ret,
+                          struct err *e);
 static int page_query(struct ledger *l, const struct ledger_filter *f,
                       struct ledger_page_key before, int max, struct snapshot **ret, struct err *e);
 static int find_filter_names(struct ledger *l, const struct ledger_filter *f, int64_t *ret_camera,
@@ -401,6 +403,7 @@ static int read_snapshot(struct ledger *l, struct db_query *q, struct snapshot *
     s->height = (int)db_int(q, 16);
     s->orientation = (int)db_int(q, 17);
     s->fetch_ms = db_real(q, 18);
+    s->unsettled = db_int(q, 19) != 0;
     const struct {
         int column;
         char *dst;
@@ -616,31 +619,50 @@ static int find_filter_names(struct ledger *l, const struct ledger_filter *f, in
 
 /* ---- files that a crash may have left half-way ---- */
 
+#define UNSETTLED "SELECT row, id, previous_path, path, annotated_path FROM snapshots WHERE "
+
 int ledger_unsettled(struct ledger *l, int64_t after_row, struct ledger_unsettled *ret, int max,
                      struct err *e)
 {
     AUTO(db_query)
-    q = db_query(l->db, "SELECT row, id, previous_path, path, annotated_path FROM snapshots"
-                        " WHERE unsettled = 1 AND row > ? ORDER BY row LIMIT ?");
+    q = db_query(l->db, UNSETTLED "unsettled = 1 AND row > ? ORDER BY row LIMIT ?");
     db_bind_int(q, after_row);
     db_bind_int(q, max);
     int count = 0, r;
     while ((r = db_step(q, e)) == 1) {
         assert(count < max);
-        struct ledger_unsettled *u = &ret[count];
-        u->row = db_int(q, 0);
-        r = column_copy(l, q, 1, u->id, sizeof(u->id), e);
-        if (r == 0)
-            r = column_copy(l, q, 2, u->previous_path, sizeof(u->previous_path), e);
-        if (r == 0)
-            r = column_copy(l, q, 3, u->path, sizeof(u->path), e);
-        if (r == 0)
-            r = column_copy(l, q, 4, u->annotated_path, sizeof(u->annotated_path), e);
+        r = read_unsettled(l, q, &ret[count], e);
         if (r < 0)
             return r;
         count++;
     }
     return r < 0 ? r : count;
+}
+
+int ledger_unsettled_get(struct ledger *l, const char *id, struct ledger_unsettled *ret,
+                         struct err *e)
+{
+    AUTO(db_query) q = db_query(l->db, UNSETTLED "id = ? AND unsettled = 1");
+    db_bind_text(q, id);
+    int r = db_step(q, e);
+    if (r != 1)
+        return r;
+    r = read_unsettled(l, q, ret, e);
+    return r < 0 ? r : 1;
+}
+
+static int read_unsettled(struct ledger *l, struct db_query *q, struct ledger_unsettled *ret,
+                          struct err *e)
+{
+    ret->row = db_int(q, 0);
+    int r = column_copy(l, q, 1, ret->id, sizeof(ret->id), e);
+    if (r == 0)
+        r = column_copy(l, q, 2, ret->previous_path, sizeof(ret->previous_path), e);
+    if (r == 0)
+        r = column_copy(l, q, 3, ret->path, sizeof(ret->path), e);
+    if (r == 0)
+        r = column_copy(l, q, 4, ret->annotated_path, sizeof(ret->annotated_path), e);
+    return r;
 }
 
 int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *e)
@@ -660,5 +682,20 @@ int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *
         }
     }
     FAULT_POINT("before-settle-commit");
+    return db_finish(l->db, r, e);
+}
+
+int ledger_annotation_drop(struct ledger *l, int64_t row, struct err *e)
+{
+    int r = db_begin(l->db, e);
+    if (r < 0)
+        return r;
+    {
+        AUTO(db_query)
+        q = db_query(l->db, "UPDATE snapshots SET annotated_path = NULL"
+                            " WHERE row = ? AND unsettled = 1");
+        db_bind_int(q, row);
+        r = db_run(q, e);
+    }
     return db_finish(l->db, r, e);
 }

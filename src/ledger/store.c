@@ -42,8 +42,10 @@ static int check_space(struct store *s, size_t size, struct err *e);
 static void incoming_name(const char *id, bool annotated, char *ret, size_t size);
 static int write_part(struct store *s, const char *name, const void *data, size_t size,
                       struct err *e);
+static int sync_incoming(struct store *s, const char *name, struct err *e);
 static int rename_new(int from_fd, const char *from, int to_fd, const char *to);
 static int move_into(struct store *s, int from_fd, const char *from, const char *to, struct err *e);
+static bool same_folder(const char *a, const char *b);
 static void folder_of(const char *path, char *ret, size_t size);
 static int finish_picture(struct store *s, const struct ledger_unsettled *u,
                           struct store_recovery *done, struct err *e);
@@ -124,6 +126,8 @@ int store_put(struct store *s, const char *id, bool annotated, const void *data,
     int r = check_space(s, size, e);
     if (r == 0)
         r = write_part(s, name, data, size, e);
+    if (r == 0 && !annotated) /* a copy whose name is lost is drawn again */
+        r = sync_incoming(s, name, e);
     if (r < 0)
         return err_prefix(e, "store '%s'", s->root), r;
     FAULT_POINT("after-store-put");
@@ -180,11 +184,16 @@ static int write_part(struct store *s, const char *name, const void *data, size_
         (void)unlinkat(s->incoming, part, 0); /* the failure above is the story */
         return r;
     }
+    return 0;
+}
+
+static int sync_incoming(struct store *s, const char *name, struct err *e)
+{
     FAULT_POINT("before-store-sync");
-    if (fsync(s->incoming) < 0) {
-        r = err_errno(e, -errno, "sync " INCOMING);
-        (void)unlinkat(s->incoming, name, 0); /* likewise */
-    }
+    if (fsync(s->incoming) == 0)
+        return 0;
+    int r = err_errno(e, -errno, "sync " INCOMING);
+    (void)unlinkat(s->incoming, name, 0); /* the failure above is the story */
     return r;
 }
 
@@ -218,6 +227,11 @@ int store_sync(struct store *s, const char *path, struct err *e)
     int r = fs_sync_dir(s->fd, folder, e);
     FAULT_POINT("after-store-sync");
     return r < 0 ? (err_prefix(e, "store '%s'", s->root), r) : 0;
+}
+
+bool store_holds(struct store *s, const char *path)
+{
+    return fs_path_is_plain(path) && fs_exists(s->fd, path);
 }
 
 int store_read(struct store *s, const char *path, size_t max, struct blob **ret, struct err *e)
@@ -269,6 +283,14 @@ static int rename_new(int from_fd, const char *from, int to_fd, const char *to)
     return unlinkat(from_fd, from, 0) < 0 ? -errno : 0;
 }
 
+static bool same_folder(const char *a, const char *b)
+{
+    const char *end_a = strrchr(a, '/'), *end_b = strrchr(b, '/');
+    size_t len_a = end_a != NULL ? (size_t)(end_a - a) : 0;
+    size_t len_b = end_b != NULL ? (size_t)(end_b - b) : 0;
+    return len_a == len_b && memcmp(a, b, len_a) == 0;
+}
+
 static void folder_of(const char *path, char *ret, size_t size)
 {
     const char *slash = strrchr(path, '/');
@@ -305,7 +327,7 @@ static int finish_picture(struct store *s, const struct ledger_unsettled *u,
         return r;
     err_clear(e);
     if (r == 0 || fs_exists(s->fd, u->path))
-        return store_sync(s, u->path, e);
+        return 0;
     done->missing++;
     log_warn("store-missing", "%s: its file %s is nowhere, carrying on", u->id, u->path);
     return 0;
@@ -318,17 +340,53 @@ static int finish_copy(struct store *s, const struct ledger_unsettled *u,
     incoming_name(u->id, true, name, sizeof(name));
     bool waits = fs_exists(s->incoming, name);
     int r = store_place(s, u->id, true, u->annotated_path, e);
-    if (r == -ENOENT) {
-        err_clear(e);
-        done->missing++;
-        log_warn("store-missing", "%s: the annotated copy %s is nowhere, carrying on", u->id,
-                 u->annotated_path);
-        return 0;
-    }
+    if (r == -ENOENT)
+        return err_set(e, -EAGAIN, ERR_LATER, "the annotated copy is not drawn yet");
     if (r < 0)
         return r;
     done->placed += waits;
-    return store_sync(s, u->annotated_path, e);
+    return 0;
+}
+
+static int sync_folders(struct store *s, const struct ledger_unsettled *const *rows, int count,
+                        struct err *e);
+
+int store_settle(struct store *s, struct ledger *l, const struct ledger_unsettled *rows, int count,
+                 struct store_recovery *done, struct err *e)
+{
+    AUTO_FREE const struct ledger_unsettled **finished = xcalloc((size_t)count + 1, sizeof(void *));
+    AUTO_FREE int64_t *numbers = xcalloc((size_t)count + 1, sizeof(*numbers));
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        int r = store_finish(s, &rows[i], done, e);
+        if (r == 0) {
+            numbers[n] = rows[i].row;
+            finished[n++] = &rows[i];
+        } else if (r != -EAGAIN) {
+            log_warn("settle-failed", "%s; trying again", e->text);
+        }
+    }
+    int r = sync_folders(s, finished, n, e);
+    return r < 0 ? r : ledger_settle(l, numbers, n, e);
+}
+
+/* Most rows of a batch are of few folders: each is synced once. */
+static int sync_folders(struct store *s, const struct ledger_unsettled *const *rows, int count,
+                        struct err *e)
+{
+    for (int i = 0; i < count; i++) {
+        const char *paths[] = {rows[i]->path, rows[i]->annotated_path};
+        for (size_t k = 0; k < ARRAY_LEN(paths); k++) {
+            bool known = paths[k][0] == '\0' || (k == 1 && same_folder(paths[0], paths[1]));
+            for (int j = 0; j < i && !known; j++)
+                known = same_folder(paths[k], rows[j]->path) ||
+                        same_folder(paths[k], rows[j]->annotated_path);
+            int r = known ? 0 : store_sync(s, paths[k], e);
+            if (r < 0)
+                return r;
+        }
+    }
+    return 0;
 }
 
 /* ---- names ---- */
@@ -409,16 +467,10 @@ static int recover_unsettled(struct store *s, struct ledger *l, struct store_rec
         int n = ledger_unsettled(l, after, batch, BATCH, e);
         if (n <= 0)
             return n;
-        int64_t rows[BATCH];
-        for (int i = 0; i < n; i++) {
-            int r = store_finish(s, &batch[i], ret, e);
-            if (r < 0)
-                return r;
-            rows[i] = after = batch[i].row;
-        }
-        int r = ledger_settle(l, rows, n, e);
+        int r = store_settle(s, l, batch, n, ret, e);
         if (r < 0)
             return r;
+        after = batch[n - 1].row;
     }
 }
 
@@ -544,7 +596,9 @@ static int check_row(struct store *s, const struct snapshot *snap, struct dynbuf
                             snap->path, (long long)st.st_size, (long long)snap->size);
         count++;
     }
-    if (snap->annotated_path[0] != '\0' && !fs_exists(s->fd, snap->annotated_path)) {
+    /* One that is not drawn yet is no fault. */
+    if (snap->annotated_path[0] != '\0' && !snap->unsettled &&
+        !fs_exists(s->fd, snap->annotated_path)) {
         (void)dynbuf_printf(report, "%s: file %s is missing\n", snap->id, snap->annotated_path);
         count++;
     }

@@ -6,14 +6,15 @@
  *   store_put()  bytes to <root>/.incoming/<id>, fsync of file and directory
  *   ledger_snapshot_add() commits the row that names the final path
  *   store_place() renames into place
- * Order after detection, when names change or a copy with boxes is made:
- *   store_put(annotated)  to <root>/.incoming/<id>.annotated, fsync of file and directory
+ * Order after detection, when names change or a copy with boxes is wanted:
  *   ledger_snapshot_examined() commits the new names and marks the row as unsettled
- *   store_place(annotated), store_rename()
+ *   store_rename()
+ *   store_put(annotated)  to <root>/.incoming/<id>.annotated, fsync of the file; store_place()
  *   store_sync() once for many of them, then ledger_settle()
  * At start store_recover() finishes what a crash interrupted: of .incoming what has a row is moved
  * to its place and the rest goes (nobody was told that it is safe); of the unsettled rows the
- * renames are repeated.
+ * renames are repeated. A copy that is missing then is drawn again by whoever draws: it can be made
+ * from the picture and the verdict at any time.
  *
  * Only steps that take something away from the way back are synced. A rename into place is not: the
  * rename is atomic, and until the system has written it the file is still found in .incoming. A
@@ -35,9 +36,9 @@ void store_close(struct store *s);
 DEFINE_AUTO(store, store_close)
 const char *store_root(const struct store *s);
 
-/* Durable temporary of a picture, or of its annotated copy. An existing one of the same id is
- * replaced. On failure nothing stays; a full disk or one below the reserve gives -ENOSPC,
- * ERR_LATER. */
+/* Temporary of a picture, durable, or of its annotated copy, whose bytes are durable before its
+ * name is. An existing one of the same id is replaced. On failure nothing stays; a full disk or one
+ * below the reserve gives -ENOSPC, ERR_LATER. */
 int store_put(struct store *s, const char *id, bool annotated, const void *data, size_t size,
               struct err *e);
 void store_discard(struct store *s, const char *id, bool annotated);
@@ -49,6 +50,7 @@ int store_place(struct store *s, const char *id, bool annotated, const char *pat
 int store_rename(struct store *s, const char *from, const char *to, struct err *e);
 /* Makes the names in the directory of `path` durable. */
 int store_sync(struct store *s, const char *path, struct err *e);
+bool store_holds(struct store *s, const char *path); /* there is a file of this name */
 /* The whole file; -EFBIG above `max` bytes, -ENOENT. */
 int store_read(struct store *s, const char *path, size_t max, struct blob **ret, struct err *e);
 int store_unlink(struct store *s, const char *path, struct err *e); /* absent is success */
@@ -64,11 +66,17 @@ struct store_recovery {
     int placed, renamed, discarded, missing; /* missing: rows whose file is nowhere */
 };
 
-/* Brings the files of one unsettled row to where the row says, wherever they are now, and syncs; on
- * success the row may be settled. Adds what it did to *done; a file that is nowhere is counted and
- * logged, it is no failure. Safe beside another thread that does the same. */
+/* Brings the files of one unsettled row to where the row says, wherever they are now. Adds what it
+ * did to *done; a picture that is nowhere is counted and logged, it is no failure. -EAGAIN
+ * (ERR_LATER): the annotated copy is not drawn yet. Safe beside another thread that does the same.
+ */
 int store_finish(struct store *s, const struct ledger_unsettled *u, struct store_recovery *done,
                  struct err *e);
+/* Finishes `count` rows, syncs the folders of those that are finished, and settles them. Those that
+ * wait for their copy are left alone, those that fail are logged. Returns 0, or why none of them
+ * could be settled. */
+int store_settle(struct store *s, struct ledger *l, const struct ledger_unsettled *rows, int count,
+                 struct store_recovery *done, struct err *e);
 
 /* Finishes what a crash left half-way. Called before any stage runs, by the only process that uses
  * the store: -EBUSY when another one has it open. Counts what it did. */

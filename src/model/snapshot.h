@@ -39,6 +39,7 @@ struct snapshot {
     struct wall_time received_at; /* when the last byte was here */
     char path[SNAPSHOT_PATH_MAX]; /* relative to the store: <camera dir>/2026/01/02/fetch_....jpg */
     char annotated_path[SNAPSHOT_PATH_MAX]; /* "" when there is none */
+    bool unsettled;                         /* its files may still be on their way to these names */
     int64_t size;                           /* bytes */
     char md5[33];                           /* lower-case hex */
     char sha256[65];

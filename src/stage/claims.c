@@ -7,7 +7,8 @@
 
 struct claims {
     pthread_mutex_t lock;
-    int64_t rows[CLAIM_WORKERS_MAX]; /* 0 = nothing in hand */
+    int64_t rows[CLAIMS_MAX];
+    int count;
 };
 
 struct claims *claims_new(void)
@@ -25,22 +26,38 @@ void claims_free(struct claims *c)
     free(c);
 }
 
-bool claims_take(struct claims *c, unsigned worker, int64_t row)
+static int find(const struct claims *c, int64_t row)
 {
-    assert(worker < CLAIM_WORKERS_MAX && row > 0);
-    bool free_row = true;
+    int i = 0;
+    while (i < c->count && c->rows[i] != row)
+        i++;
+    return i;
+}
+
+bool claims_take(struct claims *c, int64_t row)
+{
+    assert(row > 0);
     pthread_mutex_lock(&c->lock);
-    for (unsigned i = 0; i < CLAIM_WORKERS_MAX; i++)
-        free_row = free_row && c->rows[i] != row;
+    bool free_row = c->count < CLAIMS_MAX && find(c, row) == c->count;
     if (free_row)
-        c->rows[worker] = row;
+        c->rows[c->count++] = row;
     pthread_mutex_unlock(&c->lock);
     return free_row;
 }
 
-void claims_drop(struct claims *c, unsigned worker)
+void claims_drop(struct claims *c, int64_t row)
 {
     pthread_mutex_lock(&c->lock);
-    c->rows[worker] = 0;
+    int i = find(c, row);
+    if (i < c->count)
+        c->rows[i] = c->rows[--c->count];
     pthread_mutex_unlock(&c->lock);
+}
+
+int claims_count(struct claims *c)
+{
+    pthread_mutex_lock(&c->lock);
+    int count = c->count;
+    pthread_mutex_unlock(&c->lock);
+    return count;
 }

@@ -1,16 +1,21 @@
 #pragma once
-/* Which ledger rows the detect workers have in hand, so that a live picture and the backlog sweep
- * never lead two workers to the same one. The ledger alone decides what is done (a second answer is
- * refused there); this only saves the work. A mutex around a handful of integers. */
+/* Which ledger rows are being examined, or have a verdict that waits to be recorded, so that a live
+ * picture and the backlog sweep never lead two workers to the same one. The ledger alone decides
+ * what is done (a second answer is refused there); this only saves the work. A mutex around a
+ * handful of integers; any thread. */
 
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Detect workers at the most. */
 #define CLAIM_WORKERS_MAX 64
+/* Rows at the most: what workers have in hand and what waits on the way to the record stage. */
+#define CLAIMS_MAX 256
 
 struct claims;
 struct claims *claims_new(void);
 void claims_free(struct claims *c);
-/* False when another worker has it. A worker holds one row at a time. */
-bool claims_take(struct claims *c, unsigned worker, int64_t row);
-void claims_drop(struct claims *c, unsigned worker);
+/* False when it is taken, or nothing more can be. */
+bool claims_take(struct claims *c, int64_t row);
+void claims_drop(struct claims *c, int64_t row);
+int claims_count(struct claims *c);

@@ -166,24 +166,13 @@ static void intake_step(void *self, void *item)
  * workers may be doing the same to the same files: every step is idempotent. */
 static int settle(struct intake_self *in, struct err *e)
 {
-    struct store *store = in->pipeline->store;
     struct ledger_unsettled rows[SETTLE_BATCH];
     int n = ledger_unsettled(in->ledger, in->settled_to, rows, SETTLE_BATCH, e);
-    int64_t done[SETTLE_BATCH];
-    int count = 0;
-    struct store_recovery did = {0};
-    for (int i = 0; i < n; i++) {
-        const struct ledger_unsettled *u = &rows[i];
-        int r = store_finish(store, u, &did, e);
-        if (r == 0)
-            done[count++] = u->row;
-        else
-            log_warn("settle-failed", "%s; trying again", e->text);
-        in->settled_to = u->row;
-    }
-    if (n < SETTLE_BATCH)
-        in->settled_to = 0;
-    int r = count ? ledger_settle(in->ledger, done, count, e) : 0;
+    if (n < 0)
+        return n;
+    struct store_recovery done = {0};
+    int r = store_settle(in->pipeline->store, in->ledger, rows, n, &done, e);
+    in->settled_to = n == SETTLE_BATCH ? rows[n - 1].row : 0;
     return r < 0 ? r : n;
 }
 

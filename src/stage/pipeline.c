@@ -55,6 +55,16 @@ void pipeline_outcome(struct pipeline *p, const char *id)
         p->outcome(p->outcome_arg, id);
 }
 
+void pipeline_rest_ledger(struct pipeline *p)
+{
+    atomic_store(&p->ledger_rest_us, mono_add_ms(clock_mono(), PIPELINE_LEDGER_REST_MS).us);
+}
+
+int64_t pipeline_ledger_rest_ms(struct pipeline *p)
+{
+    return mono_until_ms((struct mono_time){atomic_load(&p->ledger_rest_us)});
+}
+
 static int unknown_camera(const struct camera_set *set, const char *camera, struct err *e)
 {
     AUTO_DONE(dynbuf) known = {0};
@@ -116,4 +126,32 @@ void fetched_unref(void *fetched)
         return;
     blob_unref(f->bytes);
     free(f);
+}
+
+struct judged *judged_new(struct claims *claims, struct snapshot *s, struct verdict *v)
+{
+    struct judged *j = xcalloc(1, sizeof(*j));
+    atomic_init(&j->refs, 1);
+    j->claims = claims;
+    j->snapshot = snapshot_ref(s);
+    j->verdict = *v;
+    *v = (struct verdict){0};
+    return j;
+}
+
+struct judged *judged_ref(struct judged *j)
+{
+    atomic_fetch_add(&j->refs, 1);
+    return j;
+}
+
+void judged_unref(void *judged)
+{
+    struct judged *j = judged;
+    if (!j || atomic_fetch_sub(&j->refs, 1) != 1)
+        return;
+    claims_drop(j->claims, j->snapshot->row);
+    snapshot_unref(j->snapshot);
+    verdict_done(&j->verdict);
+    free(j);
 }

@@ -50,6 +50,7 @@ struct pipeline {
     /* A trigger or snapshot has an outcome (waiting API requests). Any thread; may be NULL. */
     void (*outcome)(void *arg, const char *id);
     void *outcome_arg;
+    _Atomic int64_t ledger_rest_us; /* monotonic: until then the ledger takes no verdicts */
     pthread_mutex_t lock;
     struct settings *settings_now; /* guarded by lock */
     struct stage *_Atomic woken[PIPELINE_STAGE_COUNT][PIPELINE_POOL_MAX];
@@ -62,6 +63,12 @@ void pipeline_publish(struct pipeline *p, struct settings *s);
 void pipeline_wake(struct pipeline *p, enum pipeline_stage which);
 void pipeline_outcome(struct pipeline *p, const char *id);
 
+/* When the ledger could not take a verdict nothing is examined for so long: the work would be
+ * thrown away. Also the promise after freed space. Any thread. */
+#define PIPELINE_LEDGER_REST_MS 5000
+void pipeline_rest_ledger(struct pipeline *p);
+int64_t pipeline_ledger_rest_ms(struct pipeline *p); /* what is left of it, 0 = none */
+
 /* Makes a trigger for a camera durable and wakes the fetch stage. Any thread, with its own ledger
  * connection. -ENOENT: no such camera (the text lists what there is). */
 int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
@@ -72,8 +79,10 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
 
 /* ---- edges ---- */
 
-#define EDGE_FETCHED "fetched" /* fetch -> intake */
-#define EDGE_STORED "stored"   /* intake -> detect.i */
+#define EDGE_FETCHED "fetched"   /* fetch -> intake */
+#define EDGE_STORED "stored"     /* intake -> detect.i */
+#define EDGE_JUDGED "judged"     /* detect.i -> record */
+#define EDGE_PROMISED "promised" /* record -> annotate; items are ids, char[SNAPSHOT_ID_SIZE] */
 
 /* What intake made of a fetched picture; the fetch stage reads it to let go of the trigger. */
 enum fetched_outcome {
@@ -92,14 +101,29 @@ struct fetched {
 };
 void fetched_unref(void *fetched); /* release hook */
 
+/* A verdict on its way to the ledger. It holds the claim to its row, and drops it with the last
+ * reference: then the picture is recorded, or somebody else's turn. Any thread. */
+struct judged {
+    atomic_uint refs;
+    struct claims *claims;
+    struct snapshot *snapshot;
+    struct verdict verdict;
+};
+/* Takes what is in *v, and a reference of its own to the snapshot. */
+struct judged *judged_new(struct claims *claims, struct snapshot *s, struct verdict *v);
+struct judged *judged_ref(struct judged *j);
+void judged_unref(void *judged); /* release hook */
+
 /* ---- the stages, one file each; `self` is made by _new and freed by the caller after the join
  * ---- */
 
-extern const struct stage_ops fetch_stage, intake_stage, detect_stage, deliver_stage,
-    schedule_stage;
+extern const struct stage_ops fetch_stage, intake_stage, detect_stage, record_stage, annotate_stage,
+    deliver_stage, schedule_stage;
 void *fetch_stage_new(struct pipeline *p);
 void *intake_stage_new(struct pipeline *p);
-void *detect_stage_new(struct pipeline *p, unsigned worker);
+void *detect_stage_new(struct pipeline *p);
+void *record_stage_new(struct pipeline *p);
+void *annotate_stage_new(struct pipeline *p);
 void *deliver_stage_new(struct pipeline *p, struct notifier *n);
 void *schedule_stage_new(struct pipeline *p);
 

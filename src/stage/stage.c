@@ -122,9 +122,15 @@ static void loop(struct stage *st)
     void *self = st->spec.self;
     struct mono_time sweep_at = clock_mono();
     bool drained = false;
+    int collected = 0;
     while (!drained) {
         stage_heartbeat(st);
         bool worked = take_one(st);
+        collected += worked && ops->flush;
+        if (collected && (!worked || collected == STAGE_BATCH_MAX)) {
+            ops->flush(self);
+            collected = 0;
+        }
         bool stopping = stage_stopping(st);
         if (stopping && !worked)
             drained = !ops->idle || ops->idle(self);

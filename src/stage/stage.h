@@ -15,6 +15,9 @@
 #include "base/err.h"
 #include "sys/bus.h"
 
+/* Items between two calls of flush(). */
+#define STAGE_BATCH_MAX 16
+
 struct stage;
 
 struct stage_ops {
@@ -27,6 +30,9 @@ struct stage_ops {
     int (*init)(void *self, struct stage *st, struct err *e);
     /* One item; the reference stays valid during the call. NULL for stages without an edge. */
     void (*step)(void *self, void *item);
+    /* The edge is empty for now, or STAGE_BATCH_MAX items have come since the last time: what
+     * step() has only collected is done now. NULL when step() does all. */
+    void (*flush)(void *self);
     /* Looks for work that needs no message: backlog, retries, timers. Called at start, after a
      * wake-up, and when its time has come. Returns ms until it wants to be called again, 0 for "at
      * once, after a look at the edge". Mandatory. */

@@ -166,14 +166,22 @@ static int try_send(struct bus_out *out, zmq_msg_t *message)
 
 /* A send looks for places that readers gave back only every millisecond or so; asking for the
  * socket's events looks at once. */
-static bool has_room(struct bus_out *out)
+static bool has_room(struct bus_out *out, int timeout_ms)
 {
-    int events = 0;
-    size_t size = sizeof(events);
-    return zmq_getsockopt(out->socket, ZMQ_EVENTS, &events, &size) == 0 && events & ZMQ_POLLOUT;
+    zmq_pollitem_t item = {.socket = out->socket, .events = ZMQ_POLLOUT};
+    int n;
+    do
+        n = zmq_poll(&item, 1, timeout_ms);
+    while (n < 0 && errno == EINTR);
+    return n > 0;
 }
 
 int bus_send(struct bus_out *out, void *ref, void (*release)(void *ref))
+{
+    return bus_send_within(out, ref, release, 0);
+}
+
+int bus_send_within(struct bus_out *out, void *ref, void (*release)(void *ref), int timeout_ms)
 {
     struct parcel *p = xmalloc(sizeof(*p));
     *p = (struct parcel){.ref = ref, .release = release};
@@ -184,7 +192,7 @@ int bus_send(struct bus_out *out, void *ref, void (*release)(void *ref))
     }
     HAND_OVER(p);
     int code = try_send(out, &message);
-    if (code == EAGAIN && has_room(out))
+    if (code == EAGAIN && has_room(out, timeout_ms))
         code = try_send(out, &message);
     if (code == 0)
         return 0;

@@ -37,6 +37,10 @@ void bus_out_close(struct bus_out *out);
  */
 int bus_send(struct bus_out *out, void *ref, void (*release)(void *ref)) MUST_USE;
 
+/* Waits for room, at most so long. */
+int bus_send_within(struct bus_out *out, void *ref, void (*release)(void *ref),
+                    int timeout_ms) MUST_USE;
+
 /* A received item; release hook pending until bus_item_done(). */
 struct bus_item {
     void *ref;                                                          /* as sent */

@@ -14,7 +14,8 @@
 
 #define PAGE_DEFAULT 50
 #define PAGE_MAX 500
-#define STORY_MAX 128 /* steps; a snapshot with ten destinations and their retries has fewer */
+#define COPY_WAIT_MS 10000 /* long for one drawing, short for a person */
+#define STORY_MAX 128      /* steps; a snapshot with ten destinations and their retries has fewer */
 
 struct page_query {
     struct ledger_filter filter;
@@ -70,6 +71,22 @@ void web_snapshot_get(struct web_context *w, const struct http_request *req,
     web_answer_json(ret, 200, document);
 }
 
+/* The copy is drawn after the verdict is out: who asks at once waits a moment. False when the
+ * moment is over. */
+static bool wait_for_copy(const struct http_request *req, const char *id, struct http_response *ret)
+{
+    struct mono_time now = clock_mono();
+    struct mono_time deadline =
+        req->resumed ? req->resumed->deadline : mono_add_ms(now, COPY_WAIT_MS);
+    if (!req->may_wait || deadline.us <= now.us)
+        return false;
+    ret->waits = true;
+    text_copy(ret->wait.key, sizeof(ret->wait.key), id);
+    ret->wait.deadline = deadline;
+    ret->wait.recheck = deadline;
+    return true;
+}
+
 void web_image_get(struct web_context *w, const struct http_request *req,
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
 {
@@ -95,6 +112,12 @@ void web_image_get(struct web_context *w, const struct http_request *req,
         struct err e;
         err_clear(&e);
         int r = w->backend->bytes(w->backend->arg, s, annotated, &bytes, &e);
+        if (r == -ENOENT && annotated && s->unsettled) {
+            if (!wait_for_copy(req, s->id, ret))
+                http_response_error(ret, 503, "not-drawn-yet",
+                                    "the annotated copy is still to be drawn; ask again");
+            return;
+        }
         if (r == -ENOENT) {
             http_response_error(ret, 404, "picture-gone", "the picture's file is gone: %s", e.text);
             return;

@@ -56,6 +56,7 @@ def test_kill_at_any_moment_under_load(launch, frames, model):
         d.kill()
     d = launch.daemon(configs[0])
     wait_until(lambda: pending(d) == 0, "the backlog to drain", patience=300)
+    wait_until(lambda: not d.undrawn(), "the last copy to be drawn", patience=300)
     assert d.stop() == 0
     assert books_agree(d, accepted) >= len(accepted) > ROUNDS
 

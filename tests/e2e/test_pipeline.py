@@ -44,6 +44,7 @@ def test_a_trigger_leads_to_a_recorded_person(launch, porch, people, model):
     on_disk = (d.data / "store" / stored["path"]).read_bytes()
     assert on_disk == people.read_bytes(), "the camera's bytes are kept as they came"
     assert stored["sha256"] == sha256(on_disk)
+    wait_until(lambda: not d.undrawn(), "the copy to be drawn")
     assert (d.data / "store" / stored["annotated_path"]).read_bytes()[:2] == b"\xff\xd8"
     assert d.store_files() == sorted([stored["path"], stored["annotated_path"]])
     what = [step["what"] for step in stored["story"]]

@@ -63,7 +63,7 @@ def run_and_recover(launch, config, crash_at):
     again = launch.daemon(config)
     wait_until(lambda: pending(again) == 0, "the backlog to drain")
     again.trigger("c", wait=60)
-    wait_until(lambda: pending(again) == 0, "one more picture")
+    wait_until(lambda: pending(again) == 0 and not again.undrawn(), "one more picture")
     assert again.stop() == 0
     books_agree(again, accepted)
     return died

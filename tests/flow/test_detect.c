@@ -26,7 +26,8 @@ static void live_pictures_overtake_the_backlog(void **state UNUSED)
     FLOW_WAIT(f, flow_counts(f).snapshots == 9);
     /* Its trigger's flight ends after it was handed over. */
     struct stage_status st;
-    FLOW_WAIT(f, (stage_status(f->stages[2], &st), st.queued == 0 && st.done == 1));
+    int fetch = f->stage_count - 1;
+    FLOW_WAIT(f, (stage_status(f->stages[fetch], &st), st.queued == 0 && st.done == 1));
     FLOW_SET(f, f->detector.held, false);
     FLOW_WAIT(f, f->outcomes == 9);
     flow_stop(f);
@@ -145,12 +146,6 @@ static void a_picture_whose_file_is_gone_is_recorded_with_the_reason(void **stat
 
 /* Calls by hand, to count what one sweep does. */
 
-static int64_t nothing_to_do(void *self UNUSED)
-{
-    return 3600000;
-}
-static const struct stage_ops idle_ops = {.name = "idle", .sweep = nothing_to_do};
-
 static void
 a_ledger_that_takes_nothing_does_not_make_the_detector_run_in_circles(void **state UNUSED)
 {
@@ -158,10 +153,9 @@ a_ledger_that_takes_nothing_does_not_make_the_detector_run_in_circles(void **sta
     flow_configure(f, "");
     for (int i = 0; i < 20; i++)
         snapshot_unref(flow_store(f, "c", i, true));
-    int n = flow_start_stage(f, &idle_ops, NULL, 0, NULL, 0);
-    void *self = detect_stage_new(&f->p, 0);
+    struct flow_by_hand hand;
     struct err e = {0};
-    assert_int_equal(detect_stage.init(self, f->stages[n], &e), 0);
+    flow_by_hand_init(&hand, f);
     struct rlimit before, none;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     none = before;
@@ -171,23 +165,22 @@ a_ledger_that_takes_nothing_does_not_make_the_detector_run_in_circles(void **sta
     int64_t pause = 0;
     int sweeps = 0;
     while (pause == 0 && sweeps < 100) {
-        pause = detect_stage.sweep(self);
+        pause = flow_by_hand_sweep(&hand);
         sweeps++;
     }
     /* A live picture does not start it again, either. */
     struct snapshot *live = NULL;
     assert_int_equal(ledger_backlog(f->l, 0, &live, 1, &e), 1);
     int calls = f->detector.calls;
-    detect_stage.step(self, live);
+    detect_stage.step(hand.detect, live);
     snapshot_unref(live);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     assert_true(pause >= 1000);
-    assert_int_equal(sweeps, 1);
+    assert_int_equal(sweeps, 2); /* the second one rests */
     assert_int_equal(calls, 1);
     assert_int_equal(f->detector.calls, 1);
     assert_int_equal(flow_counts(f).stored, 20);
-    detect_stage.fini(self);
-    free(self);
+    flow_by_hand_done(&hand);
     flow_free(f);
 }
 
@@ -197,10 +190,8 @@ static void files_that_cannot_be_opened_now_are_tried_later_and_hold_up_nobody(v
     flow_configure(f, "");
     for (int i = 0; i < 20; i++)
         snapshot_unref(flow_store(f, "c", i, true));
-    int n = flow_start_stage(f, &idle_ops, NULL, 0, NULL, 0);
-    void *self = detect_stage_new(&f->p, 0);
-    struct err e = {0};
-    assert_int_equal(detect_stage.init(self, f->stages[n], &e), 0);
+    struct flow_by_hand hand;
+    flow_by_hand_init(&hand, f);
     flow_listen(f, "read-failed");
     struct rlimit before, none;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -208,23 +199,22 @@ static void files_that_cannot_be_opened_now_are_tried_later_and_hold_up_nobody(v
     none.rlim_cur = 3; /* no further one */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     for (int i = 0; i < 20; i++)
-        assert_int_equal(detect_stage.sweep(self), 0); /* each in its turn */
+        assert_int_equal(flow_by_hand_sweep(&hand), 0); /* each in its turn */
     bool rests = true;
     for (int i = 0; i < 20; i++)
-        rests = rests && detect_stage.sweep(self) >= 1000;
+        rests = rests && flow_by_hand_sweep(&hand) >= 1000;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_true(rests);
     assert_int_equal(flow_heard(f, "read-failed"), 20);
     /* A new one passes. */
     snapshot_unref(flow_store(f, "c", 20, true));
-    assert_int_equal(detect_stage.sweep(self), 0);
+    assert_int_equal(flow_by_hand_sweep(&hand), 0);
     assert_int_equal(flow_counts(f).examined, 1);
     atomic_fetch_add(&ahead_us, 20 * 1000000);
-    while (detect_stage.sweep(self) == 0)
+    while (flow_by_hand_sweep(&hand) == 0)
         ;
     assert_int_equal(flow_counts(f).examined, 21);
-    detect_stage.fini(self);
-    free(self);
+    flow_by_hand_done(&hand);
     flow_free(f);
 }
 

@@ -370,9 +370,53 @@ static void missing_files_are_counted_and_do_not_stop_it(void **state)
     assert_int_equal(ledger_snapshot_examined(f->l, t, &v, "porch/human_2.jpg", NULL, NULL, &f->e),
                      0);
     struct store_recovery done = recover(f);
-    assert_int_equal(done.missing, 2);
+    assert_int_equal(done.missing, 1);
     assert_int_equal(done.renamed, 1);
     assert_content(f, "porch/human_2.jpg", "jpeg");
+}
+
+static void a_copy_that_is_not_drawn_yet_keeps_its_row_unsettled(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) s = record(f, 1);
+    write_file(f, s->path, "jpeg");
+    struct verdict v = {.outcome = VERDICT_SKIPPED};
+    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, "porch/detect.jpg", NULL, &f->e),
+                     0);
+    struct ledger_unsettled u;
+    struct store_recovery done = recover(f);
+    assert_int_equal(done.missing, 0);
+    assert_int_equal(ledger_unsettled_get(f->l, s->id, &u, &f->e), 1);
+    assert_int_equal(store_finish(f->s, &u, &done, &f->e), -EAGAIN);
+    assert_consistent(f);
+    /* Nobody can draw it: the row forgets it, and settles. */
+    assert_int_equal(ledger_annotation_drop(f->l, u.row, &f->e), 0);
+    (void)recover(f);
+    assert_int_equal(ledger_unsettled_get(f->l, s->id, &u, &f->e), 0);
+    assert_consistent(f);
+}
+
+static void several_rows_of_one_folder_settle_together(void **state)
+{
+    struct fixture *f = *state;
+    struct verdict v = {.outcome = VERDICT_SKIPPED};
+    struct ledger_unsettled rows[4];
+    struct store_recovery done = {0};
+    for (uint64_t n = 1; n <= 3; n++) {
+        AUTO(snapshot) s = record(f, n);
+        char human[SNAPSHOT_PATH_MAX];
+        write_file(f, s->path, "jpeg");
+        assert_int_equal(snapshot_name_renamed(s->path, "human", human, sizeof(human)), 0);
+        assert_int_equal(ledger_snapshot_examined(f->l, s, &v, human,
+                                                  n == 2 ? "porch/detect.jpg" : NULL, NULL, &f->e),
+                         0);
+    }
+    int n = ledger_unsettled(f->l, 0, rows, 4, &f->e);
+    assert_int_equal(n, 3);
+    assert_int_equal(store_settle(f->s, f->l, rows, n, &done, &f->e), 0);
+    assert_int_equal(done.renamed, 3);
+    assert_int_equal(ledger_unsettled(f->l, 0, rows, 4, &f->e), 1); /* the one without its copy */
+    assert_string_equal(rows[0].annotated_path, "porch/detect.jpg");
 }
 
 static void recovers_many_rows(void **state)
@@ -555,6 +599,8 @@ int main(void)
         CASE(finishes_renames_and_copies),
         CASE(a_copy_that_was_never_recorded_goes),
         CASE(missing_files_are_counted_and_do_not_stop_it),
+        CASE(a_copy_that_is_not_drawn_yet_keeps_its_row_unsettled),
+        CASE(several_rows_of_one_folder_settle_together),
         CASE(recovers_many_rows),
         CASE(does_not_recover_while_another_uses_the_store),
         CASE(finds_rows_without_files_and_files_without_rows),

@@ -119,6 +119,35 @@ static void gives_nothing_away_when_full(void **state)
     bus_free(b);
 }
 
+static void *receive_one_later(void *arg)
+{
+    struct bus_in *in = arg;
+    bool ready = false;
+    (void)bus_wait(in, NULL, &ready, 0, 10000);
+    assert_int_equal(receive_number(in), 0);
+    assert_int_equal(receive_number(in), 1);
+    return NULL;
+}
+
+static void waits_for_room_as_long_as_it_is_told(void **state)
+{
+    struct bus *b = *state;
+    struct bus_in *in = open_in(b, 0, 1);
+    struct bus_out *out = open_out(b, 1, 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(bus_send_within(out, load_new(i), release, 0), 0);
+    AUTO_FREE struct load *refused = load_new(2);
+    assert_int_equal(bus_send_within(out, refused, release, 10), -EAGAIN);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, receive_one_later, in), 0);
+    assert_int_equal(bus_send_within(out, STEAL(refused), release, 10000), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(receive_number(in), 2);
+    bus_out_close(out);
+    bus_in_close(in);
+    bus_free(b);
+}
+
 static void reaches_every_worker_of_a_pool(void **state)
 {
     struct bus *b = *state;
@@ -306,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(keeps_the_order),
         TEST(gives_nothing_away_when_full),
+        TEST(waits_for_room_as_long_as_it_is_told),
         TEST(reaches_every_worker_of_a_pool),
         TEST(releases_what_nobody_received),
         TEST(releases_what_nobody_ever_listened_to),
