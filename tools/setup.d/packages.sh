@@ -12,12 +12,12 @@ build_packages=(
 
 # clang's run-time library holds its sanitizers and libFuzzer. Their suppressions name functions, also
 # of the C library, so they take a symbolizer (llvm) and that library's symbols. The tests use strace
-# to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, and pgrep of
-# procps.
+# to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, Apache for its
+# digest login (apache2-bin is the program without a service to start), and pgrep of procps.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx
-    nginx-light openssl strace procps git
+    nginx-light apache2-bin openssl strace procps git
 )
 
 # Node made by somebody else than Debian is as good, from version 18.
