@@ -219,8 +219,11 @@ void httpc_process(struct httpc *h)
             continue;
         }
         int mask = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-                   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+                   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0);
+        /* An error alone, as the kernel shows a reset for a moment, curl takes for one of sending;
+         * by reading it learns what it is. */
+        if (events[i].events & (EPOLLERR | EPOLLHUP))
+            mask |= CURL_CSELECT_ERR | CURL_CSELECT_IN;
         curl_multi_socket_action(h->multi, events[i].data.fd, mask, &running);
     }
     if (h->curl_due_us >= 0 && clock_mono().us >= h->curl_due_us) {
