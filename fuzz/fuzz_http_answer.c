@@ -48,7 +48,7 @@ static void judge(const struct camera *cam, uint8_t a, uint8_t b, const uint8_t 
     };
     struct err e = {0};
     enum camera_fault fault = CAMERA_FAULT_COUNT;
-    int r = camera_judge(camera_kind_find(cam->kind), cam, &answer, &fault, &e);
+    int r = camera_judge(cam, &answer, &fault, &e);
     assert(fault < CAMERA_FAULT_COUNT);
     assert((r == 0) == (fault == CAMERA_FAULT_NONE));
     assert(r == e.code);
@@ -68,7 +68,7 @@ static void make_request(struct camera cam, const uint8_t *data, size_t size)
     struct err e = {0};
     struct camera_request req = {0};
     const struct camera_kind *kind = camera_kind_find(cam.kind);
-    int r = kind->request(&cam, (struct wall_time){0}, &req, &e);
+    int r = kind->request(&cam, NULL, (struct wall_time){0}, &req, &e);
     assert(r == kind->validate(&cam, NULL));
     assert((r == 0) == (req.url != NULL));
     assert(!strstr(e.text, cam.password) || strstr(url, cam.password));

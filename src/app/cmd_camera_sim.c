@@ -28,16 +28,20 @@ const struct command command_camera_sim = {
         "  --camera NAME=PATH      one of several cameras, each on the next port; repeatable\n"
         "  --listen HOST:PORT      numeric address; port 0 takes a free one (127.0.0.1:0)\n"
         "  --user U --password P   the login that is wanted; without a user none is\n"
-        "  --auth none|basic|digest|both    of /snapshot.jpg (basic); Foscam's is in the query\n"
+        "  --auth none|basic|digest|both    where the login goes by header (basic)\n"
         "  --digest md5|md5-sess|sha-256|rfc2069    form of the digest challenge (md5)\n"
         "  --nonce-uses N          a digest challenge is stale after N answers (0: never)\n"
+        "  --reolink-token         Reolink's pictures want a token, not the login in the query\n"
+        "  --onvif-http            ONVIF's services want the login by header, not WS-Security\n"
+        "  --clock SECONDS         how far the camera's clock is ahead (0; negative: behind)\n"
         "  --fps F                 frames follow the clock; else each request gets the next one\n"
         "  --loop, --once          start over after the last frame (default), or stay there\n"
         "  --delay MS              before each answer\n"
         "  --fault NAME[:PARAM][@N|@P%]     misbehave, at each N-th request or with P percent;\n"
         "                          repeatable; --list-faults shows them. At run time:\n"
         "                          /sim/fault?set=... ; /sim/stats tells what was served\n"
-        "The picture is at /snapshot.jpg and at /cgi-bin/CGIProxy.fcgi?cmd=snapPicture2.\n",
+        "The picture is at /snapshot.jpg, a stream of it at /video.mjpg, and both where Foscam,\n"
+        "Hikvision, Dahua, Axis, Reolink and ONVIF cameras have them (see doc/cameras.md).\n",
     .run = run,
 };
 
@@ -49,6 +53,9 @@ enum {
     OPT_AUTH,
     OPT_DIGEST,
     OPT_NONCE_USES,
+    OPT_REOLINK_TOKEN,
+    OPT_ONVIF_HTTP,
+    OPT_CLOCK,
     OPT_FPS,
     OPT_LOOP,
     OPT_ONCE,
@@ -65,6 +72,9 @@ static const struct option options[] = {
     {"auth", required_argument, NULL, OPT_AUTH},
     {"digest", required_argument, NULL, OPT_DIGEST},
     {"nonce-uses", required_argument, NULL, OPT_NONCE_USES},
+    {"reolink-token", no_argument, NULL, OPT_REOLINK_TOKEN},
+    {"onvif-http", no_argument, NULL, OPT_ONVIF_HTTP},
+    {"clock", required_argument, NULL, OPT_CLOCK},
     {"fps", required_argument, NULL, OPT_FPS},
     {"loop", no_argument, NULL, OPT_LOOP},
     {"once", no_argument, NULL, OPT_ONCE},
@@ -171,6 +181,17 @@ static int take_option(int option, struct setup *s)
         if (parse_int64(optarg, len, 0, 1000000, &number) < 0)
             return bad_number("nonce-uses");
         o->nonce_uses = (int)number;
+        return EXIT_DONE;
+    case OPT_REOLINK_TOKEN:
+        o->reolink_token = true;
+        return EXIT_DONE;
+    case OPT_ONVIF_HTTP:
+        o->onvif_http_login = true;
+        return EXIT_DONE;
+    case OPT_CLOCK:
+        if (parse_int64(optarg, len, -2000000000, 2000000000, &number) < 0)
+            return bad_number("clock");
+        o->clock_ahead_s = (int)number;
         return EXIT_DONE;
     case OPT_FPS:
         return parse_double(optarg, len, 0, 1000, &o->fps) < 0 ? bad_number("fps") : EXIT_DONE;

@@ -173,6 +173,23 @@ void text_redact_urls(char *s)
     }
 }
 
+void text_base64(const void *data, size_t len, char *dst)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = data;
+    for (size_t i = 0; i < len; i += 3) {
+        size_t n = MIN(len - i, (size_t)3);
+        unsigned v = (unsigned)p[i] << 16 | (n > 1 ? (unsigned)p[i + 1] << 8 : 0) |
+                     (n > 2 ? (unsigned)p[i + 2] : 0);
+        *dst++ = letters[v >> 18];
+        *dst++ = letters[v >> 12 & 63];
+        *dst++ = n > 1 ? letters[v >> 6 & 63] : '=';
+        *dst++ = n > 2 ? letters[v & 63] : '=';
+    }
+    *dst = '\0';
+}
+
 void text_hex(const void *data, size_t len, char *dst)
 {
     static const char hex[] = "0123456789abcdef";

@@ -26,5 +26,8 @@ size_t text_cut_length(const char *s, size_t max);
  * URLs; for logs of foreign libraries. */
 void text_redact_urls(char *s);
 void text_hex(const void *data, size_t len, char *dst); /* dst: 2*len+1 */
+/* RFC 4648 with padding. */
+#define TEXT_BASE64_SIZE(len) (((len) + 2) / 3 * 4 + 1)
+void text_base64(const void *data, size_t len, char *dst); /* dst: TEXT_BASE64_SIZE(len) */
 /* Lower-cases ASCII, keeps [a-z0-9], turns runs of the rest into one '-', trims '-'. */
 void text_slug(const char *src, char *dst, size_t size);

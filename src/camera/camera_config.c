@@ -77,7 +77,11 @@ static const struct cfg_key keys[] = {
      .fallback = "foscam",
      .flags = CFG_RELOAD,
      .validate = check_kind,
-     .help = "How to ask for a picture: foscam, or http for any camera with a picture URL"},
+     .help = "How to ask for a picture: the maker, or http, mjpeg, onvif, command",
+     .doc = "`foscam`, `foscam-mjpeg` (models before HD), `hikvision`, `dahua` (also `amcrest`), "
+            "`axis`, `reolink`, `onvif` (asks the camera where its picture is), `mjpeg` (a frame "
+            "of a stream), `http` (any picture URL), `command` (a program that prints a picture, "
+            "such as ffmpeg for RTSP). doc/cameras has a page for each."},
     {.name = "address",
      .type = CFG_ENDPOINT,
      .offset = FIELD(address),
@@ -88,7 +92,7 @@ static const struct cfg_key keys[] = {
      .type = CFG_STRING,
      .offset = FIELD(url),
      .flags = CFG_RELOAD | CFG_HIDDEN,
-     .help = "Kind http: the URL of a picture",
+     .help = "Kinds http and mjpeg: the URL of a picture, or of a stream",
      .doc = "May hold {user}, {password}, {time} (Unix seconds), {random}, {channel} and "
             "{address}; each value is percent-encoded. A URL with {user} or {password} sends the "
             "login there and not by header, unless `auth` says so."},
@@ -96,7 +100,10 @@ static const struct cfg_key keys[] = {
      .type = CFG_STRING,
      .offset = FIELD(channel),
      .flags = CFG_RELOAD,
-     .help = "Channel of a recorder with several cameras, for {channel}; 1 when empty"},
+     .help = "Which camera of a recorder, or which stream; the kind's first when empty",
+     .doc = "hikvision: camera x 100 + stream, 101 when empty; dahua, amcrest, axis: from 1; "
+            "reolink: from 0; onvif: a profile's number from 1, or its token; http, mjpeg and "
+            "command: what {channel} stands for, 1 when empty."},
     {.name = "user",
      .type = CFG_STRING,
      .offset = FIELD(user),
@@ -115,7 +122,7 @@ static const struct cfg_key keys[] = {
      .fallback = "auto",
      .choices = auth_choices,
      .flags = CFG_RELOAD,
-     .help = "Kind http: how to log in",
+     .help = "How to log in where the login goes by header",
      .doc = "`auto` takes digest when the camera offers it, and basic only over https: over plain "
             "http basic sends the password readable and wants `auth = basic`."},
     {.name = "location",
@@ -145,7 +152,20 @@ static const struct cfg_key keys[] = {
      .type = CFG_STRING,
      .offset = FIELD(command),
      .flags = CFG_RELOAD,
-     .help = "Kind foscam: what to ask for; [camera] default_command when empty"},
+     .help = "What to ask for instead of what the kind has by default",
+     .doc = "foscam: a command such as `snapPicture2`, or a path; [camera] default_command when "
+            "empty. Other kinds with a path of their own: another path, with the placeholders of "
+            "`url`, for firmwares that differ; onvif: the path of its device service."},
+    {.name = "program",
+     .type = CFG_STRING,
+     .offset = FIELD(program),
+     .flags = CFG_RELOAD | CFG_HIDDEN,
+     .help = "Kind command: a program with its arguments that prints one picture",
+     .doc = "For instance `/usr/bin/ffmpeg -v error -rtsp_transport tcp -i "
+            "rtsp://{user}:{password}@{address}/stream -frames:v 1 -f image2 -c:v mjpeg -`. No "
+            "shell reads it: blanks part words, quotes hold them together. {address}, {user}, "
+            "{password} and {channel} are filled in, percent-encoded in words that hold ://. It "
+            "has `total_timeout` and `size_max`, then it is killed with all that it started."},
     {.name = "header",
      .type = CFG_LINES,
      .offset = FIELD(headers),
@@ -255,6 +275,32 @@ static const struct cfg_key keys[] = {
      .unit = "s",
      .flags = CFG_RELOAD,
      .help = "A trigger without a picture after so long has failed"},
+    {.name = "burst",
+     .type = CFG_INT,
+     .offset = FIELD(burst),
+     .fallback = "1",
+     .min = 1,
+     .max = 10,
+     .flags = CFG_RELOAD,
+     .help = "Pictures to take for one trigger; the sharpest is kept"},
+    {.name = "burst_time",
+     .type = CFG_DURATION,
+     .offset = FIELD(burst_time_ms),
+     .fallback = "1s",
+     .max = 30000,
+     .bare_unit_ms = 1000,
+     .unit = "s",
+     .flags = CFG_RELOAD,
+     .help = "From the first to the last picture of a burst"},
+    {.name = "check_fresh",
+     .type = CFG_BOOL,
+     .offset = FIELD(check_fresh),
+     .fallback = "yes",
+     .flags = CFG_RELOAD,
+     .help = "Whether a picture that did not change, or is old, is asked for once more",
+     .doc = "A camera that hangs may answer with the same picture for hours. Such a picture is "
+            "marked `stale` in its life story, counted, and kept all the same when the second is "
+            "no better. Switch it off for pictures that change by the minute or never."},
     {.name = "interval",
      .type = CFG_DURATION,
      .offset = FIELD(interval_ms),
@@ -462,8 +508,8 @@ static void entry_free(struct entry *entry)
 /* What a rejected login depends on: the place that rejected it, and what was sent. */
 static uint64_t digest_credentials(const struct camera *cam)
 {
-    AUTO_FREE char *all = xasprintf("%s\n%s\n%s\n%s\n%s\n%d", cam->kind, cam->address, cam->url,
-                                    cam->user, cam->password, (int)cam->auth);
+    AUTO_FREE char *all = xasprintf("%s\n%s\n%s\n%s\n%s\n%s\n%d", cam->kind, cam->address, cam->url,
+                                    cam->program, cam->user, cam->password, (int)cam->auth);
     uint64_t digest = hash_64(all, strlen(all));
     explicit_bzero(all, strlen(all));
     return digest;
@@ -487,7 +533,10 @@ static struct camera convert(const char *name, const struct camera_cfg *c,
         .user = c->user,
         .password = c->password,
         .auth = (enum camera_auth)c->auth,
-        .command = *c->command || !defaults ? c->command : defaults->default_command,
+        .command = *c->command || !defaults || strcmp(c->kind, "foscam") != 0
+                       ? c->command
+                       : defaults->default_command,
+        .program = c->program,
         .headers = c->headers && c->headers[0] ? c->headers : NULL,
         .tls = c->tls,
         .tls_verify = c->tls_verify,
@@ -502,6 +551,9 @@ static struct camera convert(const char *name, const struct camera_cfg *c,
         .tries = (int)c->tries,
         .retry_delay_ms = c->retry_delay_ms,
         .give_up_ms = c->give_up_ms,
+        .burst = (int)c->burst,
+        .burst_time_ms = c->burst_time_ms,
+        .check_fresh = c->check_fresh,
         .interval_ms = c->interval_ms,
         .times = c->times && c->times[0] ? c->times : NULL,
     };
@@ -570,6 +622,16 @@ static int check_pin(const void *value, char *why, size_t why_size)
     return -EINVAL;
 }
 
+/* The key that a kind cannot do without: its faults are shown there. */
+static const char *main_key(const struct camera_cfg *c)
+{
+    if (!strcmp(c->kind, "http") || !strcmp(c->kind, "mjpeg"))
+        return "url";
+    if (!strcmp(c->kind, "command"))
+        return "program";
+    return *c->address && *c->command ? "command" : "address";
+}
+
 static void check_camera(const void *values, const char *instance, struct cfg_faults *faults)
 {
     const struct camera_cfg *c = values;
@@ -591,10 +653,12 @@ static void check_camera(const void *values, const char *instance, struct cfg_fa
                   "location and type together are longer than %d bytes", SNAPSHOT_KEY_MAX - 2);
     const struct camera_kind *kind = camera_kind_find(c->kind);
     if (c->enabled && kind && kind->validate(&cam, &e) < 0)
-        cfg_fault(faults, "camera", instance, !strcmp(c->kind, "http") ? "url" : "address", "%s",
-                  e.text);
+        cfg_fault(faults, "camera", instance, main_key(c), "%s", e.text);
     if (*c->password && !*c->user)
         cfg_fault(faults, "camera", instance, "user", "there is a password but no user");
+    if (c->burst > 1 && c->burst_time_ms >= c->give_up_ms)
+        cfg_fault(faults, "camera", instance, "burst_time",
+                  "as long as give_up or longer: the trigger would be over before the burst");
     if (c->total_timeout_ms < c->connect_timeout_ms)
         cfg_fault(faults, "camera", instance, "total_timeout",
                   "shorter than connect_timeout: the whole cannot be less than its part");

@@ -27,6 +27,7 @@ struct camera_cfg {
     const char *user, *password;
     const char *location, *type, *label, *directory;
     const char *command;
+    const char *program;
     int auth;
     bool tls, tls_verify, tls_legacy;
     const char *tls_ca_file, *tls_pin;
@@ -36,6 +37,9 @@ struct camera_cfg {
     int64_t size_max;
     int64_t tries;
     int64_t retry_delay_ms, give_up_ms;
+    int64_t burst;
+    int64_t burst_time_ms;
+    bool check_fresh;
     int64_t interval_ms;
     const char *const *times;
 };

@@ -1,6 +1,8 @@
 #pragma once
 /* Fetches pictures from all cameras at once: one request in flight per camera, a circuit breaker
- * per camera, wrong credentials stop at once. One thread owns a fetcher and makes all calls;
+ * per camera, wrong credentials stop at once. What a kind needs for a picture, several requests one
+ * after the other or a program, is one request here: within the camera's total time and
+ * CAMERA_REQUESTS_MAX steps. One thread owns a fetcher and makes all calls;
  * callbacks run inside fetcher_process(), fetcher_forget() and fetcher_free() and may call
  * fetcher_start() and fetcher_forget().
  *
@@ -18,6 +20,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "camera/camera_kind.h"
+#include "camera/freshness.h"
 #include "model/camera.h"
 
 #define FETCHER_BREAKER_FAILURES 5    /* a restart of a camera costs fewer */
@@ -34,10 +37,11 @@ struct fetch_result {
     void *ticket;       /* as given to fetcher_start */
     int code;           /* 0 or negative errno */
     enum camera_fault fault;
-    const struct err *error; /* when code < 0; retry class set */
-    struct blob *bytes;      /* when code == 0; take a reference to keep */
-    double elapsed_ms;       /* from start of the request to the last byte */
-    long retry_after_s;      /* -1 when the camera did not say */
+    const struct err *error;         /* when code < 0; retry class set */
+    struct blob *bytes;              /* when code == 0; take a reference to keep */
+    double elapsed_ms;               /* from start of the request to the last byte */
+    enum camera_freshness freshness; /* when code == 0; CAMERA_FRESH when it is not checked */
+    long retry_after_s;              /* -1 when the camera did not say */
 };
 typedef void fetch_done_fn(void *arg, const struct fetch_result *result);
 
@@ -67,9 +71,10 @@ DEFINE_AUTO(fetcher, fetcher_free)
 int fetcher_fd(const struct fetcher *f);
 void fetcher_process(struct fetcher *f);
 /* Starts one request. -EBUSY: this camera has one in flight; -EAGAIN: its breaker is open (status
- * says until when); -EACCES: its password was rejected and nothing has changed; -EINVAL: the camera
- * lacks what its kind needs. `by_person` overrides -EAGAIN and -EACCES once. The camera is borrowed
- * until the result came. On an error the done callback is not called. */
+ * says until when), or too many programs run; -EACCES: its password was rejected and nothing has
+ * changed; -EINVAL: the camera lacks what its kind needs. `by_person` overrides -EAGAIN and -EACCES
+ * once. The camera is borrowed until the result came. On an error the done callback is not called.
+ */
 int fetcher_start(struct fetcher *f, const struct camera *cam, bool by_person, void *ticket,
                   struct err *e);
 void fetcher_status(struct fetcher *f, const char *camera, struct camera_status *ret);

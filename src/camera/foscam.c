@@ -13,8 +13,8 @@
 #define REQUEST_URL_MAX 4096 /* longer ones no camera reads */
 
 static int validate(const struct camera *cam, struct err *e);
-static int request(const struct camera *cam, struct wall_time now, struct camera_request *ret,
-                   struct err *e);
+static int request(const struct camera *cam, void *memory, struct wall_time now,
+                   struct camera_request *ret, struct err *e);
 
 const struct camera_kind camera_kind_foscam = {
     .name = "foscam",
@@ -38,10 +38,9 @@ static int validate(const struct camera *cam, struct err *e)
     return make_url(cam, &scratch, e);
 }
 
-static int request(const struct camera *cam, struct wall_time now, struct camera_request *ret,
-                   struct err *e)
+static int request(const struct camera *cam, void *memory UNUSED, struct wall_time now UNUSED,
+                   struct camera_request *ret, struct err *e)
 {
-    (void)now;
     int r = validate(cam, e);
     if (r < 0)
         return r;
@@ -55,7 +54,7 @@ static int request(const struct camera *cam, struct wall_time now, struct camera
         .url = dynbuf_steal(&url, NULL),
         .shown = xstrdup(shown),
         .auth = CAMERA_AUTH_NONE,
-        .login_in_url = cam->user && *cam->user,
+        .login_inside = cam->user && *cam->user,
     };
     return 0;
 }

@@ -61,6 +61,31 @@ static const struct maker_code hikvision_codes[] = {
     {7, CAMERA_FAULT_OTHER, -EREMOTEIO, ERR_LATER, "it needs a restart"},
 };
 
+/* Failures that makers tell in words; looked for before the codes, which say less. A notActivated
+ * camera has no password yet and answers nothing else. */
+struct maker_words {
+    const char *sign;  /* the body begins with or holds this ... */
+    const char *words; /* ... and this behind it */
+    enum camera_fault fault;
+    int error;
+    enum err_retry retry;
+    const char *text;
+};
+static const struct maker_words maker_words[] = {
+    {"<ResponseStatus", ">notActivated<", CAMERA_FAULT_OTHER, -EREMOTEIO, ERR_NEVER,
+     "it is not activated: set its password first, in its web page or the maker's tool"},
+    {"<ResponseStatus", ">badAuthorization<", CAMERA_FAULT_CREDENTIALS, -EACCES, ERR_NEVER,
+     "it rejects the user or the password (badAuthorization)"},
+    {"<ResponseStatus", ">lowPrivilege<", CAMERA_FAULT_CREDENTIALS, -EACCES, ERR_NEVER,
+     "the user may not take pictures (lowPrivilege): give it the right to view"},
+    {"<ResponseStatus", ">deviceBusy<", CAMERA_FAULT_BUSY, -EBUSY, ERR_LATER,
+     "it is busy (deviceBusy)"},
+    {"<userCheck", "<lockStatus>lock<", CAMERA_FAULT_CREDENTIALS, -EACCES, ERR_NEVER,
+     "the account is locked after wrong logins; it opens by itself after some minutes"},
+    {"Error", "Invalid Authority", CAMERA_FAULT_CREDENTIALS, -EACCES, ERR_NEVER,
+     "it rejects the user or the password, or the user may not take pictures (Invalid Authority)"},
+};
+
 struct maker {
     const char *sign;   /* the body holds this ... */
     const char *before; /* ... and the number behind this */
@@ -81,21 +106,24 @@ static int judge_known_body(const struct camera_answer *a, enum camera_fault *fa
 static int judge_picture(const struct camera *cam, const struct camera_answer *a,
                          enum camera_fault *fault, struct err *e);
 
-int camera_judge(const struct camera_kind *kind, const struct camera *cam,
-                 const struct camera_answer *a, enum camera_fault *ret_fault, struct err *e)
+int camera_judge(const struct camera *cam, const struct camera_answer *a,
+                 enum camera_fault *ret_fault, struct err *e)
 {
     enum camera_fault fault = CAMERA_FAULT_OTHER;
-    int r = 0;
-    if (kind && kind->judge)
-        r = kind->judge(cam, a, &fault, e);
-    if (r == 0)
-        r = judge_status(cam, a, &fault, e);
+    int r = judge_status(cam, a, &fault, e);
     if (r == 0)
         r = judge_picture(cam, a, &fault, e);
     *ret_fault = r < 0 ? fault : CAMERA_FAULT_NONE;
     if (r < 0)
         (void)err_prefix(e, "%s", a->shown ? a->shown : "the answer"); /* the code stays */
     return r;
+}
+
+int camera_judge_message(const struct camera *cam, const struct camera_answer *a,
+                         enum camera_fault *ret_fault, struct err *e)
+{
+    int r = judge_status(cam, a, ret_fault, e);
+    return r < 0 ? r : judge_known_body(a, ret_fault, e);
 }
 
 static int refuse(enum camera_fault *fault, enum camera_fault what, int code)
@@ -193,6 +221,22 @@ static bool number_behind(const char *p, const char *end, int64_t *ret)
     return parse_int64(start, (size_t)(p - start), INT32_MIN, INT32_MAX, ret) == 0;
 }
 
+static int judge_words(const char *text, size_t len, enum camera_fault *fault, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(maker_words); i++) {
+        const struct maker_words *row = &maker_words[i];
+        /* "Error" is a word of many pages; Dahua's text is nothing but it and the reason. */
+        const char *sign = find(text, len, row->sign);
+        if (!sign || (*row->sign != '<' && sign != text))
+            continue;
+        if (find(sign, (size_t)(text + len - sign), row->words))
+            return refuse(fault, row->fault,
+                          err_set(e, row->error, row->retry,
+                                  "the camera answers with a failure: %s", row->text));
+    }
+    return 0;
+}
+
 /* 0: not a failure that a maker documents. */
 static int judge_known_body(const struct camera_answer *a, enum camera_fault *fault, struct err *e)
 {
@@ -200,6 +244,9 @@ static int judge_known_body(const struct camera_answer *a, enum camera_fault *fa
     size_t len = MIN(a->size, (size_t)KNOWN_BODY_MAX);
     if (!len)
         return 0;
+    int r = judge_words(text, len, fault, e);
+    if (r < 0)
+        return r;
     for (size_t m = 0; m < ARRAY_LEN(makers); m++) {
         const char *sign = find(text, len, makers[m].sign);
         if (!sign)
@@ -210,6 +257,9 @@ static int judge_known_body(const struct camera_answer *a, enum camera_fault *fa
             continue;
         for (size_t i = 0; i < makers[m].count; i++) {
             const struct maker_code *row = &makers[m].codes[i];
+            /* Hikvision calls a wrong login an invalid operation. */
+            if (a->status == 401 && row->fault == CAMERA_FAULT_OTHER)
+                continue;
             if (row->code == code)
                 return refuse(fault, row->fault,
                               err_set(e, row->error, row->retry,

@@ -3,14 +3,15 @@
 
 #include "camera/camera_kind.h"
 
-extern const struct camera_kind camera_kind_foscam;
-extern const struct camera_kind camera_kind_http;
+extern const struct camera_kind camera_kind_amcrest, camera_kind_axis, camera_kind_command,
+    camera_kind_dahua, camera_kind_foscam, camera_kind_foscam_mjpeg, camera_kind_hikvision,
+    camera_kind_http, camera_kind_mjpeg, camera_kind_onvif, camera_kind_reolink;
 
 /* One line per kind. */
 static const struct camera_kind *const kinds[] = {
-    &camera_kind_foscam,
-    &camera_kind_http,
-    NULL,
+    &camera_kind_foscam,  &camera_kind_foscam_mjpeg, &camera_kind_hikvision, &camera_kind_dahua,
+    &camera_kind_amcrest, &camera_kind_axis,         &camera_kind_reolink,   &camera_kind_onvif,
+    &camera_kind_mjpeg,   &camera_kind_http,         &camera_kind_command,   NULL,
 };
 
 const struct camera_kind *const *camera_kind_all(void)
@@ -26,11 +27,26 @@ const struct camera_kind *camera_kind_find(const char *name)
     return NULL;
 }
 
+static void wipe(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+static void wipe_list(char **list)
+{
+    for (char **p = list; p && *p; p++)
+        wipe(*p);
+    free(list);
+}
+
 void camera_request_done(struct camera_request *r)
 {
-    if (r->url)
-        explicit_bzero(r->url, strlen(r->url)); /* it may hold a password */
-    free(r->url);
+    wipe(r->url);
+    wipe(r->body);
+    wipe_list(r->argv);
+    wipe_list(r->environment);
     free(r->shown);
     *r = (struct camera_request){0};
 }

@@ -65,6 +65,10 @@ int ledger_trigger_next(struct ledger *l, struct wall_time *ret, struct err *e);
 int ledger_trigger_retry(struct ledger *l, const struct trigger *t, struct wall_time not_before,
                          const char *why, struct err *e);
 int ledger_trigger_fail(struct ledger *l, const struct trigger *t, const char *why, struct err *e);
+/* A word for the life story of a trigger and the snapshot that comes of it ("stale"): what happened
+ * on the way and ended nothing. */
+int ledger_trigger_note(struct ledger *l, const struct trigger *t, const char *what,
+                        const char *detail, struct err *e);
 int ledger_trigger_get(struct ledger *l, const char *id, struct trigger *ret,
                        struct err *e); /* -ENOENT */
 

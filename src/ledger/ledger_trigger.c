@@ -156,6 +156,16 @@ static int count_attempt(struct ledger *l, const struct trigger *t, bool inciden
     return db_finish(l->db, r, e);
 }
 
+int ledger_trigger_note(struct ledger *l, const struct trigger *t, const char *what,
+                        const char *detail, struct err *e)
+{
+    int r = db_begin(l->db, e);
+    if (r < 0)
+        return r;
+    r = incident_add(l, t->id, 1, what, detail, e);
+    return db_finish(l->db, r, e);
+}
+
 static int gone(const struct trigger *t, struct err *e)
 {
     return err_set(e, -EALREADY, ERR_NEVER, "trigger %s: no longer pending", t->id);

@@ -22,15 +22,17 @@ struct camera {
     const char *device_key; /* "<Location> <Type>" */
     const char *device_label;
     const char *directory; /* below the store: location lower-cased without spaces */
-    const char *kind;      /* "foscam", "http" */
+    const char *kind;      /* "foscam", "hikvision", ... */
     bool enabled;
     const char *address;  /* host:port, or [v6]:port (kinds with a known path) */
-    const char *url;      /* template (kind http) or NULL */
-    const char *channel;  /* of a recorder with several; "" = none */
+    const char *url;      /* template (kinds http and mjpeg) or NULL */
+    const char *channel;  /* of a recorder with several; "" = the kind's default */
     const char *user;     /* may be "" */
     const char *password; /* secret: never logged */
     enum camera_auth auth;
-    const char *command; /* foscam: "/cgi-bin/CGIProxy.fcgi?cmd=snapPicture2" or "snapPicture2" */
+    const char *command; /* foscam: "/cgi-bin/CGIProxy.fcgi?cmd=snapPicture2" or "snapPicture2";
+                            kinds with a path of their own: another path; "" = none */
+    const char *program; /* kind command: the words of a command line */
     const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
     bool tls;                   /* https for kinds with a known path */
     bool tls_verify;
@@ -45,6 +47,9 @@ struct camera {
     int tries;        /* attempts in a row per trigger before it waits */
     int64_t retry_delay_ms;
     int64_t give_up_ms;          /* after so long a trigger fails for good */
+    int burst;                   /* pictures of which the best is kept; 0 or 1 = no burst */
+    int64_t burst_time_ms;       /* from the first to the last of them */
+    bool check_fresh;            /* unchanged and old pictures are told, see camera/freshness.h */
     int64_t interval_ms;         /* schedule: 0 = none */
     const char *const *times;    /* schedule: cron-like lines, NULL-terminated, or NULL */
     uint64_t credentials_digest; /* changes when address, user or password change */

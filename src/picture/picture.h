@@ -34,6 +34,7 @@ struct picture_info {
     int width, height;               /* upright: after orientation */
     int stored_width, stored_height; /* as the file has it */
     int orientation;                 /* EXIF 1..8; 1 when absent or nonsense */
+    int64_t taken_s; /* EXIF: seconds since 1970, local time read as UTC; 0: absent */
     bool damaged;    /* ended early or broken data, yet some pixels are there (decode sets it) */
     bool incomplete; /* probe: no end marker where the format has one (JPEG EOI, PNG IEND, GIF ';',
                         sizes) */

@@ -47,6 +47,12 @@ static const struct {
 static int check_size(const char *name, const struct picture_info *info,
                       const struct picture_limits *limits, struct err *e);
 
+static void read_exif(struct picture_info *info, const uint8_t *p, size_t size)
+{
+    info->orientation = exif_orientation(p, size);
+    info->taken_s = exif_time(p, size);
+}
+
 int picture_probe(const void *data, size_t size, const struct picture_limits *limits,
                   struct picture_info *ret, struct err *e)
 {
@@ -192,7 +198,7 @@ static int probe_jpeg(struct view v, struct picture_layout *out, struct err *e)
             break;
         if (marker == JPEG_APP1 && info->orientation == 0 && len >= 8 &&
             memcmp(v.p + pos + 2, "Exif\0", 5) == 0)
-            info->orientation = exif_orientation(v.p + pos + 2, len - 2);
+            read_exif(info, v.p + pos + 2, len - 2);
         if (is_frame(marker) && !have_frame) {
             if (len < 8)
                 return err_set(e, -EINVAL, ERR_NEVER, "JPEG with a broken frame header");
@@ -268,7 +274,7 @@ static int probe_png(struct view v, struct picture_layout *out, struct err *e)
         if (len > v.size - pos - PNG_CHUNK)
             break;
         if (memcmp(type, "eXIf", 4) == 0)
-            info->orientation = exif_orientation(v.p + pos + 8, len);
+            read_exif(info, v.p + pos + 8, len);
         pos += PNG_CHUNK + len;
     }
     return 0;
@@ -309,7 +315,7 @@ static int probe_webp(struct view v, struct picture_layout *out, struct err *e)
         if (len > room)
             break;
         if (memcmp(type, "EXIF", 4) == 0)
-            out->info.orientation = exif_orientation(v.p + pos + RIFF_CHUNK, len);
+            read_exif(&out->info, v.p + pos + RIFF_CHUNK, len);
         len += len & 1;
         pos += RIFF_CHUNK + MIN(len, room);
     }

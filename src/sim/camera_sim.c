@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "base/blob.h"
 #include "base/clock.h"
@@ -23,6 +25,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "sim/sim_fault.h"
+#include "sim/sim_makers.h"
 #include "sim/sim_request.h"
 #include "sys/hash.h"
 
@@ -65,6 +68,7 @@ struct device {
     char *user, *password;
     char nonce[33];
     int nonce_used;
+    struct sim_maker_memory memory;
     unsigned long connections, requests, pictures, refused, authorized_headers;
 };
 
@@ -78,7 +82,9 @@ struct conn {
     bool wants_out;
     char in[REQUEST_MAX];
     size_t in_len;
-    size_t skip; /* bytes of a request's body still to read over */
+    size_t skip;    /* bytes of a request's body still to read over */
+    char *question; /* the body of the request that is answered, NULL when it was read over */
+    size_t question_size;
 
     bool answering;
     bool head_only;              /* HEAD */
@@ -107,6 +113,8 @@ struct camera_sim {
     double fps;
     bool once;
     int delay_ms;
+    bool reolink_token, onvif_http_login;
+    int clock_ahead_s;
     struct mono_time started;
     char *zeros;
     char *flood; /* header lines */
@@ -130,6 +138,9 @@ int camera_sim_new(const struct camera_sim_options *options, struct camera_sim *
     sim->fps = options->fps;
     sim->once = options->once;
     sim->delay_ms = options->delay_ms;
+    sim->reolink_token = options->reolink_token;
+    sim->onvif_http_login = options->onvif_http_login;
+    sim->clock_ahead_s = options->clock_ahead_s;
     sim->started = clock_mono();
     sim->zeros = xcalloc(1, FILLER_BYTES);
     sim->flood = xcalloc(1, FILLER_BYTES);
@@ -437,6 +448,7 @@ static void conn_free(struct conn *c)
     blob_unref(c->body);
     dynbuf_done(&c->head);
     dynbuf_done(&c->tail);
+    free(c->question);
     free(c);
 }
 
@@ -587,6 +599,106 @@ static int64_t number(const char *text, int64_t fallback)
     return n;
 }
 
+/* How a stream's parts are told apart, and what follows the second of them. */
+struct stream_form {
+    const char *name, *boundary, *delimiter, *line_end;
+    int length; /* added to the true one; INT_MIN: no header line */
+    bool without_first, with_text;
+    int frames;
+    enum after after;
+    bool cut; /* in the second frame */
+};
+#define NO_LENGTH INT_MIN
+static const struct stream_form stream_forms[] = {
+    {"good", "=simboundary", "--simboundary", "\r\n", 0, .frames = 2, .after = AFTER_SILENCE},
+    {"no-length", "=simboundary", "--simboundary", "\r\n", NO_LENGTH, .frames = 2,
+     .after = AFTER_SILENCE},
+    {"short-length", "=simboundary", "--simboundary", "\r\n", -100, .frames = 2,
+     .after = AFTER_SILENCE},
+    {"long-length", "=simboundary", "--simboundary", "\r\n", 100000, .frames = 2,
+     .after = AFTER_SILENCE},
+    {"dashes", "=--simboundary", "----simboundary", "\r\n", NO_LENGTH, .frames = 2,
+     .after = AFTER_SILENCE},
+    {"quoted", "=\"simboundary\"", "--simboundary", "\r\n", 0, .frames = 2, .after = AFTER_SILENCE},
+    {"no-boundary", "", "--simboundary", "\r\n", NO_LENGTH, .frames = 2, .after = AFTER_SILENCE},
+    {"no-first", "=simboundary", "--simboundary", "\r\n", NO_LENGTH, .without_first = true,
+     .frames = 2, .after = AFTER_SILENCE},
+    {"bare-lf", "=simboundary", "--simboundary", "\n", NO_LENGTH, .frames = 2,
+     .after = AFTER_SILENCE},
+    {"text", "=simboundary", "--simboundary", "\r\n", NO_LENGTH, .with_text = true, .frames = 2,
+     .after = AFTER_SILENCE},
+    {"one", "=simboundary", "--simboundary", "\r\n", 0, .frames = 1, .after = AFTER_SILENCE},
+    {"cut", "=simboundary", "--simboundary", "\r\n", 0, .frames = 2, .after = AFTER_CLOSE,
+     .cut = true},
+    {"end", "=simboundary", "--simboundary", "\r\n", NO_LENGTH, .frames = 1, .after = AFTER_CLOSE},
+};
+
+static void put_part(struct dynbuf *out, const struct stream_form *form, const struct frame *f,
+                     bool first)
+{
+    const char *eol = form->line_end;
+    if (!first || !form->without_first)
+        (void)dynbuf_printf(out, "%s%s", form->delimiter, eol);
+    (void)dynbuf_printf(out, "Content-Type: %s%s", content_type(f), eol);
+    if (form->length != NO_LENGTH)
+        (void)dynbuf_printf(out, "Content-Length: %lld%s", (long long)f->bytes->size + form->length,
+                            eol);
+    (void)dynbuf_puts(out, eol);
+    (void)dynbuf_append(out, f->bytes->data, f->bytes->size);
+    (void)dynbuf_puts(out, eol);
+}
+
+/* Two frames, then nothing more: real streams have no end, and nobody waits for it. */
+static void answer_stream(struct conn *c, struct frame *f, const char *name)
+{
+    const struct stream_form *form = &stream_forms[0];
+    for (size_t i = 0; i < ARRAY_LEN(stream_forms); i++)
+        if (!strcmp(stream_forms[i].name, name))
+            form = &stream_forms[i];
+    AUTO_DONE(dynbuf) body;
+    dynbuf_init(&body, 3 * (size_t)FRAME_MAX);
+    for (int i = 0; i < form->frames; i++) {
+        if (form->with_text)
+            (void)dynbuf_printf(&body, "%s%sContent-Type: text/plain%s%shello%s", form->delimiter,
+                                form->line_end, form->line_end, form->line_end, form->line_end);
+        put_part(&body, form, f, i == 0);
+    }
+    /* Behind the last frame as well: without a length it says where the frame ends. */
+    if (form->after == AFTER_SILENCE)
+        (void)dynbuf_printf(&body, "%s%s", form->delimiter, form->line_end);
+    size_t size = form->cut ? body.len - f->bytes->size / 2 : body.len;
+    char type[80];
+    (void)text_format(type, sizeof(type), "multipart/x-mixed-replace%s%s",
+                      *form->boundary ? "; boundary" : "", form->boundary); /* fits */
+    c->after = form->after;
+    picture_head(c, "HTTP/1.1 200 OK", type, "");
+    c->body = blob_new_take(dynbuf_steal(&body, NULL), size);
+    c->body_send = c->body && !c->head_only ? size : 0;
+    c->frame = f;
+}
+
+static void put_date(char *dst, size_t size, const char *name, int64_t seconds)
+{
+    time_t t = (time_t)seconds;
+    struct tm tm;
+    gmtime_r(&t, &tm);
+    char text[40];
+    strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    (void)text_format(dst, size, "%s: %s\r\n", name, text); /* fits */
+}
+
+static void answer_old(struct conn *c, struct frame *f, int64_t age_s)
+{
+    int64_t now = wall_seconds(clock_wall());
+    char date[64], modified[64], lines[200];
+    put_date(date, sizeof(date), "Date", now);
+    put_date(modified, sizeof(modified), "Last-Modified", now - age_s);
+    (void)text_format(lines, sizeof(lines), "%s%sContent-Length: %zu\r\n", date, modified,
+                      f->bytes->size); /* fits */
+    picture_head(c, "HTTP/1.1 200 OK", content_type(f), lines);
+    take_body(c, f, f->bytes->size);
+}
+
 /* Makes the answer that this fault gives instead of the good one. */
 static void answer_fault(struct conn *c, const struct sim_fault *fault, struct frame *f,
                          const struct sim_request *req)
@@ -710,6 +822,31 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
                     "<statusString>Device Busy</statusString>\n</ResponseStatus>\n",
                     req->path, (int)number(p, 2));
         return;
+    case SIM_FAULT_HIKVISION_WORD:
+        answer_text(c, 403, "application/xml", "",
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ResponseStatus version=\"2.0\">\n"
+                    "<statusCode>4</statusCode>\n<statusString>Invalid Operation</statusString>\n"
+                    "<subStatusCode>%.60s</subStatusCode>\n</ResponseStatus>\n",
+                    p);
+        return;
+    case SIM_FAULT_HIKVISION_LOCKED:
+        answer_text(
+            c, 401, "application/xml", "",
+            "<userCheck><statusValue>401</statusValue><lockStatus>lock</lockStatus>"
+            "<unlockTime>1800</unlockTime><retryLoginTime>0</retryLoginTime></userCheck>\n");
+        return;
+    case SIM_FAULT_DAHUA:
+        answer_text(c, 400, "text/plain", "", "Error\n%.100s\n", p);
+        return;
+    case SIM_FAULT_SOAP: /* strikes the services */
+        answer_picture(c, f);
+        return;
+    case SIM_FAULT_STREAM:
+        answer_stream(c, f, p);
+        return;
+    case SIM_FAULT_OLD:
+        answer_old(c, f, number(p, 600));
+        return;
     case SIM_FAULT_TYPE:
     case SIM_FAULT_NO_TYPE:
         picture_head(c, "HTTP/1.1 200 OK", fault->id == SIM_FAULT_TYPE ? p : NULL, lines);
@@ -766,7 +903,7 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
     }
 }
 
-static void serve_picture(struct conn *c, const struct sim_request *req)
+static void serve_frame(struct conn *c, const struct sim_request *req, bool stream)
 {
     struct device *d = c->device;
     struct frame *f = choose_frame(d, req->query);
@@ -775,12 +912,20 @@ static void serve_picture(struct conn *c, const struct sim_request *req)
         return;
     }
     const struct sim_fault *fault = sim_fault_pick(&d->faults);
-    if (!fault) {
+    bool good = !fault || fault->id == SIM_FAULT_NONE || fault->id == SIM_FAULT_SOAP;
+    if (fault)
+        d->faults_struck[fault->id]++;
+    if (!good)
+        answer_fault(c, fault, f, req);
+    else if (stream)
+        answer_stream(c, f, "good");
+    else
         answer_picture(c, f);
-        return;
-    }
-    d->faults_struck[fault->id]++;
-    answer_fault(c, fault, f, req);
+}
+
+static void serve_picture(struct conn *c, const struct sim_request *req)
+{
+    serve_frame(c, req, false);
 }
 
 static void serve_foscam(struct conn *c, const struct sim_request *req)
@@ -806,7 +951,7 @@ static void serve_foscam(struct conn *c, const struct sim_request *req)
         answer_foscam_code(c, -1);
 }
 
-static void challenge(struct conn *c, bool stale)
+static void challenge(struct conn *c, bool stale, const char *type, const char *text)
 {
     struct camera_sim *sim = c->device->sim;
     char lines[512] = "";
@@ -824,19 +969,19 @@ static void challenge(struct conn *c, bool stale)
     if (sim->auth == SIM_AUTH_BASIC || sim->auth == SIM_AUTH_BOTH)
         (void)text_format(lines + len, sizeof(lines) - len,
                           "WWW-Authenticate: Basic realm=\"" REALM "\"\r\n"); /* fits */
-    answer_text(c, 401, "text/html", lines, "<html><body>401 Unauthorized</body></html>\n");
+    answer_text(c, 401, type, lines, "%s", text);
 }
 
-static void serve_plain(struct conn *c, const struct sim_request *req)
+/* True when the request bears the right login by header; else it was answered with a challenge. */
+static bool is_allowed(struct conn *c, const struct sim_request *req, const char *type,
+                       const char *text)
 {
     struct device *d = c->device;
     struct camera_sim *sim = d->sim;
     if (req->authorization[0])
         d->authorized_headers++;
-    if (!*d->user || sim->auth == SIM_AUTH_NONE) {
-        serve_picture(c, req);
-        return;
-    }
+    if (!*d->user || sim->auth == SIM_AUTH_NONE)
+        return true;
     enum sim_login login = SIM_LOGIN_MISSING;
     if (sim->auth == SIM_AUTH_DIGEST || sim->auth == SIM_AUTH_BOTH) {
         login = sim_check_digest(req, sim->digest, REALM, d->nonce, d->user, d->password);
@@ -847,15 +992,56 @@ static void serve_plain(struct conn *c, const struct sim_request *req)
     }
     if (login == SIM_LOGIN_MISSING && (sim->auth == SIM_AUTH_BASIC || sim->auth == SIM_AUTH_BOTH))
         login = sim_check_basic(req, d->user, d->password);
-    if (login == SIM_LOGIN_OK) {
-        serve_picture(c, req);
-        return;
-    }
+    if (login == SIM_LOGIN_OK)
+        return true;
     if (login == SIM_LOGIN_WRONG)
         d->refused++;
     /* A camera that was restarted knows nothing of its old challenges and does not call them stale:
      * only one that lets them run out does. */
-    challenge(c, login == SIM_LOGIN_STALE && sim->nonce_uses);
+    challenge(c, login == SIM_LOGIN_STALE && sim->nonce_uses, type, text);
+    return false;
+}
+
+static void serve_plain(struct conn *c, const struct sim_request *req)
+{
+    if (is_allowed(c, req, "text/html", "<html><body>401 Unauthorized</body></html>\n"))
+        serve_picture(c, req);
+}
+
+static void serve_makers(struct conn *c, const struct sim_request *req)
+{
+    struct device *d = c->device;
+    const struct sim_fault *soap = sim_fault_find(&d->faults, SIM_FAULT_SOAP);
+    const struct sim_maker_options options = {
+        .user = d->user,
+        .password = d->password,
+        .reolink_token = d->sim->reolink_token,
+        .onvif_http_login = d->sim->onvif_http_login,
+        .clock_ahead_s = d->sim->clock_ahead_s,
+        .soap_fault = soap ? soap->parameter : NULL,
+    };
+    AUTO_DONE(sim_reply) reply = {0};
+    sim_makers_answer(req, c->question, c->question_size, &options, &d->memory, clock_wall(),
+                      &reply);
+    const char *text = dynbuf_str(&reply.text);
+    d->authorized_headers += reply.login_seen;
+    d->refused += reply.login_refused;
+    bool own_text = reply.kind != SIM_REPLY_TEXT; /* which would be the answer itself */
+    if (reply.header_login && !is_allowed(c, req, own_text ? reply.type : "text/html",
+                                          own_text ? text : "<html>401 Unauthorized</html>\n"))
+        return;
+    switch (reply.kind) {
+    case SIM_REPLY_NONE:
+        answer_text(c, 404, "text/html", "", "<html><body>404 Not Found</body></html>\n");
+        break;
+    case SIM_REPLY_TEXT:
+        answer_text(c, reply.status, reply.type, "", "%s", text);
+        break;
+    case SIM_REPLY_PICTURE:
+    case SIM_REPLY_STREAM:
+        serve_frame(c, req, reply.kind == SIM_REPLY_STREAM);
+        break;
+    }
 }
 
 static void json_text(struct dynbuf *out, const char *s)
@@ -937,6 +1123,7 @@ static void serve_control(struct conn *c, const struct sim_request *req)
         answer_text(c, 200, "text/plain", "", "ok\n");
     } else if (!strcmp(req->path, "/sim/restart")) {
         new_nonce(d);
+        d->memory = (struct sim_maker_memory){0};
         answer_text(c, 200, "text/plain", "", "ok\n");
     } else {
         answer_status(c, "404");
@@ -949,7 +1136,6 @@ static void answer(struct conn *c, const struct sim_request *req)
     c->answering = true;
     c->head_only = !strcmp(req->method, "HEAD");
     c->after = req->keep_alive ? AFTER_KEEP : AFTER_CLOSE;
-    c->skip = req->body_size;
     if (text_starts_with(req->path, "/sim/")) {
         serve_control(c, req);
         return;
@@ -962,7 +1148,7 @@ static void answer(struct conn *c, const struct sim_request *req)
     else if (!strcmp(req->path, "/snapshot.jpg") || !strcmp(req->path, "/snapshot"))
         serve_plain(c, req);
     else
-        answer_text(c, 404, "text/html", "", "<html><body>404 Not Found</body></html>\n");
+        serve_makers(c, req);
 }
 
 /* ---- bytes ---- */
@@ -986,6 +1172,16 @@ static bool take_request(struct conn *c)
         answer_text(c, 400, "text/html", "", "<html><body>400 Bad Request</body></html>\n");
         return true;
     }
+    /* A body that fits is waited for, another is read over. */
+    bool fits = req.body_size && req.body_size <= sizeof(c->in) - (size_t)used;
+    if (fits && c->in_len - (size_t)used < req.body_size)
+        return false;
+    free(c->question);
+    c->question = fits ? xmemdup(c->in + used, req.body_size) : NULL;
+    c->question_size = fits ? req.body_size : 0;
+    c->skip = fits ? 0 : req.body_size;
+    if (fits)
+        used += (long)req.body_size;
     memmove(c->in, c->in + used, c->in_len - (size_t)used);
     c->in_len -= (size_t)used;
     answer(c, &req);
@@ -1103,7 +1299,8 @@ static void send_more(struct conn *c)
             }
             continue;
         }
-        ssize_t n = writev(c->fd, iov, count);
+        struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+        ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL); /* clients go away at any time */
         if (n < 0 && errno == EAGAIN) {
             want(c, true);
             return;

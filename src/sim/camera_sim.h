@@ -1,16 +1,19 @@
 #pragma once
 /* A simulated IP camera for demos and tests: serves the pictures of a folder, or one picture, as a
- * Foscam and as a plain HTTP camera, with a login, and with every misbehaviour that real cameras
- * have shown, on request. It speaks raw sockets, since no HTTP server library would let it lie.
+ * camera of each maker that we know and as a plain one, with a login, and with every misbehaviour
+ * that real cameras have shown, on request. It speaks raw sockets, since no HTTP server library
+ * would let it lie.
  *
  *   /cgi-bin/CGIProxy.fcgi?cmd=snapPicture2&usr=U&pwd=P   Foscam; XML failure bodies as the real
- * one /snapshot.jpg                                         plain; basic or digest login
+ *                                                         one
+ *   /snapshot.jpg                                         plain; basic or digest login
  *       ?frame=NAME                                       this file instead of the next one
+ *   other makers' paths                                   see sim_makers.h
  *   /sim/stats                                            JSON ledger (loopback only, as all below)
  *   /sim/fault?set=NAME[:PARAM][@N|@P%][,...]             faults from now on; empty = none
  *   /sim/login?user=U&password=P                          another login from now on
- *   /sim/restart                                          forgets digest challenges, as a reboot
- * does
+ *   /sim/restart                                          forgets challenges and tokens, as a
+ *                                                         reboot does
  *
  * One thread runs it (camera_sim_run); everything else goes through HTTP. */
 
@@ -48,10 +51,13 @@ struct camera_sim_options {
     const char *password;
     enum sim_auth auth; /* of the plain path; Foscam's is always in the query */
     enum sim_digest digest;
-    int nonce_uses;            /* answers per digest challenge, then "stale"; 0 = no end */
-    double fps;                /* frames follow the clock; 0 = each request gets the next */
-    bool once;                 /* stay at the last frame instead of starting over */
-    int delay_ms;              /* before each answer */
+    int nonce_uses;     /* answers per digest challenge, then "stale"; 0 = no end */
+    double fps;         /* frames follow the clock; 0 = each request gets the next */
+    bool once;          /* stay at the last frame instead of starting over */
+    int delay_ms;       /* before each answer */
+    bool reolink_token; /* see struct sim_maker_options, as the next two */
+    bool onvif_http_login;
+    int clock_ahead_s;
     const char *const *faults; /* as in /sim/fault, NULL-terminated, or NULL */
 };
 

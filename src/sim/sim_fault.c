@@ -30,6 +30,15 @@ const struct sim_fault_kind sim_fault_kinds[SIM_FAULT_COUNT] = {
     [SIM_FAULT_XML] = {"xml", "-2", "Foscam's XML with this result code"},
     [SIM_FAULT_JSON] = {"json", "-7", "Reolink's JSON with this rspCode"},
     [SIM_FAULT_HIKVISION] = {"hikvision", "2", "Hikvision's XML with this statusCode, HTTP 403"},
+    [SIM_FAULT_HIKVISION_WORD] = {"hikvision-word", "notActivated",
+                                  "the same with this subStatusCode, which says more"},
+    [SIM_FAULT_HIKVISION_LOCKED] = {"hikvision-locked", NULL, "401: the account is locked"},
+    [SIM_FAULT_DAHUA] = {"dahua", "Invalid Authority!", "Dahua's text with this reason, HTTP 400"},
+    [SIM_FAULT_SOAP] = {"soap", "ActionNotSupported", "ONVIF's services answer with this fault"},
+    [SIM_FAULT_STREAM] = {"stream", "no-length",
+                          "a stream of this form: good, no-length, short-length, long-length, "
+                          "dashes, quoted, no-boundary, no-first, bare-lf, text, one, cut, end"},
+    [SIM_FAULT_OLD] = {"old", "600", "a good answer, modified so many seconds ago"},
     [SIM_FAULT_TYPE] = {"type", "text/plain", "the picture under this content type"},
     [SIM_FAULT_NO_TYPE] = {"no-type", NULL, "the picture without a content type"},
     [SIM_FAULT_STATUS] = {"status", "404",
@@ -57,6 +66,14 @@ int sim_fault_parse(struct sim_fault_set *set, const char *text, struct err *e)
             return r;
     }
     return 0;
+}
+
+const struct sim_fault *sim_fault_find(const struct sim_fault_set *set, enum sim_fault_id id)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->faults[i].id == id)
+            return &set->faults[i];
+    return NULL;
 }
 
 const struct sim_fault *sim_fault_pick(struct sim_fault_set *set)

@@ -30,6 +30,12 @@ enum sim_fault_id {
     SIM_FAULT_XML,
     SIM_FAULT_JSON,
     SIM_FAULT_HIKVISION,
+    SIM_FAULT_HIKVISION_WORD,
+    SIM_FAULT_HIKVISION_LOCKED,
+    SIM_FAULT_DAHUA,
+    SIM_FAULT_SOAP,
+    SIM_FAULT_STREAM,
+    SIM_FAULT_OLD,
     SIM_FAULT_TYPE,
     SIM_FAULT_NO_TYPE,
     SIM_FAULT_STATUS,
@@ -72,5 +78,7 @@ struct sim_fault_set {
 
 /* Adds "NAME[:PARAM][@N|@P%]", several separated by commas (a comma in PARAM is not possible). */
 int sim_fault_parse(struct sim_fault_set *set, const char *text, struct err *e);
+/* The fault of this name, when it is switched on; it strikes what is no picture, each time. */
+const struct sim_fault *sim_fault_find(const struct sim_fault_set *set, enum sim_fault_id id);
 /* The fault that strikes this request, or NULL. */
 const struct sim_fault *sim_fault_pick(struct sim_fault_set *set);

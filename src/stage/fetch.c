@@ -4,7 +4,11 @@
  * A flight asks the camera, then hands the bytes to intake, then waits until intake says what
  * became of them. Only intake ends a trigger with a picture, in the same transaction that records
  * it; only this stage ends one without. What dies in between is still pending in the ledger, and is
- * asked for again at the next start. */
+ * asked for again at the next start.
+ *
+ * A flight may ask more than once and keeps the best of what came: in a burst, or when the picture
+ * is stale, which is given one more chance. What it has is never given up for what it wants: when a
+ * further attempt fails, or the program stops, the best so far is the picture. */
 
 #include "stage/pipeline.h"
 
@@ -17,6 +21,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "camera/fetcher.h"
+#include "picture/sharpness.h"
 
 /* Flights at once: each holds one picture; one per camera, so this bounds cameras working at once.
  */
@@ -40,11 +45,19 @@
 enum flight_state {
     FLIGHT_FREE,
     FLIGHT_ASKING,
+    FLIGHT_PAUSING,   /* has a picture, and asks for another at `hold_until` */
     FLIGHT_ANSWERED,  /* the fetcher has told its result, nothing was done about it yet */
     FLIGHT_RECORDING, /* without a picture, and the ledger does not take that down just now */
     FLIGHT_HANDING,
     FLIGHT_HANDED,
     FLIGHT_HOLDING, /* intake could not keep the picture (disk full) */
+};
+
+/* What is better about a picture, in this order. */
+struct rank {
+    enum camera_freshness freshness;
+    bool damaged;
+    double sharpness;
 };
 
 /* What is waited for stands in memory: the ledger may be unable to write it down just then, and
@@ -54,14 +67,20 @@ struct flight {
     struct trigger trigger;
     struct settings *settings; /* keeps the camera's strings alive while it is asked */
     const struct camera *camera;
-    struct fetched *item; /* answered with a picture */
-    int code;             /* answered without: as the fetcher said */
+    struct fetched *item;            /* the best picture so far; NULL = none */
+    struct fetched *newer;           /* answered with a picture */
+    struct rank rank;                /* of `item` */
+    enum camera_freshness freshness; /* of `newer` */
+    int burst_left;                  /* pictures still to ask for */
+    bool asked_again;                /* because of a stale one */
+    struct mono_time asked_at;       /* the first time */
+    int code;                        /* answered without: as the fetcher said */
     enum err_retry retry;
     long retry_after_s;
     char why[TRIGGER_ERROR_MAX];
     bool final;                  /* recording: the trigger ends, else it is tried again */
     struct wall_time not_before; /* recording: of the next attempt */
-    struct mono_time hold_until; /* holding, recording */
+    struct mono_time hold_until; /* pausing, holding, recording */
 };
 
 struct fetch_self {
@@ -93,8 +112,19 @@ static struct metric trigger_ends = {.name = "snapshotd_triggers_failed_total",
                                      .label = "camera",
                                      .help = "Triggers that ended without a picture"};
 
+static struct metric stale_total = {.name = "snapshotd_camera_stale_total",
+                                    .kind = METRIC_COUNTER,
+                                    .label = "camera",
+                                    .help = "Pictures that did not change, or were old"};
+static struct metric burst_total = {.name = "snapshotd_burst_pictures_total",
+                                    .kind = METRIC_COUNTER,
+                                    .label = "camera",
+                                    .help = "Pictures of bursts, the ones that were not kept too"};
+
 static void register_metrics(void)
 {
+    metric_register(&stale_total);
+    metric_register(&burst_total);
     metric_register(&fetches);
     metric_register(&fetch_seconds);
     metric_register(&trigger_ends);
@@ -103,6 +133,7 @@ static void register_metrics(void)
 static void end_flight(struct fetch_self *f, struct flight *fl)
 {
     fetched_unref(fl->item);
+    fetched_unref(fl->newer);
     settings_unref(fl->settings);
     *fl = (struct flight){0};
     f->flying--;
@@ -209,6 +240,17 @@ static void hand_over(struct fetch_self *f, struct flight *fl)
         fetched_unref(fl->item);
 }
 
+/* What came so far has to do. */
+static void settle_for_item(struct fetch_self *f, struct flight *fl)
+{
+    if (fl->code < 0) {
+        metric_inc(&fetches, fl->code == -ECANCELED ? "cancelled" : "failed");
+        log_info("fetch-failed", "a further picture: %s; the one that is there is kept", fl->why);
+    }
+    stage_count_done(f->stage);
+    hand_over(f, fl);
+}
+
 /* Inside the fetcher and under the lock: keeps what it says for handle_answers(). */
 static void fetch_done(void *arg UNUSED, const struct fetch_result *res)
 {
@@ -228,28 +270,111 @@ static void fetch_done(void *arg UNUSED, const struct fetch_result *res)
     item->bytes = blob_ref(res->bytes);
     item->fetch_ms = res->elapsed_ms;
     item->received_at = clock_wall();
-    fl->item = item;
+    fl->newer = item;
+    fl->freshness = res->freshness;
 }
 
-static void handle_answers(struct fetch_self *f)
+static bool is_better(const struct rank *a, const struct rank *b)
 {
+    if ((a->freshness == CAMERA_FRESH) != (b->freshness == CAMERA_FRESH))
+        return a->freshness == CAMERA_FRESH;
+    if (a->damaged != b->damaged)
+        return b->damaged;
+    return a->sharpness > b->sharpness;
+}
+
+/* Keeps the newer picture when it is better than what there is. */
+static void keep_better(struct flight *fl)
+{
+    struct rank rank = {.freshness = fl->freshness};
+    if (fl->camera->burst > 1) {
+        metric_inc(&burst_total, fl->trigger.camera);
+        const struct blob *bytes = fl->newer->bytes;
+        if (picture_sharpness(bytes->data, bytes->size, &fl->settings->limits, &rank.sharpness,
+                              &rank.damaged, NULL) < 0)
+            rank.damaged = true; /* no worse picture than one without pixels */
+    }
+    /* A stale picture was asked for again: of two of the same rank the later one is of now. */
+    bool better = !fl->item || is_better(&rank, &fl->rank) ||
+                  (fl->camera->burst <= 1 && !is_better(&fl->rank, &rank));
+    if (better) {
+        fetched_unref(fl->item);
+        fl->item = STEAL(fl->newer);
+        fl->rank = rank;
+    } else {
+        fetched_unref(STEAL(fl->newer));
+    }
+}
+
+/* Into the life story; without it the picture is no worse. */
+static void note_stale(struct fetch_self *f, struct flight *fl, const char *consequence)
+{
+    char detail[160];
+    (void)text_format(detail, sizeof(detail), "%s; %s",
+                      fl->rank.freshness == CAMERA_STALE_UNCHANGED
+                          ? "the picture is, byte for byte, the one before"
+                          : "the picture is old by its date",
+                      consequence); /* fits */
+    struct err e = {0};
+    log_info("stale", "%s", detail);
+    metric_inc(&stale_total, fl->trigger.camera);
+    if (ledger_trigger_note(f->ledger, &fl->trigger, "stale", detail, &e) < 0)
+        log_warn("ledger-failed", "note a stale picture: %s", e.text);
+}
+
+static void pause_flight(struct flight *fl, struct mono_time until)
+{
+    fl->state = FLIGHT_PAUSING;
+    fl->hold_until = until;
+}
+
+/* A picture came: it goes on, or another one is asked for. */
+static void fetch_answered(struct fetch_self *f, struct flight *fl)
+{
+    metric_inc(&fetches, "ok");
+    metric_observe(&fetch_seconds, fl->trigger.camera, fl->newer->fetch_ms / 1000);
+    keep_better(fl);
+    const struct camera *cam = fl->camera;
+    if (fl->burst_left > 0) {
+        int64_t nth = cam->burst - fl->burst_left;
+        fl->burst_left--;
+        pause_flight(fl, mono_add_ms(fl->asked_at, cam->burst_time_ms * nth / (cam->burst - 1)));
+        return;
+    }
+    bool stale = fl->rank.freshness != CAMERA_FRESH;
+    if (stale && !fl->asked_again && cam->burst <= 1) {
+        fl->asked_again = true;
+        note_stale(f, fl, "asked once more");
+        pause_flight(fl, mono_add_ms(clock_mono(), cam->retry_delay_ms));
+        return;
+    }
+    if (stale)
+        note_stale(f, fl, "kept all the same");
+    stage_count_done(f->stage);
+    hand_over(f, fl);
+}
+
+/* True when one of them waits now to ask again. */
+static bool handle_answers(struct fetch_self *f)
+{
+    bool paused = false;
     for (int i = 0; i < FLIGHTS_MAX && f->flying; i++) {
         struct flight *fl = &f->flights[i];
         if (fl->state != FLIGHT_ANSWERED)
             continue;
         log_context_camera(fl->trigger.camera);
         log_context_snapshot(fl->trigger.id);
-        if (fl->code < 0) {
+        if (fl->code == 0)
+            fetch_answered(f, fl);
+        else if (fl->item)
+            settle_for_item(f, fl);
+        else
             fetch_failed(f, fl);
-        } else {
-            metric_inc(&fetches, "ok");
-            metric_observe(&fetch_seconds, fl->trigger.camera, fl->item->fetch_ms / 1000);
-            stage_count_done(f->stage);
-            hand_over(f, fl);
-        }
+        paused |= fl->state == FLIGHT_PAUSING;
         log_context_camera(NULL);
         log_context_snapshot(NULL);
     }
+    return paused;
 }
 
 static struct flight *free_flight(struct fetch_self *f)
@@ -288,6 +413,8 @@ static bool start_flight(struct fetch_self *f, const struct trigger *t)
     AUTO(settings) now = pipeline_settings(f->pipeline);
     const struct camera *cam = camera_set_find(now->cameras, t->camera);
     *fl = (struct flight){.state = FLIGHT_ASKING, .trigger = *t, .camera = cam};
+    fl->asked_at = clock_mono();
+    fl->burst_left = cam ? MAX(cam->burst, 1) - 1 : 0;
     fl->settings = settings_ref(now);
     f->flying++;
     if (!cam || !cam->enabled) {
@@ -324,11 +451,36 @@ static bool start_flight(struct fetch_self *f, const struct trigger *t)
     return true;
 }
 
+/* Asks for a further picture; when the camera may not be asked what is there has to do. */
+static void ask_again(struct fetch_self *f, struct flight *fl)
+{
+    struct err e = {0};
+    fl->state = FLIGHT_ASKING;
+    pthread_mutex_lock(&f->status_lock);
+    int r = fetcher_start(f->fetcher, fl->camera, false, fl, &e);
+    pthread_mutex_unlock(&f->status_lock);
+    if (r == 0)
+        return;
+    fl->code = r;
+    text_copy(fl->why, sizeof(fl->why), e.text);
+    settle_for_item(f, fl);
+}
+
+static void go_on(struct fetch_self *f, struct flight *fl)
+{
+    if (f->stop_asking_at.us)
+        settle_for_item(f, fl);
+    else
+        ask_again(f, fl);
+}
+
 /* Goes on with the flights that wait for something else than their camera. */
 static void advance_flights(struct fetch_self *f)
 {
     for (int i = 0; i < FLIGHTS_MAX && f->flying; i++) {
         struct flight *fl = &f->flights[i];
+        if (fl->state == FLIGHT_PAUSING && (mono_passed(fl->hold_until) || f->stop_asking_at.us))
+            go_on(f, fl);
         if (fl->state == FLIGHT_HANDING)
             hand_over(f, fl);
         if (fl->state == FLIGHT_RECORDING && mono_passed(fl->hold_until))
@@ -406,9 +558,13 @@ static int64_t fetch_sweep(void *self)
     }
     stage_set_queued(f->stage, f->flying);
     int64_t pause = SWEEP_MS;
-    for (int i = 0; i < FLIGHTS_MAX && f->flying; i++)
-        if (f->flights[i].state == FLIGHT_HANDING)
-            pause = HAND_OVER_RETRY_MS;
+    for (int i = 0; i < FLIGHTS_MAX && f->flying; i++) {
+        const struct flight *fl = &f->flights[i];
+        if (fl->state == FLIGHT_HANDING)
+            pause = MIN(pause, (int64_t)HAND_OVER_RETRY_MS);
+        if (fl->state == FLIGHT_PAUSING)
+            pause = MIN(pause, (int64_t)mono_until_ms(fl->hold_until));
+    }
     struct wall_time next;
     if (ledger_trigger_next(f->ledger, &next, &e) == 0) {
         int64_t until = (next.us - ledger_now().us + 999) / 1000;
@@ -443,18 +599,36 @@ static void fetch_ready(void *self)
     pthread_mutex_lock(&f->status_lock);
     fetcher_process(f->fetcher);
     pthread_mutex_unlock(&f->status_lock);
+    bool paused = handle_answers(f);
+    /* A camera is free again: its next trigger may be waiting; or the next sweep has to be sooner.
+     */
+    if ((f->flying < before || paused) && !stage_stopping(f->stage))
+        stage_wake(f->stage);
+}
+
+/* Cameras that are still asked for a better picture have had their time. */
+static void cut_short(struct fetch_self *f)
+{
+    for (int i = 0; i < FLIGHTS_MAX; i++) {
+        const struct flight *fl = &f->flights[i];
+        if (fl->state != FLIGHT_ASKING || !fl->item)
+            continue;
+        pthread_mutex_lock(&f->status_lock);
+        fetcher_forget(f->fetcher, fl->trigger.camera);
+        pthread_mutex_unlock(&f->status_lock);
+    }
     handle_answers(f);
-    if (f->flying < before && !stage_stopping(f->stage))
-        stage_wake(f->stage); /* a camera is free again: its next trigger may be waiting */
 }
 
 static bool fetch_idle(void *self)
 {
     struct fetch_self *f = self;
-    advance_flights(f);
     if (f->stop_asking_at.us == 0)
         f->stop_asking_at = mono_add_ms(clock_mono(), STOP_ASKING_MS);
+    advance_flights(f);
     bool patient = !mono_passed(f->stop_asking_at);
+    if (!patient)
+        cut_short(f);
     for (int i = 0; i < FLIGHTS_MAX; i++) {
         enum flight_state state = f->flights[i].state;
         /* What is handed over already is waited for: intake is still there. */

@@ -38,6 +38,13 @@ void hash_sha256_hex(const void *data, size_t size, char ret[HASH_SHA256_HEX])
     text_hex(raw, sizeof(raw), ret);
 }
 
+void hash_sha1(const void *data, size_t size, uint8_t ret[HASH_SHA1_BYTES])
+{
+    SHA_CTX c;
+    int ok = SHA1_Init(&c) && SHA1_Update(&c, data, size) && SHA1_Final(ret, &c);
+    assert(ok);
+}
+
 uint64_t hash_64(const void *data, size_t size)
 {
     unsigned char raw[SHA256_DIGEST_LENGTH];

@@ -94,6 +94,9 @@ struct httpc_channel {
     int (*sink)(void *arg, const void *bytes, size_t size);
     int (*sink_begin)(void *arg, long status, int64_t content_length, const char *etag);
     void *sink_arg;
+    enum httpc_look (*look)(void *arg, const void *body, size_t size);
+    void *look_arg;
+    enum httpc_look looked;
 
     char *body;
     size_t body_len, body_cap;
@@ -121,6 +124,7 @@ static void check_silence(struct httpc *h);
 static void reap(struct httpc *h);
 static int apply(struct httpc_channel *c, const struct httpc_request *req, struct err *e);
 static void activate(struct httpc_channel *c);
+static void fill_answer(struct httpc_channel *c, long status, struct httpc_response *r);
 static void finish(struct httpc_channel *c, struct httpc_response *r);
 static void body_drop(struct httpc_channel *c);
 
@@ -215,8 +219,11 @@ void httpc_process(struct httpc *h)
             continue;
         }
         int mask = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-                   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+                   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0);
+        /* An error alone, as the kernel shows a reset for a moment, curl takes for one of sending;
+         * by reading it learns what it is. */
+        if (events[i].events & (EPOLLERR | EPOLLHUP))
+            mask |= CURL_CSELECT_ERR | CURL_CSELECT_IN;
         curl_multi_socket_action(h->multi, events[i].data.fd, mask, &running);
     }
     if (h->curl_due_us >= 0 && clock_mono().us >= h->curl_due_us) {
@@ -292,6 +299,8 @@ int httpc_start(struct httpc_channel *c, const struct httpc_request *req, httpc_
     c->sink = req->sink;
     c->sink_begin = req->sink_begin;
     c->sink_arg = req->sink_arg;
+    c->look = req->look;
+    c->look_arg = req->look_arg;
     c->started = clock_mono();
 
     int r = apply(c, req, e);
@@ -326,6 +335,8 @@ void httpc_cancel(struct httpc_channel *c)
         .error = &error,
         .retry_after_s = -1,
         .content_length = -1,
+        .date_s = -1,
+        .last_modified_s = -1,
     };
     r.code = err_set(&error, -ECANCELED, ERR_LATER, "%s: given up", c->shown);
     finish(c, &r);
@@ -409,6 +420,8 @@ static void report_silence(struct httpc_channel *c)
         .error = &error,
         .retry_after_s = -1,
         .content_length = -1,
+        .date_s = -1,
+        .last_modified_s = -1,
     };
     curl_multi_remove_handle(c->httpc->multi, c->easy);
     if (c->body_len)
@@ -562,7 +575,9 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
     }
     memcpy(c->body + c->body_len, bytes, count);
     c->body_len += count;
-    return count;
+    if (c->look && status >= 200 && status < 300)
+        c->looked = c->look(c->look_arg, c->body, c->body_len);
+    return c->looked == HTTPC_LOOK_ENOUGH ? 0 : count;
 }
 
 static long curl_auth(const struct httpc_request *req)
@@ -715,6 +730,7 @@ static void reset_hop(struct httpc_channel *c)
     c->header_bytes = 0;
     c->no_memory = false;
     c->sink_result = 0;
+    c->looked = HTTPC_LOOK_MORE;
     c->answers = 0;
     c->uploaded = 0;
     body_drop(c);
@@ -733,10 +749,25 @@ static void activate(struct httpc_channel *c)
     h->active_count++;
 }
 
+/* A failure behind a body that is enough, or would do, is none. */
+static void settle(struct httpc_channel *c, struct httpc_response *r)
+{
+    if (r->code == 0 || c->looked == HTTPC_LOOK_MORE || r->failure == HTTPC_FAIL_CANCELED)
+        return;
+    long status = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    static const struct err none = {0};
+    r->error = &none;
+    r->code = 0;
+    r->failure = HTTPC_OK;
+    fill_answer(c, status, r);
+}
+
 /* Takes the channel out of the running ones and tells the caller. The channel may be gone after. */
 static void finish(struct httpc_channel *c, struct httpc_response *r)
 {
     struct httpc *h = c->httpc;
+    settle(c, r);
     if (c->active_prev)
         c->active_prev->active_next = c->active_next;
     else
@@ -1023,9 +1054,19 @@ static int describe_failure(struct httpc_channel *c, CURLcode code, struct httpc
     return err_set(e, -EIO, ERR_LATER, "%s: %s", c->shown, words(c, code, text, sizeof(text)));
 }
 
+static int64_t date_header(struct httpc_channel *c, const char *name)
+{
+    struct curl_header *h = NULL;
+    if (curl_easy_header(c->easy, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
+        return -1;
+    return (int64_t)curl_getdate(h->value, NULL); /* -1 when it is none */
+}
+
 static void fill_answer(struct httpc_channel *c, long status, struct httpc_response *r)
 {
     r->status = status;
+    r->date_s = date_header(c, "Date");
+    r->last_modified_s = date_header(c, "Last-Modified");
     char *type = NULL;
     curl_easy_getinfo(c->easy, CURLINFO_CONTENT_TYPE, &type);
     if (type)
@@ -1042,13 +1083,13 @@ static void fill_answer(struct httpc_channel *c, long status, struct httpc_respo
     r->offers_basic = (offered & (long)CURLAUTH_BASIC) != 0;
     r->login_sent =
         c->has_login && (c->auth == HTTPC_AUTH_BASIC || c->answers > 1 || c->digest_primed);
-    if (!r->login_sent || c->auth == HTTPC_AUTH_BASIC)
-        return;
-    /* curl keeps the challenge for the next request, also that of a failed login, which must not
-     * be mistaken for a good one. */
-    c->digest_primed = true;
+    /* curl keeps the challenge of an answer for the next request. That of a failed login must not
+     * be mistaken for a good one, and on that of a request without login it would send a wrong
+     * password twice: the second time because the first might have been too old. */
     if (status == 401)
         (void)forget_challenge(c); /* without memory the next 401 costs a round more */
+    else if (r->login_sent && c->auth != HTTPC_AUTH_BASIC)
+        c->digest_primed = true;
 }
 
 static void reap(struct httpc *h)
@@ -1065,7 +1106,13 @@ static void reap(struct httpc *h)
         curl_multi_remove_handle(h->multi, c->easy);
 
         struct err error = {0};
-        struct httpc_response r = {.error = &error, .retry_after_s = -1, .content_length = -1};
+        struct httpc_response r = {
+            .error = &error,
+            .retry_after_s = -1,
+            .content_length = -1,
+            .date_s = -1,
+            .last_modified_s = -1,
+        };
         if (code != CURLE_OK) {
             r.code = describe_failure(c, code, &r, &error);
             finish(c, &r);

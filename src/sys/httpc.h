@@ -43,8 +43,15 @@ enum httpc_failure {
 };
 extern const char *const httpc_failure_names[HTTPC_FAILURE_COUNT]; /* "ok", "request", ... */
 
-/* All pointers are borrowed until httpc_start() returns, but `body`, `shown` and the sink's
- * argument until the request is done. Zeroed members are safe defaults: GET, no login, TLS
+/* What a look at an unfinished body says of it. */
+enum httpc_look {
+    HTTPC_LOOK_MORE,     /* go on */
+    HTTPC_LOOK_WOULD_DO, /* go on; if the rest fails to come, what is here is the answer */
+    HTTPC_LOOK_ENOUGH,   /* this is the answer: the connection is closed */
+};
+
+/* All pointers are borrowed until httpc_start() returns, but `body`, and the arguments of sink and
+ * look until the request is done. Zeroed members are safe defaults: GET, no login, TLS
  * verified. */
 struct httpc_request {
     const char *method; /* NULL = GET; HEAD, POST, PUT, DELETE, ... */
@@ -82,6 +89,11 @@ struct httpc_request {
      * `etag` is "" when absent. A negative errno ends the request with it. NULL = not wanted. */
     int (*sink_begin)(void *arg, long status, int64_t content_length, const char *etag);
     void *sink_arg;
+
+    /* Looks at the body of a 2xx answer, all of it that came so far, after each piece: for answers
+     * without an end. Not together with a sink. NULL = read to the end. */
+    enum httpc_look (*look)(void *arg, const void *body, size_t size);
+    void *look_arg;
 };
 
 #define HTTPC_CONNECT_TIMEOUT_MS 10000
@@ -99,6 +111,7 @@ struct httpc_response {
     char content_type[HTTPC_TEXT_MAX]; /* "" when absent */
     int64_t retry_after_s;             /* -1 when absent or not understood */
     int64_t content_length;            /* as the server claims, -1 when it does not */
+    int64_t date_s, last_modified_s;   /* Unix time by those headers; -1 likewise */
     bool login_sent;                   /* user and password went out in some form */
     bool offers_digest, offers_basic;  /* of the last 401 */
     int redirects;

@@ -12,9 +12,11 @@ int js_parse(const char *text, size_t len, size_t max, json_t **ret, struct err 
         return err_set(e, -EFBIG, ERR_NEVER, "JSON of %zu bytes, the limit is %zu", len, max);
     json_error_t je;
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
-    if (!j)
+    if (!j) {
+        char words[2 * JSON_ERROR_TEXT_LENGTH]; /* it quotes the foreign text */
         return err_set(e, -EINVAL, ERR_NEVER, "not JSON: line %d, column %d: %s", je.line,
-                       je.column, je.text);
+                       je.column, text_printable(je.text, strlen(je.text), words, sizeof(words)));
+    }
     *ret = j;
     return 0;
 }

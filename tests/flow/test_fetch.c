@@ -203,6 +203,133 @@ static void a_camera_left_alone_costs_no_write_per_second(void **state UNUSED)
     flow_free(f);
 }
 
+static bool story_has(struct flow *f, const char *id, const char *what, const char *words)
+{
+    struct ledger_story story[32];
+    struct ledger *l = NULL;
+    struct err e = {0};
+    assert_int_equal(ledger_open(f->p.ledger_path, &l, &e), 0);
+    int n = ledger_story(l, id, story, 32, &e);
+    ledger_close(l);
+    for (int i = 0; i < n; i++)
+        if (!strcmp(story[i].what, what) && strstr(story[i].detail, words))
+            return true;
+    return false;
+}
+
+static void an_unchanged_picture_is_asked_for_once_more_and_told(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_add_cameras(f, 1, NULL);
+    flow_use_cameras(f, "retry_delay = 10ms\n");
+    flow_start(f, FLOW_ALL);
+    char first[SNAPSHOT_ID_SIZE], second[SNAPSHOT_ID_SIZE];
+    flow_trigger(f, "c0", first);
+    FLOW_WAIT(f, f->outcomes == 1);
+    assert_int_equal(flow_sim_stat(f, 0, "requests"), 1);
+    flow_trigger(f, "c0", second);
+    FLOW_WAIT(f, f->outcomes == 2);
+    flow_stop(f);
+    assert_int_equal(flow_sim_stat(f, 0, "requests"), 3);
+    assert_true(flow_is_recorded(f, second)); /* kept: a camera may look at a wall */
+    assert_true(story_has(f, second, "stale", "byte for byte"));
+    assert_true(story_has(f, second, "stale", "asked once more"));
+    assert_true(story_has(f, second, "stale", "kept all the same"));
+    assert_false(story_has(f, first, "stale", ""));
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
+static void a_picture_that_may_stand_still_is_asked_for_once(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_add_cameras(f, 1, NULL);
+    flow_use_cameras(f, "check_fresh = no\n");
+    flow_start(f, FLOW_ALL);
+    flow_trigger(f, "c0", NULL);
+    FLOW_WAIT(f, f->outcomes == 1);
+    flow_trigger(f, "c0", NULL);
+    FLOW_WAIT(f, f->outcomes == 2);
+    flow_stop(f);
+    assert_int_equal(flow_sim_stat(f, 0, "requests"), 2);
+    flow_free(f);
+}
+
+static void a_burst_is_one_picture_of_several(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_add_cameras(f, 1, NULL);
+    flow_use_cameras(f, "burst = 4\nburst_time = 120ms\n");
+    flow_start(f, FLOW_ALL);
+    char id[SNAPSHOT_ID_SIZE];
+    struct mono_time start = clock_mono();
+    flow_trigger(f, "c0", id);
+    FLOW_WAIT(f, f->outcomes == 1);
+    assert_true(mono_diff_ms(clock_mono(), start) >= 120);
+    flow_stop(f);
+    assert_int_equal(flow_sim_stat(f, 0, "requests"), 4);
+    assert_int_equal(flow_counts(f).snapshots, 1);
+    assert_true(flow_is_recorded(f, id));
+    assert_false(story_has(f, id, "stale", "")); /* the first was fresh, and it was kept */
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
+static void a_burst_that_breaks_off_keeps_what_came(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_add_cameras(f, 1, NULL);
+    flow_use_cameras(f, "burst = 4\nburst_time = 100ms\n");
+    flow_sim_fault(f, 0, "500@3");
+    flow_start(f, FLOW_ALL);
+    char id[SNAPSHOT_ID_SIZE];
+    flow_trigger(f, "c0", id);
+    FLOW_WAIT(f, f->outcomes == 1);
+    flow_stop(f);
+    assert_int_equal(flow_sim_stat(f, 0, "requests"), 3);
+    assert_true(flow_is_recorded(f, id));
+    assert_int_equal(flow_get_trigger(f, id).state, TRIGGER_DONE);
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
+static void a_stop_in_the_middle_of_a_burst_keeps_what_came(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_add_cameras(f, 1, NULL);
+    flow_use_cameras(f, "burst = 2\nburst_time = 30s\n");
+    flow_start(f, FLOW_ALL);
+    char id[SNAPSHOT_ID_SIZE];
+    flow_trigger(f, "c0", id);
+    FLOW_WAIT(f, flow_sim_stat(f, 0, "pictures") == 1);
+    struct camera_status st = {0};
+    while (st.state != CAMERA_STATE_OK) { /* the answer is here */
+        fetch_stage_camera_status(f->fetch, "c0", &st);
+        sched_yield();
+    }
+    flow_stop(f);
+    assert_true(flow_is_recorded(f, id));
+    assert_int_equal(flow_sim_stat(f, 0, "requests"), 1);
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
+static void a_stop_while_a_better_picture_is_awaited_keeps_what_came(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_add_cameras(f, 1, NULL);
+    flow_use_cameras(f, "burst = 2\nburst_time = 10ms\n");
+    flow_sim_fault(f, 0, "hang@2");
+    flow_start(f, FLOW_ALL);
+    char id[SNAPSHOT_ID_SIZE];
+    flow_trigger(f, "c0", id);
+    FLOW_WAIT(f, flow_sim_stat(f, 0, "requests") == 2);
+    flow_stop(f);
+    assert_true(flow_is_recorded(f, id));
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +341,12 @@ int main(void)
         cmocka_unit_test(a_password_is_not_sent_in_a_storm_when_the_ledger_takes_nothing),
         cmocka_unit_test(a_crowd_of_silent_cameras_does_not_hold_up_a_good_one),
         cmocka_unit_test(a_camera_left_alone_costs_no_write_per_second),
+        cmocka_unit_test(an_unchanged_picture_is_asked_for_once_more_and_told),
+        cmocka_unit_test(a_picture_that_may_stand_still_is_asked_for_once),
+        cmocka_unit_test(a_burst_is_one_picture_of_several),
+        cmocka_unit_test(a_burst_that_breaks_off_keeps_what_came),
+        cmocka_unit_test(a_stop_in_the_middle_of_a_burst_keeps_what_came),
+        cmocka_unit_test(a_stop_while_a_better_picture_is_awaited_keeps_what_came),
     };
     return RUN_TESTS(tests);
 }

@@ -6,18 +6,18 @@
 build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
     libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libinih-dev
-    libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev libsystemd-dev
-    libcmocka-dev fonts-dejavu-core ca-certificates
+    libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev libexpat1-dev
+    libsystemd-dev libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
 # clang's run-time library holds its sanitizers and libFuzzer. Their suppressions name functions, also
 # of the C library, so they take a symbolizer (llvm) and that library's symbols. The tests use strace
-# to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, and pgrep of
-# procps.
+# to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, Apache for its
+# digest login (apache2-bin is the program without a service to start), and pgrep of procps.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx
-    nginx-light openssl strace procps git
+    nginx-light apache2-bin openssl strace procps git
 )
 
 # Node made by somebody else than Debian is as good, from version 18.

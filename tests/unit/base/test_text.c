@@ -173,6 +173,26 @@ static void writes_hex(void **state UNUSED)
     assert_string_equal(buf, "");
 }
 
+static void writes_base64(void **state UNUSED)
+{
+    /* RFC 4648, section 10. */
+    static const struct {
+        const char *raw, *text;
+    } cases[] = {{"", ""},
+                 {"f", "Zg=="},
+                 {"fo", "Zm8="},
+                 {"foo", "Zm9v"},
+                 {"foob", "Zm9vYg=="},
+                 {"fooba", "Zm9vYmE="},
+                 {"foobar", "Zm9vYmFy"},
+                 {"\xff\xfe\xfd", "//79"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char buf[TEXT_BASE64_SIZE(6)];
+        text_base64(cases[i].raw, strlen(cases[i].raw), buf);
+        test_expect_text(cases[i].raw, buf, cases[i].text);
+    }
+}
+
 static void makes_slugs(void **state UNUSED)
 {
     static const struct {
@@ -213,6 +233,7 @@ int main(void)
         cmocka_unit_test(hides_passwords_in_urls),
         cmocka_unit_test(hides_without_more_room_than_it_has),
         cmocka_unit_test(writes_hex),
+        cmocka_unit_test(writes_base64),
         cmocka_unit_test(makes_slugs),
     };
     return RUN_TESTS(tests);

@@ -176,6 +176,7 @@ struct outcome {
     bool bytes_right;
     long retry_after_s;
     double elapsed_ms;
+    enum camera_freshness freshness;
 };
 
 static inline void keep_outcome(void *arg, const struct fetch_result *r)
@@ -188,6 +189,7 @@ static inline void keep_outcome(void *arg, const struct fetch_result *r)
         .fault = r->fault,
         .retry_after_s = r->retry_after_s,
         .elapsed_ms = r->elapsed_ms,
+        .freshness = r->freshness,
         .size = r->bytes ? r->bytes->size : 0,
         .bytes_right =
             r->bytes && r->bytes->size > sizeof(tiny_jpeg) &&

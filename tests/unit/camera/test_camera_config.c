@@ -105,8 +105,8 @@ static void assert_faults(const char *text, const char *const *expected, size_t 
 static void values_that_cannot_be_are_told_with_what_would_be_right(void **state)
 {
     (void)state;
-    static const char *const expected[] = {"foscam, http", "Name: value", "sha256//",
-                                           "control character"};
+    static const char *const expected[] = {"foscam, foscam-mjpeg, hikvision", "Name: value",
+                                           "sha256//", "control character"};
     assert_faults("[camera:a]\nkind = axix\naddress = cam:88\n"
                   "[camera:d]\naddress = cam:88\nheader = no colon hiddenword\n"
                   "[camera:e]\naddress = cam:88\ntls_pin = abc\n"

@@ -16,28 +16,53 @@ struct subject {
     enum camera_auth auth;
     enum sim_auth sim_auth;
     enum sim_digest digest;
-    bool login_in_url;
+    bool reolink_token, onvif_http_login;
+    int clock_ahead_s;
 };
 
 /* One line per kind and way to log in. */
 static const struct subject subjects[] = {
-    {"foscam, bare command", "foscam", NULL, "snapPicture2", CAMERA_AUTH_AUTO, SIM_AUTH_NONE, 0,
-     true},
+    {"foscam, bare command", "foscam", NULL, "snapPicture2", CAMERA_AUTH_AUTO, SIM_AUTH_NONE, 0},
     {"foscam, path", "foscam", NULL, "/cgi-bin/CGIProxy.fcgi?cmd=snapPicture2", CAMERA_AUTH_AUTO,
      SIM_AUTH_NONE, 0, true},
     {"http, login in the URL", "http",
      "http://%s/cgi-bin/CGIProxy.fcgi?cmd=snapPicture2&usr={user}&pwd={password}", NULL,
-     CAMERA_AUTH_AUTO, SIM_AUTH_NONE, 0, true},
-    {"http, basic", "http", "http://%s/snapshot.jpg", NULL, CAMERA_AUTH_BASIC, SIM_AUTH_BASIC, 0,
-     false},
+     CAMERA_AUTH_AUTO, SIM_AUTH_NONE, 0},
+    {"http, basic", "http", "http://%s/snapshot.jpg", NULL, CAMERA_AUTH_BASIC, SIM_AUTH_BASIC, 0},
     {"http, digest", "http", "http://%s/snapshot.jpg?rs={random}", NULL, CAMERA_AUTH_DIGEST,
-     SIM_AUTH_DIGEST, SIM_DIGEST_MD5, false},
+     SIM_AUTH_DIGEST, SIM_DIGEST_MD5},
     {"http, auto, digest MD5-sess", "http", "http://%s/snapshot.jpg?t={time}", NULL,
-     CAMERA_AUTH_AUTO, SIM_AUTH_DIGEST, SIM_DIGEST_MD5_SESS, false},
+     CAMERA_AUTH_AUTO, SIM_AUTH_DIGEST, SIM_DIGEST_MD5_SESS},
     {"http, auto, digest SHA-256", "http", "http://%s/snapshot.jpg", NULL, CAMERA_AUTH_AUTO,
-     SIM_AUTH_BOTH, SIM_DIGEST_SHA256, false},
+     SIM_AUTH_BOTH, SIM_DIGEST_SHA256},
     {"http, auto, digest RFC 2069", "http", "http://%s/snapshot.jpg?c={channel}", NULL,
-     CAMERA_AUTH_AUTO, SIM_AUTH_BOTH, SIM_DIGEST_RFC2069, false},
+     CAMERA_AUTH_AUTO, SIM_AUTH_BOTH, SIM_DIGEST_RFC2069},
+    {"foscam-mjpeg", "foscam-mjpeg", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_NONE, 0},
+    {"foscam-mjpeg, the stream", "foscam-mjpeg", NULL,
+     "/videostream.cgi?user={user}&pwd={password}", CAMERA_AUTH_AUTO, SIM_AUTH_NONE, 0},
+    {"hikvision, digest", "hikvision", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_DIGEST,
+     SIM_DIGEST_MD5},
+    {"hikvision, an older path, basic", "hikvision", NULL, "/Streaming/channels/1/picture",
+     CAMERA_AUTH_BASIC, SIM_AUTH_BASIC, 0},
+    {"dahua, digest", "dahua", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_DIGEST, SIM_DIGEST_MD5},
+    {"amcrest, digest SHA-256", "amcrest", NULL, NULL, CAMERA_AUTH_DIGEST, SIM_AUTH_DIGEST,
+     SIM_DIGEST_SHA256},
+    {"axis, digest or basic", "axis", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_BOTH, SIM_DIGEST_MD5},
+    {"reolink, login in the query", "reolink", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_NONE, 0},
+    {"reolink, token", "reolink", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_NONE, 0,
+     .reolink_token = true},
+    {"onvif, WS-Security and digest", "onvif", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_DIGEST,
+     SIM_DIGEST_MD5},
+    {"onvif, a clock that is a year ahead", "onvif", NULL, NULL, CAMERA_AUTH_BASIC, SIM_AUTH_BASIC,
+     0, .clock_ahead_s = 365 * 86400},
+    {"onvif, a clock in 1970", "onvif", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_DIGEST,
+     SIM_DIGEST_RFC2069, .clock_ahead_s = -1790000000},
+    {"onvif, HTTP digest for the services", "onvif", NULL, NULL, CAMERA_AUTH_AUTO, SIM_AUTH_DIGEST,
+     SIM_DIGEST_MD5, .onvif_http_login = true},
+    {"mjpeg, digest", "mjpeg", "http://%s/video.mjpg", NULL, CAMERA_AUTH_AUTO, SIM_AUTH_DIGEST,
+     SIM_DIGEST_MD5},
+    {"mjpeg, of an axis", "mjpeg", "http://%s/axis-cgi/mjpg/video.cgi", NULL, CAMERA_AUTH_BASIC,
+     SIM_AUTH_BASIC, 0},
 };
 
 struct fault_case {
@@ -93,6 +118,13 @@ static const struct fault_case fault_cases[] = {
     {"json:-7", -EACCES, ERR_NEVER, CAMERA_FAULT_CREDENTIALS, "Reolink rspCode -7", -1},
     {"json:-99", -EINVAL, ERR_NEVER, CAMERA_FAULT_NOT_PICTURE, "Reolink rspCode -99", -1},
     {"hikvision:2", -EBUSY, ERR_LATER, CAMERA_FAULT_BUSY, "Hikvision statusCode 2", -1},
+    {"hikvision-word:notActivated", -EREMOTEIO, ERR_NEVER, CAMERA_FAULT_OTHER, "not activated", -1},
+    {"hikvision-word:lowPrivilege", -EACCES, ERR_NEVER, CAMERA_FAULT_CREDENTIALS, "right to view",
+     -1},
+    {"hikvision-word:deviceBusy", -EBUSY, ERR_LATER, CAMERA_FAULT_BUSY, "deviceBusy", -1},
+    {"hikvision-locked", -EACCES, ERR_NEVER, CAMERA_FAULT_CREDENTIALS, "account is locked", -1},
+    {"dahua", -EACCES, ERR_NEVER, CAMERA_FAULT_CREDENTIALS, "Invalid Authority", -1},
+    {"json:-5", -EBUSY, ERR_LATER, CAMERA_FAULT_BUSY, "too many sessions", -1},
     {"hikvision:4", -EREMOTEIO, ERR_NEVER, CAMERA_FAULT_OTHER, "does not allow", -1},
 
     {"401", -EACCES, ERR_NEVER, CAMERA_FAULT_CREDENTIALS, "HTTP 401", -1},
@@ -131,6 +163,9 @@ static struct camera_sim_options sim_options(const struct subject *s)
         .password = CANARY,
         .auth = s->sim_auth,
         .digest = s->digest,
+        .reolink_token = s->reolink_token,
+        .onvif_http_login = s->onvif_http_login,
+        .clock_ahead_s = s->clock_ahead_s,
     };
 }
 
@@ -229,15 +264,17 @@ static void a_wrong_password_is_rejected_and_not_sent_again(void **state)
         assert_int_equal(got.fault, CAMERA_FAULT_CREDENTIALS);
         assert_int_equal(got.error.retry, ERR_NEVER);
         assert_no_secret(&got);
-        assert_int_equal(sim_stat(&sim, 0, "logins_refused"), 1);
+        long refused = sim_stat(&sim, 0, "logins_refused");
+        if (refused != 1)
+            fail_msg("%s: a wrong password was sent %ld times", s->name, refused);
         long requests = sim_stat(&sim, 0, "requests");
 
         /* Nobody sends it again ... */
         for (int k = 0; k < 3; k++) {
-            struct err refused = {0};
-            assert_int_equal(fetcher_start(f, &cam, false, NULL, &refused), -EACCES);
-            assert_int_equal(refused.retry, ERR_NEVER);
-            assert_non_null(strstr(refused.text, "not sent again"));
+            struct err why = {0};
+            assert_int_equal(fetcher_start(f, &cam, false, NULL, &why), -EACCES);
+            assert_int_equal(why.retry, ERR_NEVER);
+            assert_non_null(strstr(why.text, "not sent again"));
         }
         struct camera_status st;
         fetcher_status(f, "porch", &st);
@@ -391,6 +428,235 @@ static void stale_challenges_are_renewed_without_a_failure(void **state)
     sim_stop(&sim);
 }
 
+/* A camera of `kind` at the i-th simulated one, with the right login. */
+static struct camera known_camera(struct sim_fixture *sim, const char *kind)
+{
+    struct camera cam = test_camera("porch", kind);
+    cam.address = camera_sim_address(sim->sim, 0);
+    cam.user = USER;
+    cam.password = CANARY;
+    cam.credentials_digest = 1;
+    return cam;
+}
+
+static void every_form_of_a_stream_gives_its_frame(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {
+        "good",     "no-length", "short-length", "long-length", "dashes", "quoted", "no-boundary",
+        "no-first", "bare-lf",   "text",         "one",         "cut",    "end"};
+    struct sim_fixture sim;
+    struct camera_sim_options o = {0};
+    sim_start(&sim, &o, 1);
+    AUTO_FREE char *url = xasprintf("http://%s/video.mjpg", camera_sim_address(sim.sim, 0));
+    struct camera cam = test_camera("porch", "mjpeg");
+    cam.url = url;
+    AUTO(fetcher) f = NULL;
+    struct err e = {0};
+    assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        AUTO_FREE char *fault = xasprintf("stream:%s", forms[i]);
+        sim_fault(&sim, 0, fault);
+        struct camera c = cam;
+        /* One frame and then silence: it is taken when nothing more comes. */
+        if (!strcmp(forms[i], "one"))
+            c.stall_timeout_ms = 200;
+        struct outcome got = fetch_once(f, &c, false);
+        if (got.code || !got.bytes_right)
+            fail_msg("%s: %d, %zu bytes: %s", forms[i], got.code, got.size, got.error.text);
+    }
+    sim_stop(&sim);
+}
+
+static void a_foscam_without_pictures_is_asked_for_its_stream(void **state)
+{
+    (void)state;
+    struct sim_fixture sim;
+    struct camera_sim_options o = {.user = USER, .password = CANARY};
+    sim_start(&sim, &o, 1);
+    struct camera cam = known_camera(&sim, "foscam-mjpeg");
+    AUTO(fetcher) f = NULL;
+    struct err e = {0};
+    assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+    sim_fault(&sim, 0, "404@2");
+    assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 1);
+    struct outcome got = fetch_once(f, &cam, false); /* nothing there, but a stream */
+    assert_int_equal(got.code, 0);
+    assert_true(got.bytes_right);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 3);
+    sim_fault(&sim, 0, "");
+    assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 4); /* which is remembered */
+    sim_stop(&sim);
+}
+
+static void a_reolinks_token_is_kept_until_the_camera_forgets_it(void **state)
+{
+    (void)state;
+    struct sim_fixture sim;
+    struct camera_sim_options o = {.user = USER, .password = CANARY, .reolink_token = true};
+    sim_start(&sim, &o, 1);
+    struct camera cam = known_camera(&sim, "reolink");
+    AUTO(fetcher) f = NULL;
+    struct err e = {0};
+    assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 3 + 4); /* query, login, and then pictures */
+    AUTO_DONE(dynbuf) body;
+    sim_get(&sim, 0, "/sim/restart", &body);
+    assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 7 + 3);
+    assert_int_equal(sim_stat(&sim, 0, "logins_refused"), 0);
+    sim_stop(&sim);
+}
+
+static void an_onvif_camera_is_asked_once_where_its_picture_is(void **state)
+{
+    (void)state;
+    struct sim_fixture sim;
+    struct camera_sim_options o = {.user = USER, .password = CANARY, .auth = SIM_AUTH_DIGEST};
+    sim_start(&sim, &o, 1);
+    struct camera cam = known_camera(&sim, "onvif");
+    AUTO(fetcher) f = NULL;
+    struct err e = {0};
+    assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 4 + 1 + 5); /* with one digest challenge */
+    /* One that moved its picture is asked again. */
+    sim_fault(&sim, 0, "404@2");
+    assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 10 + 1 + 6);
+    /* One that has none any more is asked again once, and told so. */
+    sim_fault(&sim, 0, "404");
+    assert_int_equal(fetch_once(f, &cam, false).code, -ENOENT);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 17 + 6);
+    assert_int_equal(sim_stat(&sim, 0, "logins_refused"), 0);
+    sim_stop(&sim);
+}
+
+static void an_onvif_profile_is_chosen_by_number_or_token(void **state)
+{
+    (void)state;
+    struct sim_fixture sim;
+    struct camera_sim_options o = {0};
+    sim_start(&sim, &o, 1);
+    static const struct {
+        const char *channel;
+        int code;
+    } cases[] = {{"", 0},        {"1", 0},         {"2", 0}, {"sub", 0}, {"main & only", 0},
+                 {"3", -EINVAL}, {"main", -EINVAL}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct camera cam = known_camera(&sim, "onvif");
+        cam.channel = cases[i].channel;
+        cam.user = "";
+        cam.password = "";
+        AUTO(fetcher) f = NULL;
+        struct err e = {0};
+        assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+        struct outcome got = fetch_once(f, &cam, false);
+        if (got.code != cases[i].code ||
+            (got.code && !strstr(got.error.text, "has 2 ONVIF profiles")))
+            fail_msg("channel '%s': %d: %s", cases[i].channel, got.code, got.error.text);
+    }
+    /* Another channel is another place. */
+    AUTO(fetcher) f = NULL;
+    struct err e = {0};
+    assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+    struct camera cam = known_camera(&sim, "onvif");
+    cam.user = "";
+    cam.password = "";
+    cam.channel = "1";
+    assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    long requests = sim_stat(&sim, 0, "requests");
+    cam.channel = "2";
+    assert_int_equal(fetch_once(f, &cam, false).code, 0);
+    assert_int_equal(sim_stat(&sim, 0, "requests"), requests + 5);
+    sim_stop(&sim);
+}
+
+static void onvif_faults_are_told_in_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fault, *user;
+        int code;
+        enum err_retry retry;
+        enum camera_fault kind;
+        const char *words;
+    } cases[] = {
+        {"soap:NotAuthorized", USER, -EACCES, ERR_NEVER, CAMERA_FAULT_CREDENTIALS, "rejects user"},
+        {"soap:NotAuthorized", "", -EACCES, ERR_NEVER, CAMERA_FAULT_CREDENTIALS,
+         "set user and password"},
+        {"soap:ActionNotSupported", USER, -EREMOTEIO, ERR_NEVER, CAMERA_FAULT_OTHER,
+         "hands out no pictures by ONVIF"},
+        {"soap:OutOfHTML", USER, -EREMOTEIO, ERR_NEVER, CAMERA_FAULT_OTHER,
+         "as the simulator was told"},
+    };
+    struct sim_fixture sim;
+    struct camera_sim_options o = {.user = USER, .password = CANARY, .auth = SIM_AUTH_DIGEST};
+    sim_start(&sim, &o, 1);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct camera cam = known_camera(&sim, "onvif");
+        cam.user = cases[i].user;
+        sim_fault(&sim, 0, cases[i].fault);
+        AUTO(fetcher) f = NULL;
+        struct err e = {0};
+        assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+        struct outcome got = fetch_once(f, &cam, false);
+        if (got.code != cases[i].code || got.error.retry != cases[i].retry ||
+            got.fault != cases[i].kind || !strstr(got.error.text, cases[i].words))
+            fail_msg("%s: %d: %s", cases[i].fault, got.code, got.error.text);
+        assert_no_secret(&got);
+    }
+    sim_stop(&sim);
+}
+
+static void the_time_limit_is_one_for_all_requests_of_a_picture(void **state)
+{
+    (void)state;
+    struct sim_fixture sim;
+    struct camera_sim_options o = {.delay_ms = 80};
+    sim_start(&sim, &o, 1);
+    struct camera cam = known_camera(&sim, "onvif");
+    cam.total_timeout_ms = 250;
+    AUTO(fetcher) f = NULL;
+    struct err e = {0};
+    assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+    struct outcome got = fetch_once(f, &cam, false);
+    assert_int_equal(got.code, -ETIMEDOUT);
+    assert_true(got.elapsed_ms < 2000);
+    sim_stop(&sim);
+}
+
+static void stale_pictures_are_told(void **state)
+{
+    (void)state;
+    struct sim_fixture sim;
+    struct camera_sim_options o = {0};
+    sim_start(&sim, &o, 1);
+    struct camera cam = known_camera(&sim, "hikvision");
+    cam.check_fresh = true;
+    AUTO(fetcher) f = NULL;
+    struct err e = {0};
+    assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+    assert_int_equal(fetch_once(f, &cam, false).freshness, CAMERA_FRESH);
+    assert_int_equal(fetch_once(f, &cam, false).freshness, CAMERA_STALE_UNCHANGED);
+    cam.check_fresh = false;
+    assert_int_equal(fetch_once(f, &cam, false).freshness, CAMERA_FRESH);
+    cam.check_fresh = true;
+    cam.name = "other";
+    sim_fault(&sim, 0, "old:600");
+    assert_int_equal(fetch_once(f, &cam, false).freshness, CAMERA_STALE_OLD);
+    cam.name = "third";
+    sim_fault(&sim, 0, "old:5");
+    assert_int_equal(fetch_once(f, &cam, false).freshness, CAMERA_FRESH);
+    sim_stop(&sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +667,14 @@ int main(void)
         cmocka_unit_test(a_redirect_to_another_address_takes_neither_login_nor_headers),
         cmocka_unit_test(a_digest_camera_is_asked_once_per_picture_after_the_first),
         cmocka_unit_test(stale_challenges_are_renewed_without_a_failure),
+        cmocka_unit_test(every_form_of_a_stream_gives_its_frame),
+        cmocka_unit_test(a_foscam_without_pictures_is_asked_for_its_stream),
+        cmocka_unit_test(a_reolinks_token_is_kept_until_the_camera_forgets_it),
+        cmocka_unit_test(an_onvif_camera_is_asked_once_where_its_picture_is),
+        cmocka_unit_test(an_onvif_profile_is_chosen_by_number_or_token),
+        cmocka_unit_test(onvif_faults_are_told_in_words),
+        cmocka_unit_test(the_time_limit_is_one_for_all_requests_of_a_picture),
+        cmocka_unit_test(stale_pictures_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

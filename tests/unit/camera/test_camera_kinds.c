@@ -34,6 +34,42 @@ static const struct url_case url_cases[] = {
     {"foscam", "cam:88", .command = "/a b", .user = "u", .password = "p",
      .shown = "command must be"},
 
+    {"foscam-mjpeg", "cam:80", .command = "", .user = "u", .password = "p&",
+     .expected = "http://cam:80/snapshot.cgi?user=u&pwd=p%26",
+     .shown = "http://cam:80/snapshot.cgi", .auth = CAMERA_AUTH_NONE},
+    {"hikvision", "cam:80", .command = "", .user = "u", .password = "p",
+     .expected = "http://cam:80/ISAPI/Streaming/channels/101/picture",
+     .shown = "http://cam:80/ISAPI/Streaming/channels/101/picture", .auth = CAMERA_AUTH_AUTO},
+    {"hikvision", "[::1]:80", .command = "/Streaming/channels/{channel}/picture", .channel = "2",
+     .user = "u", .password = "p", .tls = true,
+     .expected = "https://[::1]:80/Streaming/channels/2/picture",
+     .shown = "https://[::1]:80/Streaming/channels/2/picture", .auth = CAMERA_AUTH_AUTO},
+    {"dahua", "cam:80", .command = "", .channel = "3", .user = "u", .password = "p",
+     .expected = "http://cam:80/cgi-bin/snapshot.cgi?channel=3",
+     .shown = "http://cam:80/cgi-bin/snapshot.cgi", .auth = CAMERA_AUTH_AUTO},
+    {"amcrest", "cam:80", .command = "", .user = "u", .password = "p",
+     .expected = "http://cam:80/cgi-bin/snapshot.cgi?channel=1",
+     .shown = "http://cam:80/cgi-bin/snapshot.cgi", .auth = CAMERA_AUTH_AUTO},
+    {"axis", "cam:80", .command = "", .user = "u", .password = "p",
+     .expected = "http://cam:80/axis-cgi/jpg/image.cgi?camera=1",
+     .shown = "http://cam:80/axis-cgi/jpg/image.cgi", .auth = CAMERA_AUTH_AUTO},
+    {"reolink", "cam:80",
+     .command = "/cgi-bin/api.cgi?cmd=Snap&channel={channel}&user={user}&password={password}",
+     .channel = "", .user = "u", .password = "p",
+     .expected = "http://cam:80/cgi-bin/api.cgi?cmd=Snap&channel=0&user=u&password=p",
+     .shown = "http://cam:80/cgi-bin/api.cgi", .auth = CAMERA_AUTH_NONE},
+    {"onvif", "cam:80", .command = "", .user = "u", .password = "p",
+     .expected = "http://cam:80/onvif/device_service",
+     .shown = "http://cam:80/onvif/device_service (GetSystemDateAndTime)",
+     .auth = CAMERA_AUTH_NONE},
+    {"hikvision", "", .command = "", .user = "u", .password = "p", .shown = "needs an address"},
+    {"axis", "cam:80", .command = "image.cgi", .user = "u", .password = "p",
+     .shown = "begins with /"},
+    {"dahua", "cam:80", .command = "/a b", .user = "u", .password = "p", .shown = "holds a blank"},
+    {"dahua", "cam:80", .command = "/{x}", .user = "u", .password = "p", .shown = "holds {x}"},
+
+    {"mjpeg", .url = "http://cam/video?c={channel}", .channel = "", .user = "u", .password = "p",
+     .expected = "http://cam/video?c=1", .shown = "http://cam/video", .auth = CAMERA_AUTH_AUTO},
     {"http", .url = "http://cam/a.jpg?t={time}&c={channel}", .channel = "", .user = "u",
      .password = "p", .expected = "http://cam/a.jpg?t=1767323045&c=1", .shown = "http://cam/a.jpg",
      .auth = CAMERA_AUTH_AUTO},
@@ -42,7 +78,7 @@ static const struct url_case url_cases[] = {
      .auth = CAMERA_AUTH_NONE},
     {"http", "10.0.0.5:81", .url = "https://{address}/c{channel}.jpg", .channel = "102",
      .user = "u", .password = "p", .expected = "https://10.0.0.5:81/c102.jpg",
-     .shown = "https://10.0.0.5:81/c{channel}.jpg", .auth = CAMERA_AUTH_AUTO},
+     .shown = "https://10.0.0.5:81/c102.jpg", .auth = CAMERA_AUTH_AUTO},
     {"http", .url = "", .user = "", .password = "", .shown = "needs a url"},
     {"http", .url = "ftp://cam/a.jpg", .user = "", .password = "", .shown = "must begin with http"},
     {"http", .url = "file:///etc/passwd", .user = "", .password = "",
@@ -80,7 +116,8 @@ static void requests_are_encoded_and_shown_without_secrets(void **state)
         const struct camera_kind *kind = camera_kind_find(t->kind);
         struct camera_request req = {0};
         struct err e = {0};
-        int r = kind->request(&cam, wall_from_seconds(1767323045), &req, &e);
+        AUTO_FREE void *memory = xcalloc(1, kind->memory_size + 1);
+        int r = kind->request(&cam, memory, wall_from_seconds(1767323045), &req, &e);
         assert_int_equal(kind->validate(&cam, NULL), r);
         if (!t->expected) {
             assert_int_equal(r, -EINVAL);
@@ -106,8 +143,8 @@ static void random_is_another_each_time(void **state)
     cam.url = "http://cam/a.jpg?rs={random}";
     struct camera_request a = {0}, b = {0};
     const struct camera_kind *kind = camera_kind_find("http");
-    assert_int_equal(kind->request(&cam, clock_wall(), &a, NULL), 0);
-    assert_int_equal(kind->request(&cam, clock_wall(), &b, NULL), 0);
+    assert_int_equal(kind->request(&cam, NULL, clock_wall(), &a, NULL), 0);
+    assert_int_equal(kind->request(&cam, NULL, clock_wall(), &b, NULL), 0);
     assert_string_not_equal(a.url, b.url);
     camera_request_done(&a);
     camera_request_done(&b);
@@ -121,7 +158,7 @@ static void an_explicit_login_form_wins_over_placeholders(void **state)
     cam.user = "u";
     cam.auth = CAMERA_AUTH_DIGEST;
     struct camera_request a = {0};
-    assert_int_equal(camera_kind_find("http")->request(&cam, clock_wall(), &a, NULL), 0);
+    assert_int_equal(camera_kind_find("http")->request(&cam, NULL, clock_wall(), &a, NULL), 0);
     assert_int_equal(a.auth, CAMERA_AUTH_DIGEST);
     camera_request_done(&a);
 }
@@ -137,9 +174,10 @@ static void over_long_values_are_refused_and_not_cut(void **state)
     struct camera cam = test_camera("porch", "foscam");
     cam.address = "cam:88";
     cam.user = user;
-    assert_int_equal(camera_kind_find("foscam")->request(&cam, clock_wall(), &a, &e), -EINVAL);
+    assert_int_equal(camera_kind_find("foscam")->request(&cam, NULL, clock_wall(), &a, &e),
+                     -EINVAL);
     cam.url = "http://cam/{user}.jpg";
-    assert_int_equal(camera_kind_find("http")->request(&cam, clock_wall(), &a, &e), -EINVAL);
+    assert_int_equal(camera_kind_find("http")->request(&cam, NULL, clock_wall(), &a, &e), -EINVAL);
     assert_null(a.url);
 }
 

@@ -60,8 +60,30 @@ static const struct judge_case cases[] = {
      .fault = CAMERA_FAULT_NOT_PICTURE},
     {"reolink too many sessions", 200, "[{\"error\":{\"rspCode\" : -5}}]", .code = -EBUSY,
      .retry = ERR_LATER, .fault = CAMERA_FAULT_BUSY, .words = "sessions"},
-    {"dahua's words", 200, "Error\nInvalid Authority!\n", .code = -EINVAL, .retry = ERR_NEVER,
-     .fault = CAMERA_FAULT_NOT_PICTURE, .words = "\"Error\""},
+    {"dahua's words", 200, "Error\nInvalid Authority!\n", .code = -EACCES, .retry = ERR_NEVER,
+     .fault = CAMERA_FAULT_CREDENTIALS, .words = "Invalid Authority"},
+    {"dahua's word inside a page", 200, "<p>Error Invalid Authority</p>", .code = -EINVAL,
+     .retry = ERR_NEVER, .fault = CAMERA_FAULT_NOT_PICTURE},
+    {"dahua's other words", 400, "Error\nBad Request!\n", .code = -EREMOTEIO, .retry = ERR_NEVER,
+     .fault = CAMERA_FAULT_OTHER, .words = "HTTP 400"},
+    {"hikvision without a password yet", 403,
+     "<ResponseStatus><statusCode>4</statusCode><subStatusCode>notActivated</subStatusCode>",
+     .code = -EREMOTEIO, .retry = ERR_NEVER, .fault = CAMERA_FAULT_OTHER,
+     .words = "not activated: set its password"},
+    {"hikvision's word outranks its code", 503,
+     "<ResponseStatus><statusCode>3</statusCode><subStatusCode>deviceBusy</subStatusCode>",
+     .code = -EBUSY, .retry = ERR_LATER, .fault = CAMERA_FAULT_BUSY, .words = "deviceBusy"},
+    {"hikvision's right to view", 403,
+     "<ResponseStatus><statusCode>4</statusCode><subStatusCode>lowPrivilege</subStatusCode>",
+     .code = -EACCES, .retry = ERR_NEVER, .fault = CAMERA_FAULT_CREDENTIALS,
+     .words = "lowPrivilege"},
+    {"hikvision's locked account", 401, "<userCheck><lockStatus>lock</lockStatus></userCheck>",
+     .user = true, .login_sent = true, .code = -EACCES, .retry = ERR_NEVER,
+     .fault = CAMERA_FAULT_CREDENTIALS, .words = "account is locked"},
+    {"hikvision's wrong password is no invalid operation", 401,
+     "<ResponseStatus><statusCode>4</statusCode></ResponseStatus>", .user = true,
+     .login_sent = true, .code = -EACCES, .retry = ERR_NEVER, .fault = CAMERA_FAULT_CREDENTIALS,
+     .words = "rejects user 'admin'"},
     {"a maker's code outranks the status", 500,
      "<ResponseStatus><statusCode>2</statusCode></ResponseStatus>", .code = -EBUSY,
      .retry = ERR_LATER, .fault = CAMERA_FAULT_BUSY, .words = "Hikvision"},
@@ -109,7 +131,7 @@ static void every_answer_is_judged_as_the_table_says(void **state)
         };
         struct err e = {0};
         enum camera_fault fault = CAMERA_FAULT_COUNT;
-        int r = camera_judge(camera_kind_find("http"), &cam, &a, &fault, &e);
+        int r = camera_judge(&cam, &a, &fault, &e);
         if (r != t->code || fault != (t->code ? t->fault : CAMERA_FAULT_NONE) ||
             (t->code && (e.retry != t->retry || e.code != t->code)) ||
             (t->words && !strstr(e.text, t->words)) ||
@@ -130,7 +152,7 @@ static void a_picture_over_the_cameras_limit_is_refused_for_good(void **state)
         .status = 200, .body = tiny_jpeg, .size = sizeof(tiny_jpeg), .retry_after_s = -1};
     struct err e = {0};
     enum camera_fault fault;
-    assert_int_equal(camera_judge(camera_kind_find("http"), &cam, &a, &fault, &e), -EFBIG);
+    assert_int_equal(camera_judge(&cam, &a, &fault, &e), -EFBIG);
     assert_int_equal(e.retry, ERR_NEVER);
     assert_int_equal(fault, CAMERA_FAULT_NOT_PICTURE);
 }
@@ -145,7 +167,7 @@ static void foscams_page_of_the_old_command_gets_a_hint(void **state)
         .status = 200, .body = page, .size = sizeof(page) - 1, .retry_after_s = -1};
     struct err e = {0};
     enum camera_fault fault;
-    assert_int_equal(camera_judge(camera_kind_find("foscam"), &cam, &a, &fault, &e), -EINVAL);
+    assert_int_equal(camera_judge(&cam, &a, &fault, &e), -EINVAL);
     assert_non_null(strstr(e.text, "snapPicture2"));
 }
 
@@ -155,7 +177,7 @@ static void without_an_err_the_judgement_is_the_same(void **state)
     struct camera cam = test_camera("porch", "http");
     struct camera_answer a = {.status = 404, .body = "", .retry_after_s = -1};
     enum camera_fault fault;
-    assert_int_equal(camera_judge(camera_kind_find("http"), &cam, &a, &fault, NULL), -ENOENT);
+    assert_int_equal(camera_judge(&cam, &a, &fault, NULL), -ENOENT);
 }
 
 static void every_kind_fault_and_state_has_a_name(void **state)

@@ -162,6 +162,23 @@ static void counts_attempts_and_keeps_the_last_failure(void **state)
     assert_sound(f);
 }
 
+static void a_word_on_the_way_is_told_and_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct trigger t = make_trigger(1, "porch"), back;
+    assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), 0);
+    assert_int_equal(ledger_trigger_note(f->l, &t, "stale", "asked once more", &f->e), 0);
+    assert_int_equal(ledger_trigger_note(f->l, &t, "stale", "kept all the same", &f->e), 0);
+    assert_int_equal(ledger_trigger_get(f->l, t.id, &back, &f->e), 0);
+    assert_int_equal(back.state, TRIGGER_PENDING);
+    assert_int_equal(back.attempts, 0);
+    struct ledger_story story[8];
+    assert_int_equal(ledger_story(f->l, t.id, story, 8, &f->e), 3);
+    assert_string_equal(story[2].what, "stale");
+    assert_string_equal(story[2].detail, "kept all the same");
+    assert_sound(f);
+}
+
 static void a_failed_trigger_stays_failed(void **state)
 {
     struct fixture *f = *state;
@@ -826,6 +843,7 @@ int main(void)
         CASE(many_triggers_of_one_camera_do_not_crowd_out_another),
         CASE(says_when_no_trigger_is_pending),
         CASE(counts_attempts_and_keeps_the_last_failure),
+        CASE(a_word_on_the_way_is_told_and_changes_nothing),
         CASE(a_failed_trigger_stays_failed),
         CASE(a_wait_from_before_the_clock_was_set_back_counts_as_due),
         CASE(keeps_a_snapshot_as_it_was_given),

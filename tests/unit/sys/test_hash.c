@@ -2,6 +2,8 @@
 
 #include "sys/hash.h"
 
+#include "base/text.h"
+
 static void knows_the_published_digests(void **state UNUSED)
 {
     char md5[HASH_MD5_HEX], sha[HASH_SHA256_HEX];
@@ -12,6 +14,15 @@ static void knows_the_published_digests(void **state UNUSED)
     hash_sha256_hex("abc", 3, sha); /* FIPS 180-2, appendix B.1 */
     assert_string_equal(sha, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_true(hash_64("abc", 3) == UINT64_C(0xba7816bf8f01cfea));
+}
+
+static void knows_the_published_sha1(void **state UNUSED)
+{
+    uint8_t raw[HASH_SHA1_BYTES];
+    char hex[2 * HASH_SHA1_BYTES + 1];
+    hash_sha1("abc", 3, raw);
+    text_hex(raw, sizeof(raw), hex);
+    assert_string_equal(hex, "a9993e364706816aba3e25717850c26c9cd0d89d");
 }
 
 static void streams_in_pieces(void **state UNUSED)
@@ -37,6 +48,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_the_published_digests),
+        cmocka_unit_test(knows_the_published_sha1),
         cmocka_unit_test(streams_in_pieces),
         cmocka_unit_test(is_random),
     };
