@@ -155,7 +155,7 @@ static void value_of(const mpack_token_t *token, struct msgpack_value *ret)
                                                      : MSGPACK_EXT;
         ret->size = token->length;
         if (token->type == MPACK_TOKEN_EXT)
-            ret->ext_type = (int8_t)token->data.ext_type; /* the library does not know the sign */
+            ret->ext_type = token->data.ext_type - (token->data.ext_type > 127 ? 256 : 0);
         return;
     case MPACK_TOKEN_ARRAY:
     case MPACK_TOKEN_MAP:
