@@ -1,12 +1,11 @@
 /* Annotate: draws the copies with boxes and labels that verdicts have promised, after everybody who
  * waits for the verdict has been told.
  *
- * The record stage names the copy in the row and sends the picture's id here. A message that is
- * lost costs time: the sweep finds every unsettled row whose copy is not there, also those of the
- * last run. While pictures are being examined nothing is drawn, for half a minute at most, so a
- * burst is examined first and drawn afterwards. The thread has the least priority and hardly ever
- * writes to the ledger: nobody must wait for a writer that waits for the processor. Intake settles
- * the rows. */
+ * The record stage names the copy in the row and sends the picture's id here. A message that is lost
+ * costs time: the sweep finds every unsettled row whose copy is not there, also those of the last
+ * run. The thread has less priority than the others, so a burst of pictures is examined first and
+ * drawn afterwards. For the same reason it hardly ever writes to the ledger: nobody must wait for
+ * a writer that waits for the processor. Intake settles the rows. */
 
 #include "stage/pipeline.h"
 
@@ -20,12 +19,10 @@
 #include "picture/annotate.h"
 
 #define SWEEP_MS 10000
-/* How often it is looked whether the detectors rest, and for how long they may keep it waiting. */
-#define BUSY_LOOK_MS 200
-#define BUSY_MAX_MS 30000
 /* Rows of one look at the ledger. */
 #define BATCH 64
-/* Added to the process's own; the system stops at the least priority that there is. */
+/* Added to the process's own; the system stops at the least priority that there is. Milder steps
+ * (5, 10) still took a tenth of the processor from a burst. */
 #define NICENESS 19
 /* What a stop still draws of what was asked for; the next start does the rest. */
 #define LAST_DRAWINGS_MS 1000
@@ -34,9 +31,8 @@ struct annotate_self {
     struct pipeline *pipeline;
     struct stage *stage;
     struct ledger *ledger;
-    int64_t after_row;           /* the sweep has come so far */
-    struct mono_time busy_since; /* 0 = the detectors rested when we looked last */
-    struct mono_time stop_at;    /* set when the stage begins to stop */
+    int64_t after_row;        /* the sweep has come so far */
+    struct mono_time stop_at; /* set when the stage begins to stop */
 };
 
 static struct metric annotated = {.name = "snapshotd_annotated_total",
@@ -117,23 +113,12 @@ static void bring(struct annotate_self *a, const struct ledger_unsettled *u)
     log_context_snapshot(NULL);
 }
 
-static bool must_wait(struct annotate_self *a)
-{
-    struct mono_time now = clock_mono();
-    if (claims_count(a->pipeline->claims) == 0)
-        a->busy_since.us = 0;
-    else if (!a->busy_since.us)
-        a->busy_since = now;
-    return a->busy_since.us && mono_diff_ms(now, a->busy_since) < BUSY_MAX_MS;
-}
-
-/* What is left here the sweep comes to. */
 static void annotate_step(void *self, void *item)
 {
     struct annotate_self *a = self;
     if (stage_stopping(a->stage) && !a->stop_at.us)
         a->stop_at = mono_add_ms(clock_mono(), LAST_DRAWINGS_MS);
-    if (a->stop_at.us ? mono_passed(a->stop_at) : must_wait(a))
+    if (a->stop_at.us && mono_passed(a->stop_at))
         return;
     struct ledger_unsettled u;
     struct err e = {0};
@@ -160,10 +145,6 @@ static int64_t annotate_sweep(void *self)
         if (rows[i].annotated_path[0] == '\0' ||
             store_holds(a->pipeline->store, rows[i].annotated_path))
             continue;
-        if (must_wait(a)) {
-            a->after_row = 0;
-            return BUSY_LOOK_MS;
-        }
         bring(a, &rows[i]);
         return 0;
     }

@@ -53,11 +53,3 @@ void claims_drop(struct claims *c, int64_t row)
         c->rows[i] = c->rows[--c->count];
     pthread_mutex_unlock(&c->lock);
 }
-
-int claims_count(struct claims *c)
-{
-    pthread_mutex_lock(&c->lock);
-    int count = c->count;
-    pthread_mutex_unlock(&c->lock);
-    return count;
-}

@@ -18,4 +18,3 @@ void claims_free(struct claims *c);
 /* False when it is taken, or nothing more can be. */
 bool claims_take(struct claims *c, int64_t row);
 void claims_drop(struct claims *c, int64_t row);
-int claims_count(struct claims *c);

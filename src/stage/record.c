@@ -113,9 +113,9 @@ static void move_file(struct record_self *rec, const struct snapshot *s, const s
         log_error("place-failed", "%s; trying again", e.text);
 }
 
-/* Takes the id. */
-static void ask_for_copy(struct record_self *rec, char *item)
+static void ask_for_copy(struct record_self *rec, const char *id)
 {
+    char *item = xstrdup(id);
     if (bus_send(rec->out, item, free) < 0)
         free(item); /* the stage is busy; its sweep finds the row */
 }
@@ -187,19 +187,15 @@ static void record_flush(void *self)
     FAULT_POINT("record-after-commit");
     for (int i = 0; i < rec->count; i++) {
         struct judged *j = rec->batch[i];
-        char *promised = NULL;
         log_about(j);
         if (codes[i] == 0) {
             move_file(rec, j->snapshot, &names[i]);
             report(rec, j->snapshot, &j->verdict);
             pipeline_outcome(rec->pipeline, j->snapshot->id);
             if (names[i].annotated[0])
-                promised = xstrdup(j->snapshot->id);
+                ask_for_copy(rec, j->snapshot->id);
         }
-        judged_unref(
-            STEAL(rec->batch[i])); /* drops the claim: nothing is drawn while one is held */
-        if (promised)
-            ask_for_copy(rec, promised);
+        judged_unref(STEAL(rec->batch[i]));
     }
     log_about(NULL);
     rec->count = 0;

@@ -5,9 +5,9 @@
 # build.
 build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
-    libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libinih-dev
-    libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev libsystemd-dev
-    libcmocka-dev fonts-dejavu-core ca-certificates
+    libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libmpack-dev
+    libinih-dev libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
+    libsystemd-dev libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
 # clang's run-time library holds its sanitizers and libFuzzer. Their suppressions name functions, also
@@ -16,7 +16,7 @@ build_packages=(
 # procps.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
-    python3-pytest python3-numpy python3-pil python3-onnx
+    python3-pytest python3-numpy python3-pil python3-onnx python3-u-msgpack
     nginx-light openssl strace procps git
 )
 

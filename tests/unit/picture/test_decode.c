@@ -286,8 +286,9 @@ static void a_picture_decoded_into_the_input_gives_the_same_numbers(void **state
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (int kind = 0; kind < JPEG_KIND_COUNT; kind++) {
             AUTO_DONE(bytes)
-            plain = make_jpeg((enum jpeg_kind)kind, cases[i].width, cases[i].height, 90);
-            AUTO_DONE(bytes) b = with_orientation(plain, cases[i].orientation, true);
+            b = with_orientation(
+                make_jpeg((enum jpeg_kind)kind, cases[i].width, cases[i].height, 90),
+                cases[i].orientation, true);
             struct picture_info info, info2;
 
             assert_int_equal(picture_probe(b.data, b.size, L, &info, &e), 0);
