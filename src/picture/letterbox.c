@@ -230,12 +230,12 @@ static int start(struct letterbox_sink *s, int width, int height)
 static void take_row(struct letterbox_sink *s, const uint8_t *rgb, bool padded)
 {
     const int y = s->next++, n = s->lb->resized_width;
-    int16_t *places[2] = {s->rows, s->rows + (size_t)n * WORDS};
 
     if (!s->rows) {
         copy_row(s, rgb);
         return;
     }
+    int16_t *places[2] = {s->rows, s->rows + (size_t)n * WORDS};
     for (; s->done < s->lb->resized_height; s->done++) {
         const int upper = s->down.from[s->done], lower = MIN(upper + 1, s->height - 1);
 

@@ -1,11 +1,11 @@
 /* Annotate: draws the copies with boxes and labels that verdicts have promised, after everybody who
  * waits for the verdict has been told.
  *
- * The record stage names the copy in the row and sends the picture's id here. A message that is lost
- * costs time: the sweep finds every unsettled row whose copy is not there, also those of the last
- * run. The thread has less priority than the others, so a burst of pictures is examined first and
- * drawn afterwards. For the same reason it hardly ever writes to the ledger: nobody must wait for
- * a writer that waits for the processor. Intake settles the rows. */
+ * The record stage names the copy in the row and sends the picture's id here. A message that is
+ * lost costs time: the sweep finds every unsettled row whose copy is not there, also those of the
+ * last run. The thread has less priority than the others, so a burst of pictures is examined first
+ * and drawn afterwards. For the same reason it hardly ever writes to the ledger: nobody must wait
+ * for a writer that waits for the processor. Intake settles the rows. */
 
 #include "stage/pipeline.h"
 
