@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "notify/amqp_config.h"
 #include "stage/cron.h"
 #include "web/web_config.h"
 
@@ -286,13 +287,6 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
         .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
     }
 
-static const struct cfg_key rabbitmq_keys[] = {
-    LATER_KEY("server_address", CFG_STRING, "RABBITMQ_SERVER_ADDRESS", "The broker's host"),
-    LATER_KEY("mq_exchange", CFG_STRING, "RABBITMQ_EXCHANGE", "The exchange for events"),
-    LATER_KEY("device_topic", CFG_STRING, "RABBITMQ_DEVICE_TOPIC", "The word for this device"),
-};
-SECTION(rabbitmq_section, "rabbitmq", no_values, rabbitmq_keys, "RabbitMQ.");
-
 static const struct cfg_key ftp_keys[] = {
     LATER_KEY("port", CFG_INT, NULL, "The FTP server's port"),
     LATER_ENV("enabled", CFG_BOOL, "RUN_FTP_SERVER", "Whether cameras can push by FTP"),
@@ -356,6 +350,7 @@ static const struct cfg_section *const all_sections[] = {
     &detect_config_section,
     &camera_cfg_section,
     &camera_defaults_cfg_section,
+    &amqp_cfg_section,
     &web_cfg_section,
     &store_section,
     &cache_section,
@@ -368,7 +363,6 @@ static const struct cfg_section *const all_sections[] = {
     &input_type_section,
     &output_location_section,
     &output_type_section,
-    &rabbitmq_section,
     &ftp_section,
     &gdrive_section,
     &rekognition_section,
@@ -451,6 +445,7 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
     resolve_detection(f, faults);
     resolve_devices(f, warnings);
     resolve_cameras(f, faults, warnings);
+    amqp_config_warn(cfg_values(c, &amqp_cfg_section), warnings);
     *ret_warnings = cfg_faults_take(warnings);
     *ret_faults = cfg_faults_take(faults);
     if (*ret_faults)

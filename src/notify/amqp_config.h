@@ -34,20 +34,23 @@ struct amqp_config {
     const char *dead_letter_exchange;
     int64_t delivery_limit; /* 0 = none */
     int64_t prefetch;
-    int64_t message_size_max;        /* bytes of a trigger */
-    const char *const *allow_hosts;  /* besides those of configured cameras; NULL-terminated */
+    int64_t message_size_max;       /* bytes of a trigger */
+    const char *const *allow_hosts; /* besides those of configured cameras; NULL-terminated */
 
-    bool events; /* whether events are published at all */
-    int event_format;         /* enum event_format */
+    bool events;      /* whether events are published at all */
+    int event_format; /* enum event_format */
     bool event_persistent;
-    int64_t event_size_max;   /* bytes of a body */
-    int event_too_large;      /* enum amqp_too_large */
-    const char *image_url;    /* template for claim_check: "...{id}..." */
-    int64_t event_age_max_ms; /* then an event is dead; 0 = never */
+    int64_t event_size_max;    /* bytes of a body */
+    int event_too_large;       /* enum amqp_too_large */
+    const char *image_url;     /* where a picture can be had, with {id} in it; "" = nowhere */
+    int64_t event_age_max_ms;  /* then an event is dead; 0 = never */
+    int64_t event_backlog_max; /* events that wait; 0 = any number */
     int64_t heartbeat_event_ms;
 };
 extern const struct cfg_section amqp_cfg_section;
 
-/* Options for a link of this configuration; strings are borrowed from it. `name` is how the broker's
- * list of connections calls it. */
+/* Options for a link of this configuration; strings are borrowed from it. `name` is how the
+ * broker's list of connections calls it. */
 struct amqp_options amqp_config_options(const struct amqp_config *c, const char *name);
+/* What is allowed and yet perhaps not meant. */
+void amqp_config_warn(const struct amqp_config *c, struct cfg_faults *warnings);

@@ -279,7 +279,6 @@ static void the_predecessors_file_and_environment_are_understood(void **state)
     assert_null(l.warnings);
     static const char *const later[] = {
         ":7: app: cronitor_monitor_key: " CFG_LATER_WORDS,
-        ": rabbitmq: server_address, mq_exchange, device_topic: " CFG_LATER_WORDS,
         "ftp: enabled, user, password, create_dirs: " CFG_LATER_WORDS,
         ": gdrive: folder, creds_file: " CFG_LATER_WORDS,
         ": rekognition: region: " CFG_LATER_WORDS,
