@@ -137,14 +137,20 @@ struct outbox_item {
     int attempts;
     struct wall_time created_at;
 };
-/* Due rows of one destination, in the order they were made; a camera whose earlier row waits is
- * left out, so that each camera's events arrive in order. Returns the count. */
+/* Due rows of one destination: one of each camera in turn, each camera's in the order they were
+ * made, so that events arrive in order per camera and a camera with a long backlog does not hold
+ * up the new event of another. A camera whose earlier row waits is left out. Returns the count. */
 int ledger_outbox_due(struct ledger *l, const char *destination, struct wall_time now,
                       struct outbox_item *ret, int max, struct err *e);
 /* When the next row of the destination becomes due (a past time when one is); -ENOENT when none is
  * pending. */
 int ledger_outbox_next(struct ledger *l, const char *destination, struct wall_time *ret,
                        struct err *e);
+/* Gives up pending rows of a destination: those made before `before` (0 = no such limit) and the
+ * oldest beyond the `keep` newest (0 = all may stay). A bounded number at a time, in one
+ * transaction. Returns how many; 0 costs a look. */
+int ledger_outbox_expire(struct ledger *l, const char *destination, struct wall_time before,
+                         int64_t keep, struct err *e);
 /* All in one transaction; rows that are done already are passed over. */
 int ledger_outbox_done(struct ledger *l, const struct outbox_item *items, int count, struct err *e);
 /* Both count one more attempt. -EALREADY when the row is no longer pending. A dead row no longer
@@ -191,3 +197,10 @@ struct ledger_counts {
     int64_t outbox_pending, outbox_dead;
 };
 int ledger_counts(struct ledger *l, struct ledger_counts *ret, struct err *e);
+
+struct outbox_counts {
+    int64_t pending, dead;
+};
+/* Of one destination; zeros for one that never had a row. */
+int ledger_outbox_counts(struct ledger *l, const char *destination, struct outbox_counts *ret,
+                         struct err *e);
