@@ -129,3 +129,10 @@ void *schedule_stage_new(struct pipeline *p);
 
 /* State of a camera as the fetch stage sees it, for the API. Any thread. */
 void fetch_stage_camera_status(void *self, const char *camera, struct camera_status *ret);
+
+/* What a destination is doing, for people. Any thread. */
+struct destination_status {
+    char state[256]; /* "" when there is nothing to say */
+    char last_error[ERR_TEXT_MAX];
+};
+void deliver_stage_status(void *self, struct destination_status *ret);
