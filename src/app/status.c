@@ -133,14 +133,18 @@ static json_t *counts_json(struct daemon *d)
 static json_t *destinations_json(struct daemon *d)
 {
     json_t *list = json_array();
-    struct ledger_counts c = {0};
-    struct err e;
-    if (!d->destinations[0] || ledger_counts(d->web_ledger, &c, &e) < 0)
-        return list;
-    /* There is one destination yet, so the totals are its own. */
-    json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:s}", "name", d->destinations[0],
-                                          "pending", (json_int_t)c.outbox_pending, "dead",
-                                          (json_int_t)c.outbox_dead, "last_error", ""));
+    for (unsigned i = 0; d->destinations[i]; i++) {
+        struct outbox_counts c = {0};
+        struct destination_status st;
+        struct err e;
+        if (ledger_outbox_counts(d->web_ledger, d->destinations[i], &c, &e) < 0)
+            log_warn("ledger-failed", "count for the status: %s", e.text);
+        topology_destination_status(d->topology, i, &st);
+        json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:o,s:o}", "name", d->destinations[i],
+                                              "pending", (json_int_t)c.pending, "dead",
+                                              (json_int_t)c.dead, "state", js_string(st.state),
+                                              "last_error", js_string(st.last_error)));
+    }
     return list;
 }
 

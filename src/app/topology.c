@@ -95,7 +95,8 @@ struct topology {
     struct pipeline *pipeline;
     struct thread threads[THREADS_MAX];
     size_t count;
-    void *fetch; /* self of the fetch stage */
+    void *fetch;                      /* self of the fetch stage */
+    void *deliver[PIPELINE_POOL_MAX]; /* of those of deliver */
 };
 
 static int start_thread(struct topology *t, const struct thread_row *row, unsigned index,
@@ -118,6 +119,8 @@ static int start_thread(struct topology *t, const struct thread_row *row, unsign
     t->count++;
     if (row->ops == &fetch_stage)
         t->fetch = th->self;
+    if (row->ops == &deliver_stage)
+        t->deliver[index] = th->self;
     if (row->woken >= 0) {
         assert(index < PIPELINE_POOL_MAX);
         atomic_store(&t->pipeline->woken[row->woken][index], th->stage);
@@ -223,4 +226,10 @@ json_t *topology_status(const struct topology *t)
 void topology_camera_status(const struct topology *t, const char *camera, struct camera_status *ret)
 {
     fetch_stage_camera_status(t->fetch, camera, ret);
+}
+
+void topology_destination_status(const struct topology *t, unsigned index,
+                                 struct destination_status *ret)
+{
+    deliver_stage_status(t->deliver[index], ret);
 }

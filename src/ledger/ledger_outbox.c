@@ -103,9 +103,11 @@ static int read_heads(struct ledger *l, const char *destination, int64_t *ret_de
     if (r < 0)
         return r;
     AUTO(db_query)
-    q = db_query(l->db, "SELECT c.id, o.row, o.not_before, o.created_at FROM cameras c JOIN outbox o ON o.row ="
-                        " (SELECT p.row FROM outbox p WHERE p.destination = ? AND p.camera = c.id"
-                        " AND p.state = 0 ORDER BY p.row LIMIT 1)");
+    q = db_query(
+        l->db,
+        "SELECT c.id, o.row, o.not_before, o.created_at FROM cameras c JOIN outbox o ON o.row ="
+        " (SELECT p.row FROM outbox p WHERE p.destination = ? AND p.camera = c.id"
+        " AND p.state = 0 ORDER BY p.row LIMIT 1)");
     db_bind_int(q, *ret_destination);
     size_t count = 0, room = 0;
     while ((r = db_step(q, e)) == 1) {

@@ -1,11 +1,11 @@
 /* Deliver: takes outbox rows of one destination to its notifier, in order per camera, and repeats
  * until they are there. One stage per destination, so a dead one never holds up another.
  *
- * Rows go out in batches: all of a batch are handed over before the first answer is awaited, so that
- * a distant destination costs one round trip for many. When one fails, the later ones of its camera
- * wait for it, also those that arrived: they are sent again behind it. The ledger chooses rows by
- * turns between the cameras (ledger_outbox_due), so that the new event of one goes out with the next
- * batch however long the backlog of another is. */
+ * Rows go out in batches: all of a batch are handed over before the first answer is awaited, so
+ * that a distant destination costs one round trip for many. When one fails, the later ones of its
+ * camera wait for it, also those that arrived: they are sent again behind it. The ledger chooses
+ * rows by turns between the cameras (ledger_outbox_due), so that the new event of one goes out with
+ * the next batch however long the backlog of another is. */
 
 #include "stage/pipeline.h"
 

@@ -603,12 +603,14 @@ static void each_destination_has_its_own_queue(void **state)
 static void a_long_backlog_of_one_camera_does_not_hold_up_another(void **state)
 {
     struct fixture *f = *state;
-    static const char *const names[] = {"porch", "porch", "porch", "porch", "yard", "attic", "yard"};
+    static const char *const names[] = {"porch", "porch", "porch", "porch",
+                                        "yard",  "attic", "yard"};
     for (size_t n = 0; n < ARRAY_LEN(names); n++)
         add_examined(f, n + 1, names[n], console);
     struct outbox_item items[8];
     assert_int_equal(ledger_outbox_due(f->l, "console", ledger_now(), items, 8, &f->e), 7);
-    static const char *const turns[] = {"porch", "yard", "attic", "porch", "yard", "porch", "porch"};
+    static const char *const turns[] = {"porch", "yard",  "attic", "porch",
+                                        "yard",  "porch", "porch"};
     for (int i = 0; i < 7; i++) {
         assert_string_equal(items[i].camera, turns[i]);
         for (int before = 0; before < i; before++)
