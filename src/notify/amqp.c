@@ -385,7 +385,10 @@ static void lose_channel(struct amqp_notifier *a, const struct amqp_event *ev)
             if (a->flights[i].tag && a->flights[i].state == UNDER_WAY)
                 refused = a->flights[i];
         refused.state = REFUSED;
-        text_copy(a->refusal, sizeof(a->refusal), e.text);
+        (void)text_format(a->refusal, sizeof(a->refusal),
+                          "broker '%s': refuses this event: %d %s; if it is too large, lower "
+                          "event_size_max",
+                          amqp_link_peer(a->link), ev->code, ev->text); /* cut is fine */
         metric_inc(&published, "refused");
     }
     a->one_by_one = true;
