@@ -194,7 +194,6 @@ static void take_result(struct deliver_self *d, struct batch *b, int i, int r, c
         d->done[d->done_count++] = b->items[i];
         metric_inc(&delivered, d->notifier->ops->name);
         stage_count_done(d->stage);
-        set_last_error(d, "");
     }
 }
 
@@ -230,6 +229,14 @@ static void collect(struct deliver_self *d, struct batch *b)
     }
 }
 
+static bool all_well(const struct batch *b)
+{
+    for (int i = 0; i < b->count; i++)
+        if (b->fates[i] == FAILED || b->fates[i] == DEAD)
+            return false;
+    return true;
+}
+
 /* Returns how many rows were due, or negative. */
 static int deliver_batch(struct deliver_self *d, int max)
 {
@@ -243,6 +250,8 @@ static int deliver_batch(struct deliver_self *d, int max)
     hand_over(d, &b);
     collect(d, &b);
     log_about(NULL);
+    if (d->done_count > 0 && all_well(&b))
+        set_last_error(d, "");
     (void)record_done(d); /* its pause tells */
     return b.count;
 }

@@ -152,5 +152,5 @@ int main(void)
         cmocka_unit_test(what_may_not_be_meant_is_a_warning),
         cmocka_unit_test(a_password_is_never_shown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_TESTS(tests);
 }
