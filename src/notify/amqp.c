@@ -328,7 +328,7 @@ static bool process(struct amqp_notifier *a, int timeout_ms)
 {
     struct amqp_event ev;
     struct err e = {0};
-    if (!amqp_link_connected(a->link))
+    if (!a->usable && !amqp_link_connected(a->link))
         return false;
     if (amqp_link_process(a->link, timeout_ms, &ev, &e) < 0) {
         lose(a, &e);
@@ -456,6 +456,8 @@ static void send_heartbeat(struct amqp_notifier *a)
     r = amqp_link_publish(a->link, &m, &tag, &e);
     if (r == 0)
         metric_inc(&heartbeats, NULL);
+    else if (!amqp_link_connected(a->link))
+        lose(a, &e);
     else if (r != -EAGAIN) /* else it is late for this one; the next comes soon */
         log_warn("heartbeat-failed", "%s", e.text);
 }
@@ -501,8 +503,12 @@ static int publish(struct amqp_notifier *a, const struct amqp_message *m, uint64
     struct mono_time deadline = mono_add_ms(clock_mono(), SEND_MS);
     while (true) {
         int r = amqp_link_publish(a->link, m, ret_tag, e);
+        if (r < 0 && !amqp_link_connected(a->link)) {
+            lose(a, e);
+            return -EAGAIN; /* no fault of the event */
+        }
         if (r != -EAGAIN)
-            return r == -ENOTCONN ? -EAGAIN : r;
+            return r;
         int left = mono_until_ms(deadline);
         if (left == 0)
             a->stalled = true;

@@ -19,7 +19,8 @@ collections.Hashable = collections.abc.Hashable  # u-msgpack 2.3 looks for it th
 
 import umsgpack  # noqa: E402
 
-Message = collections.namedtuple("Message", "key id properties body at")
+Message = collections.namedtuple("Message", "key id properties body camera at")
+BODIES_KEPT = 500  # of the later ones only the rest, for long runs
 
 
 class Consumer:
@@ -64,9 +65,14 @@ class Consumer:
                         channel.basic_ack(method.delivery_tag)
 
     def _take(self, method, properties, body):
+        camera = None
+        if ".notify." in method.routing_key:
+            camera = decode(body)["inputs"][0]["device_key"]
         with self.changed:
+            if len(self.messages) >= BODIES_KEPT:
+                body = None
             self.messages.append(Message(method.routing_key, properties.message_id, properties,
-                                         body, time.monotonic()))
+                                         body, camera, time.monotonic()))
             self.changed.notify_all()
 
     def events(self):
