@@ -19,6 +19,8 @@ import urllib.request
 
 import pytest
 
+import rabbit
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BINARY = pathlib.Path(os.environ.get("SNAPSHOTD", ROOT / "build/src/app/snapshotd"))
 TESTDATA = pathlib.Path(os.environ.get("SNAPSHOT_TESTDATA", ROOT / "../shared/testdata"))
@@ -42,13 +44,13 @@ def wait_until(condition, what, patience=PATIENCE):
 class Process:
     """A child process whose output is collected line by line and can be waited for."""
 
-    def __init__(self, argv, log, env=None, cwd=None):
+    def __init__(self, argv, log, env=None, cwd=None, stdin=None):
         self.argv = [str(a) for a in argv]
         self.log_path = log
         self.lines = []
         self.changed = threading.Condition()
         self.child = subprocess.Popen(
-            self.argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            self.argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             errors="replace", env={**os.environ, **(env or {})}, cwd=cwd)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -241,6 +243,17 @@ def model():
     if not found:
         pytest.skip("no model: run tools/setup demo")
     return found
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory):
+    """One RabbitMQ for all tests of a run: it takes long to start. Who pauses, blocks or kills it
+    brings it back."""
+    if not rabbit.installed():
+        pytest.skip("no rabbitmq-server: run tools/setup test")
+    running = rabbit.Rabbit(tmp_path_factory.mktemp("rabbit"))
+    yield running
+    running.close()
 
 
 @pytest.fixture

@@ -115,14 +115,34 @@ static void print_status(const json_t *status)
 
 /* ---- the lines at the top ---- */
 
-static void format_span(double seconds, char *out, size_t size);
 static void format_bytes(double bytes, char *out, size_t size);
+static void print_control(const json_t *triggers);
 static double number_of(const json_t *object, const char *key);
+
+/* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
+static void print_broker(const json_t *status)
+{
+    const json_t *destinations = json_object_get(status, "destinations");
+    for (size_t i = 0; i < json_array_size(destinations); i++) {
+        const json_t *d = json_array_get(destinations, i);
+        const char *state = client_text(d, "state"), *error = client_text(d, "last_error");
+        if (!state[0])
+            continue; /* nothing that could be away */
+        /* "broker 'host:port': connection refused": the place stands in the state. */
+        const char *behind_place = strstr(error, "': ");
+        if (text_starts_with(error, "broker '") && behind_place)
+            error = behind_place + strlen("': ");
+        double pending = number_of(d, "pending");
+        printf("  %-8s  %s%s%s; %.0f event%s wait%s\n", client_text(d, "name"), state,
+               error[0] ? ": " : "", error, pending, pending == 1 ? "" : "s",
+               pending == 1 ? "s" : "");
+    }
+}
 
 static void print_head(const json_t *status)
 {
-    char up[32];
-    format_span(number_of(status, "uptime_s"), up, sizeof(up));
+    char up[TEXT_SPAN_MAX];
+    text_span(number_of(status, "uptime_s"), up);
     bool ready = json_is_true(json_object_get(status, "ready"));
     const char *why = client_text(status, "not_ready_because");
     printf("snapshotd %s, %s%s%s, up %s, pid %.0f\n", client_text(status, "version"),
@@ -138,6 +158,8 @@ static void print_head(const json_t *status)
            number_of(counts, "stored"));
     printf("  triggers  %.0f pending, %.0f failed\n", number_of(counts, "triggers_pending"),
            number_of(counts, "triggers_failed"));
+    print_broker(status);
+    print_control(json_object_get(json_object_get(status, "broker"), "triggers"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -150,23 +172,29 @@ static void print_head(const json_t *status)
     }
 }
 
+/* How triggers come from the broker; nothing when there is none. */
+static void print_control(const json_t *triggers)
+{
+    if (!json_is_object(triggers))
+        return;
+    const char *address = client_text(triggers, "address"),
+               *why = client_text(triggers, "last_error");
+    if (strcmp(client_text(triggers, "state"), "connected") == 0)
+        printf("  rabbitmq  triggers come from %s, queue %s", address,
+               client_text(triggers, "queue"));
+    else if (why[0])
+        printf("  rabbitmq  no triggers: %s; trying again", why);
+    else
+        printf("  rabbitmq  connecting%s%s", address[0] ? " to " : "", address);
+    double waiting = number_of(triggers, "waiting");
+    if (waiting > 0)
+        printf("; %.0f wait until the ledger can take them", waiting);
+    printf("\n");
+}
+
 static double number_of(const json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
-}
-
-/* "42 s", "3 min", "5 h 12 min", "12 d 3 h". */
-static void format_span(double seconds, char *out, size_t size)
-{
-    long long s = seconds > 0 ? (long long)seconds : 0;
-    if (s < 100)
-        (void)text_format(out, size, "%lld s", s);
-    else if (s < 6000)
-        (void)text_format(out, size, "%lld min", s / 60);
-    else if (s < 48 * 3600)
-        (void)text_format(out, size, "%lld h %lld min", s / 3600, s / 60 % 60);
-    else
-        (void)text_format(out, size, "%lld d %lld h", s / 86400, s / 3600 % 24);
 }
 
 static void format_bytes(double bytes, char *out, size_t size)
@@ -276,7 +304,7 @@ static void write_age(const json_t *row, const char *key, char out[CELL_MAX])
         (void)text_copy(out, CELL_MAX, "never"); /* fits */
         return;
     }
-    char span[32];
-    format_span((double)(clock_wall().us - at.us) / 1e6, span, sizeof(span));
-    (void)text_format(out, CELL_MAX, "%s ago", span); /* fits */
+    char span[TEXT_SPAN_MAX];
+    (void)text_format(out, CELL_MAX, "%s ago",
+                      text_span((double)(clock_wall().us - at.us) / 1e6, span)); /* fits */
 }

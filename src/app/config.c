@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "notify/amqp_config.h"
 #include "stage/cron.h"
 #include "web/web_config.h"
 
@@ -286,13 +287,6 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
         .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
     }
 
-static const struct cfg_key rabbitmq_keys[] = {
-    LATER_KEY("server_address", CFG_STRING, "RABBITMQ_SERVER_ADDRESS", "The broker's host"),
-    LATER_KEY("mq_exchange", CFG_STRING, "RABBITMQ_EXCHANGE", "The exchange for events"),
-    LATER_KEY("device_topic", CFG_STRING, "RABBITMQ_DEVICE_TOPIC", "The word for this device"),
-};
-SECTION(rabbitmq_section, "rabbitmq", no_values, rabbitmq_keys, "RabbitMQ.");
-
 static const struct cfg_key ftp_keys[] = {
     LATER_KEY("port", CFG_INT, NULL, "The FTP server's port"),
     LATER_ENV("enabled", CFG_BOOL, "RUN_FTP_SERVER", "Whether cameras can push by FTP"),
@@ -356,6 +350,7 @@ static const struct cfg_section *const all_sections[] = {
     &detect_config_section,
     &camera_cfg_section,
     &camera_defaults_cfg_section,
+    &amqp_cfg_section,
     &web_cfg_section,
     &store_section,
     &cache_section,
@@ -368,7 +363,6 @@ static const struct cfg_section *const all_sections[] = {
     &input_type_section,
     &output_location_section,
     &output_type_section,
-    &rabbitmq_section,
     &ftp_section,
     &gdrive_section,
     &rekognition_section,
@@ -432,6 +426,7 @@ static void resolve_detection(struct app_config_full *f, struct cfg_faults *faul
 static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnings);
 static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
                             struct cfg_faults *warnings);
+static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults);
 
 int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
                        char **ret_warnings)
@@ -451,6 +446,8 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
     resolve_detection(f, faults);
     resolve_devices(f, warnings);
     resolve_cameras(f, faults, warnings);
+    resolve_broker(f, faults);
+    amqp_config_warn(cfg_values(c, &amqp_cfg_section), warnings);
     *ret_warnings = cfg_faults_take(warnings);
     *ret_faults = cfg_faults_take(faults);
     if (*ret_faults)
@@ -472,6 +469,7 @@ void app_config_free(struct app_config *a)
     free(f->outputs);
     free(f->inputs);
     camera_set_unref(a->cameras);
+    host_list_free(a->allow_hosts);
     cfg_unref(a->cfg);
     free(f);
 }
@@ -733,6 +731,17 @@ static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults
     }
 }
 
+static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults)
+{
+    const struct amqp_config *broker = cfg_values(f->a.cfg, &amqp_cfg_section);
+    struct err e = {0};
+
+    if (host_list_new(broker->allow_hosts, &f->a.allow_hosts, &e) < 0)
+        cfg_fault(faults, amqp_cfg_section.name, NULL, "allow_hosts", "%s", e.text);
+    if (*broker->server_address)
+        f->a.broker = broker;
+}
+
 /* --- checking --------------------------------------------------------------------------------- */
 
 /* The camera's rows cannot do this: times are read in a layer above them. */
@@ -773,6 +782,8 @@ static void check_all(const struct cfg *c, struct cfg_faults *faults)
 
     f.a.detect = *(const struct detect_config *)cfg_values(c, &detect_config_section);
     resolve_detection(&f, faults);
+    resolve_broker(&f, faults);
+    host_list_free(f.a.allow_hosts);
     for (size_t i = 0; i < cfg_instance_count(c, &camera_cfg_section); i++) {
         check_times(cfg_instance_name(c, &camera_cfg_section, i),
                     cfg_instance_values(c, &camera_cfg_section, i), faults);

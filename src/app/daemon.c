@@ -1,11 +1,13 @@
 #include "app/daemon.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -19,10 +21,12 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "notify/amqp.h"
 #include "notify/console.h"
 #include "sys/service.h"
 #include "web/web.h"
 #include "web/web_config.h"
+#include "wire/heartbeat.h"
 
 /* The main loop turns this often, for the watchdog and the gauges. */
 #define TICK_MS 1000
@@ -50,6 +54,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
                        .lock_fd = -1,
                        .signal_fd = -1,
                        .events_fd = -1,
+                       .stop_fd = -1,
                        .started_at = clock_wall(),
                        .started_mono = clock_mono()};
     pthread_mutex_init(&d.pipeline.lock, NULL);
@@ -167,7 +172,17 @@ static int open_detector(struct daemon *d, struct err *e)
     return 0;
 }
 
-static int open_notifiers(struct daemon *d, struct err *e)
+static void add_notifier(struct daemon *d, struct notifier *n)
+{
+    size_t i = 0;
+    while (d->notifiers[i])
+        i++;
+    assert(i < DAEMON_NOTIFIERS_MAX);
+    d->notifiers[i] = n;
+    d->destinations[i] = n->ops->name;
+}
+
+static int open_console(struct daemon *d, struct err *e)
 {
     const struct events_values *ev = &d->config->events;
     if (ev->format == EVENTS_NONE)
@@ -178,11 +193,63 @@ static int open_notifiers(struct daemon *d, struct err *e)
         if (d->events_fd < 0)
             return err_errno(e, -errno, "events: open %s", ev->file);
     }
-    d->notifiers[0] =
-        console_notifier_new(d->events_fd, ev->format == EVENTS_JSON ? CONSOLE_JSON : CONSOLE_TEXT,
-                             d->config->store_path);
-    d->destinations[0] = d->notifiers[0]->ops->name;
+    add_notifier(d, console_notifier_new(d->events_fd,
+                                         ev->format == EVENTS_JSON ? CONSOLE_JSON : CONSOLE_TEXT,
+                                         d->config->store_path));
     return 0;
+}
+
+static void copy_devices(const struct app_device *from, size_t count, struct heartbeat_device *to)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = (struct heartbeat_device){.location = from[i].location, .type = from[i].type};
+}
+
+/* The devices of the configuration of this moment. On the notifier's thread. */
+static int make_heartbeat(void *arg, struct wall_time at, struct blob **ret, struct err *e)
+{
+    struct daemon *d = arg;
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    const struct app_config *c = now->owner;
+    AUTO_FREE struct heartbeat_device *inputs = xcalloc(c->input_count + 1, sizeof(*inputs));
+    AUTO_FREE struct heartbeat_device *outputs = xcalloc(c->output_count + 1, sizeof(*outputs));
+    copy_devices(c->inputs, c->input_count, inputs);
+    copy_devices(c->outputs, c->output_count, outputs);
+    struct heartbeat h = {.at = at,
+                          .inputs = inputs,
+                          .input_count = c->input_count,
+                          .outputs = outputs,
+                          .output_count = c->output_count};
+    return heartbeat_encode(&h, ret, e);
+}
+
+static int open_broker(struct daemon *d, struct err *e)
+{
+    const struct amqp_config *c = cfg_values(d->config->cfg, &amqp_cfg_section);
+    if (!*c->server_address || !c->events)
+        return 0;
+    amqp_notifier_register_metrics();
+    struct amqp_notifier_options o = {.config = c,
+                                      .device_name = d->config->app.device_name,
+                                      .store_root = d->config->store_path,
+                                      .limits = detect_config_limits(&d->config->detect),
+                                      .stop_fd = d->stop_fd,
+                                      .heartbeat = make_heartbeat,
+                                      .heartbeat_arg = d};
+    struct notifier *n = NULL;
+    int r = amqp_notifier_new(&o, &n, e);
+    if (r == 0)
+        add_notifier(d, n);
+    return r;
+}
+
+static int open_notifiers(struct daemon *d, struct err *e)
+{
+    d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (d->stop_fd < 0)
+        return err_errno(e, -errno, "eventfd");
+    int r = open_console(d, e);
+    return r < 0 ? r : open_broker(d, e);
 }
 
 static void release_config(void *config)
@@ -196,6 +263,7 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
     struct settings *s = xcalloc(1, sizeof(*s));
     *s = (struct settings){.refs = 1,
                            .cameras = camera_set_ref(c->cameras),
+                           .allow_hosts = c->allow_hosts,
                            .detection_enabled = !c->detection_off,
                            .detect = c->detect,
                            .limits = detect_config_limits(&c->detect),
@@ -222,6 +290,9 @@ static int open_parts(struct daemon *d, struct err *e)
         r = bus_new(&p->bus, e);
     if (r < 0)
         return r;
+    d->first_cfg = cfg_ref(d->config->cfg);
+    p->broker = d->config->broker;
+    p->stop_fd = d->stop_fd;
     d->config_shared = true;
     pipeline_publish(p, make_settings(d, d->config));
     p->cache = picture_cache_new((size_t)d->config->cache_size);
@@ -249,13 +320,15 @@ static void close_parts(struct daemon *d)
     store_close(p->store);
     ledger_close(d->web_ledger);
     ledger_close(d->ledger);
-    if (d->notifiers[0])
-        d->notifiers[0]->ops->free(d->notifiers[0]);
-    int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd};
+    for (size_t i = 0; d->notifiers[i]; i++)
+        d->notifiers[i]->ops->free(d->notifiers[i]);
+    int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
+                 d->stop_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
     free(d->ledger_path);
+    cfg_unref(d->first_cfg);
     pthread_mutex_destroy(&p->lock);
 }
 
@@ -317,8 +390,11 @@ static int start(struct daemon *d, struct err *e)
 
 static int stop(struct daemon *d)
 {
+    uint64_t one = 1;
     atomic_store(&d->ready, false);
     service_stopping();
+    if (d->stop_fd >= 0)
+        (void)!write(d->stop_fd, &one, sizeof(one)); /* a counter far from full */
     int64_t grace = d->config->app.grace_ms;
     struct web *w = atomic_load(&d->web);
     /* No new triggers first; requests that wait for an outcome are answered. */

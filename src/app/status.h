@@ -7,14 +7,18 @@
 #include "app/topology.h"
 #include "web/web.h"
 
+#define DAEMON_NOTIFIERS_MAX 2
+
 /* The running program, made by daemon.c. */
 struct daemon {
     struct app_config *config; /* of this moment; owned by the settings once they are published */
     bool config_shared;
+    struct cfg *first_cfg; /* of the start: what a reload does not change keeps its strings there */
     struct pipeline pipeline;
-    struct notifier *notifiers[2]; /* NULL-terminated */
-    const char *destinations[2];   /* NULL-terminated */
+    struct notifier *notifiers[DAEMON_NOTIFIERS_MAX + 1]; /* NULL-terminated */
+    const char *destinations[DAEMON_NOTIFIERS_MAX + 1];   /* their names, likewise */
     int events_fd, lock_fd, signal_fd;
+    int stop_fd; /* readable since the stop began: ends what waits for a peer that is not there */
     char *ledger_path;
     int64_t store_reserve;     /* bytes */
     struct ledger *ledger;     /* of the main thread */

@@ -216,3 +216,17 @@ void text_slug(const char *src, char *dst, size_t size)
         out--;
     dst[out] = '\0';
 }
+
+const char *text_span(double seconds, char buf[TEXT_SPAN_MAX])
+{
+    long long s = seconds > 0 ? (long long)seconds : 0;
+    if (s < 100)
+        (void)text_format(buf, TEXT_SPAN_MAX, "%lld s", s);
+    else if (s < 6000)
+        (void)text_format(buf, TEXT_SPAN_MAX, "%lld min", s / 60);
+    else if (s < 48 * 3600)
+        (void)text_format(buf, TEXT_SPAN_MAX, "%lld h %lld min", s / 3600, s / 60 % 60);
+    else
+        (void)text_format(buf, TEXT_SPAN_MAX, "%lld d %lld h", s / 86400, s / 3600 % 24);
+    return buf;
+}

@@ -31,3 +31,6 @@ void text_hex(const void *data, size_t len, char *dst); /* dst: 2*len+1 */
 void text_base64(const void *data, size_t len, char *dst); /* dst: TEXT_BASE64_SIZE(len) */
 /* Lower-cases ASCII, keeps [a-z0-9], turns runs of the rest into one '-', trims '-'. */
 void text_slug(const char *src, char *dst, size_t size);
+/* "42 s", "3 min", "5 h 12 min", "12 d 3 h". Returns buf. */
+#define TEXT_SPAN_MAX 32
+const char *text_span(double seconds, char buf[TEXT_SPAN_MAX]);

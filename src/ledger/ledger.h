@@ -15,7 +15,7 @@
 
 struct ledger;
 
-#define LEDGER_VERSION 1 /* schema; migrations run upwards at open */
+#define LEDGER_VERSION 2 /* schema; migrations run upwards at open */
 
 /* Opens, creating and migrating when needed. A damaged database gives -EUCLEAN with a text that
  * says how to go on; one of a newer version -ENOTSUP. */
@@ -50,8 +50,8 @@ int ledger_rescue(const char *from_path, const char *to_path, struct ledger_resc
 /* ---- triggers ---- */
 
 /* Makes a trigger durable; fills t->row and t->state. The same id again gives -EEXIST and changes
- * nothing: for who repeats a message that is success. Only id, camera, device, origin and the times
- * are taken; a not_before of 0 means accepted_at. */
+ * nothing: for who repeats a message that is success. Only id, camera, device, origin, the times
+ * and, with an address, address and login are taken; a not_before of 0 means accepted_at. */
 int ledger_trigger_add(struct ledger *l, struct trigger *t, struct err *e);
 /* Pending triggers with not_before <= now, one per camera (a camera is asked one thing at a time,
  * and one that is dead for long must not crowd out the others), longest due first, at most `max`.
@@ -141,14 +141,20 @@ struct outbox_item {
     int attempts;
     struct wall_time created_at;
 };
-/* Due rows of one destination, in the order they were made; a camera whose earlier row waits is
- * left out, so that each camera's events arrive in order. Returns the count. */
+/* Due rows of one destination: one of each camera in turn, each camera's in the order they were
+ * made, so that events arrive in order per camera and a camera with a long backlog does not hold
+ * up the new event of another. A camera whose earlier row waits is left out. Returns the count. */
 int ledger_outbox_due(struct ledger *l, const char *destination, struct wall_time now,
                       struct outbox_item *ret, int max, struct err *e);
 /* When the next row of the destination becomes due (a past time when one is); -ENOENT when none is
  * pending. */
 int ledger_outbox_next(struct ledger *l, const char *destination, struct wall_time *ret,
                        struct err *e);
+/* Gives up pending rows of a destination: those made before `before` (0 = no such limit) and the
+ * oldest beyond the `keep` newest (0 = all may stay). A bounded number at a time, in one
+ * transaction. Returns how many; 0 costs a look. */
+int ledger_outbox_expire(struct ledger *l, const char *destination, struct wall_time before,
+                         int64_t keep, struct err *e);
 /* All in one transaction; rows that are done already are passed over. */
 int ledger_outbox_done(struct ledger *l, const struct outbox_item *items, int count, struct err *e);
 /* Both count one more attempt. -EALREADY when the row is no longer pending. A dead row no longer
@@ -195,3 +201,10 @@ struct ledger_counts {
     int64_t outbox_pending, outbox_dead;
 };
 int ledger_counts(struct ledger *l, struct ledger_counts *ret, struct err *e);
+
+struct outbox_counts {
+    int64_t pending, dead;
+};
+/* Of one destination; zeros for one that never had a row. */
+int ledger_outbox_counts(struct ledger *l, const char *destination, struct outbox_counts *ret,
+                         struct err *e);

@@ -15,9 +15,13 @@
 /* Cameras that one destination may have rows for; far above any installation. */
 #define CAMERAS_MAX 65536
 
-/* The first pending row of one camera. */
+/* Rows that are given up in one transaction: it must not keep the other writers waiting. */
+#define EXPIRE_MAX 500
+
+/* The first pending row of one camera that is not chosen yet. */
 struct head {
-    int64_t camera, row, not_before;
+    int64_t camera, row, not_before, created_at;
+    int chosen; /* rows before it */
 };
 
 static int read_heads(struct ledger *l, const char *destination, int64_t *ret_destination,
@@ -37,14 +41,16 @@ int ledger_outbox_due(struct ledger *l, const char *destination, struct wall_tim
     int64_t number = 0;
     int heads_count = 0, count = 0;
     r = read_heads(l, destination, &number, &heads, &heads_count, e);
-    /* Merges the cameras' queues by row. Each stops at its first row that must wait, however long
-     * it is; that keeps the order and the cost at one look-up per row that goes out. */
+    /* Each camera's queue stops at its first row that must wait, however long it is; that keeps the
+     * order and the cost at one look-up per row that goes out. */
     while (r == 0 && count < max) {
         struct head *first = NULL;
         for (int i = 0; i < heads_count; i++) {
             struct head *h = &heads[i];
-            if (h->row != 0 && !wait_holds(h->not_before, now) &&
-                (first == NULL || h->row < first->row))
+            if (h->row == 0 || wait_holds(h->not_before, now))
+                continue;
+            if (first == NULL || h->chosen < first->chosen ||
+                (h->chosen == first->chosen && h->row < first->row))
                 first = h;
         }
         if (first == NULL)
@@ -97,9 +103,11 @@ static int read_heads(struct ledger *l, const char *destination, int64_t *ret_de
     if (r < 0)
         return r;
     AUTO(db_query)
-    q = db_query(l->db, "SELECT c.id, o.row, o.not_before FROM cameras c JOIN outbox o ON o.row ="
-                        " (SELECT p.row FROM outbox p WHERE p.destination = ? AND p.camera = c.id"
-                        " AND p.state = 0 ORDER BY p.row LIMIT 1)");
+    q = db_query(
+        l->db,
+        "SELECT c.id, o.row, o.not_before, o.created_at FROM cameras c JOIN outbox o ON o.row ="
+        " (SELECT p.row FROM outbox p WHERE p.destination = ? AND p.camera = c.id"
+        " AND p.state = 0 ORDER BY p.row LIMIT 1)");
     db_bind_int(q, *ret_destination);
     size_t count = 0, room = 0;
     while ((r = db_step(q, e)) == 1) {
@@ -111,7 +119,7 @@ static int read_heads(struct ledger *l, const char *destination, int64_t *ret_de
                 return err_errno(e, -ENOMEM, "outbox of '%s'", destination);
             *ret = more;
         }
-        (*ret)[count++] = (struct head){db_int(q, 0), db_int(q, 1), db_int(q, 2)};
+        (*ret)[count++] = (struct head){db_int(q, 0), db_int(q, 1), db_int(q, 2), db_int(q, 3), 0};
     }
     *ret_count = (int)count;
     return r;
@@ -121,7 +129,8 @@ static int read_heads(struct ledger *l, const char *destination, int64_t *ret_de
 static int next_of_camera(struct ledger *l, int64_t destination, struct head *h, struct err *e)
 {
     AUTO(db_query)
-    q = db_query(l->db, "SELECT row, not_before FROM outbox WHERE destination = ? AND camera = ?"
+    q = db_query(l->db, "SELECT row, not_before, created_at FROM outbox WHERE destination = ?"
+                        " AND camera = ?"
                         " AND state = 0 AND row > ? ORDER BY row LIMIT 1");
     db_bind_int(q, destination);
     db_bind_int(q, h->camera);
@@ -131,6 +140,8 @@ static int next_of_camera(struct ledger *l, int64_t destination, struct head *h,
         return r;
     h->row = r == 1 ? db_int(q, 0) : 0;
     h->not_before = r == 1 ? db_int(q, 1) : 0;
+    h->created_at = r == 1 ? db_int(q, 2) : 0;
+    h->chosen++;
     return 0;
 }
 
@@ -159,6 +170,92 @@ static int read_item(struct ledger *l, int64_t row, struct outbox_item *ret, str
     if (!snapshot_id_valid(item.snapshot_id) || item.attempts < 0)
         return db_damaged(l->db, e, "outbox row %lld is not possible", (long long)row);
     *ret = item;
+    return 0;
+}
+
+struct expired {
+    int64_t row;
+    bool old; /* else there are too many */
+};
+
+static int count_rows(struct ledger *l, int64_t destination, int state, int64_t *ret, struct err *e)
+{
+    AUTO(db_query)
+    q = db_query(l->db, state == 0
+                            ? "SELECT count(*) FROM outbox WHERE destination = ? AND state = 0"
+                            : "SELECT count(*) FROM outbox WHERE destination = ? AND state = 2");
+    db_bind_int(q, destination);
+    return db_query_int(q, ret, e);
+}
+
+/* Outside of any write transaction, since counting takes its time. */
+static int find_expired(struct ledger *l, const char *destination, struct wall_time before,
+                        int64_t keep, struct expired *ret, int max, struct err *e)
+{
+    AUTO_FREE struct head *heads = NULL;
+    int64_t number = 0, pending = 0;
+    int heads_count = 0, count = 0;
+    int r = read_heads(l, destination, &number, &heads, &heads_count, e);
+    if (r == 0 && keep && heads_count)
+        r = count_rows(l, number, 0, &pending, e);
+    int64_t surplus = keep ? pending - keep : 0;
+    while (r == 0 && count < max) {
+        struct head *oldest = NULL;
+        for (int i = 0; i < heads_count; i++)
+            if (heads[i].row != 0 && (oldest == NULL || heads[i].row < oldest->row))
+                oldest = &heads[i];
+        bool old = oldest && oldest->created_at < before.us;
+        if (!oldest || (!old && count >= surplus))
+            break;
+        ret[count++] = (struct expired){oldest->row, old};
+        r = next_of_camera(l, number, oldest, e);
+    }
+    return r < 0 ? r : count;
+}
+
+int ledger_outbox_expire(struct ledger *l, const char *destination, struct wall_time before,
+                         int64_t keep, struct err *e)
+{
+    struct expired rows[EXPIRE_MAX];
+    int r = db_begin_read(l->db, e);
+    if (r < 0)
+        return r;
+    int count = find_expired(l, destination, before, keep, rows, EXPIRE_MAX, e);
+    db_end_read(l->db);
+    if (count <= 0)
+        return count;
+    r = db_begin(l->db, e);
+    if (r < 0)
+        return r;
+    {
+        AUTO(db_query)
+        q = db_query(l->db, "UPDATE outbox SET state = 2, finished_at = ?, error = ?"
+                            " WHERE row = ? AND state = 0");
+        for (int i = 0; i < count && r == 0; i++) {
+            db_bind_int(q, clock_wall().us);
+            db_bind_text(q, rows[i].old ? "waited for longer than is allowed"
+                                        : "more events wait than are allowed");
+            db_bind_int(q, rows[i].row);
+            r = db_run(q, e);
+        }
+    }
+    r = db_finish(l->db, r, e);
+    return r < 0 ? r : count;
+}
+
+int ledger_outbox_counts(struct ledger *l, const char *destination, struct outbox_counts *ret,
+                         struct err *e)
+{
+    int64_t number;
+    struct outbox_counts c = {0};
+    int r = name_find(l, NAME_DESTINATION, destination, &number, e);
+    if (r == 0)
+        r = count_rows(l, number, 0, &c.pending, e);
+    if (r == 0)
+        r = count_rows(l, number, 2, &c.dead, e);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    *ret = c;
     return 0;
 }
 

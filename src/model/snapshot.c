@@ -101,6 +101,18 @@ int snapshot_name_renamed(const char *path, const char *word, char *ret, size_t 
     return n < 0 ? n : 0;
 }
 
+void snapshot_name_original(const struct snapshot *s, char ret[SNAPSHOT_PATH_MAX])
+{
+    static const char now[] = "human_", first[] = "fetch_";
+    static_assert(sizeof(now) == sizeof(first), "one takes the place of the other");
+    text_copy(ret, SNAPSHOT_PATH_MAX, s->path);
+    char *slash = strrchr(ret, '/');
+    char *base = slash ? slash + 1 : ret;
+    /* A pushed picture may be called so by its camera. */
+    if (s->source == SNAPSHOT_FETCHED && text_starts_with(base, now))
+        memcpy(base, first, sizeof(first) - 1);
+}
+
 int snapshot_name_annotated(const char *path, char *ret, size_t size)
 {
     const char *slash = strrchr(path, '/');
@@ -115,4 +127,18 @@ int snapshot_name_annotated(const char *path, char *ret, size_t size)
 const char *snapshot_extension(const char *format)
 {
     return strcmp(format, "jpeg") == 0 ? "jpg" : format;
+}
+
+const char *snapshot_content_type(const char *format)
+{
+    static const struct {
+        const char *format, *type;
+    } rows[] = {
+        {"jpeg", "image/jpeg"}, {"jpg", "image/jpeg"}, {"png", "image/png"},
+        {"webp", "image/webp"}, {"gif", "image/gif"},  {"bmp", "image/bmp"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (text_equal_nocase(format, rows[i].format))
+            return rows[i].type;
+    return "application/octet-stream";
 }

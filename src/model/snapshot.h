@@ -68,8 +68,12 @@ int snapshot_name_fetched(const char *device_key, struct wall_time event_at, uns
 /* Same path with the basename's leading "fetch" replaced by `word` ("human"). -EINVAL when it does
  * not begin so (a pushed picture keeps its name). */
 int snapshot_name_renamed(const char *path, const char *word, char *ret, size_t size);
+/* The path that the picture had first, before a rename gave its basename another word. */
+void snapshot_name_original(const struct snapshot *s, char ret[SNAPSHOT_PATH_MAX]);
 /* Path of the annotated copy, always a JPEG: "fetch" becomes "detect", other names get it in front.
  */
 int snapshot_name_annotated(const char *path, char *ret, size_t size);
 /* "jpg" for "jpeg", else the format's own name. */
 const char *snapshot_extension(const char *format);
+/* "image/jpeg" for "jpeg" or "jpg"; unknown formats are bytes, which no browser executes. */
+const char *snapshot_content_type(const char *format);

@@ -1,8 +1,15 @@
 /* Deliver: takes outbox rows of one destination to its notifier, in order per camera, and repeats
- * until they are there. One stage per destination, so a dead one never holds up another. */
+ * until they are there. One stage per destination, so a dead one never holds up another.
+ *
+ * Rows go out in batches: all of a batch are handed over before the first answer is awaited, so
+ * that a distant destination costs one round trip for many. When one fails, the later ones of its
+ * camera wait for it, also those that arrived: they are sent again behind it. The ledger chooses
+ * rows by turns between the cameras (ledger_outbox_due), so that the new event of one goes out with
+ * the next batch however long the backlog of another is. */
 
 #include "stage/pipeline.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -12,7 +19,13 @@
 #include "base/text.h"
 
 #define BATCH 64
+/* Of pictures on their way at a time: the notifier may hold a copy of each. */
+#define BATCH_BYTES (8 << 20)
+/* What a batch waits for its answers; what is not known then is asked for again. */
+#define SETTLE_MS 1000
 #define SWEEP_MS 1000
+/* Between two looks for rows that are too old or too many. */
+#define EXPIRE_MS 60000
 /* Pause after the n-th failure in a row: 1 s doubling to this. */
 #define BACKOFF_MAX_MS 60000
 /* Nothing is delivered for so long when the ledger could not take down what was: else the other
@@ -28,8 +41,26 @@ struct deliver_self {
     struct notifier *notifier;
     struct outbox_item done[BATCH]; /* delivered, not written down yet */
     int done_count;
+    bool held;                   /* the notifier took less than there is */
     struct mono_time rest_until; /* the ledger takes nothing */
-    struct mono_time stop_at;    /* set for the last sweep */
+    struct mono_time expire_at;
+    struct mono_time stop_at; /* set for the last sweep */
+    pthread_mutex_t lock;     /* guards what follows */
+    char last_error[ERR_TEXT_MAX];
+};
+
+enum fate {
+    NOT_OFFERED,
+    DELIVERED,
+    UNDER_WAY,
+    HELD,   /* not now, for no fault of its own */
+    FAILED, /* noted in the ledger, to be repeated */
+    DEAD,   /* noted in the ledger */
+};
+struct batch {
+    struct outbox_item items[BATCH];
+    enum fate fates[BATCH];
+    int count;
 };
 
 static struct metric delivered = {.name = "snapshotd_delivered_total",
@@ -40,30 +71,17 @@ static struct metric failed = {.name = "snapshotd_deliveries_failed_total",
                                .kind = METRIC_COUNTER,
                                .label = "destination",
                                .help = "Delivery attempts that failed"};
+static struct metric dead = {.name = "snapshotd_deliveries_dead_total",
+                             .kind = METRIC_COUNTER,
+                             .label = "destination",
+                             .help = "Events that were given up: refused for good, too old, or "
+                                     "too many"};
 
 static void register_metrics(void)
 {
     metric_register(&delivered);
     metric_register(&failed);
-}
-
-static int deliver_one(struct deliver_self *d, const struct outbox_item *item, struct err *e)
-{
-    AUTO(snapshot) s = NULL;
-    AUTO_DONE(verdict) v = {0};
-    AUTO(blob) bytes = NULL;
-    int r = ledger_snapshot_get(d->ledger, item->snapshot_id, &s, e);
-    if (r == 0)
-        r = ledger_verdict_get(d->ledger, item->snapshot_id, &v, e);
-    if (r < 0)
-        return r;
-    if (d->notifier->ops->wants_bytes) {
-        r = pipeline_bytes(d->pipeline, s, &bytes, e);
-        if (r < 0 && e->retry != ERR_NEVER)
-            return r;
-    }
-    struct event ev = {.snapshot = s, .verdict = &v, .bytes = bytes, .attempt = item->attempts + 1};
-    return d->notifier->ops->deliver(d->notifier, &ev, e);
+    metric_register(&dead);
 }
 
 static void rest(struct deliver_self *d, const char *what, const struct err *e)
@@ -74,16 +92,26 @@ static void rest(struct deliver_self *d, const char *what, const struct err *e)
     d->rest_until = mono_add_ms(clock_mono(), LEDGER_PAUSE_MS);
 }
 
-static void delivery_failed(struct deliver_self *d, const struct outbox_item *item,
-                            const struct err *why)
+static void set_last_error(struct deliver_self *d, const char *text)
+{
+    pthread_mutex_lock(&d->lock);
+    text_copy(d->last_error, sizeof(d->last_error), text);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static enum fate delivery_failed(struct deliver_self *d, const struct outbox_item *item,
+                                 const struct err *why)
 {
     struct err e = {0};
     const char *name = d->notifier->ops->name;
+    bool for_good = why->retry == ERR_NEVER;
     metric_inc(&failed, name);
     stage_count_failed(d->stage, why->text);
+    set_last_error(d, why->text);
     int r;
-    if (why->retry == ERR_NEVER) {
+    if (for_good) {
         log_error("delivery-dead", "%s: %s; put aside", name, why->text);
+        metric_inc(&dead, name);
         r = ledger_outbox_dead(d->ledger, item, why->text, &e);
     } else {
         int doublings = MIN(item->attempts, 6);
@@ -95,6 +123,7 @@ static void delivery_failed(struct deliver_self *d, const struct outbox_item *it
     }
     if (r < 0 && r != -EALREADY)
         rest(d, "record a failed delivery", &e);
+    return for_good && r == 0 ? DEAD : FAILED;
 }
 
 /* What cannot be written down is kept, so that it is not delivered twice. */
@@ -114,56 +143,185 @@ static bool must_stop(const struct deliver_self *d)
     return d->stop_at.us ? mono_passed(d->stop_at) : stage_stopping(d->stage);
 }
 
-/* Delivers until something fails, so that what follows can be chosen anew: the rows behind a failed
- * one may be of the same camera. Returns whether all went well. */
-static bool deliver_rows(struct deliver_self *d, const struct outbox_item *due, int n)
+static void log_about(const struct outbox_item *item)
 {
-    for (int i = 0; i < n && !must_stop(d); i++) {
-        struct err e = {0};
-        log_context_camera(due[i].camera);
-        log_context_snapshot(due[i].snapshot_id);
-        stage_heartbeat(d->stage);
-        bool good = deliver_one(d, &due[i], &e) == 0;
-        if (good) {
-            d->done[d->done_count++] = due[i];
-            metric_inc(&delivered, d->notifier->ops->name);
-            stage_count_done(d->stage);
-        } else {
-            delivery_failed(d, &due[i], &e);
-        }
-        log_context_camera(NULL);
-        log_context_snapshot(NULL);
-        if (!good)
-            return false;
+    log_context_camera(item ? item->camera : NULL);
+    log_context_snapshot(item ? item->snapshot_id : NULL);
+}
+
+/* Whether an earlier event of the same camera has this fate. */
+static bool earlier_is(const struct batch *b, int at, enum fate fate)
+{
+    for (int i = 0; i < at; i++)
+        if (b->fates[i] == fate && strcmp(b->items[i].camera, b->items[at].camera) == 0)
+            return true;
+    return false;
+}
+
+static int offer(struct deliver_self *d, const struct outbox_item *item, int64_t *bytes_total,
+                 struct err *e)
+{
+    AUTO(snapshot) s = NULL;
+    AUTO_DONE(verdict) v = {0};
+    AUTO(blob) bytes = NULL;
+    int r = ledger_snapshot_get(d->ledger, item->snapshot_id, &s, e);
+    if (r == 0)
+        r = ledger_verdict_get(d->ledger, item->snapshot_id, &v, e);
+    if (r < 0)
+        return r;
+    if (d->notifier->ops->wants_bytes) {
+        r = pipeline_bytes(d->pipeline, s, &bytes, e);
+        if (r < 0 && e->retry != ERR_NEVER)
+            return r;
+        *bytes_total += bytes ? (int64_t)bytes->size : 0;
     }
+    struct event ev = {.snapshot = s, .verdict = &v, .bytes = bytes, .attempt = item->attempts + 1};
+    return d->notifier->ops->deliver(d->notifier, &ev, e);
+}
+
+static void take_result(struct deliver_self *d, struct batch *b, int i, int r, const struct err *e)
+{
+    if (r == -EINPROGRESS) {
+        assert(d->notifier->ops->settle);
+        b->fates[i] = UNDER_WAY;
+    } else if (r == -EAGAIN) {
+        b->fates[i] = HELD;
+        d->held = true;
+    } else if (r < 0) {
+        b->fates[i] = delivery_failed(d, &b->items[i], e);
+    } else {
+        b->fates[i] = DELIVERED;
+        d->done[d->done_count++] = b->items[i];
+        metric_inc(&delivered, d->notifier->ops->name);
+        stage_count_done(d->stage);
+    }
+}
+
+static void hand_over(struct deliver_self *d, struct batch *b)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < b->count && bytes < BATCH_BYTES && !d->held && !must_stop(d); i++) {
+        struct err e = {0};
+        if (earlier_is(b, i, FAILED)) {
+            b->fates[i] = HELD;
+            continue;
+        }
+        log_about(&b->items[i]);
+        stage_heartbeat(d->stage);
+        take_result(d, b, i, offer(d, &b->items[i], &bytes, &e), &e);
+    }
+}
+
+static void collect(struct deliver_self *d, struct batch *b)
+{
+    struct mono_time deadline = mono_add_ms(clock_mono(), SETTLE_MS);
+    if (d->stop_at.us)
+        deadline.us = MIN(deadline.us, d->stop_at.us);
+    for (int i = 0; i < b->count; i++) {
+        struct err e = {0};
+        if (b->fates[i] != UNDER_WAY || earlier_is(b, i, HELD))
+            continue; /* of the latter the notifier knows, when they are offered again */
+        log_about(&b->items[i]);
+        int r = d->notifier->ops->settle(d->notifier, b->items[i].snapshot_id, deadline, &e);
+        if (earlier_is(b, i, FAILED))
+            continue; /* it is sent again behind that */
+        take_result(d, b, i, r, &e);
+    }
+}
+
+static bool all_well(const struct batch *b)
+{
+    for (int i = 0; i < b->count; i++)
+        if (b->fates[i] == FAILED || b->fates[i] == DEAD)
+            return false;
     return true;
+}
+
+/* Returns how many rows were due, or negative. */
+static int deliver_batch(struct deliver_self *d, int max)
+{
+    struct batch b = {0};
+    struct err e = {0};
+    b.count = ledger_outbox_due(d->ledger, d->notifier->ops->name, ledger_now(), b.items, max, &e);
+    if (b.count < 0) {
+        log_error("ledger-failed", "look for events to deliver: %s", e.text);
+        return b.count;
+    }
+    hand_over(d, &b);
+    collect(d, &b);
+    log_about(NULL);
+    if (d->done_count > 0 && all_well(&b))
+        set_last_error(d, "");
+    (void)record_done(d); /* its pause tells */
+    return b.count;
+}
+
+static void expire(struct deliver_self *d)
+{
+    const struct notifier *n = d->notifier;
+    if ((!n->age_max_ms && !n->backlog_max) || !mono_passed(d->expire_at))
+        return;
+    struct wall_time before = {0};
+    struct err e = {0};
+    if (n->age_max_ms)
+        before.us = clock_wall().us - n->age_max_ms * 1000;
+    int count = ledger_outbox_expire(d->ledger, n->ops->name, before, n->backlog_max, &e);
+    if (count < 0) {
+        rest(d, "give up old events", &e);
+    } else if (count > 0) {
+        metric_add(&dead, n->ops->name, count);
+        log_warn("events-given-up", "%s: %d events that waited for too long, or were too many",
+                 n->ops->name, count);
+    } else {
+        d->expire_at = mono_add_ms(clock_mono(), EXPIRE_MS);
+    }
+}
+
+/* ms until there may be more to deliver. */
+static int64_t deliver_due(struct deliver_self *d)
+{
+    const struct notifier_ops *ops = d->notifier->ops;
+    if (mono_passed(d->rest_until) && record_done(d) == 0)
+        expire(d);
+    if (!mono_passed(d->rest_until))
+        return mono_until_ms(d->rest_until);
+    int room = ops->room ? MIN(ops->room(d->notifier), BATCH) : BATCH;
+    d->held = room == 0;
+    int count = room ? deliver_batch(d, room) : 0;
+    if (!mono_passed(d->rest_until))
+        return mono_until_ms(d->rest_until);
+    if (count < 0 || d->held)
+        return SWEEP_MS;
+    if (count > 0)
+        return 0;
+    struct wall_time next;
+    struct err e = {0};
+    int64_t pause = SWEEP_MS;
+    if (ledger_outbox_next(d->ledger, ops->name, &next, &e) == 0)
+        pause = MIN(pause, MAX((next.us - ledger_now().us) / 1000, (int64_t)10));
+    return pause;
 }
 
 static int64_t deliver_sweep(void *self)
 {
     struct deliver_self *d = self;
-    if (!mono_passed(d->rest_until))
-        return mono_until_ms(d->rest_until);
-    if (record_done(d) < 0)
-        return LEDGER_PAUSE_MS;
-    struct outbox_item due[BATCH];
-    struct err e = {0};
-    int n = ledger_outbox_due(d->ledger, d->notifier->ops->name, ledger_now(), due, BATCH, &e);
-    if (n < 0) {
-        log_error("ledger-failed", "look for events to deliver: %s", e.text);
-        return SWEEP_MS;
-    }
-    bool good = deliver_rows(d, due, n);
-    (void)record_done(d); /* the pause tells */
-    if (!mono_passed(d->rest_until))
-        return mono_until_ms(d->rest_until);
-    if (n == BATCH || !good)
-        return 0;
-    struct wall_time next;
-    int64_t pause = SWEEP_MS;
-    if (ledger_outbox_next(d->ledger, d->notifier->ops->name, &next, &e) == 0)
-        pause = MIN(pause, MAX((next.us - ledger_now().us) / 1000, (int64_t)10));
-    return pause;
+    const struct notifier_ops *ops = d->notifier->ops;
+    int64_t pause = ops->care ? ops->care(d->notifier) : SWEEP_MS;
+    return MIN(pause, deliver_due(d));
+}
+
+static int deliver_fd(void *self)
+{
+    struct deliver_self *d = self;
+    return d->notifier->ops->fd ? d->notifier->ops->fd(d->notifier) : -1;
+}
+
+static void deliver_ready(void *self)
+{
+    struct deliver_self *d = self;
+    (void)d->notifier->ops->care(d->notifier); /* the next sweep is soon enough for the rest */
+    if (d->held)
+        stage_wake(d->stage);
 }
 
 static int deliver_init(void *self, struct stage *st, struct err *e)
@@ -178,7 +336,8 @@ static void deliver_fini(void *self)
     struct deliver_self *d = self;
     if (d->ledger) { /* what the last verdicts left: the next start would do it otherwise */
         d->stop_at = mono_add_ms(clock_mono(), LAST_SWEEP_MS);
-        (void)deliver_sweep(d);
+        while (!must_stop(d) && deliver_due(d) == 0)
+            continue;
     }
     ledger_close(d->ledger);
 }
@@ -188,7 +347,21 @@ void *deliver_stage_new(struct pipeline *p, struct notifier *n)
     struct deliver_self *d = xcalloc(1, sizeof(*d));
     d->pipeline = p;
     d->notifier = n;
+    pthread_mutex_init(&d->lock, NULL); /* holds nothing that would have to be destroyed */
     return d;
+}
+
+void deliver_stage_status(void *self, struct destination_status *ret)
+{
+    struct deliver_self *d = self;
+    struct notifier_state state = {0};
+    if (d->notifier->ops->describe)
+        d->notifier->ops->describe(d->notifier, &state);
+    text_copy(ret->state, sizeof(ret->state), state.text);
+    pthread_mutex_lock(&d->lock);
+    text_copy(ret->last_error, sizeof(ret->last_error),
+              state.error[0] ? state.error : d->last_error);
+    pthread_mutex_unlock(&d->lock);
 }
 
 const struct stage_ops deliver_stage = {
@@ -196,5 +369,7 @@ const struct stage_ops deliver_stage = {
     .register_metrics = register_metrics,
     .init = deliver_init,
     .sweep = deliver_sweep,
+    .fd = deliver_fd,
+    .ready = deliver_ready,
     .fini = deliver_fini,
 };

@@ -16,6 +16,7 @@
 
 #include "base/blob.h"
 #include "base/err.h"
+#include "base/host_list.h"
 #include "base/macros.h"
 
 enum httpc_auth {
@@ -50,8 +51,8 @@ enum httpc_look {
     HTTPC_LOOK_ENOUGH,   /* this is the answer: the connection is closed */
 };
 
-/* All pointers are borrowed until httpc_start() returns, but `body`, and the arguments of sink and
- * look until the request is done. Zeroed members are safe defaults: GET, no login, TLS
+/* All pointers are borrowed until httpc_start() returns, but `body`, `hosts` and the arguments of
+ * sink and look until the request is done. Zeroed members are safe defaults: GET, no login, TLS
  * verified. */
 struct httpc_request {
     const char *method; /* NULL = GET; HEAD, POST, PUT, DELETE, ... */
@@ -76,6 +77,9 @@ struct httpc_request {
     bool http09;       /* accept an answer without a status line (status is then 0) */
     int redirects_max; /* GET and HEAD only; 0 = the 3xx is the answer */
     bool use_proxy;    /* obey the environment's proxy variables; default is to ignore them */
+    /* Only addresses in this list are talked to, whatever a name or a redirect leads to; a refusal
+     * is -EPERM. NULL = any. */
+    const struct host_list *hosts;
 
     int64_t connect_timeout_ms; /* name, TCP and TLS; 0 = HTTPC_CONNECT_TIMEOUT_MS */
     int64_t stall_timeout_ms;   /* no byte in either direction; 0 = none */

@@ -86,20 +86,6 @@ json_t *camera_link_json(const char *before, const char *camera, const char *aft
     return path.failed ? json_null() : json_string(dynbuf_str(&path));
 }
 
-const char *picture_content_type(const char *format)
-{
-    static const struct {
-        const char *format, *type;
-    } rows[] = {
-        {"jpeg", "image/jpeg"}, {"jpg", "image/jpeg"}, {"png", "image/png"},
-        {"webp", "image/webp"}, {"gif", "image/gif"},  {"bmp", "image/bmp"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (text_equal_nocase(format, rows[i].format))
-            return rows[i].type;
-    return "application/octet-stream";
-}
-
 static json_t *verdict_json(const struct verdict *v)
 {
     json_t *o = json_object();

@@ -16,5 +16,3 @@ json_t *trigger_json(const struct trigger *t);
 json_t *time_json(struct wall_time t); /* null for 0 */
 /* "/api/v1/cameras/Front%20Door/trigger" for any name. */
 json_t *camera_link_json(const char *before, const char *camera, const char *after);
-/* "image/jpeg" for "jpeg" or "jpg"; unknown formats are bytes, which no browser executes. */
-const char *picture_content_type(const char *format);

@@ -132,7 +132,7 @@ void web_image_get(struct web_context *w, const struct http_request *req,
         hash_sha256_hex(bytes->data, bytes->size, sum);
         (void)text_format(ret->etag, sizeof(ret->etag), "\"%s\"", sum); /* fits */
     }
-    http_response_blob(ret, 200, picture_content_type(format), &bytes);
+    http_response_blob(ret, 200, snapshot_content_type(format), &bytes);
     ret->ranges = true;
     http_response_header(ret, "Cache-Control",
                          annotated ? "private, no-cache" : "private, max-age=31536000, immutable");

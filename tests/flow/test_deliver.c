@@ -1,4 +1,4 @@
-/* Delivery, by hand and on a virtual clock: order, repeats, dead letters. */
+/* Delivery, by hand and on a virtual clock: order, repeats, batches, what is given up. */
 #include "flow.h"
 
 static _Atomic int64_t now_us = 1000000000; /* monotonic */
@@ -173,6 +173,185 @@ static void a_dead_destination_does_not_hold_up_another(void **state UNUSED)
     flow_free(f);
 }
 
+/* ---- a destination that takes many events before it answers ---- */
+
+struct distant {
+    struct notifier base;
+    struct notifier_ops ops;
+    int room;
+    const char *fails, *unknown; /* ids */
+    int offered_before_first_answer, offered, answered, cares;
+    char sent[FLOW_CALLS_MAX][SNAPSHOT_ID_SIZE]; /* as they went out */
+    int attempts[FLOW_CALLS_MAX];
+    char state[32];
+};
+
+static int distant_deliver(struct notifier *n, const struct event *ev, struct err *e UNUSED)
+{
+    struct distant *d = container_of(n, struct distant, base);
+    assert_true(d->offered < FLOW_CALLS_MAX);
+    d->attempts[d->offered] = ev->attempt;
+    text_copy(d->sent[d->offered++], SNAPSHOT_ID_SIZE, ev->snapshot->id);
+    if (!d->answered)
+        d->offered_before_first_answer++;
+    return -EINPROGRESS;
+}
+static int distant_settle(struct notifier *n, const char *id, struct mono_time deadline UNUSED,
+                          struct err *e)
+{
+    struct distant *d = container_of(n, struct distant, base);
+    d->answered++;
+    if (d->unknown && strcmp(id, d->unknown) == 0)
+        return -EAGAIN;
+    if (d->fails && strcmp(id, d->fails) == 0)
+        return err_set(e, -EIO, ERR_LATER, "it fell off the lorry");
+    return 0;
+}
+static int distant_room(struct notifier *n)
+{
+    return container_of(n, struct distant, base)->room;
+}
+static int64_t distant_care(struct notifier *n)
+{
+    container_of(n, struct distant, base)->cares++;
+    return 5000;
+}
+static int distant_fd(const struct notifier *n UNUSED)
+{
+    return -1;
+}
+static void distant_describe(struct notifier *n, struct notifier_state *ret)
+{
+    text_copy(ret->text, sizeof(ret->text), container_of(n, struct distant, base)->state);
+}
+
+/* Takes the place of the plain notifier. */
+static struct by_hand distant_open(struct distant *d)
+{
+    struct by_hand h = {.f = flow_new(1, 1)};
+    *d = (struct distant){.ops = {.name = h.f->destinations[0],
+                                  .deliver = distant_deliver,
+                                  .settle = distant_settle,
+                                  .room = distant_room,
+                                  .care = distant_care,
+                                  .fd = distant_fd,
+                                  .describe = distant_describe},
+                          .room = 64};
+    d->base.ops = &d->ops;
+    flow_configure(h.f, "");
+    int n = flow_start_stage(h.f, &idle_ops, NULL, 0, NULL, 0);
+    h.deliver = deliver_stage_new(&h.f->p, &d->base);
+    struct err e = {0};
+    assert_int_equal(deliver_stage.init(h.deliver, h.f->stages[n], &e), 0);
+    return h;
+}
+
+static void many_are_on_their_way_before_the_first_answer(void **state UNUSED)
+{
+    struct distant d;
+    struct by_hand h = distant_open(&d);
+    char ids[100][SNAPSHOT_ID_SIZE];
+    for (int i = 0; i < 100; i++)
+        examined(&h, "c", i, ids[i]);
+    sweep(&h);
+    assert_int_equal(d.offered_before_first_answer, 64);
+    assert_int_equal(d.offered, 100);
+    for (int i = 0; i < 100; i++)
+        assert_string_equal(d.sent[i], ids[i]);
+    assert_int_equal(flow_counts(h.f).outbox_pending, 0);
+    deliver_close(&h);
+}
+
+static void behind_one_that_failed_its_camera_is_sent_again(void **state UNUSED)
+{
+    struct distant d;
+    struct by_hand h = distant_open(&d);
+    char ids[6][SNAPSHOT_ID_SIZE];
+    for (int i = 0; i < 6; i++)
+        examined(&h, i % 2 ? "good" : "bad", i, ids[i]);
+    d.fails = ids[2];
+    sweep(&h);
+    assert_int_equal(d.offered, 6);
+    assert_int_equal(flow_counts(h.f).outbox_pending, 2); /* the one that failed and one behind */
+    struct destination_status st;
+    deliver_stage_status(h.deliver, &st);
+    assert_string_equal(st.last_error, "it fell off the lorry");
+    d.fails = NULL;
+    pass_ms(2000);
+    sweep(&h);
+    assert_int_equal(d.offered, 8);
+    assert_string_equal(d.sent[6], ids[2]);
+    assert_int_equal(d.attempts[6], 2);
+    assert_string_equal(d.sent[7], ids[4]);
+    assert_int_equal(d.attempts[7], 1); /* no fault of its own */
+    assert_int_equal(flow_counts(h.f).outbox_pending, 0);
+    deliver_stage_status(h.deliver, &st);
+    assert_string_equal(st.last_error, "");
+    deliver_close(&h);
+}
+
+static void an_event_of_unknown_fate_is_offered_again_and_counts_no_attempt(void **state UNUSED)
+{
+    struct distant d;
+    struct by_hand h = distant_open(&d);
+    char ids[4][SNAPSHOT_ID_SIZE];
+    for (int i = 0; i < 4; i++)
+        examined(&h, i == 1 ? "other" : "c", i, ids[i]);
+    d.unknown = ids[0];
+    assert_true(deliver_stage.sweep(h.deliver) > 0); /* it is no use to ask again at once */
+    assert_int_equal(flow_counts(h.f).outbox_pending, 3);
+    d.unknown = NULL;
+    sweep(&h);
+    assert_int_equal(flow_counts(h.f).outbox_pending, 0);
+    for (int i = 0; i < d.offered; i++)
+        assert_int_equal(d.attempts[i], 1);
+    assert_string_equal(d.sent[4], ids[0]);
+    deliver_close(&h);
+}
+
+static void a_destination_without_room_is_cared_for_and_offered_nothing(void **state UNUSED)
+{
+    struct distant d;
+    struct by_hand h = distant_open(&d);
+    char ids[3][SNAPSHOT_ID_SIZE];
+    for (int i = 0; i < 3; i++)
+        examined(&h, "c", i, ids[i]);
+    d.room = 0;
+    text_copy(d.state, sizeof(d.state), "not reachable for 3 min");
+    for (int i = 0; i < 5; i++)
+        assert_true(deliver_stage.sweep(h.deliver) > 0);
+    assert_int_equal(d.offered, 0);
+    assert_int_equal(d.cares, 5);
+    struct destination_status st;
+    deliver_stage_status(h.deliver, &st);
+    assert_string_equal(st.state, "not reachable for 3 min");
+    d.room = 1; /* one by one */
+    sweep(&h);
+    assert_int_equal(d.offered_before_first_answer, 1);
+    assert_int_equal(d.offered, 3);
+    assert_int_equal(flow_counts(h.f).outbox_pending, 0);
+    deliver_close(&h);
+}
+
+static void too_many_waiting_events_are_given_up_from_the_oldest(void **state UNUSED)
+{
+    struct distant d;
+    struct by_hand h = distant_open(&d);
+    char ids[9][SNAPSHOT_ID_SIZE];
+    for (int i = 0; i < 9; i++)
+        examined(&h, "c", i, ids[i]);
+    d.room = 0;
+    d.base.backlog_max = 4;
+    sweep(&h);
+    assert_int_equal(flow_counts(h.f).outbox_pending, 4);
+    assert_int_equal(flow_counts(h.f).outbox_dead, 5);
+    d.room = 64;
+    sweep(&h);
+    assert_int_equal(d.offered, 4);
+    assert_string_equal(d.sent[0], ids[5]);
+    deliver_close(&h);
+}
+
 int main(void)
 {
     clock_set_mono_source(virtual_mono);
@@ -182,6 +361,11 @@ int main(void)
         cmocka_unit_test(an_event_refused_for_good_is_put_aside_and_holds_up_nobody),
         cmocka_unit_test(what_the_ledger_cannot_note_is_neither_repeated_in_a_storm_nor_lost),
         cmocka_unit_test(a_dead_destination_does_not_hold_up_another),
+        cmocka_unit_test(many_are_on_their_way_before_the_first_answer),
+        cmocka_unit_test(behind_one_that_failed_its_camera_is_sent_again),
+        cmocka_unit_test(an_event_of_unknown_fate_is_offered_again_and_counts_no_attempt),
+        cmocka_unit_test(a_destination_without_room_is_cared_for_and_offered_nothing),
+        cmocka_unit_test(too_many_waiting_events_are_given_up_from_the_oldest),
     };
     return RUN_TESTS(by_hand);
 }

@@ -202,6 +202,24 @@ def test_a_missing_package_is_installed_once(stage):
     assert not pathlib.Path(f"{stage.cache}.policy").exists()
 
 
+def test_a_server_that_only_the_tests_need_does_not_start_at_boot(stage):
+    stage.actor("id", "echo 0")
+    stage.installed("all but rabbitmq-server")
+    for name in ("update-rc.d", "systemctl"):
+        stage.actor(name, f'echo "{name} $*" >>{stage.log}')
+    script = stage.repo / "tools/setup.d/packages.sh"
+    script.write_text(script.read_text().replace("policy=/usr/sbin/policy-rc.d",
+                                                 f"policy={stage.cache}.policy"))
+    # As on a machine where nobody has Erlang's port mapper yet.
+    script.write_text(script.read_text().replace("command -v epmd", "command -v no-epmd"))
+    run = stage.run("test")
+    assert "setup: installing 1 packages: rabbitmq-server\n" in run.stdout
+    did = [line for line in stage.did().splitlines() if not line.startswith("npm")]
+    assert [line.split()[0] for line in did] == ["apt-get", "apt-get", "update-rc.d", "systemctl"]
+    assert did[2:] == ["update-rc.d rabbitmq-server disable",
+                       "systemctl disable epmd.service epmd.socket"]
+
+
 def test_who_is_not_root_is_shown_the_command(stage):
     stage.actor("id", "echo 1000")
     stage.installed("all but libzmq3-dev")

@@ -5,19 +5,21 @@
 # build.
 build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
-    libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libinih-dev
-    libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev libexpat1-dev
-    libsystemd-dev libcmocka-dev fonts-dejavu-core ca-certificates
+    libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libmpack-dev
+    libinih-dev libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
+    libexpat1-dev libsystemd-dev librabbitmq-dev libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
 # clang's run-time library holds its sanitizers and libFuzzer. Their suppressions name functions, also
 # of the C library, so they take a symbolizer (llvm) and that library's symbols. The tests use strace
 # to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, Apache for its
-# digest login (apache2-bin is the program without a service to start), and pgrep of procps.
+# digest login (apache2-bin is the program without a service to start), pgrep of procps, and a real
+# RabbitMQ with a client that is not ours.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx
     nginx-light apache2-bin openssl strace procps git
+    rabbitmq-server python3-pika python3-u-msgpack
 )
 
 # Node made by somebody else than Debian is as good, from version 18.
@@ -82,6 +84,7 @@ install_packages() {
 # (exit code 101: no).
 policy=/usr/sbin/policy-rc.d
 hold_services() {
+    epmd_was_here=$(command -v epmd || true)
     if [ -e $policy ]; then return; fi
     trap 'rm -f $policy' EXIT
     printf '#!/bin/sh\nexit 101\n' >$policy
@@ -92,6 +95,14 @@ hold_services() {
 # release_services PACKAGE...: those just installed
 release_services() {
     case " $* " in *' nginx-light '*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
+    case " $* " in *' rabbitmq-server '*)
+        update-rc.d rabbitmq-server disable >/dev/null 2>&1 || true
+        # Erlang's port mapper came along; it has no script in init.d, only units.
+        if [ -z "$epmd_was_here" ]; then
+            systemctl disable epmd.service epmd.socket >/dev/null 2>&1 || true
+        fi
+        ;;
+    esac
     if [ "${held:-0}" = 0 ]; then return; fi
     rm -f $policy
     trap - EXIT

@@ -220,9 +220,29 @@ static void makes_slugs(void **state UNUSED)
     assert_string_equal(tiny, "ab");
 }
 
+static void spans_are_told_in_the_units_that_people_use(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds;
+        const char *text;
+    } cases[] = {{-3, "0 s"},
+                 {0.9, "0 s"},
+                 {99, "99 s"},
+                 {180, "3 min"},
+                 {5999, "99 min"},
+                 {5 * 3600 + 720, "5 h 12 min"},
+                 {172799, "47 h 59 min"},
+                 {12.125 * 86400, "12 d 3 h"}};
+    char buf[TEXT_SPAN_MAX];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_string_equal(text_span(cases[i].seconds, buf), cases[i].text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spans_are_told_in_the_units_that_people_use),
         cmocka_unit_test(copies_and_cuts),
         cmocka_unit_test(cuts_between_characters),
         cmocka_unit_test(formats_or_says_that_it_does_not_fit),

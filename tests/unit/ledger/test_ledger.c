@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/fsutil.h"
 #include "base/mem.h"
 
 static const char *const console[] = {"console", NULL};
@@ -72,6 +73,83 @@ static void takes_one_trigger_once(void **state)
     struct ledger_counts c;
     assert_int_equal(ledger_counts(f->l, &c, &f->e), 0);
     assert_int_equal(c.triggers_pending, 1);
+}
+
+static struct trigger make_trigger_with_login(uint64_t n)
+{
+    struct trigger t = make_trigger(n, "porch");
+    t.origin = TRIGGER_AMQP;
+    text_copy(t.address, sizeof(t.address), "[fd00::7]:88");
+    text_copy(t.user, sizeof(t.user), "admin");
+    text_copy(t.password, sizeof(t.password), "hunter2hunter2");
+    return t;
+}
+
+static void assert_login(const struct fixture *f, const struct trigger *t, bool there)
+{
+    struct trigger got;
+    struct err e;
+    assert_int_equal(ledger_trigger_get(f->l, t->id, &got, &e), 0);
+    assert_string_equal(got.address, there ? t->address : "");
+    assert_string_equal(got.user, there ? t->user : "");
+    assert_string_equal(got.password, there ? t->password : "");
+}
+
+static void a_login_stays_until_the_trigger_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct trigger failed = make_trigger_with_login(1), done = make_trigger_with_login(2);
+    struct trigger due;
+    assert_int_equal(ledger_trigger_add(f->l, &failed, &f->e), 0);
+    assert_int_equal(ledger_trigger_add(f->l, &done, &f->e), 0);
+    assert_int_equal(ledger_trigger_due(f->l, done.accepted_at, &due, 1, &f->e), 1);
+    assert_string_equal(due.password, "hunter2hunter2");
+    assert_int_equal(ledger_trigger_retry(f->l, &failed, failed.accepted_at, "busy", &f->e), 0);
+    assert_login(f, &failed, true);
+    assert_login(f, &done, true);
+    assert_sound(f);
+    assert_int_equal(ledger_trigger_fail(f->l, &failed, "wrong password", &f->e), 0);
+    assert_login(f, &failed, false);
+    AUTO(snapshot) s = make_snapshot(2, "porch");
+    assert_int_equal(ledger_snapshot_add(f->l, s, &f->e), 0);
+    assert_login(f, &done, false);
+    assert_sound(f);
+}
+
+static void a_login_without_an_address_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct trigger t = make_trigger_with_login(1);
+    t.address[0] = '\0';
+    assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), 0);
+    struct trigger got;
+    assert_int_equal(ledger_trigger_get(f->l, t.id, &got, &f->e), 0);
+    assert_string_equal(got.user, "");
+    assert_string_equal(got.password, "");
+    assert_sound(f);
+}
+
+static bool file_holds(const char *path, const char *text)
+{
+    AUTO(blob) whole = NULL;
+    struct err e;
+    if (fs_read_blob(AT_FDCWD, path, 10000000, &whole, &e) < 0)
+        fail_msg("%s", e.text);
+    return memmem(whole->data, whole->size, text, strlen(text)) != NULL;
+}
+
+static void a_password_of_before_is_not_in_the_file(void **state)
+{
+    struct fixture *f = *state;
+    struct trigger t = make_trigger_with_login(1);
+    assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), 0);
+    fixture_close(f); /* moves the log into the file */
+    assert_true(file_holds(f->db, t.password));
+    fixture_open(f);
+    assert_int_equal(ledger_trigger_fail(f->l, &t, "wrong password", &f->e), 0);
+    fixture_close(f);
+    assert_false(file_holds(f->db, t.password));
+    fixture_open(f);
 }
 
 static void refuses_a_trigger_without_a_camera(void **state)
@@ -617,6 +695,77 @@ static void each_destination_has_its_own_queue(void **state)
     assert_sound(f);
 }
 
+static void a_long_backlog_of_one_camera_does_not_hold_up_another(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"porch", "porch", "porch", "porch",
+                                        "yard",  "attic", "yard"};
+    for (size_t n = 0; n < ARRAY_LEN(names); n++)
+        add_examined(f, n + 1, names[n], console);
+    struct outbox_item items[8];
+    assert_int_equal(ledger_outbox_due(f->l, "console", ledger_now(), items, 8, &f->e), 7);
+    static const char *const turns[] = {"porch", "yard",  "attic", "porch",
+                                        "yard",  "porch", "porch"};
+    for (int i = 0; i < 7; i++) {
+        assert_string_equal(items[i].camera, turns[i]);
+        for (int before = 0; before < i; before++)
+            assert_true(strcmp(turns[i], turns[before]) != 0 || items[before].row < items[i].row);
+    }
+}
+
+static struct outbox_counts counts_of(struct fixture *f, const char *destination)
+{
+    struct outbox_counts c;
+    assert_int_equal(ledger_outbox_counts(f->l, destination, &c, &f->e), 0);
+    return c;
+}
+
+static void the_oldest_rows_are_given_up_when_too_many_wait(void **state)
+{
+    struct fixture *f = *state;
+    struct wall_time never = {0};
+    for (uint64_t n = 1; n <= 9; n++)
+        add_examined(f, n, n % 3 ? "porch" : "yard", two_destinations);
+    struct outbox_item before[9], after[9];
+    assert_int_equal(ledger_outbox_due(f->l, "amqp", ledger_now(), before, 9, &f->e), 9);
+    assert_int_equal(ledger_outbox_expire(f->l, "amqp", never, 9, &f->e), 0);
+    assert_int_equal(ledger_outbox_expire(f->l, "amqp", never, 0, &f->e), 0);
+    assert_int_equal(ledger_outbox_expire(f->l, "nobody", never, 1, &f->e), 0);
+    assert_int_equal(ledger_outbox_expire(f->l, "amqp", never, 4, &f->e), 5);
+    assert_int_equal(ledger_outbox_expire(f->l, "amqp", never, 4, &f->e), 0);
+    assert_int_equal(counts_of(f, "amqp").pending, 4);
+    assert_int_equal(counts_of(f, "amqp").dead, 5);
+    assert_int_equal(counts_of(f, "webhook").pending, 9);
+    assert_int_equal(counts_of(f, "nobody").pending, 0);
+    assert_int_equal(ledger_outbox_due(f->l, "amqp", ledger_now(), after, 9, &f->e), 4);
+    int64_t oldest = INT64_MAX, given_up = 0;
+    for (int i = 0; i < 4; i++)
+        oldest = MIN(oldest, after[i].row);
+    for (int i = 0; i < 9; i++)
+        given_up += before[i].row < oldest;
+    assert_int_equal(given_up, 5);
+    assert_sound(f);
+}
+
+static void rows_above_an_age_are_given_up(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t n = 1; n <= 4; n++)
+        add_examined(f, n, n % 2 ? "porch" : "yard", console);
+    struct outbox_item items[4];
+    assert_int_equal(ledger_outbox_due(f->l, "console", ledger_now(), items, 4, &f->e), 4);
+    assert_int_equal(ledger_outbox_expire(f->l, "console", items[0].created_at, 0, &f->e), 0);
+    struct wall_time second = {items[1].created_at.us + 1};
+    assert_int_equal(ledger_outbox_expire(f->l, "console", second, 0, &f->e), 2);
+    struct ledger_story story[8];
+    int n = ledger_story(f->l, items[0].snapshot_id, story, 8, &f->e);
+    assert_true(n > 0);
+    assert_string_equal(story[n - 1].what, "not delivered");
+    assert_non_null(strstr(story[n - 1].detail, "waited for longer than is allowed"));
+    assert_int_equal(counts_of(f, "console").pending, 2);
+    assert_sound(f);
+}
+
 static void a_waiting_row_holds_up_its_camera_only(void **state)
 {
     struct fixture *f = *state;
@@ -651,7 +800,7 @@ static void a_waiting_row_holds_up_its_camera_only(void **state)
     assert_sound(f);
 }
 
-static void gives_no_more_rows_than_asked_and_the_oldest_first(void **state)
+static void gives_no_more_rows_than_asked(void **state)
 {
     struct fixture *f = *state;
     for (uint64_t n = 1; n <= 9; n++)
@@ -659,7 +808,7 @@ static void gives_no_more_rows_than_asked_and_the_oldest_first(void **state)
     struct outbox_item items[4];
     assert_int_equal(ledger_outbox_due(f->l, "console", ledger_now(), items, 4, &f->e), 4);
     for (int i = 0; i < 4; i++)
-        assert_string_equal(items[i].camera, "porch");
+        assert_string_equal(items[i].camera, i % 2 ? "yard" : "porch");
 }
 
 static void a_finished_row_cannot_finish_again(void **state)
@@ -838,6 +987,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(keeps_a_trigger_as_it_was_given),
         CASE(takes_one_trigger_once),
+        CASE(a_login_stays_until_the_trigger_ends),
+        CASE(a_login_without_an_address_is_not_kept),
+        CASE(a_password_of_before_is_not_in_the_file),
         CASE(refuses_a_trigger_without_a_camera),
         CASE(gives_the_longest_due_trigger_of_each_camera),
         CASE(many_triggers_of_one_camera_do_not_crowd_out_another),
@@ -861,7 +1013,10 @@ int main(void)
         CASE(unknown_names_match_nothing),
         CASE(each_destination_has_its_own_queue),
         CASE(a_waiting_row_holds_up_its_camera_only),
-        CASE(gives_no_more_rows_than_asked_and_the_oldest_first),
+        CASE(a_long_backlog_of_one_camera_does_not_hold_up_another),
+        CASE(the_oldest_rows_are_given_up_when_too_many_wait),
+        CASE(rows_above_an_age_are_given_up),
+        CASE(gives_no_more_rows_than_asked),
         CASE(a_finished_row_cannot_finish_again),
         CASE(tells_the_life_of_a_snapshot_in_order),
         CASE(everything_is_there_after_reopening),

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "model/snapshot.h"
 
 static void names_a_fetched_file_as_the_original_does(void **state UNUSED)
@@ -60,6 +61,29 @@ static void renames_the_basename_alone(void **state UNUSED)
         int r = snapshot_name_renamed(cases[i].path, "human", name, sizeof(name));
         assert_int_equal(r, cases[i].result);
         test_expect_text(cases[i].path, name, r < 0 ? "untouched" : cases[i].renamed);
+    }
+}
+
+static void knows_the_first_name_of_a_renamed_picture(void **state UNUSED)
+{
+    static const struct {
+        enum snapshot_source source;
+        const char *path, *original;
+    } cases[] = {
+        {SNAPSHOT_FETCHED, "a/2026/human_porch_1.jpg", "a/2026/fetch_porch_1.jpg"},
+        {SNAPSHOT_FETCHED, "human_porch_1.jpg", "fetch_porch_1.jpg"},
+        {SNAPSHOT_FETCHED, "human_a/fetch_porch_1.jpg", "human_a/fetch_porch_1.jpg"},
+        {SNAPSHOT_FETCHED, "human_a/human_human_1.jpg", "human_a/fetch_human_1.jpg"},
+        {SNAPSHOT_FETCHED, "a/humanoid.jpg", "a/humanoid.jpg"},
+        {SNAPSHOT_PUSHED, "a/human_1.jpg", "a/human_1.jpg"},
+    };
+    AUTO(snapshot) s = snapshot_new();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char name[SNAPSHOT_PATH_MAX];
+        s->source = cases[i].source;
+        text_copy(s->path, sizeof(s->path), cases[i].path);
+        snapshot_name_original(s, name);
+        test_expect_text(cases[i].path, name, cases[i].original);
     }
 }
 
@@ -136,16 +160,27 @@ static void knows_extensions(void **state UNUSED)
     assert_string_equal(snapshot_extension("png"), "png");
 }
 
+static void knows_content_types(void **state UNUSED)
+{
+    assert_string_equal(snapshot_content_type("jpeg"), "image/jpeg");
+    assert_string_equal(snapshot_content_type("jpg"), "image/jpeg");
+    assert_string_equal(snapshot_content_type("WebP"), "image/webp");
+    assert_string_equal(snapshot_content_type("html"), "application/octet-stream");
+    assert_string_equal(snapshot_content_type(""), "application/octet-stream");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_a_fetched_file_as_the_original_does),
         cmocka_unit_test(renames_the_basename_alone),
+        cmocka_unit_test(knows_the_first_name_of_a_renamed_picture),
         cmocka_unit_test(names_the_annotated_copy),
         cmocka_unit_test(makes_ids_that_sort_by_time_and_never_repeat),
         cmocka_unit_test(tells_ids_from_other_texts),
         cmocka_unit_test(counts_its_references),
         cmocka_unit_test(knows_extensions),
+        cmocka_unit_test(knows_content_types),
     };
     return RUN_TESTS(tests);
 }
