@@ -286,6 +286,7 @@ static void fill_request(const struct camera *cam, const struct camera_request *
         .tls_pin = cam->tls_pin,
         .http1_only = true,
         .http09 = cam->http09,
+        .hosts = cam->hosts,
         .redirects_max = REDIRECTS_MAX,
         .connect_timeout_ms = cam->connect_timeout_ms,
         .stall_timeout_ms = cam->stall_timeout_ms,
@@ -368,6 +369,9 @@ static void add_hint(const struct httpc_response *r, struct err *e)
     if (r->failure == HTTPC_FAIL_REPLY && strstr(e->text, "no HTTP header")) {
         (void)text_format(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text),
                           ": set http09 = true if this camera always does so");
+    } else if (r->failure == HTTPC_FAIL_REQUEST && e->code == -EPERM) {
+        (void)text_format(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text),
+                          ": see allow_hosts in [rabbitmq]");
     } else if (r->failure == HTTPC_FAIL_TLS && e->code == -EKEYREJECTED) {
         (void)text_format(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text),
                           ": see tls_ca_file, tls_pin, tls_verify");

@@ -7,6 +7,8 @@
 
 #include "model/snapshot.h"
 
+struct host_list;
+
 enum camera_auth {
     CAMERA_AUTH_AUTO,
     CAMERA_AUTH_NONE,
@@ -36,8 +38,9 @@ struct camera {
     bool tls_verify;
     bool tls_legacy; /* old protocol versions and weak keys allowed */
     const char *tls_ca_file;
-    const char *tls_pin; /* "sha256//..." public key pin */
-    bool http09;         /* accept an answer without status line */
+    const char *tls_pin;           /* "sha256//..." public key pin */
+    bool http09;                   /* accept an answer without status line */
+    const struct host_list *hosts; /* of these alone it may be, redirects included; NULL = any */
     int64_t connect_timeout_ms;
     int64_t stall_timeout_ms; /* no byte for so long */
     int64_t total_timeout_ms;

@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <limits.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -77,6 +78,8 @@ struct httpc_channel {
     bool too_big;
     bool header_too_big;
     bool no_memory;
+    char forbidden[48]; /* an address that `hosts` does not have, "" = none */
+    bool knocked;       /* at one that it has */
     size_t header_bytes;
     int sink_result;
     int answers; /* final status lines seen in this hop: more than one means a login round */
@@ -94,6 +97,7 @@ struct httpc_channel {
     int (*sink)(void *arg, const void *bytes, size_t size);
     int (*sink_begin)(void *arg, long status, int64_t content_length, const char *etag);
     void *sink_arg;
+    const struct host_list *hosts;
 
     char *body;
     size_t body_len, body_cap;
@@ -292,6 +296,7 @@ int httpc_start(struct httpc_channel *c, const struct httpc_request *req, httpc_
     c->sink = req->sink;
     c->sink_begin = req->sink_begin;
     c->sink_arg = req->sink_arg;
+    c->hosts = req->hosts;
     c->started = clock_mono();
 
     int r = apply(c, req, e);
@@ -447,11 +452,15 @@ static void check_silence(struct httpc *h)
 /* Connected (or a kept connection chosen): the request goes out now. */
 static int on_request(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
-    (void)ip;
     (void)local_ip;
     (void)port;
     (void)local_port;
     struct httpc_channel *c = arg;
+    /* A connection that is kept from another request was not opened for this one's list. */
+    if (c->hosts && !host_list_has(c->hosts, ip)) {
+        text_copy(c->forbidden, sizeof(c->forbidden), ip);
+        return CURL_PREREQFUNC_ABORT;
+    }
     c->progress_at = clock_mono();
     if (!c->in_exchange && c->connect_ms <= 0)
         c->connect_ms = mono_diff_ms(c->progress_at, c->started);
@@ -478,11 +487,23 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     return c->header_too_big ? 0 : count;
 }
 
-/* As curl would, but not inherited by a child. */
+static void note_forbidden(struct httpc_channel *c, const struct sockaddr *address, socklen_t size)
+{
+    if (getnameinfo(address, size, c->forbidden, sizeof(c->forbidden), NULL, 0, NI_NUMERICHOST) !=
+        0)
+        text_copy(c->forbidden, sizeof(c->forbidden), "of an unknown kind");
+}
+
+/* As curl would, but not inherited by a child, and not for every address. */
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *at)
 {
-    (void)arg;
     (void)purpose;
+    struct httpc_channel *c = arg;
+    if (c->hosts && !host_list_has_address(c->hosts, &at->addr)) {
+        note_forbidden(c, &at->addr, at->addrlen);
+        return CURL_SOCKET_BAD;
+    }
+    c->knocked = true;
     return socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
 }
 
@@ -653,6 +674,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, c);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, c);
     SET(CURLOPT_PREREQFUNCTION, on_request);
     SET(CURLOPT_PREREQDATA, c);
     SET(CURLOPT_USERAGENT, "snapshotd");
@@ -714,6 +736,8 @@ static void reset_hop(struct httpc_channel *c)
     c->header_too_big = false;
     c->header_bytes = 0;
     c->no_memory = false;
+    c->forbidden[0] = '\0';
+    c->knocked = false;
     c->sink_result = 0;
     c->answers = 0;
     c->uploaded = 0;
@@ -974,6 +998,12 @@ static int describe_failure(struct httpc_channel *c, CURLcode code, struct httpc
     if (c->no_memory) {
         r->failure = HTTPC_FAIL_MEMORY;
         return err_set(e, -ENOMEM, ERR_LATER, "%s: no memory for the answer", c->shown);
+    }
+    /* Of several addresses one that may be asked counts more: then its failure is the story. */
+    if (c->forbidden[0] && (code == CURLE_ABORTED_BY_CALLBACK || !c->knocked)) {
+        r->failure = HTTPC_FAIL_REQUEST;
+        return err_set(e, -EPERM, ERR_NEVER, "%s: address %s must not be asked", c->shown,
+                       c->forbidden);
     }
     if (c->sink_result < 0) {
         r->failure = HTTPC_FAIL_MEMORY;

@@ -16,6 +16,7 @@
 
 #include "base/blob.h"
 #include "base/err.h"
+#include "base/host_list.h"
 #include "base/macros.h"
 
 enum httpc_auth {
@@ -43,7 +44,7 @@ enum httpc_failure {
 };
 extern const char *const httpc_failure_names[HTTPC_FAILURE_COUNT]; /* "ok", "request", ... */
 
-/* All pointers are borrowed until httpc_start() returns, but `body`, `shown` and the sink's
+/* All pointers are borrowed until httpc_start() returns, but `body`, `hosts` and the sink's
  * argument until the request is done. Zeroed members are safe defaults: GET, no login, TLS
  * verified. */
 struct httpc_request {
@@ -69,6 +70,9 @@ struct httpc_request {
     bool http09;       /* accept an answer without a status line (status is then 0) */
     int redirects_max; /* GET and HEAD only; 0 = the 3xx is the answer */
     bool use_proxy;    /* obey the environment's proxy variables; default is to ignore them */
+    /* Only addresses in this list are talked to, whatever a name or a redirect leads to; a refusal
+     * is -EPERM. NULL = any. */
+    const struct host_list *hosts;
 
     int64_t connect_timeout_ms; /* name, TCP and TLS; 0 = HTTPC_CONNECT_TIMEOUT_MS */
     int64_t stall_timeout_ms;   /* no byte in either direction; 0 = none */

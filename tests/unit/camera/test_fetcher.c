@@ -326,6 +326,54 @@ static void an_unknown_kind_is_refused(void **state)
     assert_int_equal(fetcher_start(f, &cam, false, NULL, &e), -EINVAL); /* no address */
 }
 
+static void expect_forbidden(struct fetcher *f, struct camera *cam, const char *address,
+                             const char *shown)
+{
+    cam->address = address;
+    struct outcome o = fetch_once(f, cam, true);
+    assert_int_equal(o.code, -EPERM);
+    assert_int_equal(o.error.retry, ERR_NEVER);
+    if (!strstr(o.error.text, shown))
+        fail_msg("%s", o.error.text);
+}
+
+static void an_address_outside_the_cameras_list_is_not_asked(void **state)
+{
+    (void)state;
+    static const char *const net[] = {"192.0.2.0/24", NULL};
+    static const char *const home[] = {"127.0.0.1", NULL};
+    struct sim_fixture sim;
+    struct camera_sim_options o = {0};
+    struct err e = {0};
+    AUTO(host_list) elsewhere = NULL;
+    AUTO(host_list) here = NULL;
+    assert_int_equal(host_list_new(net, &elsewhere, &e), 0);
+    assert_int_equal(host_list_new(home, &here, &e), 0);
+    sim_start(&sim, &o, 1);
+    const char *address = camera_sim_address(sim.sim, 0);
+    AUTO_FREE char *by_name = xasprintf("localhost%s", strchr(address, ':'));
+    AUTO(fetcher) f = NULL;
+    assert_int_equal(fetcher_new(keep_outcome, NULL, &f, &e), 0);
+
+    struct camera cam = test_camera("porch", "foscam");
+    cam.hosts = elsewhere;
+    expect_forbidden(f, &cam, address, "address 127.0.0.1 must not be asked: see allow_hosts");
+    expect_forbidden(f, &cam, by_name, "must not be asked");
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 0);
+
+    /* One that may be asked leaves a connection behind, which is not for the other. */
+    struct camera good = test_camera("yard", "foscam");
+    good.address = address;
+    good.hosts = here;
+    assert_int_equal(fetch_once(f, &good, false).code, 0);
+    cam.name = good.name;
+    expect_forbidden(f, &cam, address, "address 127.0.0.1 must not be asked");
+    assert_int_equal(sim_stat(&sim, 0, "requests"), 1);
+    good.address = by_name;
+    assert_int_equal(fetch_once(f, &good, true).code, 0);
+    sim_stop(&sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +386,7 @@ int main(void)
         cmocka_unit_test(requests_may_be_started_and_cameras_forgotten_inside_the_callback),
         cmocka_unit_test(failing_allocations_fail_the_request_and_nothing_else),
         cmocka_unit_test(an_unknown_kind_is_refused),
+        cmocka_unit_test(an_address_outside_the_cameras_list_is_not_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
