@@ -15,7 +15,7 @@
 
 struct ledger;
 
-#define LEDGER_VERSION 1 /* schema; migrations run upwards at open */
+#define LEDGER_VERSION 2 /* schema; migrations run upwards at open */
 
 /* Opens, creating and migrating when needed. A damaged database gives -EUCLEAN with a text that
  * says how to go on; one of a newer version -ENOTSUP. */
@@ -50,8 +50,8 @@ int ledger_rescue(const char *from_path, const char *to_path, struct ledger_resc
 /* ---- triggers ---- */
 
 /* Makes a trigger durable; fills t->row and t->state. The same id again gives -EEXIST and changes
- * nothing: for who repeats a message that is success. Only id, camera, device, origin and the times
- * are taken; a not_before of 0 means accepted_at. */
+ * nothing: for who repeats a message that is success. Only id, camera, device, origin, the times
+ * and, with an address, address and login are taken; a not_before of 0 means accepted_at. */
 int ledger_trigger_add(struct ledger *l, struct trigger *t, struct err *e);
 /* Pending triggers with not_before <= now, one per camera (a camera is asked one thing at a time,
  * and one that is dead for long must not crowd out the others), longest due first, at most `max`.

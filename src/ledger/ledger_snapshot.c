@@ -134,8 +134,8 @@ static int insert(struct ledger *l, const struct snapshot *s, int64_t *ret_row, 
 static int finish_trigger(struct ledger *l, const char *id, struct err *e)
 {
     AUTO(db_query)
-    finish = db_query(l->db, "UPDATE triggers SET state = 1, finished_at = ? WHERE id = ?"
-                             " AND state = 0");
+    finish = db_query(l->db, "UPDATE triggers SET state = 1, finished_at = ?, address = NULL,"
+                             " user = NULL, password = NULL WHERE id = ? AND state = 0");
     db_bind_int(finish, clock_wall().us);
     db_bind_text(finish, id);
     int r = db_run(finish, e);

@@ -10,7 +10,7 @@
 
 #define TRIGGER_COLUMNS                                                                            \
     "t.row, t.id, c.name, d.key, d.label, t.origin, t.state, t.event_at, t.accepted_at,"           \
-    " t.attempts, t.not_before, t.error"                                                           \
+    " t.attempts, t.not_before, t.error, t.address, t.user, t.password"                            \
     " FROM triggers t JOIN cameras c ON c.id = t.camera JOIN devices d ON d.id = t.device "
 
 static int insert(struct ledger *l, const struct trigger *t, int64_t *ret_row, struct err *e);
@@ -52,7 +52,8 @@ static int insert(struct ledger *l, const struct trigger *t, int64_t *ret_row, s
         return r;
     AUTO(db_query)
     q = db_query(l->db, "INSERT INTO triggers (id, camera, device, origin, state, event_at,"
-                        " accepted_at, attempts, not_before) VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?)"
+                        " accepted_at, attempts, not_before, address, user, password)"
+                        " VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, ?)"
                         " ON CONFLICT (id) DO NOTHING");
     db_bind_text(q, t->id);
     db_bind_int(q, camera);
@@ -61,6 +62,9 @@ static int insert(struct ledger *l, const struct trigger *t, int64_t *ret_row, s
     db_bind_int(q, t->event_at.us);
     db_bind_int(q, t->accepted_at.us);
     db_bind_int(q, t->not_before.us != 0 ? t->not_before.us : t->accepted_at.us);
+    db_bind_text_or_null(q, t->address);
+    db_bind_text(q, t->address[0] ? t->user : NULL);
+    db_bind_text(q, t->address[0] ? t->password : NULL);
     r = db_run(q, e);
     if (r < 0)
         return r;
@@ -128,7 +132,8 @@ int ledger_trigger_fail(struct ledger *l, const struct trigger *t, const char *w
 {
     return count_attempt(l, t, false,
                          "UPDATE triggers SET attempts = attempts + 1, state = 2, finished_at = ?,"
-                         " error = ? WHERE id = ? AND state = 0 RETURNING attempts",
+                         " error = ?, address = NULL, user = NULL, password = NULL"
+                         " WHERE id = ? AND state = 0 RETURNING attempts",
                          clock_wall().us, why, e);
 }
 
@@ -196,6 +201,12 @@ static int read_trigger(struct ledger *l, struct db_query *q, struct trigger *re
         r = column_enum(l, q, 6, TRIGGER_STATE_COUNT, &state, e);
     if (r == 0)
         r = column_copy(l, q, 11, t.error, sizeof(t.error), e);
+    if (r == 0)
+        r = column_copy(l, q, 12, t.address, sizeof(t.address), e);
+    if (r == 0)
+        r = column_copy(l, q, 13, t.user, sizeof(t.user), e);
+    if (r == 0)
+        r = column_copy(l, q, 14, t.password, sizeof(t.password), e);
     if (r < 0)
         return r;
     if (!snapshot_id_valid(t.id) || t.attempts < 0)

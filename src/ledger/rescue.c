@@ -76,6 +76,8 @@ static const char *const mends[] = {
     "DELETE FROM triggers WHERE state = 1 AND id NOT IN (SELECT id FROM snapshots)",
     "UPDATE triggers SET state = 1, finished_at = coalesce(finished_at, accepted_at)"
     " WHERE state != 1 AND id IN (SELECT id FROM snapshots)",
+    "UPDATE triggers SET address = NULL, user = NULL, password = NULL"
+    " WHERE state != 0 OR address IS NULL",
 };
 
 static int copy_all(struct db *from, struct db *to, struct ledger_rescue *count, struct err *e)
@@ -165,19 +167,28 @@ static int copy_detections(struct db *from, struct db *to, int64_t *rows, int64_
     return more;
 }
 
+/* A file of an older version has fewer columns; those that came since are NULL. */
+static int columns_of(struct db *db, const char *table)
+{
+    char sql[64];
+    (void)text_format(sql, sizeof(sql), "SELECT * FROM %s", table); /* fits */
+    AUTO(db_query) q = db_query(db, sql);
+    return db_columns(q);
+}
+
 /* A row that breaks a rule of its table was damaged too, and is left out. */
 static int copy_row(struct db *to, const char *table, struct db_query *row, int64_t *rows,
                     struct err *e)
 {
     char sql[256];
-    int columns = db_columns(row);
+    int given = db_columns(row), columns = columns_of(to, table);
     int n = text_format(
         sql, sizeof(sql), "INSERT OR IGNORE INTO %s VALUES (%.*s)", table, MAX(columns * 2 - 1, 1),
         "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
         "?");
     assert(n > 0 && columns <= 40);
     AUTO(db_query) q = db_query(to, sql);
-    for (int i = 0; i < columns; i++)
+    for (int i = 0; i < MIN(given, columns); i++)
         db_bind_column(q, row, i);
     int r = db_run(q, e);
     if (r == 0)

@@ -122,7 +122,12 @@ static const char version_1[] =
     " detail TEXT NOT NULL) STRICT;"
     "CREATE INDEX incidents_subject ON incidents (subject, row);";
 
-static const char *const migrations[] = {version_1};
+/* Where a trigger came with its camera's address and login, they are here while it is pending. */
+static const char version_2[] = "ALTER TABLE triggers ADD COLUMN address TEXT;"
+                                "ALTER TABLE triggers ADD COLUMN user TEXT;"
+                                "ALTER TABLE triggers ADD COLUMN password TEXT;";
+
+static const char *const migrations[] = {version_1, version_2};
 _Static_assert(ARRAY_LEN(migrations) == LEDGER_VERSION, "one migration per version");
 
 static int read_version(struct db *db, int64_t *ret, struct err *e);

@@ -12,6 +12,10 @@ enum trigger_state { TRIGGER_PENDING, TRIGGER_DONE, TRIGGER_FAILED, TRIGGER_STAT
 extern const char *const trigger_state_names[TRIGGER_STATE_COUNT];
 
 #define TRIGGER_ERROR_MAX 512
+/* Bytes with NUL. */
+#define TRIGGER_ADDRESS_MAX 262 /* the longest name in DNS and a port */
+#define TRIGGER_USER_MAX 128
+#define TRIGGER_PASSWORD_MAX 256
 
 struct trigger {
     int64_t row;
@@ -26,4 +30,9 @@ struct trigger {
     int attempts;                  /* fetch attempts so far */
     struct wall_time not_before;   /* of the next attempt */
     char error[TRIGGER_ERROR_MAX]; /* last failure, "" before */
+    /* Where to ask, host:port or [v6]:port, and the login there, when the wish came with it; ""
+     * when the configuration knows. Only while it is pending, and the password is never shown. */
+    char address[TRIGGER_ADDRESS_MAX];
+    char user[TRIGGER_USER_MAX];
+    char password[TRIGGER_PASSWORD_MAX];
 };

@@ -254,7 +254,8 @@ static int configure(struct db *db, struct err *e)
     char sql[256];
     int r = text_format(sql, sizeof(sql),
                         "PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
-                        "PRAGMA cell_size_check=ON; PRAGMA wal_autocheckpoint=%d;"
+                        "PRAGMA cell_size_check=ON; PRAGMA secure_delete=ON;"
+                        "PRAGMA wal_autocheckpoint=%d;"
                         "PRAGMA journal_size_limit=%d",
                         CACHE_KIB, CHECKPOINT_PAGES, WAL_KEEP_BYTES);
     assert(r > 0);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/fsutil.h"
 #include "base/mem.h"
 
 static const char *const console[] = {"console", NULL};
@@ -72,6 +73,83 @@ static void takes_one_trigger_once(void **state)
     struct ledger_counts c;
     assert_int_equal(ledger_counts(f->l, &c, &f->e), 0);
     assert_int_equal(c.triggers_pending, 1);
+}
+
+static struct trigger make_trigger_with_login(uint64_t n)
+{
+    struct trigger t = make_trigger(n, "porch");
+    t.origin = TRIGGER_AMQP;
+    text_copy(t.address, sizeof(t.address), "[fd00::7]:88");
+    text_copy(t.user, sizeof(t.user), "admin");
+    text_copy(t.password, sizeof(t.password), "hunter2hunter2");
+    return t;
+}
+
+static void assert_login(const struct fixture *f, const struct trigger *t, bool there)
+{
+    struct trigger got;
+    struct err e;
+    assert_int_equal(ledger_trigger_get(f->l, t->id, &got, &e), 0);
+    assert_string_equal(got.address, there ? t->address : "");
+    assert_string_equal(got.user, there ? t->user : "");
+    assert_string_equal(got.password, there ? t->password : "");
+}
+
+static void a_login_stays_until_the_trigger_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct trigger failed = make_trigger_with_login(1), done = make_trigger_with_login(2);
+    struct trigger due;
+    assert_int_equal(ledger_trigger_add(f->l, &failed, &f->e), 0);
+    assert_int_equal(ledger_trigger_add(f->l, &done, &f->e), 0);
+    assert_int_equal(ledger_trigger_due(f->l, done.accepted_at, &due, 1, &f->e), 1);
+    assert_string_equal(due.password, "hunter2hunter2");
+    assert_int_equal(ledger_trigger_retry(f->l, &failed, failed.accepted_at, "busy", &f->e), 0);
+    assert_login(f, &failed, true);
+    assert_login(f, &done, true);
+    assert_sound(f);
+    assert_int_equal(ledger_trigger_fail(f->l, &failed, "wrong password", &f->e), 0);
+    assert_login(f, &failed, false);
+    AUTO(snapshot) s = make_snapshot(2, "porch");
+    assert_int_equal(ledger_snapshot_add(f->l, s, &f->e), 0);
+    assert_login(f, &done, false);
+    assert_sound(f);
+}
+
+static void a_login_without_an_address_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct trigger t = make_trigger_with_login(1);
+    t.address[0] = '\0';
+    assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), 0);
+    struct trigger got;
+    assert_int_equal(ledger_trigger_get(f->l, t.id, &got, &f->e), 0);
+    assert_string_equal(got.user, "");
+    assert_string_equal(got.password, "");
+    assert_sound(f);
+}
+
+static bool file_holds(const char *path, const char *text)
+{
+    AUTO(blob) whole = NULL;
+    struct err e;
+    if (fs_read_blob(AT_FDCWD, path, 10000000, &whole, &e) < 0)
+        fail_msg("%s", e.text);
+    return memmem(whole->data, whole->size, text, strlen(text)) != NULL;
+}
+
+static void a_password_of_before_is_not_in_the_file(void **state)
+{
+    struct fixture *f = *state;
+    struct trigger t = make_trigger_with_login(1);
+    assert_int_equal(ledger_trigger_add(f->l, &t, &f->e), 0);
+    fixture_close(f); /* moves the log into the file */
+    assert_true(file_holds(f->db, t.password));
+    fixture_open(f);
+    assert_int_equal(ledger_trigger_fail(f->l, &t, "wrong password", &f->e), 0);
+    fixture_close(f);
+    assert_false(file_holds(f->db, t.password));
+    fixture_open(f);
 }
 
 static void refuses_a_trigger_without_a_camera(void **state)
@@ -892,6 +970,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(keeps_a_trigger_as_it_was_given),
         CASE(takes_one_trigger_once),
+        CASE(a_login_stays_until_the_trigger_ends),
+        CASE(a_login_without_an_address_is_not_kept),
+        CASE(a_password_of_before_is_not_in_the_file),
         CASE(refuses_a_trigger_without_a_camera),
         CASE(gives_the_longest_due_trigger_of_each_camera),
         CASE(many_triggers_of_one_camera_do_not_crowd_out_another),

@@ -427,6 +427,48 @@ static void refuses_a_newer_version_and_leaves_it_alone(void **state)
 }
 
 /* Each file tests/unit/ledger/versions/<n>.sql is a ledger as version n wrote it. */
+static void make_version(struct fixture *f, const char *source, int version)
+{
+    char path[512];
+    (void)snprintf(path, sizeof(path), "%s/tests/unit/ledger/versions/%d.sql", source, version);
+    AUTO(blob) sql = NULL;
+    if (fs_read_blob(AT_FDCWD, path, 60000, &sql, &f->e) < 0)
+        fail_msg("%s", f->e.text);
+    (void)unlink(f->db);
+    struct db *db = NULL;
+    assert_int_equal(db_open(f->db, true, &db, &f->e), 0);
+    AUTO_FREE char *text = strndup((const char *)sql->data, sql->size);
+    if (db_exec(db, text, &f->e) < 0)
+        fail_msg("%s", f->e.text);
+    db_close(db);
+}
+
+static void rescues_ledgers_of_every_version(void **state)
+{
+    struct fixture *f = *state;
+    const char *source = getenv("SOURCE_ROOT");
+    if (source == NULL)
+        skip();
+    for (int version = 1; version <= LEDGER_VERSION; version++) {
+        make_version(f, source, version);
+        struct ledger_rescue saved = {0};
+        char to[200];
+        (void)snprintf(to, sizeof(to), "%s/rescued-%d.db", f->folder, version);
+        if (ledger_rescue(f->db, to, &saved, &f->e) < 0)
+            fail_msg("%s", f->e.text);
+        assert_int_equal(saved.gaps, 0);
+        assert_int_equal(saved.snapshots, 2);
+        assert_int_equal(ledger_open(to, &f->l, &f->e), 0);
+        assert_sound(f);
+        struct ledger_counts c;
+        assert_int_equal(ledger_counts(f->l, &c, &f->e), 0);
+        assert_int_equal(c.triggers_pending, 1);
+        assert_int_equal(c.outbox_pending, 1);
+        ledger_close(f->l);
+        f->l = NULL;
+    }
+}
+
 static void opens_ledgers_of_every_version(void **state)
 {
     struct fixture *f = *state;
@@ -434,18 +476,7 @@ static void opens_ledgers_of_every_version(void **state)
     if (source == NULL)
         skip();
     for (int version = 1; version <= LEDGER_VERSION; version++) {
-        char path[512];
-        (void)snprintf(path, sizeof(path), "%s/tests/unit/ledger/versions/%d.sql", source, version);
-        AUTO(blob) sql = NULL;
-        if (fs_read_blob(AT_FDCWD, path, 60000, &sql, &f->e) < 0)
-            fail_msg("%s", f->e.text);
-        (void)unlink(f->db);
-        struct db *db = NULL;
-        assert_int_equal(db_open(f->db, true, &db, &f->e), 0);
-        AUTO_FREE char *text = strndup((const char *)sql->data, sql->size);
-        if (db_exec(db, text, &f->e) < 0)
-            fail_msg("%s", f->e.text);
-        db_close(db);
+        make_version(f, source, version);
         if (ledger_open(f->db, &f->l, &f->e) < 0)
             fail_msg("%s", f->e.text);
         assert_sound(f);
@@ -480,6 +511,7 @@ int main(void)
         CASE(a_folder_without_write_permission_says_so),
         CASE(refuses_the_database_of_another_program),
         CASE(refuses_a_newer_version_and_leaves_it_alone),
+        CASE(rescues_ledgers_of_every_version),
         CASE(opens_ledgers_of_every_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
