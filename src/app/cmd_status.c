@@ -116,6 +116,7 @@ static void print_status(const json_t *status)
 /* ---- the lines at the top ---- */
 
 static void format_bytes(double bytes, char *out, size_t size);
+static void print_control(const json_t *triggers);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -158,6 +159,7 @@ static void print_head(const json_t *status)
     printf("  triggers  %.0f pending, %.0f failed\n", number_of(counts, "triggers_pending"),
            number_of(counts, "triggers_failed"));
     print_broker(status);
+    print_control(json_object_get(json_object_get(status, "broker"), "triggers"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -168,6 +170,26 @@ static void print_head(const json_t *status)
             printf(", new pictures are refused below %s", reserve);
         printf("\n");
     }
+}
+
+/* How triggers come from the broker; nothing when there is none. */
+static void print_control(const json_t *triggers)
+{
+    if (!json_is_object(triggers))
+        return;
+    const char *address = client_text(triggers, "address"),
+               *why = client_text(triggers, "last_error");
+    if (strcmp(client_text(triggers, "state"), "connected") == 0)
+        printf("  rabbitmq  triggers come from %s, queue %s", address,
+               client_text(triggers, "queue"));
+    else if (why[0])
+        printf("  rabbitmq  no triggers: %s; trying again", why);
+    else
+        printf("  rabbitmq  connecting%s%s", address[0] ? " to " : "", address);
+    double waiting = number_of(triggers, "waiting");
+    if (waiting > 0)
+        printf("; %.0f wait until the ledger can take them", waiting);
+    printf("\n");
 }
 
 static double number_of(const json_t *object, const char *key)

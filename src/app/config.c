@@ -426,6 +426,7 @@ static void resolve_detection(struct app_config_full *f, struct cfg_faults *faul
 static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnings);
 static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
                             struct cfg_faults *warnings);
+static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults);
 
 int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
                        char **ret_warnings)
@@ -445,6 +446,7 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
     resolve_detection(f, faults);
     resolve_devices(f, warnings);
     resolve_cameras(f, faults, warnings);
+    resolve_broker(f, faults);
     amqp_config_warn(cfg_values(c, &amqp_cfg_section), warnings);
     *ret_warnings = cfg_faults_take(warnings);
     *ret_faults = cfg_faults_take(faults);
@@ -467,6 +469,7 @@ void app_config_free(struct app_config *a)
     free(f->outputs);
     free(f->inputs);
     camera_set_unref(a->cameras);
+    host_list_free(a->allow_hosts);
     cfg_unref(a->cfg);
     free(f);
 }
@@ -728,6 +731,17 @@ static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults
     }
 }
 
+static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults)
+{
+    const struct amqp_config *broker = cfg_values(f->a.cfg, &amqp_cfg_section);
+    struct err e = {0};
+
+    if (host_list_new(broker->allow_hosts, &f->a.allow_hosts, &e) < 0)
+        cfg_fault(faults, amqp_cfg_section.name, NULL, "allow_hosts", "%s", e.text);
+    if (*broker->server_address)
+        f->a.broker = broker;
+}
+
 /* --- checking --------------------------------------------------------------------------------- */
 
 /* The camera's rows cannot do this: times are read in a layer above them. */
@@ -768,6 +782,8 @@ static void check_all(const struct cfg *c, struct cfg_faults *faults)
 
     f.a.detect = *(const struct detect_config *)cfg_values(c, &detect_config_section);
     resolve_detection(&f, faults);
+    resolve_broker(&f, faults);
+    host_list_free(f.a.allow_hosts);
     for (size_t i = 0; i < cfg_instance_count(c, &camera_cfg_section); i++) {
         check_times(cfg_instance_name(c, &camera_cfg_section, i),
                     cfg_instance_values(c, &camera_cfg_section, i), faults);

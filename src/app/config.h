@@ -18,9 +18,11 @@
  * Of two that both are given the one from the stronger source wins (see doc/configuration.md); from
  * equal sources ours and theirs must agree, else it is a fault. */
 
+#include "base/host_list.h"
 #include "camera/camera_config.h"
 #include "cfg/cfg.h"
 #include "detect/detect_config.h"
+#include "notify/amqp_config.h"
 
 extern const struct cfg_schema app_schema;
 
@@ -62,17 +64,19 @@ struct app_config {
     struct cfg *cfg;       /* our reference */
     struct app_values app; /* resolved */
     struct events_values events;
-    int64_t cache_size;          /* bytes */
-    int64_t store_reserve;       /* bytes */
-    const char *ledger_path;     /* <data_dir>/snapshotd.db */
-    const char *store_path;      /* <data_dir>/store, or [store] path */
-    const char *models_dir;      /* <data_dir>/models */
-    const char *ftp_root;        /* root_dir, or <data_dir>/ftp */
-    const char *upload_dir;      /* below ftp_root */
-    struct detect_config detect; /* resolved */
-    struct camera_set *cameras;  /* [camera:NAME] and the outputs that are cameras */
-    const char *detection_off;   /* a sentence why detection is off; NULL = on. detect.enabled says
-                                    the same */
+    int64_t cache_size;               /* bytes */
+    int64_t store_reserve;            /* bytes */
+    const char *ledger_path;          /* <data_dir>/snapshotd.db */
+    const char *store_path;           /* <data_dir>/store, or [store] path */
+    const char *models_dir;           /* <data_dir>/models */
+    const char *ftp_root;             /* root_dir, or <data_dir>/ftp */
+    const char *upload_dir;           /* below ftp_root */
+    struct detect_config detect;      /* resolved */
+    struct camera_set *cameras;       /* [camera:NAME] and the outputs that are cameras */
+    struct host_list *allow_hosts;    /* [rabbitmq] allow_hosts */
+    const struct amqp_config *broker; /* NULL = none */
+    const char *detection_off; /* a sentence why detection is off; NULL = on. detect.enabled says
+                                  the same */
     const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */
     size_t output_count, input_count;
 };

@@ -263,6 +263,7 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
     struct settings *s = xcalloc(1, sizeof(*s));
     *s = (struct settings){.refs = 1,
                            .cameras = camera_set_ref(c->cameras),
+                           .allow_hosts = c->allow_hosts,
                            .detection_enabled = !c->detection_off,
                            .detect = c->detect,
                            .limits = detect_config_limits(&c->detect),
@@ -289,6 +290,9 @@ static int open_parts(struct daemon *d, struct err *e)
         r = bus_new(&p->bus, e);
     if (r < 0)
         return r;
+    d->first_cfg = cfg_ref(d->config->cfg);
+    p->broker = d->config->broker;
+    p->stop_fd = d->stop_fd;
     d->config_shared = true;
     pipeline_publish(p, make_settings(d, d->config));
     p->cache = picture_cache_new((size_t)d->config->cache_size);
@@ -324,6 +328,7 @@ static void close_parts(struct daemon *d)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
     free(d->ledger_path);
+    cfg_unref(d->first_cfg);
     pthread_mutex_destroy(&p->lock);
 }
 

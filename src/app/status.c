@@ -148,6 +148,17 @@ static json_t *destinations_json(struct daemon *d)
     return list;
 }
 
+/* How triggers come from the broker; null when none are taken from one. */
+static json_t *control_json(const struct daemon *d)
+{
+    struct control_status st;
+    if (!topology_control_status(d->topology, &st))
+        return json_null();
+    return json_pack("{s:s,s:o,s:o,s:I,s:o}", "state", st.consuming ? "connected" : "disconnected",
+                     "address", js_string(st.peer), "queue", js_string(st.queue), "waiting",
+                     (json_int_t)st.waiting, "last_error", js_string(st.last_error));
+}
+
 /* A description begins with the model's file name. */
 static json_t *model_json(const struct daemon *d)
 {
@@ -166,15 +177,16 @@ static json_t *backend_status(void *arg)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     return json_pack(
-        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o}", "version",
-        SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
+        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o}}",
+        "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
         cameras_json(d), "detector", "name", d->pipeline.detector ? "local" : "none", "description",
         js_string(d->detector_text), "model", model_json(d), "ready",
         d->pipeline.detector && now->detection_enabled, "counts", counts_json(d), "disk",
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
-        (json_int_t)d->store_reserve, "destinations", destinations_json(d));
+        (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
+        control_json(d));
 }
 
 struct web_backend status_backend(struct daemon *d)

@@ -13,6 +13,7 @@
 struct daemon {
     struct app_config *config; /* of this moment; owned by the settings once they are published */
     bool config_shared;
+    struct cfg *first_cfg; /* of the start: what a reload does not change keeps its strings there */
     struct pipeline pipeline;
     struct notifier *notifiers[DAEMON_NOTIFIERS_MAX + 1]; /* NULL-terminated */
     const char *destinations[DAEMON_NOTIFIERS_MAX + 1];   /* their names, likewise */

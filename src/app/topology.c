@@ -42,6 +42,10 @@ static void *new_schedule(struct pipeline *p, unsigned index UNUSED)
 {
     return schedule_stage_new(p);
 }
+static void *new_control(struct pipeline *p, unsigned index UNUSED)
+{
+    return control_stage_new(p);
+}
 static unsigned one(const struct pipeline *p UNUSED)
 {
     return 1;
@@ -49,6 +53,10 @@ static unsigned one(const struct pipeline *p UNUSED)
 static unsigned detect_workers(const struct pipeline *p)
 {
     return p->detect_workers;
+}
+static unsigned takes_triggers(const struct pipeline *p)
+{
+    return p->broker && p->broker->triggers;
 }
 static unsigned notifier_count(const struct pipeline *p)
 {
@@ -60,8 +68,9 @@ static unsigned notifier_count(const struct pipeline *p)
 
 /* The threads, in the order in which they start: consumers first. They stop from the bottom up.
  *
- *   schedule --.
- *   web (API) --+-> [triggers in the ledger] -> fetch ==fetched==> intake ==stored==> detect x N
+ *   schedule ---.
+ *   control -----+
+ *   web (API) ---+-> [triggers in the ledger] -> fetch ==fetched==> intake ==stored==> detect x N
  *   detect x N ==judged==> record -> [outbox] -> deliver
  *                          record ==promised==> annotate
  *
@@ -82,6 +91,7 @@ static const struct thread_row {
     {&detect_stage, new_detect, detect_workers, EDGE_STORED, 1, -1},
     {&intake_stage, new_intake, one, EDGE_FETCHED, 8, -1},
     {&fetch_stage, new_fetch, one, NULL, 0, PIPELINE_FETCH},
+    {&control_stage, new_control, takes_triggers, NULL, 0, -1},
     {&schedule_stage, new_schedule, one, NULL, 0, PIPELINE_SCHEDULE},
 };
 
@@ -96,6 +106,7 @@ struct topology {
     struct thread threads[THREADS_MAX];
     size_t count;
     void *fetch;                      /* self of the fetch stage */
+    void *control;                    /* of the control stage; NULL = there is none */
     void *deliver[PIPELINE_POOL_MAX]; /* of those of deliver */
 };
 
@@ -119,6 +130,8 @@ static int start_thread(struct topology *t, const struct thread_row *row, unsign
     t->count++;
     if (row->ops == &fetch_stage)
         t->fetch = th->self;
+    if (row->ops == &control_stage)
+        t->control = th->self;
     if (row->ops == &deliver_stage)
         t->deliver[index] = th->self;
     if (row->woken >= 0) {
@@ -226,6 +239,13 @@ json_t *topology_status(const struct topology *t)
 void topology_camera_status(const struct topology *t, const char *camera, struct camera_status *ret)
 {
     fetch_stage_camera_status(t->fetch, camera, ret);
+}
+
+bool topology_control_status(const struct topology *t, struct control_status *ret)
+{
+    if (t->control)
+        control_stage_status(t->control, ret);
+    return t->control != NULL;
 }
 
 void topology_destination_status(const struct topology *t, unsigned index,

@@ -23,6 +23,8 @@ int topology_healthy(const struct topology *t, struct err *e);
 json_t *topology_status(const struct topology *t);
 void topology_camera_status(const struct topology *t, const char *camera,
                             struct camera_status *ret);
+/* False when no triggers are taken from a broker. Any thread. */
+bool topology_control_status(const struct topology *t, struct control_status *ret);
 /* `index` as in the pipeline's list of notifiers. */
 void topology_destination_status(const struct topology *t, unsigned index,
                                  struct destination_status *ret);

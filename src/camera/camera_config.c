@@ -460,7 +460,7 @@ static void entry_free(struct entry *entry)
 }
 
 /* What a rejected login depends on: the place that rejected it, and what was sent. */
-static uint64_t digest_credentials(const struct camera *cam)
+uint64_t camera_credentials_digest(const struct camera *cam)
 {
     AUTO_FREE char *all = xasprintf("%s\n%s\n%s\n%s\n%s\n%d", cam->kind, cam->address, cam->url,
                                     cam->user, cam->password, (int)cam->auth);
@@ -505,7 +505,7 @@ static struct camera convert(const char *name, const struct camera_cfg *c,
         .interval_ms = c->interval_ms,
         .times = c->times && c->times[0] ? c->times : NULL,
     };
-    cam.credentials_digest = digest_credentials(&cam);
+    cam.credentials_digest = camera_credentials_digest(&cam);
     return cam;
 }
 

@@ -65,6 +65,9 @@ const struct camera *camera_set_find_device(const struct camera_set *s, const ch
 /* True when the camera can be asked: enabled, and its kind has what it needs. */
 bool camera_is_fetchable(const struct camera *cam);
 
+/* What `credentials_digest` has to be for the camera's address, user and password. */
+uint64_t camera_credentials_digest(const struct camera *cam);
+
 /* "Front Door" -> "frontdoor": the original's folder of a location. -EINVAL when nothing is left or
  * the name could leave its folder. */
 int camera_directory(const char *location, char *ret, size_t size);

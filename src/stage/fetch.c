@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "camera/camera_overlay.h"
 #include "camera/fetcher.h"
 
 /* Flights at once: each holds one picture; one per camera, so this bounds cameras working at once.
@@ -54,8 +55,9 @@ struct flight {
     struct trigger trigger;
     struct settings *settings; /* keeps the camera's strings alive while it is asked */
     const struct camera *camera;
-    struct fetched *item; /* answered with a picture */
-    int code;             /* answered without: as the fetcher said */
+    struct camera_overlay overlay; /* `camera`, when its address came with the trigger */
+    struct fetched *item;          /* answered with a picture */
+    int code;                      /* answered without: as the fetcher said */
     enum err_retry retry;
     long retry_after_s;
     char why[TRIGGER_ERROR_MAX];
@@ -304,6 +306,10 @@ static bool start_flight(struct fetch_self *f, const struct trigger *t)
                           (long long)age_ms(t) / 1000); /* fits */
         end_with(f, fl, t->error[0] ? t->error : why);
         return true;
+    }
+    if (t->address[0] && !camera_is_fetchable(cam)) {
+        camera_overlay_fill(&fl->overlay, cam, t, now->cameras, now->allow_hosts);
+        cam = fl->camera = &fl->overlay.camera;
     }
     struct err e = {0};
     bool by_person = t->origin == TRIGGER_API && t->attempts == 0;

@@ -6,12 +6,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/host_list.h"
 #include "camera/camera_config.h"
 #include "camera/fetcher.h"
 #include "detect/detect_config.h"
 #include "detect/detector.h"
 #include "ledger/store.h"
 #include "model/trigger.h"
+#include "notify/amqp_config.h"
 #include "notify/notifier.h"
 #include "stage/cache.h"
 #include "stage/claims.h"
@@ -22,6 +24,7 @@ struct settings {
     void *owner; /* owns the strings of `detect`; freed by release(owner) with the settings */
     void (*release)(void *owner);
     struct camera_set *cameras;
+    const struct host_list *allow_hosts; /* of addresses that come with triggers; the owner's */
     bool detection_enabled;
     struct detect_config detect; /* filter and annotation */
     struct picture_limits limits;
@@ -47,6 +50,8 @@ struct pipeline {
     struct detector *detector; /* NULL when there is none */
     unsigned detect_workers;
     struct notifier *const *notifiers; /* NULL-terminated */
+    const struct amqp_config *broker;  /* whose triggers are taken; NULL = nobody's */
+    int stop_fd; /* readable since the program stops: ends what waits for a peer; 0 = none */
     /* A trigger or snapshot has an outcome (waiting API requests). Any thread; may be NULL. */
     void (*outcome)(void *arg, const char *id);
     void *outcome_arg;
@@ -118,7 +123,7 @@ void judged_unref(void *judged); /* release hook */
  * ---- */
 
 extern const struct stage_ops fetch_stage, intake_stage, detect_stage, record_stage, annotate_stage,
-    deliver_stage, schedule_stage;
+    deliver_stage, schedule_stage, control_stage;
 void *fetch_stage_new(struct pipeline *p);
 void *intake_stage_new(struct pipeline *p);
 void *detect_stage_new(struct pipeline *p);
@@ -126,9 +131,20 @@ void *record_stage_new(struct pipeline *p);
 void *annotate_stage_new(struct pipeline *p);
 void *deliver_stage_new(struct pipeline *p, struct notifier *n);
 void *schedule_stage_new(struct pipeline *p);
+void *control_stage_new(struct pipeline *p); /* needs p->broker */
 
 /* State of a camera as the fetch stage sees it, for the API. Any thread. */
 void fetch_stage_camera_status(void *self, const char *camera, struct camera_status *ret);
+
+/* How the control stage stands with its broker. Any thread. */
+struct control_status {
+    bool consuming;
+    char peer[AMQP_NAME_MAX + 16]; /* host:port of the last attempt, "" before */
+    char queue[AMQP_NAME_MAX];     /* "" before the first one was declared */
+    char last_error[ERR_TEXT_MAX]; /* why it does not, or "" */
+    int64_t waiting; /* triggers taken from the broker that the ledger does not have yet */
+};
+void control_stage_status(void *self, struct control_status *ret);
 
 /* What a destination is doing, for people. Any thread. */
 struct destination_status {

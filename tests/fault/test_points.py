@@ -30,10 +30,11 @@ def has_points():
     return b"SNAPSHOTD_CRASH_AT" in BINARY.read_bytes()
 
 
-# Points that a healthy run of a few pictures does not pass: first start, retries, recovery.
+# Points that a healthy run of a few pictures does not pass: first start, retries, recovery, and the
+# broker's (tests/broker/test_control.py).
 ELSEWHERE = {"before-migration-commit", "before-outbox-retry-commit", "before-trigger-retry-commit",
              "before-recovery-discard", "before-store-sync", "after-store-sync",
-             "before-settle-commit"}
+             "before-settle-commit", "before-trigger-ack"}
 
 
 def pending(d):

@@ -481,6 +481,26 @@ static void an_output_and_a_section_can_be_one_camera(void **state)
                                       "another location\n");
 }
 
+static void hosts_must_be_hosts_and_a_broker_has_an_address(void **state)
+{
+    (void)state;
+    AUTO_DONE(loaded) wrong = load("[rabbitmq]\nallow_hosts = private, 10.0.0.0/33\n", NULL);
+    assert_int_equal(wrong.result, -EINVAL);
+    assert_string_equal(wrong.faults,
+                        "t.conf:2: rabbitmq.allow_hosts: \"10.0.0.0/33\" is no name, address, "
+                        "network like 192.168.7.0/24, or the word private\n");
+    AUTO_DONE(loaded) none = load("", NULL);
+    assert_good(&none);
+    assert_null(none.a->broker);
+    assert_true(host_list_has(none.a->allow_hosts, "192.168.7.1"));
+    AUTO_DONE(loaded)
+    one = load("[rabbitmq]\nserver_address = rabbit\nallow_hosts = 192.0.2.1\n", NULL);
+    assert_good(&one);
+    assert_string_equal(one.a->broker->server_address, "rabbit");
+    assert_true(host_list_has(one.a->allow_hosts, "192.0.2.1"));
+    assert_false(host_list_has(one.a->allow_hosts, "192.168.7.1"));
+}
+
 static void times_must_be_times(void **state)
 {
     (void)state;
@@ -554,6 +574,7 @@ int main(void)
         cmocka_unit_test(places_follow_data_dir),
         cmocka_unit_test(odd_devices_are_warned_of),
         cmocka_unit_test(an_output_and_a_section_can_be_one_camera),
+        cmocka_unit_test(hosts_must_be_hosts_and_a_broker_has_an_address),
         cmocka_unit_test(times_must_be_times),
         cmocka_unit_test(faults_of_all_kinds_come_together),
         cmocka_unit_test(a_file_with_five_faults_lists_five),
