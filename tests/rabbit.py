@@ -1,8 +1,10 @@
 """A real RabbitMQ for tests: a server of its own on free loopback ports in a folder of its own, with
 a TLS listener, and the means to treat it badly. It ends exactly what it started."""
 
+import contextlib
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -18,9 +20,14 @@ def installed():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that the system gives to clients: while the server is down, one that tries to
+    reach it may be given its port, even connect to itself there, and the server cannot start."""
+    first_of_clients = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(first_of_clients - 20000, first_of_clients)
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def openssl(*arguments):
