@@ -549,7 +549,7 @@ static void add_hint(const struct httpc_response *r, struct err *e)
     if (r->failure == HTTPC_FAIL_REPLY && strstr(e->text, "no HTTP header")) {
         (void)text_format(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text),
                           ": set http09 = true if this camera always does so");
-    } else if (e->code == -EPERM) {
+    } else if (r->failure == HTTPC_FAIL_REQUEST && e->code == -EPERM) {
         (void)text_format(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text),
                           ": see allow_hosts in [rabbitmq]");
     } else if (r->failure == HTTPC_FAIL_TLS && e->code == -EKEYREJECTED) {
