@@ -162,6 +162,7 @@ static const struct cfg_key keys[] = {
      .type = CFG_LIST,
      .offset = FIELD(allow_hosts),
      .fallback = "private",
+     .flags = CFG_RELOAD,
      .help = "Which camera addresses a trigger may name, besides those of configured cameras",
      .doc = "Names, addresses, networks (`192.168.7.0/24`), or `private` for all private "
             "networks. A trigger may name an address only for a configured output."},

@@ -32,6 +32,7 @@ struct bus {
 };
 struct bus_in {
     void *socket;
+    char address[64];
 };
 struct bus_out {
     void *socket;
@@ -94,15 +95,16 @@ int bus_in_open(struct bus *b, const char *edge, unsigned index, int receive_dep
     int r = open_socket(b, ZMQ_PULL, ZMQ_RCVHWM, receive_depth, &socket, e);
     if (r < 0)
         return r;
-    char address[64];
-    address_of(edge, index, address, sizeof(address));
-    if (zmq_bind(socket, address) < 0) {
-        r = err_errno(e, -errno, "bind %s", address);
+    struct bus_in *in = xcalloc(1, sizeof(*in));
+    in->socket = socket;
+    address_of(edge, index, in->address, sizeof(in->address));
+    if (zmq_bind(socket, in->address) < 0) {
+        r = err_errno(e, -errno, "bind %s", in->address);
         (void)zmq_close(socket); /* the failure above is the story */
+        free(in);
         return r;
     }
-    *ret = xmalloc(sizeof(**ret));
-    (*ret)->socket = socket;
+    *ret = in;
     return 0;
 }
 
@@ -131,6 +133,9 @@ void bus_in_close(struct bus_in *in)
 {
     if (!in)
         return;
+    /* A close takes effect some time later, on the library's own thread; the name must be free for
+     * the next consumer now. */
+    (void)zmq_unbind(in->socket, in->address);
     (void)zmq_close(in->socket); /* fails only for what is no socket */
     free(in);
 }
