@@ -114,6 +114,7 @@ def decode(body):
 
 CAMERA = """
 [camera:{name}]
+check_fresh = no
 kind = http
 url = http://{address}/snapshot.jpg
 location = {name}
