@@ -75,8 +75,8 @@ static unsigned notifier_count(const struct pipeline *p)
  *                          record ==promised==> annotate
  *
  * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
- * when an edge is full, fetch keeps the picture and tries again, intake relies on the row and the
- * sweep of detect); -> [..] is a row in the ledger plus a wake-up. */
+ * when an edge is full, fetch keeps the picture and tries again, intake relies on the row and wakes
+ * the sweep of detect); -> [..] is a row in the ledger plus a wake-up. */
 static const struct thread_row {
     const struct stage_ops *ops;
     void *(*new)(struct pipeline *p, unsigned index);
@@ -88,7 +88,7 @@ static const struct thread_row {
     {&deliver_stage, new_deliver, notifier_count, NULL, 0, PIPELINE_DELIVER},
     {&annotate_stage, new_annotate, one, EDGE_PROMISED, 16, -1},
     {&record_stage, new_record, one, EDGE_JUDGED, 8, -1},
-    {&detect_stage, new_detect, detect_workers, EDGE_STORED, 1, -1},
+    {&detect_stage, new_detect, detect_workers, EDGE_STORED, 1, PIPELINE_DETECT},
     {&intake_stage, new_intake, one, EDGE_FETCHED, 8, -1},
     {&fetch_stage, new_fetch, one, NULL, 0, PIPELINE_FETCH},
     {&control_stage, new_control, takes_triggers, NULL, 0, -1},

@@ -42,7 +42,6 @@ static int check_space(struct store *s, size_t size, struct err *e);
 static void incoming_name(const char *id, bool annotated, char *ret, size_t size);
 static int write_part(struct store *s, const char *name, const void *data, size_t size,
                       struct err *e);
-static int sync_incoming(struct store *s, const char *name, struct err *e);
 static int rename_new(int from_fd, const char *from, int to_fd, const char *to);
 static int move_into(struct store *s, int from_fd, const char *from, const char *to, struct err *e);
 static bool same_folder(const char *a, const char *b);
@@ -117,8 +116,8 @@ int64_t store_free_bytes(struct store *s)
 
 /* ---- the temporary ---- */
 
-int store_put(struct store *s, const char *id, bool annotated, const void *data, size_t size,
-              struct err *e)
+static int write_incoming(struct store *s, const char *id, bool annotated, const void *data,
+                          size_t size, struct err *e)
 {
     assert(snapshot_id_valid(id));
     char name[64];
@@ -126,10 +125,33 @@ int store_put(struct store *s, const char *id, bool annotated, const void *data,
     int r = check_space(s, size, e);
     if (r == 0)
         r = write_part(s, name, data, size, e);
-    if (r == 0 && !annotated) /* a copy whose name is lost is drawn again */
-        r = sync_incoming(s, name, e);
+    return r < 0 ? (err_prefix(e, "store '%s'", s->root), r) : 0;
+}
+
+int store_put(struct store *s, const char *id, bool annotated, const void *data, size_t size,
+              struct err *e)
+{
+    int r = write_incoming(s, id, annotated, data, size, e);
+    if (r < 0 || annotated) /* a copy whose name is lost is drawn again */
+        return r;
+    r = store_sync_written(s, e);
     if (r < 0)
+        store_discard(s, id, annotated); /* the failure above is the story */
+    return r;
+}
+
+int store_write(struct store *s, const char *id, const void *data, size_t size, struct err *e)
+{
+    return write_incoming(s, id, false, data, size, e);
+}
+
+int store_sync_written(struct store *s, struct err *e)
+{
+    FAULT_POINT("before-store-sync");
+    if (fsync(s->incoming) < 0) {
+        int r = err_errno(e, -errno, "sync " INCOMING);
         return err_prefix(e, "store '%s'", s->root), r;
+    }
     FAULT_POINT("after-store-put");
     return 0;
 }
@@ -185,16 +207,6 @@ static int write_part(struct store *s, const char *name, const void *data, size_
         return r;
     }
     return 0;
-}
-
-static int sync_incoming(struct store *s, const char *name, struct err *e)
-{
-    FAULT_POINT("before-store-sync");
-    if (fsync(s->incoming) == 0)
-        return 0;
-    int r = err_errno(e, -errno, "sync " INCOMING);
-    (void)unlinkat(s->incoming, name, 0); /* the failure above is the story */
-    return r;
 }
 
 /* ---- the final place ---- */

@@ -41,6 +41,9 @@ const char *store_root(const struct store *s);
  * below the reserve gives -ENOSPC, ERR_LATER. */
 int store_put(struct store *s, const char *id, bool annotated, const void *data, size_t size,
               struct err *e);
+/* As store_put() of pictures, for many at once: their names are durable after one sync of them. */
+int store_write(struct store *s, const char *id, const void *data, size_t size, struct err *e);
+int store_sync_written(struct store *s, struct err *e);
 void store_discard(struct store *s, const char *id, bool annotated);
 /* Moves a temporary to its final path (directories made as needed); never over another file
  * (-EEXIST). Idempotent: success when the file is there already and the temporary is gone; -ENOENT

@@ -2,7 +2,10 @@
  *
  * Bytes to a synced temporary, then the row (which ends the trigger), then the rename: a crash at
  * any point leaves something that store_recover() finishes or discards. When the disk is full
- * nothing half-written stays, the trigger waits, and is asked for again later. */
+ * nothing half-written stays, the trigger waits, and is asked for again later.
+ *
+ * Pictures that come together share the sync of their names and the commit, which cost more than
+ * all the rest; one alone does not wait for others. */
 
 #include "stage/pipeline.h"
 
@@ -16,22 +19,34 @@
 #include "picture/picture.h"
 #include "sys/hash.h"
 
-/* Live pictures waiting before each detect worker, beside the one it works on; what does not fit is
- * found by the workers' sweep of the ledger. */
+/* Live pictures waiting before each detect worker, beside the one it works on; for what does not fit
+ * the workers are woken to look into the ledger. */
 #define STORED_DEPTH 1
 #define SWEEP_MS 10000
 #define REFUSED_PAUSE_MS 5000 /* also the promise after freed space: new pictures within 5 s */
 
+/* Bytes that are collected before they are recorded; one picture may have more. */
+#define BATCH_BYTES (8 << 20)
 /* Settled at a time: one transaction. */
 #define SETTLE_BATCH 128
 /* Names tried when others are quicker; nobody else makes names of fetched pictures. */
 #define NAME_TRIES 16
+
+struct arrival {
+    struct fetched *item;
+    struct snapshot *snapshot;
+    int code; /* how far it is: 0 = well so far, else why it is not recorded */
+    struct err error;
+};
 
 struct intake_self {
     struct pipeline *pipeline;
     struct stage *stage;
     struct ledger *ledger;
     struct bus_out *out;
+    struct arrival batch[STAGE_BATCH_MAX];
+    int count;
+    size_t bytes;       /* of the batch */
     int64_t settled_to; /* rows up to here were looked at in this round */
 };
 
@@ -77,36 +92,85 @@ static int fill(struct snapshot *s, const struct fetched *f, const struct settin
     return 0;
 }
 
-static int record(struct intake_self *in, struct snapshot *s, const char *directory, struct err *e)
+static void log_about(const struct arrival *a)
 {
-    struct store *store = in->pipeline->store;
+    log_context_camera(a ? a->item->trigger.camera : NULL);
+    log_context_snapshot(a ? a->item->trigger.id : NULL);
+}
+
+/* Puts the bytes where a crash finds them. */
+static void keep_bytes(struct intake_self *in, struct arrival *a, const struct settings *now)
+{
+    struct snapshot *s = a->snapshot;
+    a->code = fill(s, a->item, now, &a->error);
     /* A repeat must not touch the bytes of the first: they may still wait for their rename. */
-    int r = ledger_snapshot_exists(in->ledger, s->id, e);
-    if (r == 1)
-        return -EEXIST;
+    if (a->code == 0)
+        a->code = ledger_snapshot_exists(in->ledger, s->id, &a->error);
+    if (a->code == 1)
+        a->code = -EEXIST;
+    if (a->code == 0)
+        a->code =
+            store_write(in->pipeline->store, s->id, s->bytes->data, s->bytes->size, &a->error);
+}
+
+static void fail_all(struct intake_self *in, int code, const struct err *e)
+{
+    for (int i = 0; i < in->count; i++) {
+        if (in->batch[i].code == 0) {
+            in->batch[i].code = code;
+            in->batch[i].error = *e;
+        }
+    }
+}
+
+/* The names of what keep_bytes() wrote. */
+static void keep_names(struct intake_self *in)
+{
+    bool any = false;
+    struct err e = {0};
+    for (int i = 0; i < in->count; i++)
+        any = any || in->batch[i].code == 0;
+    int r = any ? store_sync_written(in->pipeline->store, &e) : 0;
     if (r == 0)
-        r = store_put(store, s->id, false, s->bytes->data, s->bytes->size, e);
-    if (r < 0)
-        return r;
-    r = -ENOTUNIQ;
+        return;
+    for (int i = 0; i < in->count; i++)
+        if (in->batch[i].code == 0)
+            store_discard(in->pipeline->store, in->batch[i].snapshot->id, false);
+    fail_all(in, r, &e);
+}
+
+static void add_row(struct intake_self *in, struct arrival *a)
+{
+    struct snapshot *s = a->snapshot;
+    struct store *store = in->pipeline->store;
+    int r = -ENOTUNIQ;
     for (int i = 0; i < NAME_TRIES && r == -ENOTUNIQ; i++) {
-        r = store_path_fetched(store, in->ledger, s, directory, s->path, sizeof(s->path), e);
+        r = store_path_fetched(store, in->ledger, s, a->item->directory, s->path, sizeof(s->path),
+                               &a->error);
         if (r == 0) /* -ENOTUNIQ: another thread took the name between the two */
-            r = ledger_snapshot_add(in->ledger, s, e);
+            r = ledger_snapshot_add(in->ledger, s, &a->error);
     }
     if (r == -EALREADY || r == -EINVAL || r == -ENOTUNIQ)
         store_discard(store, s->id, false);
-    /* After a commit that failed in the disk it is not known whether the row will be there after a
-     * crash: then the bytes must be, too. Recovery or the next attempt clears what is left. */
+    a->code = r;
+}
+
+/* After a commit that failed in the disk it is not known whether the rows will be there after a
+ * crash: then the bytes must be, too. Recovery or the next attempt clears what is left. */
+static void record(struct intake_self *in)
+{
+    struct err e = {0};
+    int r = ledger_group_begin(in->ledger, &e);
+    for (int i = 0; i < in->count && r == 0; i++) {
+        log_about(&in->batch[i]);
+        if (in->batch[i].code == 0)
+            add_row(in, &in->batch[i]);
+    }
+    log_about(NULL);
+    if (r == 0)
+        r = ledger_group_end(in->ledger, &e);
     if (r < 0)
-        return r;
-    /* Recorded: from here on nothing is refused. A rename that fails is repeated after
-     * detection, and at the next start at the latest. */
-    struct err later = {0};
-    r = store_place(store, s->id, false, s->path, &later);
-    if (r < 0 && r != -ENOENT) /* absent: a detect worker that swept the row moved it on already */
-        log_error("place-failed", "%s; detection tries again", later.text);
-    return 0;
+        fail_all(in, r, &e);
 }
 
 static void refuse(struct intake_self *in, struct fetched *f, const struct err *e)
@@ -132,34 +196,70 @@ static void refuse(struct intake_self *in, struct fetched *f, const struct err *
         log_error("ledger-failed", "record a refusal: %s", second.text);
 }
 
+/* Recorded: from here on nothing is refused. A rename that fails is repeated after detection, and
+ * at the next start at the latest. */
+static void pass_on(struct intake_self *in, struct snapshot *s)
+{
+    struct err later = {0};
+    int r = store_place(in->pipeline->store, s->id, false, s->path, &later);
+    if (r < 0 && r != -ENOENT) /* absent: a detect worker that swept the row moved it on already */
+        log_error("place-failed", "%s; detection tries again", later.text);
+    metric_inc(&stored, s->camera);
+    stage_count_done(in->stage);
+    picture_cache_put(in->pipeline->cache, s->id, s->bytes);
+    if (bus_send(in->out, snapshot_ref(s), (void (*)(void *))snapshot_unref) == 0)
+        return;
+    snapshot_unref(s);
+    pipeline_wake(in->pipeline, PIPELINE_DETECT); /* when they are done with what they have */
+}
+
+static void finish(struct intake_self *in, struct arrival *a)
+{
+    bool settled = a->code == -EEXIST || a->code == -EALREADY;
+    log_about(a);
+    if (a->code == 0)
+        pass_on(in, a->snapshot);
+    else if (settled)
+        log_debug("already-recorded", "this trigger has its picture already, or was given up");
+    else
+        refuse(in, a->item, &a->error);
+    atomic_store(&a->item->outcome, a->code == 0 || settled ? FETCHED_RECORDED : FETCHED_REFUSED);
+    snapshot_unref(STEAL(a->snapshot));
+    fetched_unref(STEAL(a->item));
+}
+
+static void intake_flush(void *self)
+{
+    struct intake_self *in = self;
+    if (in->count == 0)
+        return;
+    AUTO(settings) now = pipeline_settings(in->pipeline);
+    for (int i = 0; i < in->count; i++) {
+        log_about(&in->batch[i]);
+        keep_bytes(in, &in->batch[i], now);
+    }
+    log_about(NULL);
+    keep_names(in);
+    record(in);
+    for (int i = 0; i < in->count; i++)
+        finish(in, &in->batch[i]);
+    log_about(NULL);
+    in->count = 0;
+    in->bytes = 0;
+    pipeline_wake(in->pipeline, PIPELINE_FETCH);
+}
+
 static void intake_step(void *self, void *item)
 {
     struct intake_self *in = self;
     struct fetched *f = item;
-    log_context_camera(f->trigger.camera);
-    log_context_snapshot(f->trigger.id);
-    AUTO(settings) now = pipeline_settings(in->pipeline);
-    AUTO(snapshot) s = snapshot_new();
-    struct err e = {0};
-    int r = fill(s, f, now, &e);
-    if (r == 0)
-        r = record(in, s, f->directory, &e);
-    bool settled = r == -EEXIST || r == -EALREADY;
-    if (settled)
-        log_debug("already-recorded", "this trigger has its picture already, or was given up");
-    else if (r < 0)
-        refuse(in, f, &e);
-    if (r == 0) {
-        metric_inc(&stored, s->camera);
-        stage_count_done(in->stage);
-        picture_cache_put(in->pipeline->cache, s->id, s->bytes);
-        if (bus_send(in->out, snapshot_ref(s), (void (*)(void *))snapshot_unref) < 0)
-            snapshot_unref(s); /* workers are busy; their sweep finds the row */
-    }
-    atomic_store(&f->outcome, r == 0 || settled ? FETCHED_RECORDED : FETCHED_REFUSED);
-    pipeline_wake(in->pipeline, PIPELINE_FETCH);
-    log_context_camera(NULL);
-    log_context_snapshot(NULL);
+    bool repeated = false; /* of one in the batch, whose bytes it would replace */
+    for (int i = 0; i < in->count; i++)
+        repeated = repeated || strcmp(in->batch[i].item->trigger.id, f->trigger.id) == 0;
+    if (repeated || in->count == STAGE_BATCH_MAX || in->bytes + f->bytes->size > BATCH_BYTES)
+        intake_flush(in);
+    in->batch[in->count++] = (struct arrival){.item = fetched_ref(f), .snapshot = snapshot_new()};
+    in->bytes += f->bytes->size;
 }
 
 /* Finishes the renames of examined pictures and lets the ledger forget their old names. The detect
@@ -216,6 +316,7 @@ const struct stage_ops intake_stage = {
     .register_metrics = register_metrics,
     .init = intake_init,
     .step = intake_step,
+    .flush = intake_flush,
     .sweep = intake_sweep,
     .fini = intake_fini,
 };

@@ -119,6 +119,12 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
     return store_read(p->store, s->path, now->limits.bytes_max, ret, e);
 }
 
+struct fetched *fetched_ref(struct fetched *f)
+{
+    atomic_fetch_add(&f->refs, 1);
+    return f;
+}
+
 void fetched_unref(void *fetched)
 {
     struct fetched *f = fetched;

@@ -36,10 +36,16 @@ struct settings *settings_ref(struct settings *s);
 DEFINE_AUTO(settings, settings_unref)
 
 /* Stages that others wake. */
-enum pipeline_stage { PIPELINE_FETCH, PIPELINE_DELIVER, PIPELINE_SCHEDULE, PIPELINE_STAGE_COUNT };
+enum pipeline_stage {
+    PIPELINE_FETCH,
+    PIPELINE_DETECT,
+    PIPELINE_DELIVER,
+    PIPELINE_SCHEDULE,
+    PIPELINE_STAGE_COUNT
+};
 
-/* Stages of one kind that can be woken (deliver has one per destination). */
-#define PIPELINE_POOL_MAX 16
+/* Stages of one kind that can be woken: detect workers, and deliver has one per destination. */
+#define PIPELINE_POOL_MAX CLAIM_WORKERS_MAX
 
 struct pipeline {
     struct bus *bus;
@@ -104,6 +110,7 @@ struct fetched {
     struct wall_time received_at;
     atomic_int outcome; /* enum fetched_outcome */
 };
+struct fetched *fetched_ref(struct fetched *f);
 void fetched_unref(void *fetched); /* release hook */
 
 /* A verdict on its way to the ledger. It holds the claim to its row, and drops it with the last

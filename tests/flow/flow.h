@@ -458,8 +458,10 @@ static inline void flow_start(struct flow *f, int which)
         flow_start_stage(f, &annotate_stage, annotate_stage_new(&f->p), 0, EDGE_PROMISED, 16);
     if (which & FLOW_DETECT)
         flow_start_stage(f, &record_stage, record_stage_new(&f->p), 0, EDGE_JUDGED, 8);
-    for (unsigned i = 0; i < f->p.detect_workers && which & FLOW_DETECT; i++)
-        flow_start_stage(f, &detect_stage, detect_stage_new(&f->p), i, EDGE_STORED, 1);
+    for (unsigned i = 0; i < f->p.detect_workers && which & FLOW_DETECT; i++) {
+        int n = flow_start_stage(f, &detect_stage, detect_stage_new(&f->p), i, EDGE_STORED, 1);
+        atomic_store(&f->p.woken[PIPELINE_DETECT][i], f->stages[n]);
+    }
     if (which & FLOW_INTAKE)
         flow_start_stage(f, &intake_stage, intake_stage_new(&f->p), 0, EDGE_FETCHED, 8);
     if (which & FLOW_FETCH) {

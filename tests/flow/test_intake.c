@@ -48,6 +48,7 @@ static int offer(struct by_hand *h, const char *id, int comments)
 {
     struct fetched *item = fetched_new(h->f, id, comments);
     intake_stage.step(h->intake, item);
+    intake_stage.flush(h->intake);
     int outcome = atomic_load(&item->outcome);
     fetched_unref(item);
     return outcome;
@@ -119,6 +120,7 @@ static void bytes_that_are_no_picture_end_the_trigger(void **state UNUSED)
     blob_unref(item->bytes);
     item->bytes = blob_new_copy("<html>no</html>", 15);
     intake_stage.step(h.intake, item);
+    intake_stage.flush(h.intake);
     fetched_unref(item);
     struct trigger t = flow_get_trigger(h.f, id);
     assert_int_equal(t.state, TRIGGER_FAILED);
