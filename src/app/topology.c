@@ -84,9 +84,10 @@ static unsigned notifier_count(const struct pipeline *p)
  *                          record ==promised==> annotate
  *
  * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
- * when an edge is full, fetch keeps the picture and tries again (for a burst's choice only so long,
- * then the sharpest is chosen unasked), intake relies on the row and the
- * sweep of detect); -> [..] is a row in the ledger plus a wake-up. */
+ * when an edge is full, fetch keeps the picture and tries again (a burst only for some seconds,
+ * then its sharpest goes to intake), choose waits, intake relies on the row and the sweep of
+ * detect);
+ * -> [..] is a row in the ledger plus a wake-up. */
 static const struct thread_row {
     const struct stage_ops *ops;
     void *(*new)(struct pipeline *p, unsigned index);

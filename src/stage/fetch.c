@@ -28,9 +28,8 @@
 #include "camera/fetcher.h"
 #include "picture/sharpness.h"
 
-/* Flights at once: each holds one picture, and its rivals; one per camera, so this bounds cameras
- * working at once.
- */
+/* Flights at once: each holds one picture, and a burst's rivals of it; one per camera, so this
+ * bounds cameras working at once. */
 #define FLIGHTS_MAX 256
 /* Items on the edge to intake, each with its bytes. */
 #define FETCHED_DEPTH 8
@@ -356,14 +355,14 @@ static void keep_better(struct fetch_self *f, struct flight *fl)
         fl->item = loser;
         loser = newer;
     }
-    /* Nothing that a detector finds outweighs these two. */
     if (why > BURST_WHOLE) {
         keep_rival(f, fl, loser);
         return;
     }
+    /* Stale or damaged, which nothing that a detector finds can outweigh. */
     fetched_unref(loser);
     if (better)
-        drop_rivals(fl); /* they are no better than the loser in this */
+        drop_rivals(fl); /* as the loser was */
 }
 
 /* Into the life story; without it the picture is no worse. */
@@ -542,6 +541,8 @@ static void advance_flights(struct fetch_self *f)
 {
     for (int i = 0; i < FLIGHTS_MAX && f->flying; i++) {
         struct flight *fl = &f->flights[i];
+        log_context_camera(fl->trigger.camera);
+        log_context_snapshot(fl->trigger.id);
         if (fl->state == FLIGHT_PAUSING && (mono_passed(fl->hold_until) || f->stop_asking_at.us))
             go_on(f, fl);
         if (fl->state == FLIGHT_HANDING)
@@ -552,6 +553,8 @@ static void advance_flights(struct fetch_self *f)
             end_flight(f, fl);
         if (fl->state != FLIGHT_HANDED)
             continue;
+        if (f->stop_asking_at.us)
+            atomic_store(&fl->item->hurried, true);
         int outcome = atomic_load(&fl->item->outcome);
         if (outcome == FETCHED_RECORDED)
             end_flight(f, fl);
@@ -561,6 +564,8 @@ static void advance_flights(struct fetch_self *f)
             fl->hold_until = mono_add_ms(clock_mono(), HOLD_MS);
         }
     }
+    log_context_camera(NULL);
+    log_context_snapshot(NULL);
 }
 
 static bool camera_is_flying(const struct fetch_self *f, const char *camera)
@@ -696,8 +701,6 @@ static bool fetch_idle(void *self)
         cut_short(f);
     for (int i = 0; i < FLIGHTS_MAX; i++) {
         enum flight_state state = f->flights[i].state;
-        if (state == FLIGHT_HANDED)
-            atomic_store(&f->flights[i].item->hurried, true);
         /* What is handed over already is waited for: choose and intake are still there. */
         if (state == FLIGHT_HANDING || state == FLIGHT_HANDED ||
             (state == FLIGHT_ASKING && patient))
