@@ -18,6 +18,10 @@ static void *new_fetch(struct pipeline *p, unsigned index UNUSED)
 {
     return fetch_stage_new(p);
 }
+static void *new_choose(struct pipeline *p, unsigned index UNUSED)
+{
+    return choose_stage_new(p);
+}
 static void *new_intake(struct pipeline *p, unsigned index UNUSED)
 {
     return intake_stage_new(p);
@@ -54,6 +58,10 @@ static unsigned detect_workers(const struct pipeline *p)
 {
     return p->detect_workers;
 }
+static unsigned has_detector(const struct pipeline *p)
+{
+    return p->detector != NULL;
+}
 static unsigned takes_triggers(const struct pipeline *p)
 {
     return p->broker && p->broker->triggers;
@@ -71,12 +79,14 @@ static unsigned notifier_count(const struct pipeline *p)
  *   schedule ---.
  *   control -----+
  *   web (API) ---+-> [triggers in the ledger] -> fetch ==fetched==> intake ==stored==> detect x N
+ *                                                 fetch ==burst==> choose ==fetched==> intake
  *   detect x N ==judged==> record -> [outbox] -> deliver
  *                          record ==promised==> annotate
  *
  * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
- * when an edge is full, fetch keeps the picture and tries again, intake relies on the row and wakes
- * the sweep of detect); -> [..] is a row in the ledger plus a wake-up. */
+ * when an edge is full, fetch keeps the picture and tries again (a burst only for some seconds,
+ * then its sharpest goes to intake), choose waits, intake relies on the row and wakes the sweep of
+ * detect); -> [..] is a row in the ledger plus a wake-up. */
 static const struct thread_row {
     const struct stage_ops *ops;
     void *(*new)(struct pipeline *p, unsigned index);
@@ -90,6 +100,7 @@ static const struct thread_row {
     {&record_stage, new_record, one, EDGE_JUDGED, 8, -1},
     {&detect_stage, new_detect, detect_workers, EDGE_STORED, 1, PIPELINE_DETECT},
     {&intake_stage, new_intake, one, EDGE_FETCHED, 8, -1},
+    {&choose_stage, new_choose, has_detector, EDGE_BURST, 1, -1},
     {&fetch_stage, new_fetch, one, NULL, 0, PIPELINE_FETCH},
     {&control_stage, new_control, takes_triggers, NULL, 0, -1},
     {&schedule_stage, new_schedule, one, NULL, 0, PIPELINE_SCHEDULE},

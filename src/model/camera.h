@@ -7,6 +7,9 @@
 
 #include "model/snapshot.h"
 
+/* Pictures of one burst: all may be in memory until the best is known. */
+#define CAMERA_BURST_MAX 10
+
 struct host_list;
 
 enum camera_auth {

@@ -8,7 +8,11 @@
  *
  * A flight may ask more than once and keeps the best of what came: in a burst, or when the picture
  * is stale, which is given one more chance. What it has is never given up for what it wants: when a
- * further attempt fails, or the program stops, the best so far is the picture. */
+ * further attempt fails, or the program stops, the best so far is the picture.
+ *
+ * Of a burst all pictures that could be the best are kept while there is a detector, and the choose
+ * stage takes them on the way to intake; else, and when it has no time, the sharpest is the best.
+ */
 
 #include "stage/pipeline.h"
 
@@ -24,11 +28,19 @@
 #include "camera/fetcher.h"
 #include "picture/sharpness.h"
 
-/* Flights at once: each holds one picture; one per camera, so this bounds cameras working at once.
- */
+/* Flights at once: each holds one picture, and a burst's rivals of it; one per camera, so this
+ * bounds cameras working at once. */
 #define FLIGHTS_MAX 256
 /* Items on the edge to intake, each with its bytes. */
 #define FETCHED_DEPTH 8
+/* Bursts on the edge to choose, which works on one at a time. */
+#define BURST_DEPTH 1
+/* How long a burst waits for room on that edge: a detector that cannot keep up with the bursts must
+ * not hold up their triggers. */
+#define CHOICE_WAIT_MS 5000
+/* Of all pictures that wait beside a sharper one of their burst; what does not fit is decided by
+ * sharpness. Enough for 64 cameras with bursts of five pictures of 200 kB. */
+#define RIVAL_BYTES_MAX ((size_t)64 << 20)
 /* Pause between repeats after the quick tries are used up: 1 s doubling to this. */
 #define BACKOFF_MAX_MS 30000
 #define SWEEP_MS 1000
@@ -54,13 +66,6 @@ enum flight_state {
     FLIGHT_HOLDING, /* intake could not keep the picture (disk full) */
 };
 
-/* What is better about a picture, in this order. */
-struct rank {
-    enum camera_freshness freshness;
-    bool damaged;
-    double sharpness;
-};
-
 /* What is waited for stands in memory: the ledger may be unable to write it down just then, and
  * cameras must not be asked in a storm. */
 struct flight {
@@ -68,21 +73,20 @@ struct flight {
     struct trigger trigger;
     struct settings *settings; /* keeps the camera's strings alive while it is asked */
     const struct camera *camera;
-    struct camera_overlay overlay;   /* `camera`, when its address came with the trigger */
-    struct fetched *item;            /* the best picture so far; NULL = none */
-    struct fetched *newer;           /* answered with a picture */
-    struct rank rank;                /* of `item` */
-    enum camera_freshness freshness; /* of `newer` */
-    int burst_left;                  /* pictures still to ask for */
-    bool asked_again;                /* because of a stale one */
-    struct mono_time asked_at;       /* the first time */
-    int code;                        /* answered without: as the fetcher said */
+    struct camera_overlay overlay; /* `camera`, when its address came with the trigger */
+    struct fetched *item;          /* the best picture so far; NULL = none */
+    struct fetched *newer;         /* answered with a picture */
+    size_t rival_bytes;            /* of the pictures behind `item` */
+    int burst_left;                /* pictures still to ask for */
+    bool asked_again;              /* because of a stale one */
+    struct mono_time asked_at;     /* the first time */
+    int code;                      /* answered without: as the fetcher said */
     enum err_retry retry;
     long retry_after_s;
     char why[TRIGGER_ERROR_MAX];
     bool final;                  /* recording: the trigger ends, else it is tried again */
     struct wall_time not_before; /* recording: of the next attempt */
-    struct mono_time hold_until; /* pausing, holding, recording */
+    struct mono_time hold_until; /* pausing, holding, recording; handing: for a choice */
 };
 
 struct fetch_self {
@@ -90,7 +94,7 @@ struct fetch_self {
     struct stage *stage;
     struct ledger *ledger;
     struct fetcher *fetcher;
-    struct bus_out *out;
+    struct bus_out *to_choose, *to_intake;
     struct flight flights[FLIGHTS_MAX];
     int flying;
     struct settings *seen;           /* whose cameras the fetcher knows */
@@ -231,15 +235,37 @@ static void fetch_failed(struct fetch_self *f, struct flight *fl)
     retry_after(f, fl, pause);
 }
 
-/* Gives the item to intake; when its edge is full the flight waits for the next sweep. */
+static void drop_rivals(struct flight *fl)
+{
+    fetched_unref(STEAL(fl->item->rival));
+    fl->rival_bytes = 0;
+}
+
+/* Gives the item to intake, or a burst to choose; when that edge is full the flight waits for the
+ * next sweep. */
 static void hand_over(struct fetch_self *f, struct flight *fl)
 {
+    bool stopping = f->stop_asking_at.us != 0;
+    if (fl->item->rival && (stopping || mono_passed(fl->hold_until))) {
+        log_info("burst", "the sharpest picture is kept: %s",
+                 stopping ? "the program stops" : "the detector is busy with other bursts");
+        drop_rivals(fl);
+    }
+    struct bus_out *out = fl->item->rival ? f->to_choose : f->to_intake;
     (void)atomic_fetch_add(&fl->item->refs, 1);
     fl->state = FLIGHT_HANDING;
-    if (bus_send(f->out, fl->item, fetched_unref) == 0)
+    if (bus_send(out, fl->item, fetched_unref) == 0)
         fl->state = FLIGHT_HANDED;
     else
         fetched_unref(fl->item);
+}
+
+/* Nothing more is asked for. */
+static void complete(struct fetch_self *f, struct flight *fl)
+{
+    stage_count_done(f->stage);
+    fl->hold_until = mono_add_ms(clock_mono(), CHOICE_WAIT_MS);
+    hand_over(f, fl);
 }
 
 /* What came so far has to do. */
@@ -247,10 +273,9 @@ static void settle_for_item(struct fetch_self *f, struct flight *fl)
 {
     if (fl->code < 0) {
         metric_inc(&fetches, fl->code == -ECANCELED ? "cancelled" : "failed");
-        log_info("fetch-failed", "a further picture: %s; the one that is there is kept", fl->why);
+        log_info("fetch-failed", "a further picture: %s; what is there has to do", fl->why);
     }
-    stage_count_done(f->stage);
-    hand_over(f, fl);
+    complete(f, fl);
 }
 
 /* Inside the fetcher and under the lock: keeps what it says for handle_answers(). */
@@ -272,40 +297,72 @@ static void fetch_done(void *arg UNUSED, const struct fetch_result *res)
     item->bytes = blob_ref(res->bytes);
     item->fetch_ms = res->elapsed_ms;
     item->received_at = clock_wall();
+    item->rank.freshness = res->freshness;
     fl->newer = item;
-    fl->freshness = res->freshness;
 }
 
-static bool is_better(const struct rank *a, const struct rank *b)
+/* Of all flights. */
+static size_t rival_bytes(const struct fetch_self *f)
 {
-    if ((a->freshness == CAMERA_FRESH) != (b->freshness == CAMERA_FRESH))
-        return a->freshness == CAMERA_FRESH;
-    if (a->damaged != b->damaged)
-        return b->damaged;
-    return a->sharpness > b->sharpness;
+    size_t sum = 0;
+    for (int i = 0; i < FLIGHTS_MAX; i++)
+        sum += f->flights[i].rival_bytes;
+    return sum;
 }
 
-/* Keeps the newer picture when it is better than what there is. */
-static void keep_better(struct flight *fl)
+/* Beside the sharper one, for the detector to say more; else it is given up. */
+static void keep_rival(struct fetch_self *f, struct flight *fl, struct fetched *rival)
 {
-    struct rank rank = {.freshness = fl->freshness};
+    size_t size = rival->bytes->size;
+    bool asked = fl->camera->burst > 1 && fl->settings->detection_enabled && f->pipeline->detector;
+    bool room = rival_bytes(f) + size <= RIVAL_BYTES_MAX;
+    if (asked && !room)
+        log_info("burst",
+                 "a less sharp picture is given up: bursts that wait for the detector "
+                 "may take %zu MB in all",
+                 RIVAL_BYTES_MAX >> 20);
+    if (!asked || !room) {
+        fetched_unref(rival);
+        return;
+    }
+    rival->rival = fl->item->rival;
+    fl->item->rival = rival;
+    fl->rival_bytes += size;
+}
+
+/* Makes the newer picture the best one if it is. */
+static void keep_better(struct fetch_self *f, struct flight *fl)
+{
+    struct fetched *newer = STEAL(fl->newer);
     if (fl->camera->burst > 1) {
         metric_inc(&burst_total, fl->trigger.camera);
-        const struct blob *bytes = fl->newer->bytes;
-        if (picture_sharpness(bytes->data, bytes->size, &fl->settings->limits, &rank.sharpness,
-                              &rank.damaged, NULL) < 0)
-            rank.damaged = true; /* no worse picture than one without pixels */
+        if (picture_sharpness(newer->bytes->data, newer->bytes->size, &fl->settings->limits,
+                              &newer->rank.sharpness, &newer->rank.damaged, NULL) < 0)
+            newer->rank.damaged = true; /* no worse picture than one without pixels */
     }
+    struct fetched *loser = fl->item;
+    fl->item = newer;
+    if (!loser)
+        return;
+    const struct burst_rank ranks[] = {loser->rank, newer->rank};
+    enum burst_reason why;
+    bool better = burst_choose(ranks, 2, &why) == 1;
     /* A stale picture was asked for again: of two of the same rank the later one is of now. */
-    bool better = !fl->item || is_better(&rank, &fl->rank) ||
-                  (fl->camera->burst <= 1 && !is_better(&fl->rank, &rank));
+    better |= fl->camera->burst <= 1 && why == BURST_FIRST;
     if (better) {
-        fetched_unref(fl->item);
-        fl->item = STEAL(fl->newer);
-        fl->rank = rank;
+        newer->rival = STEAL(loser->rival);
     } else {
-        fetched_unref(STEAL(fl->newer));
+        fl->item = loser;
+        loser = newer;
     }
+    if (why > BURST_WHOLE) {
+        keep_rival(f, fl, loser);
+        return;
+    }
+    /* Stale or damaged, which nothing that a detector finds can outweigh. */
+    fetched_unref(loser);
+    if (better)
+        drop_rivals(fl); /* as the loser was */
 }
 
 /* Into the life story; without it the picture is no worse. */
@@ -313,7 +370,7 @@ static void note_stale(struct fetch_self *f, struct flight *fl, const char *cons
 {
     char detail[160];
     (void)text_format(detail, sizeof(detail), "%s; %s",
-                      fl->rank.freshness == CAMERA_STALE_UNCHANGED
+                      fl->item->rank.freshness == CAMERA_STALE_UNCHANGED
                           ? "the picture is, byte for byte, the one before"
                           : "the picture is old by its date",
                       consequence); /* fits */
@@ -335,7 +392,7 @@ static void fetch_answered(struct fetch_self *f, struct flight *fl)
 {
     metric_inc(&fetches, "ok");
     metric_observe(&fetch_seconds, fl->trigger.camera, fl->newer->fetch_ms / 1000);
-    keep_better(fl);
+    keep_better(f, fl);
     const struct camera *cam = fl->camera;
     if (fl->burst_left > 0) {
         int64_t nth = cam->burst - fl->burst_left;
@@ -343,7 +400,7 @@ static void fetch_answered(struct fetch_self *f, struct flight *fl)
         pause_flight(fl, mono_add_ms(fl->asked_at, cam->burst_time_ms * nth / (cam->burst - 1)));
         return;
     }
-    bool stale = fl->rank.freshness != CAMERA_FRESH;
+    bool stale = fl->item->rank.freshness != CAMERA_FRESH;
     if (stale && !fl->asked_again && cam->burst <= 1) {
         fl->asked_again = true;
         note_stale(f, fl, "asked once more");
@@ -352,8 +409,7 @@ static void fetch_answered(struct fetch_self *f, struct flight *fl)
     }
     if (stale)
         note_stale(f, fl, "kept all the same");
-    stage_count_done(f->stage);
-    hand_over(f, fl);
+    complete(f, fl);
 }
 
 /* True when one of them waits now to ask again. */
@@ -485,6 +541,8 @@ static void advance_flights(struct fetch_self *f)
 {
     for (int i = 0; i < FLIGHTS_MAX && f->flying; i++) {
         struct flight *fl = &f->flights[i];
+        log_context_camera(fl->trigger.camera);
+        log_context_snapshot(fl->trigger.id);
         if (fl->state == FLIGHT_PAUSING && (mono_passed(fl->hold_until) || f->stop_asking_at.us))
             go_on(f, fl);
         if (fl->state == FLIGHT_HANDING)
@@ -495,6 +553,8 @@ static void advance_flights(struct fetch_self *f)
             end_flight(f, fl);
         if (fl->state != FLIGHT_HANDED)
             continue;
+        if (f->stop_asking_at.us)
+            atomic_store(&fl->item->hurried, true);
         int outcome = atomic_load(&fl->item->outcome);
         if (outcome == FETCHED_RECORDED)
             end_flight(f, fl);
@@ -504,6 +564,8 @@ static void advance_flights(struct fetch_self *f)
             fl->hold_until = mono_add_ms(clock_mono(), HOLD_MS);
         }
     }
+    log_context_camera(NULL);
+    log_context_snapshot(NULL);
 }
 
 static bool camera_is_flying(const struct fetch_self *f, const char *camera)
@@ -589,7 +651,9 @@ static int fetch_init(void *self, struct stage *st, struct err *e)
     if (r == 0)
         r = fetcher_new(fetch_done, f, &f->fetcher, e);
     if (r == 0)
-        r = bus_out_open(f->pipeline->bus, EDGE_FETCHED, 1, FETCHED_DEPTH, &f->out, e);
+        r = bus_out_open(f->pipeline->bus, EDGE_FETCHED, 1, FETCHED_DEPTH, &f->to_intake, e);
+    if (r == 0)
+        r = bus_out_open(f->pipeline->bus, EDGE_BURST, 1, BURST_DEPTH, &f->to_choose, e);
     return r;
 }
 
@@ -637,7 +701,7 @@ static bool fetch_idle(void *self)
         cut_short(f);
     for (int i = 0; i < FLIGHTS_MAX; i++) {
         enum flight_state state = f->flights[i].state;
-        /* What is handed over already is waited for: intake is still there. */
+        /* What is handed over already is waited for: choose and intake are still there. */
         if (state == FLIGHT_HANDING || state == FLIGHT_HANDED ||
             (state == FLIGHT_ASKING && patient))
             return false;
@@ -655,7 +719,8 @@ static void fetch_fini(void *self)
         if (f->flights[i].state != FLIGHT_FREE)
             end_flight(f, &f->flights[i]);
     settings_unref(STEAL(f->seen));
-    bus_out_close(f->out);
+    bus_out_close(f->to_choose);
+    bus_out_close(f->to_intake);
     ledger_close(f->ledger);
 }
 

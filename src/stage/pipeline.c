@@ -130,6 +130,7 @@ void fetched_unref(void *fetched)
     struct fetched *f = fetched;
     if (!f || atomic_fetch_sub(&f->refs, 1) != 1)
         return;
+    fetched_unref(f->rival);
     blob_unref(f->bytes);
     free(f);
 }

@@ -15,6 +15,7 @@
 #include "model/trigger.h"
 #include "notify/amqp_config.h"
 #include "notify/notifier.h"
+#include "stage/burst.h"
 #include "stage/cache.h"
 #include "stage/claims.h"
 #include "stage/stage.h"
@@ -90,7 +91,8 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
 
 /* ---- edges ---- */
 
-#define EDGE_FETCHED "fetched"   /* fetch -> intake */
+#define EDGE_BURST "burst"       /* fetch -> choose */
+#define EDGE_FETCHED "fetched"   /* fetch, choose -> intake */
 #define EDGE_STORED "stored"     /* intake -> detect.i */
 #define EDGE_JUDGED "judged"     /* detect.i -> record */
 #define EDGE_PROMISED "promised" /* record -> annotate; items are ids, char[SNAPSHOT_ID_SIZE] */
@@ -108,7 +110,11 @@ struct fetched {
     struct blob *bytes;
     double fetch_ms;
     struct wall_time received_at;
+    struct burst_rank rank;
     atomic_int outcome; /* enum fetched_outcome */
+    /* The sharpest of a burst has the others behind it, each with the next, until one is chosen. */
+    struct fetched *rival;
+    atomic_bool hurried; /* the fetch stage stops: the sharpest is to be chosen, unasked */
 };
 struct fetched *fetched_ref(struct fetched *f);
 void fetched_unref(void *fetched); /* release hook */
@@ -129,9 +135,10 @@ void judged_unref(void *judged); /* release hook */
 /* ---- the stages, one file each; `self` is made by _new and freed by the caller after the join
  * ---- */
 
-extern const struct stage_ops fetch_stage, intake_stage, detect_stage, record_stage, annotate_stage,
-    deliver_stage, schedule_stage, control_stage;
+extern const struct stage_ops fetch_stage, choose_stage, intake_stage, detect_stage, record_stage,
+    annotate_stage, deliver_stage, schedule_stage, control_stage;
 void *fetch_stage_new(struct pipeline *p);
+void *choose_stage_new(struct pipeline *p); /* needs p->detector */
 void *intake_stage_new(struct pipeline *p);
 void *detect_stage_new(struct pipeline *p);
 void *record_stage_new(struct pipeline *p);

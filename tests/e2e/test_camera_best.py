@@ -35,6 +35,27 @@ def test_the_sharpest_picture_of_a_burst_is_kept(launch, people, tmp_path):
     assert len(d.snapshots()) == 1
 
 
+def test_of_a_burst_the_picture_with_people_is_kept_though_others_are_sharper(launch, people, model,
+                                                                             tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    image_filter = pytest.importorskip("PIL.ImageFilter")
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    picture = image.open(people).convert("RGB")
+    for number in (0, 2):
+        image.effect_noise(picture.size, 90 + number).convert("RGB").save(folder / f"{number}.jpg")
+    picture.filter(image_filter.GaussianBlur(1)).save(folder / "1.jpg", quality=90)
+    sim = launch.camera(folder)
+    d = launch.daemon(f"[camera:gate]\nkind = hikvision\naddress = {sim.address}\n"
+                      f"burst = 3\nburst_time = 100ms\n[detection]\nmodel = {model}\n")
+    status, doc = d.trigger("gate", wait=30)
+    assert status == 200, doc
+    assert doc["verdict"]["persons"] > 0, doc
+    stored = next((d.data / "store").rglob("human_*.jpg"))
+    assert sha256(stored.read_bytes()) == sha256((folder / "1.jpg").read_bytes())
+    assert len(d.snapshots()) == 1
+
+
 def test_an_unchanged_picture_is_marked_in_its_story_and_counted(launch, people):
     sim = launch.camera(people)
     d = launch.daemon(f"[camera:gate]\nkind = axis\naddress = {sim.address}\n" + OFF)

@@ -326,6 +326,21 @@ static inline void *flow_sim_thread(void *arg)
     return NULL;
 }
 
+static inline void flow_run_cameras(struct flow *f, const struct camera_sim_source *sources,
+                                    size_t count, const struct camera_sim_options *more)
+{
+    struct err e = {0};
+    struct camera_sim_options o = more ? *more : (struct camera_sim_options){0};
+    o.listen = "127.0.0.1:0";
+    o.sources = sources;
+    o.source_count = count;
+    if (camera_sim_new(&o, &f->sim, &e) < 0)
+        fail_msg("simulator: %s", e.text);
+    f->camera_count = count;
+    f->sim_stop_fd = eventfd(0, EFD_CLOEXEC);
+    assert_int_equal(pthread_create(&f->sim_thread, NULL, flow_sim_thread, f), 0);
+}
+
 /* `count` cameras whose pictures have different sizes. */
 static inline void flow_add_cameras(struct flow *f, size_t count,
                                     const struct camera_sim_options *more)
@@ -342,15 +357,7 @@ static inline void flow_add_cameras(struct flow *f, size_t count,
             fail_msg("%s", e.text);
         sources[i].path = f->frames[i];
     }
-    struct camera_sim_options o = more ? *more : (struct camera_sim_options){0};
-    o.listen = "127.0.0.1:0";
-    o.sources = sources;
-    o.source_count = count;
-    if (camera_sim_new(&o, &f->sim, &e) < 0)
-        fail_msg("simulator: %s", e.text);
-    f->camera_count = count;
-    f->sim_stop_fd = eventfd(0, EFD_CLOEXEC);
-    assert_int_equal(pthread_create(&f->sim_thread, NULL, flow_sim_thread, f), 0);
+    flow_run_cameras(f, sources, count, more);
 }
 
 static inline void flow_sim_get(struct flow *f, size_t i, const char *path, struct dynbuf *ret)
@@ -386,8 +393,9 @@ static inline struct flow *flow_new(int detect_workers, int notifiers)
     pthread_mutexattr_destroy(&again);
     pthread_cond_init(&f->changed, NULL);
     log_set_hook(flow_hear, f);
-    static const struct stage_ops *const all[] = {&fetch_stage,  &intake_stage,   &detect_stage,
-                                                  &record_stage, &annotate_stage, &deliver_stage};
+    static const struct stage_ops *const all[] = {&fetch_stage,  &choose_stage, &intake_stage,
+                                                  &detect_stage, &record_stage, &annotate_stage,
+                                                  &deliver_stage};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i]->register_metrics)
             all[i]->register_metrics();
@@ -443,7 +451,8 @@ enum flow_stages {
     FLOW_INTAKE = 4,
     FLOW_FETCH = 8,
     FLOW_ANNOTATE = 16,
-    FLOW_ALL = 31,
+    FLOW_CHOOSE = 32,
+    FLOW_ALL = 63,
 };
 
 /* Consumers first, like the program. */
@@ -464,6 +473,8 @@ static inline void flow_start(struct flow *f, int which)
     }
     if (which & FLOW_INTAKE)
         flow_start_stage(f, &intake_stage, intake_stage_new(&f->p), 0, EDGE_FETCHED, 8);
+    if (which & FLOW_CHOOSE)
+        flow_start_stage(f, &choose_stage, choose_stage_new(&f->p), 0, EDGE_BURST, 1);
     if (which & FLOW_FETCH) {
         f->fetch = fetch_stage_new(&f->p);
         int n = flow_start_stage(f, &fetch_stage, f->fetch, 0, NULL, 0);
@@ -547,6 +558,7 @@ static inline void flow_stop(struct flow *f)
                    : st.name[0] == 'i' ? "intake"
                    : st.name[0] == 'r' ? "record"
                    : st.name[0] == 'a' ? "annotate"
+                   : st.name[0] == 'c' ? "choose"
                                        : "fetch";
             first--;
             stage_stop(f->stages[first]);
