@@ -3,6 +3,7 @@ a TLS listener, and the means to treat it badly. It ends exactly what it started
 
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -18,9 +19,16 @@ def installed():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One below those that the system gives to clients: while the server is down, one of these could
+    get its port, even the very client that tries to reach it (and then talks to itself)."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def openssl(*arguments):
