@@ -10,8 +10,9 @@ import pika
 import pika.exceptions
 import pytest
 
-from conftest import PATIENCE, free_port, wait_until
+from conftest import PATIENCE, wait_until
 from house import decode, house, umsgpack  # noqa: F401, one is a fixture
+from rabbit import free_port
 
 # How soon a broker that is back has us again (goal R5), with the time that this machine takes.
 RECONNECT_SECONDS_MAX = 5
