@@ -183,13 +183,13 @@ class Rabbit:
     def block(self, short_of="memory"):
         """An alarm, of memory or of disk: the broker reads no more from those who publish."""
         if short_of == "disk":
-            self.ctl("set_disk_free_limit", "1000TB")
+            self.ctl("set_disk_free_limit", str(1 << 60))
         else:
             self.ctl("set_vm_memory_high_watermark", "0")
 
     def unblock(self):
         self.ctl("set_vm_memory_high_watermark", "0.4")
-        self.ctl("set_disk_free_limit", "1MB")
+        self.ctl("set_disk_free_limit", str(1 << 20))
 
     def add_user(self, user, password, vhost="/", configure=".*", write=".*", read=".*"):
         self.ctl("add_user", user, password)
