@@ -19,8 +19,8 @@
 #include "picture/picture.h"
 #include "sys/hash.h"
 
-/* Live pictures waiting before each detect worker, beside the one it works on; for what does not fit
- * the workers are woken to look into the ledger. */
+/* Live pictures waiting before each detect worker, beside the one it works on; for what does not
+ * fit the workers are woken to look into the ledger. */
 #define STORED_DEPTH 1
 #define SWEEP_MS 10000
 #define REFUSED_PAUSE_MS 5000 /* also the promise after freed space: new pictures within 5 s */
