@@ -129,7 +129,7 @@ class Run:
         self.seconds = time.monotonic() - start
         self.rate = count / self.seconds
         self.cpu_ms = (cpu_s(pid) - cpu) * 1e3 / count
-        self.rss_mb, self.pss_mb = memory_mb(pid)
+        self.rss_mb, self.own_mb = memory_mb(pid)
 
     @property
     def p50(self):
@@ -178,9 +178,10 @@ def cpu_s(pid):
 
 
 def memory_mb(pid):
+    """Resident, and what of it is the program's own: not the pages of libraries."""
     rows = dict(row.split()[:2] for row in
                 pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
-    return int(rows["Rss:"]) / 1024, int(rows["Pss:"]) / 1024
+    return int(rows["Rss:"]) / 1024, int(rows["Private_Dirty:"]) / 1024
 
 
 def drain(consumer):

@@ -51,7 +51,8 @@ int picture_annotate(const void *data, size_t size, const struct picture_limits 
 
     if (r < 0)
         return r;
-    r = mark(&dr, found, e);
+    if (found->count > 0) /* else the fonts need not be looked for */
+        r = mark(&dr, found, e);
     if (r == 0)
         r = jpeg_encode(dr.pixels, dr.width, dr.height, quality, ret, e);
     free(dr.pixels);

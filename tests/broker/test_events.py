@@ -1,16 +1,17 @@
 """What goes out: events and heartbeats to a real broker, read by the original's counterpart."""
 
+import io
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 
-import pika
-import pika.exceptions
 import pytest
+from PIL import Image
 
-from conftest import PATIENCE, wait_until
+from conftest import BINARY, PATIENCE, wait_until
 from house import decode, house, umsgpack  # noqa: F401, one is a fixture
 from rabbit import free_port
 
@@ -71,8 +72,6 @@ def test_an_event_goes_out_when_detection_is_off(house):
 
 
 def grey_jpeg():
-    import io
-    from PIL import Image
     out = io.BytesIO()
     Image.new("RGB", (640, 480), (90, 90, 90)).save(out, "JPEG")
     return out.getvalue()
@@ -231,8 +230,6 @@ def test_the_broker_may_be_absent_at_the_start(house, broker):
 
 
 def status_text(daemon):
-    import subprocess
-    from conftest import BINARY
     r = subprocess.run([BINARY, "status", "--url", f"http://127.0.0.1:{daemon.port}"],
                        capture_output=True, text=True, timeout=PATIENCE)
     return r.stdout
@@ -324,7 +321,8 @@ def test_a_blocked_broker_is_waited_for(house, broker, short_of):
         assert short_of in house.destination()["last_error"]
         wait_until(lambda: len(load.ids) >= 150, "some load")
         ids += load.stop()
-        assert house.rss_kb() - before < 32 * 1024
+        if b"__asan_init" not in BINARY.read_bytes():  # that keeps what was freed
+            assert house.rss_kb() - before < 32 * 1024
         # Waiting is no failure: the connection is the same, no attempt is counted.
         assert house.connected()
         assert house.metric('snapshotd_amqp_connects_total{result="good"}') == 1
