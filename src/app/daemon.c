@@ -374,6 +374,7 @@ static int start(struct daemon *d, struct err *e)
         r = start_web(d, e);
     if (r < 0)
         return r;
+    mem_trim();
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
     log_notice("ready", "snapshotd %s is ready after %.0f ms: %zu camera%s, data in %s",

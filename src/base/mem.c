@@ -1,8 +1,12 @@
 #include "base/mem.h"
 
+#include <link.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* write(2) of a constant: at this point nothing else can be trusted to have memory. */
 static NORETURN void out_of_memory(void)
@@ -109,4 +113,46 @@ void mem_fail_at(uint64_t n)
 uint64_t mem_try_count(void)
 {
     return try_count;
+}
+
+static int drop_clean_pages(struct dl_phdr_info *info, size_t size, void *arg);
+
+void mem_trim(void)
+{
+    (void)malloc_trim(0);
+    (void)dl_iterate_phdr(drop_clean_pages, NULL);
+}
+
+/* An object whose code was patched at load keeps all of it, and so does the kernel's own. */
+static bool is_as_in_its_file(const struct dl_phdr_info *info)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_DYNAMIC)
+            continue;
+        const ElfW(Dyn) *d = (const ElfW(Dyn) *)(uintptr_t)(info->dlpi_addr + p->p_vaddr);
+        for (; d->d_tag != DT_NULL; d++)
+            if (d->d_tag == DT_TEXTREL || (d->d_tag == DT_FLAGS && (d->d_un.d_val & DF_TEXTREL)))
+                return false;
+    }
+    return !strstr(info->dlpi_name, "vdso");
+}
+
+static int drop_clean_pages(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    (void)size;
+    (void)arg;
+    if (!is_as_in_its_file(info))
+        return 0;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_LOAD || (p->p_flags & PF_W) != 0)
+            continue;
+        uintptr_t first = (info->dlpi_addr + p->p_vaddr + page - 1) & ~(page - 1);
+        uintptr_t end = (info->dlpi_addr + p->p_vaddr + p->p_filesz) & ~(page - 1);
+        if (end > first)
+            (void)madvise((void *)first, end - first, MADV_DONTNEED); /* at worst they stay */
+    }
+    return 0;
 }

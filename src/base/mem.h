@@ -25,6 +25,13 @@ char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2) MUST_USE;
 void *mem_try_alloc(size_t count, size_t size, size_t max) MUST_USE;
 void *mem_try_realloc(void *p, size_t count, size_t size, size_t max) MUST_USE;
 
+/* Gives back what only starting needed: freed heap (optimising a model leaves tens of megabytes),
+ * and the pages of the program and its libraries that nobody writes to (half of a runtime's code is
+ * for loading); what is needed of them comes back from the file. For when a long-lived process is
+ * ready.
+ */
+void mem_trim(void);
+
 /* Tests: the n-th (1-based) mem_try_* call from now on in this thread returns NULL; 0 switches
  * off. mem_try_count() tells how many were made since the last mem_fail_at(). */
 void mem_fail_at(uint64_t n);

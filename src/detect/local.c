@@ -152,7 +152,6 @@ static int local_open(const struct detector_options *options, struct detector **
         l->lanes[i].next = l->free_lanes;
         l->free_lanes = &l->lanes[i];
     }
-    ort_trim(l->runtime);
     *ret = &l->base;
     return 0;
 }

@@ -64,13 +64,10 @@ uint16_t ort_float_to_half(float value)
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
-#include <link.h>
-#include <malloc.h>
 #include <onnxruntime_c_api.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -175,46 +172,6 @@ const char *ort_version(const struct ort *o)
 const char *ort_path(const struct ort *o)
 {
     return o->path;
-}
-
-static int drop_library_pages(struct dl_phdr_info *info, size_t size, void *arg);
-
-void ort_trim(struct ort *o)
-{
-    /* Optimising a graph leaves tens of megabytes of freed memory behind. */
-    (void)malloc_trim(0);
-    /* And most of the library's code is for that: 10 MB of 19 are never looked at again. */
-    Dl_info found;
-    if (dladdr(dlsym(o->library, "OrtGetApiBase"), &found) != 0)
-        (void)dl_iterate_phdr(drop_library_pages, found.dli_fbase);
-}
-
-/* The segments that nobody writes to; what is needed of them comes back from the file. */
-static int drop_library_pages(struct dl_phdr_info *info, size_t size, void *arg)
-{
-    (void)size;
-    if (info->dlpi_addr != (ElfW(Addr))(uintptr_t)arg)
-        return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) { /* a library that was patched at load keeps all */
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type != PT_DYNAMIC)
-            continue;
-        const ElfW(Dyn) *d = (const ElfW(Dyn) *)(uintptr_t)(info->dlpi_addr + p->p_vaddr);
-        for (; d->d_tag != DT_NULL; d++)
-            if (d->d_tag == DT_TEXTREL || (d->d_tag == DT_FLAGS && (d->d_un.d_val & DF_TEXTREL)))
-                return 1;
-    }
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type != PT_LOAD || (p->p_flags & PF_W) != 0)
-            continue;
-        uintptr_t first = (info->dlpi_addr + p->p_vaddr + page - 1) & ~(page - 1);
-        uintptr_t end = (info->dlpi_addr + p->p_vaddr + p->p_filesz) & ~(page - 1);
-        if (end > first)
-            (void)madvise((void *)first, end - first, MADV_DONTNEED); /* at worst they stay */
-    }
-    return 1;
 }
 
 /* A path counts only when there is a file; dlopen() of a bare name searches the system. */

@@ -50,10 +50,6 @@ DEFINE_AUTO(ort, ort_unref)
 const char *ort_version(const struct ort *o); /* "1.29.0" */
 const char *ort_path(const struct ort *o);
 
-/* To be called when the models are loaded and warm: what only loading needed of memory goes back to
- * the system. */
-void ort_trim(struct ort *o);
-
 /* Names that the configuration may use: "cpu", "cuda", ... NULL-terminated. */
 extern const char *const ort_provider_names[];
 
