@@ -14,7 +14,7 @@
 #define SHRINK_QUALITY 85
 #define SHRINK_WIDTH_MIN 32
 
-static int shrink_until_it_fits(const struct amqp_body *b, struct image_event *ie,
+static int shrink_until_it_fits(const struct amqp_body *b, const struct image_event *whole,
                                 struct blob **ret, struct err *e);
 
 int amqp_body_make(const struct amqp_body *b, const struct event *ev, struct wall_time now,
@@ -41,24 +41,25 @@ int amqp_body_make(const struct amqp_body *b, const struct event *ev, struct wal
     return image_event_encode(&ie, ret, e);
 }
 
-static int shrink_until_it_fits(const struct amqp_body *b, struct image_event *ie,
+static int shrink_until_it_fits(const struct amqp_body *b, const struct image_event *whole,
                                 struct blob **ret, struct err *e)
 {
     static const struct detection_list no_marks = {0};
-    const struct blob *whole = ie->event->bytes;
-    struct event smaller = *ie->event;
-    double factor = SHRINK_FIRST * fmin(1, sqrt((double)b->size_max / (double)whole->size));
+    const struct blob *bytes = whole->event->bytes;
+    struct event smaller = *whole->event;
+    struct image_event ie = *whole;
+    double factor = SHRINK_FIRST * fmin(1, sqrt((double)b->size_max / (double)bytes->size));
     int r = -EMSGSIZE;
-    ie->event = &smaller;
+    ie.event = &smaller;
     for (int i = 0; i < SHRINK_TRIES && r == -EMSGSIZE; i++, factor *= SHRINK_MORE) {
         AUTO(blob) copy = NULL;
         int width = MAX((int)(smaller.snapshot->width * factor), SHRINK_WIDTH_MIN);
-        r = picture_annotate(whole->data, whole->size, &b->limits, &no_marks, width, SHRINK_QUALITY,
+        r = picture_annotate(bytes->data, bytes->size, &b->limits, &no_marks, width, SHRINK_QUALITY,
                              &copy, e);
         if (r < 0)
-            return err_prefix(e, "a picture of %zu bytes, to be made smaller", whole->size);
+            return err_prefix(e, "a picture of %zu bytes, to be made smaller", bytes->size);
         smaller.bytes = copy;
-        r = image_event_encode(ie, ret, e);
+        r = image_event_encode(&ie, ret, e);
     }
     return r;
 }
