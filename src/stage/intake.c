@@ -202,7 +202,7 @@ static void pass_on(struct intake_self *in, struct snapshot *s)
 {
     struct err later = {0};
     int r = store_place(in->pipeline->store, s->id, false, s->path, &later);
-    if (r < 0 && r != -ENOENT) /* absent: a detect worker that swept the row moved it on already */
+    if (r < 0 && r != -ENOENT) /* absent: somebody who swept the row moved it on already */
         log_error("place-failed", "%s; detection tries again", later.text);
     metric_inc(&stored, s->camera);
     stage_count_done(in->stage);
@@ -262,8 +262,8 @@ static void intake_step(void *self, void *item)
     in->bytes += f->bytes->size;
 }
 
-/* Finishes the renames of examined pictures and lets the ledger forget their old names. The detect
- * workers may be doing the same to the same files: every step is idempotent. */
+/* Finishes the renames of examined pictures and lets the ledger forget their old names. The record
+ * stage may be doing the same to the same files: every step is idempotent. */
 static int settle(struct intake_self *in, struct err *e)
 {
     struct ledger_unsettled rows[SETTLE_BATCH];
