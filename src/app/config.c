@@ -112,7 +112,7 @@ static const struct cfg_key cache_keys[] = {
     {.name = "size",
      .type = CFG_SIZE,
      AT(cache_values, size),
-     .fallback = "8MB", /* the last few tens; behind it the system's page cache is as quick */
+     .fallback = "1MB", /* the way through the pipeline; behind it the page cache is as quick */
      .min = 0,
      .max = 4294967296.0,
      .unit = "bytes",

@@ -19,8 +19,9 @@
 #include "base/text.h"
 
 #define BATCH 64
-/* Of pictures on their way at a time: the notifier may hold a copy of each. */
-#define BATCH_BYTES (8 << 20)
+/* Of pictures on their way at a time, of which the notifier may hold copies: enough to keep a
+ * broker busy, and little beside the rest of the program. */
+#define BATCH_BYTES (1 << 20)
 /* What a batch waits for its answers; what is not known then is asked for again. */
 #define SETTLE_MS 1000
 #define SWEEP_MS 1000

@@ -25,8 +25,9 @@
 #define SWEEP_MS 10000
 #define REFUSED_PAUSE_MS 5000 /* also the promise after freed space: new pictures within 5 s */
 
-/* Bytes that are collected before they are recorded; one picture may have more. */
-#define BATCH_BYTES (8 << 20)
+/* Bytes that are collected before they are recorded, ten pictures of usual size; one may have more.
+ */
+#define BATCH_BYTES (2 << 20)
 /* Settled at a time: one transaction. */
 #define SETTLE_BATCH 128
 /* Names tried when others are quicker; nobody else makes names of fetched pictures. */
