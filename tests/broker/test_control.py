@@ -349,6 +349,20 @@ def test_hosts_that_are_not_allowed_are_not_asked(broker, counterpart, camera, l
     finish(d)
 
 
+def test_a_reload_changes_which_hosts_are_allowed(broker, counterpart, camera, launch, name):
+    d = launch.daemon(config(broker, name, "allow_hosts = 192.0.2.0/24\n"))
+    connected(d)
+    counterpart.publish(params(camera))
+    d.wait_line(r"add it to allow_hosts .*\[trigger-refused\]")
+    d.config.write_text(d.config.read_text().replace("192.0.2.0/24", "private"))
+    d.signal(signal.SIGHUP)
+    d.wait_line(r"\[reloaded\]")
+    counterpart.publish(params(camera))
+    wait_until(lambda: seconds(d) == [counterpart.second], "the picture of the second trigger")
+    assert results(d, "forbidden_host") == 1
+    finish(d)
+
+
 def test_a_redirect_to_a_host_that_is_not_allowed_is_not_followed(
         broker, counterpart, camera, launch, name):
     other = launch.camera(FRAME, "--user", "admin", "--password", PASSWORD)
