@@ -8,13 +8,10 @@
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 
-#include "base/clock.h"
-#include "base/dynbuf.h"
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "sys/amqp_codec.h"
-#include "sys/stream.h"
+#include "sys/amqp_link.h"
 
 /* rabbitmq-c knows the protocol's methods well, and we use that. What it does with sockets we do
  * not use: its publish waits without limit while the broker does not read, which is what a broker
@@ -22,24 +19,14 @@
  * looked up without limit; certificates for an address never match; and a time-out closes the
  * socket under the caller. Here bytes move without ever waiting (sys/stream.h), frames are made and
  * taken apart by sys/amqp_codec.h, and the only places that wait are wait_answer() and
- * amqp_link_process().
- *
- * Channel 1 publishes and consumes. Channel 2 asks: whatever the broker refuses closes the channel
- * it was asked on, and a refused declaration must not cost the consumer. */
+ * amqp_link_process(). What comes in is taken by amqp_in.c. */
 
 enum {
-    CHANNEL_WORK = 1,
-    CHANNEL_ASK = 2,
     CALL_TIMEOUT_MS = 10000, /* a quorum queue answers only when it has a leader */
     GOODBYE_TIMEOUT_MS = 1000,
     OUT_WAITING_MAX = 1 << 20, /* behind that publish() says -EAGAIN; one message may be larger */
-    OUT_KEPT_MAX = 512 * 1024, /* memory kept for the next message: a picture of usual size */
-    EVENTS_SPARE = 64,         /* beside deliveries and confirms: blocked, unblocked, closed */
     POOL_PAGE = 4096,
-    PORT = 5672,
-    PORT_TLS = 5671,
     HEARTBEAT_MAX_S = 600,
-    HEARTBEATS_MISSED = 2,
 };
 
 const char *const amqp_event_names[AMQP_EVENT_COUNT] = {
@@ -50,116 +37,19 @@ const char *const amqp_event_names[AMQP_EVENT_COUNT] = {
     [AMQP_CANCELLED] = "cancelled", [AMQP_CHANNEL_CLOSED] = "channel-closed",
 };
 
-struct queued {
-    struct queued *next;
-    struct amqp_event event;
-};
-
-enum publish_state { PUBLISH_UNDER_WAY, PUBLISH_ACKED, PUBLISH_NACKED, PUBLISH_TOLD };
-
-struct publish {
-    enum publish_state state;
-    char *message_id;
-    int return_code; /* 0 = did not come back */
-    char *return_text;
-};
-
-enum call_state { CALL_NONE, CALL_WAITING, CALL_ANSWERED, CALL_REFUSED };
-
-/* The one request that waits for its answer, if any does. */
-struct call {
-    enum call_state state;
-    uint16_t channel;
-    amqp_method_number_t answer;
-    int code; /* of a refusal */
-    char text[AMQP_NAME_MAX];
-    char queue[AMQP_NAME_MAX]; /* from queue.declare-ok */
-};
-
-/* A message that comes in: method, header, body frames. */
-struct incoming {
-    enum { CONTENT_NONE, CONTENT_HEADER, CONTENT_BODY } expect;
-    bool is_return;
-    struct amqp_event event;
-    uint8_t *body; /* NULL when it is not kept */
-    uint64_t have;
-};
-
-enum channel_state { CHANNEL_SHUT, CHANNEL_OPENING, CHANNEL_OPEN };
-
-struct amqp_link {
-    char *user, *password, *vhost, *name;
-    char *tls_ca_file, *tls_cert_file, *tls_key_file;
-    bool tls, tls_any_host;
-    int stop_fd;
-    int heartbeat_wanted_s;
-    int64_t connect_timeout_ms;
-    size_t body_max;
-    struct amqp_address addresses[AMQP_ADDRESSES_MAX];
-    size_t address_count, address_next;
-    char peer[AMQP_NAME_MAX + 16];
-    int epoll_fd, timer_fd;
-    int64_t armed_us; /* what the timer is set to, -1 = off */
-
-    /* The connection; `stream` is NULL without one. */
-    struct stream *stream;
-    short watched; /* events that the epoll set has for the stream */
-    uint8_t *in;
-    size_t in_start, in_end;
-    struct dynbuf out;
-    size_t out_start;
-    amqp_pool_t pool;
-    size_t frame_max;
-    int heartbeat_s;
-    struct mono_time heard_at, sent_at;
-    bool more;    /* the last read gave something: there may be bytes that poll does not see */
-    bool greeted; /* a first frame has come */
-    bool logged_in;
-    bool offers_plain;
-    bool closing;
-    bool blocked;
-    bool end_untold;
-    struct err end;
-    struct call call;
-
-    enum channel_state work, ask;
-    int prefetch;
-    struct incoming incoming;
-    uint64_t delivery_base, delivery_last; /* ours = base + the channel's own */
-    bool confirming;
-    struct publish *publishes;            /* ring of AMQP_UNCONFIRMED_MAX, by the channel's tag */
-    uint64_t publish_first, publish_next; /* the channel's tags: 1, 2, ... */
-    uint64_t publish_base;
-    int publishes_settled; /* and not told yet */
-    int publishes_open;    /* without a final event */
-
-    struct queued *events, **events_end;
-    int event_count;
-    struct blob *lent; /* the body of the last event */
-};
-
 static int parse_addresses(struct amqp_link *l, const char *list, struct err *e);
 static int connect_one(struct amqp_link *l, const struct amqp_address *a, struct err *e);
 static int log_in(struct amqp_link *l, struct mono_time deadline, struct err *e);
 static int request(struct amqp_link *l, uint16_t channel, amqp_method_number_t method, void *args,
                    amqp_method_number_t answer, struct mono_time deadline, struct err *e);
 static int refusal(struct amqp_link *l, struct err *e, const char *what, const char *name);
-static int pump(struct amqp_link *l, struct err *e);
 static void hang_up(struct amqp_link *l);
 static void end(struct amqp_link *l, const struct err *why);
-static void arm(struct amqp_link *l);
-static int flush(struct amqp_link *l, struct err *e);
 static int send_now(struct amqp_link *l, struct err *e);
-static int64_t heartbeat_due_us(const struct amqp_link *l);
-static bool has_event(const struct amqp_link *l);
 static bool take_event(struct amqp_link *l, struct amqp_event *ret);
-static void queue_event(struct amqp_link *l, const struct amqp_event *event);
 static void take_settled(struct amqp_link *l, struct amqp_event *ret);
 static struct publish *publish_of(const struct amqp_link *l, uint64_t channel_tag);
 static void forget_publish(struct publish *p);
-static void drop_events(struct amqp_link *l, bool deliveries_only);
-static int set_error(struct amqp_link *l, struct err *e, int code, enum err_retry retry,
-                     const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 /* ---- life ---- */
 
@@ -256,7 +146,7 @@ static int parse_addresses(struct amqp_link *l, const char *list, struct err *e)
         if (l->address_count == AMQP_ADDRESSES_MAX)
             return err_set(e, -EINVAL, ERR_NEVER, "broker: more than %d addresses",
                            AMQP_ADDRESSES_MAX);
-        int r = amqp_address_parse(item, len, l->tls ? PORT_TLS : PORT,
+        int r = amqp_address_parse(item, len, l->tls ? AMQP_PORT_TLS : AMQP_PORT,
                                    &l->addresses[l->address_count], e);
         if (r < 0)
             return r;
@@ -316,7 +206,7 @@ static int progress(int code)
 int amqp_link_connect(struct amqp_link *l, struct err *e)
 {
     hang_up(l);
-    drop_events(l, false);
+    amqp_link_drop_events(l, false);
     l->end_untold = false;
     struct err best = {0};
     for (size_t i = 0; i < l->address_count; i++) {
@@ -369,11 +259,11 @@ static int connect_one(struct amqp_link *l, const struct amqp_address *a, struct
     if (r == 0)
         r = log_in(l, deadline, e);
     if (r < 0 && !e->code) /* all else has told its story */
-        r = set_error(l, e, -ENOMEM, ERR_LATER, "no memory");
+        r = amqp_link_error(l, e, -ENOMEM, ERR_LATER, "no memory");
     if (r < 0)
         hang_up(l);
     l->logged_in = r == 0;
-    arm(l);
+    amqp_link_arm(l);
     return r;
 }
 
@@ -418,11 +308,12 @@ static int start_ok(struct amqp_link *l)
 
 static int too_late(struct amqp_link *l, const char *for_what, struct err *e)
 {
-    return set_error(l, e, -ETIMEDOUT, ERR_LATER,
-                     l->greeted ? "no answer to %s within %lld ms"
-                                : "connected, but no %s within %lld ms: is that the broker's AMQP "
-                                  "port?",
-                     for_what, (long long)l->connect_timeout_ms);
+    return amqp_link_error(l, e, -ETIMEDOUT, ERR_LATER,
+                           l->greeted
+                               ? "no answer to %s within %lld ms"
+                               : "connected, but no %s within %lld ms: is that the broker's AMQP "
+                                 "port?",
+                           for_what, (long long)l->connect_timeout_ms);
 }
 
 static int log_in(struct amqp_link *l, struct mono_time deadline, struct err *e)
@@ -436,7 +327,8 @@ static int log_in(struct amqp_link *l, struct mono_time deadline, struct err *e)
     if (r < 0)
         return r;
     if (!l->offers_plain)
-        return set_error(l, e, -EACCES, ERR_NEVER, "it does not let anybody log in by password");
+        return amqp_link_error(l, e, -EACCES, ERR_NEVER,
+                               "it does not let anybody log in by password");
 
     r = start_ok(l);
     if (r == 0)
@@ -456,7 +348,7 @@ static int log_in(struct amqp_link *l, struct mono_time deadline, struct err *e)
                     deadline, e);
     amqp_channel_open_t channel = {0};
     if (r == 0)
-        r = request(l, CHANNEL_WORK, AMQP_CHANNEL_OPEN_METHOD, &channel,
+        r = request(l, AMQP_CHANNEL_WORK, AMQP_CHANNEL_OPEN_METHOD, &channel,
                     AMQP_CHANNEL_OPEN_OK_METHOD, deadline, e);
     if (r == -ETIMEDOUT)
         return too_late(l, "opening the vhost", e);
@@ -478,19 +370,18 @@ void amqp_link_disconnect(struct amqp_link *l)
                       mono_add_ms(clock_mono(), GOODBYE_TIMEOUT_MS), NULL);
     }
     hang_up(l);
-    drop_events(l, false);
+    amqp_link_drop_events(l, false);
     l->end_untold = false;
-    arm(l);
+    amqp_link_arm(l);
 }
 
-/* What was settled becomes events, what was not is forgotten. */
-static void reset_channel(struct amqp_link *l)
+void amqp_link_reset_channel(struct amqp_link *l)
 {
     struct amqp_event event;
     uint64_t used = l->publish_next - 1;
     while (l->publishes_settled) {
         take_settled(l, &event);
-        queue_event(l, &event);
+        amqp_link_queue_event(l, &event);
     }
     for (uint64_t t = l->publish_first; t < l->publish_next; t++)
         forget_publish(publish_of(l, t));
@@ -509,8 +400,8 @@ static void reset_channel(struct amqp_link *l)
  * still true. */
 static void hang_up(struct amqp_link *l)
 {
-    reset_channel(l);
-    drop_events(l, true);
+    amqp_link_reset_channel(l);
+    amqp_link_drop_events(l, true);
     stream_close(l->stream); /* which takes it out of the epoll set */
     l->stream = NULL;
     free(l->in);
@@ -531,8 +422,8 @@ static void end(struct amqp_link *l, const struct err *why)
     l->end_untold = true;
 }
 
-static int set_error(struct amqp_link *l, struct err *e, int code, enum err_retry retry,
-                     const char *fmt, ...)
+int amqp_link_error(struct amqp_link *l, struct err *e, int code, enum err_retry retry,
+                    const char *fmt, ...)
 {
     char text[ERR_TEXT_MAX];
     va_list ap;
@@ -544,7 +435,7 @@ static int set_error(struct amqp_link *l, struct err *e, int code, enum err_retr
 
 static int not_connected(struct amqp_link *l, struct err *e)
 {
-    return set_error(l, e, -ENOTCONN, ERR_LATER, "not connected");
+    return amqp_link_error(l, e, -ENOTCONN, ERR_LATER, "not connected");
 }
 
 /* ---- waiting for an answer ---- */
@@ -552,14 +443,14 @@ static int not_connected(struct amqp_link *l, struct err *e)
 /* Until something can be read or sent, a heartbeat is due, or the deadline has come. */
 static int wait_for_it(struct amqp_link *l, struct mono_time deadline, int stop_fd)
 {
-    struct mono_time until = {MIN(deadline.us, heartbeat_due_us(l))};
+    struct mono_time until = {MIN(deadline.us, amqp_link_heartbeat_due_us(l))};
     return stream_wait(l->stream, l->out.len > l->out_start, until, stop_fd);
 }
 
 static int wait_answer(struct amqp_link *l, struct mono_time deadline, struct err *e)
 {
     while (l->call.state == CALL_WAITING) {
-        int r = pump(l, e);
+        int r = amqp_link_pump(l, e);
         if (r < 0)
             return r;
         if (l->call.state != CALL_WAITING)
@@ -567,11 +458,11 @@ static int wait_answer(struct amqp_link *l, struct mono_time deadline, struct er
         if (l->more && !mono_passed(deadline))
             continue;
         if (mono_passed(deadline))
-            return set_error(l, e, -ETIMEDOUT, ERR_LATER, "no answer in time");
+            return amqp_link_error(l, e, -ETIMEDOUT, ERR_LATER, "no answer in time");
         /* Good-bye is what one says when stopped. */
         r = wait_for_it(l, deadline, l->closing ? -1 : l->stop_fd);
         if (r == -ECANCELED)
-            return set_error(l, e, r, ERR_LATER, "stopped while waiting for its answer");
+            return amqp_link_error(l, e, r, ERR_LATER, "stopped while waiting for its answer");
     }
     return l->call.state == CALL_REFUSED ? -EREMOTEIO : 0;
 }
@@ -584,9 +475,10 @@ static int request(struct amqp_link *l, uint16_t channel, amqp_method_number_t m
 {
     int r = method ? amqp_codec_method(&l->out, channel, method, args) : 0;
     if (r == -EINVAL) /* nothing was sent */
-        return set_error(l, e, r, ERR_NEVER, "a name is longer than %d bytes", AMQP_NAME_MAX - 1);
+        return amqp_link_error(l, e, r, ERR_NEVER, "a name is longer than %d bytes",
+                               AMQP_NAME_MAX - 1);
     if (r < 0)
-        return set_error(l, e, -ENOMEM, ERR_LATER, "no memory");
+        return amqp_link_error(l, e, -ENOMEM, ERR_LATER, "no memory");
     l->call = (struct call){.state = CALL_WAITING, .channel = channel, .answer = answer};
     r = wait_answer(l, deadline, e);
     l->call.state = CALL_NONE;
@@ -603,15 +495,15 @@ static int ask(struct amqp_link *l, amqp_method_number_t method, void *args,
     if (!amqp_link_connected(l))
         return not_connected(l, e);
     if (l->ask != CHANNEL_OPEN)
-        r = request(l, CHANNEL_ASK, AMQP_CHANNEL_OPEN_METHOD, &open, AMQP_CHANNEL_OPEN_OK_METHOD,
-                    deadline, e);
+        r = request(l, AMQP_CHANNEL_ASK, AMQP_CHANNEL_OPEN_METHOD, &open,
+                    AMQP_CHANNEL_OPEN_OK_METHOD, deadline, e);
     if (r == 0) {
         l->ask = CHANNEL_OPEN;
-        r = request(l, CHANNEL_ASK, method, args, answer, deadline, e);
+        r = request(l, AMQP_CHANNEL_ASK, method, args, answer, deadline, e);
     }
     if (r < 0 && r != -EREMOTEIO && r != -EINVAL)
         hang_up(l);
-    arm(l);
+    amqp_link_arm(l);
     return r;
 }
 
@@ -622,20 +514,21 @@ static int refusal(struct amqp_link *l, struct err *e, const char *what, const c
     const struct call *c = &l->call;
     switch (c->code) {
     case AMQP_ACCESS_REFUSED:
-        return set_error(l, e, -EACCES, ERR_NEVER, "%s '%s': user '%s' lacks the right: %s", what,
-                         name, l->user, c->text);
+        return amqp_link_error(l, e, -EACCES, ERR_NEVER, "%s '%s': user '%s' lacks the right: %s",
+                               what, name, l->user, c->text);
     case AMQP_NOT_FOUND:
-        return set_error(l, e, -ENOENT, ERR_LATER, "%s '%s': %s", what, name, c->text);
+        return amqp_link_error(l, e, -ENOENT, ERR_LATER, "%s '%s': %s", what, name, c->text);
     case AMQP_RESOURCE_LOCKED:
-        return set_error(l, e, -EBUSY, ERR_LATER, "%s '%s' belongs to another connection: %s", what,
-                         name, c->text);
+        return amqp_link_error(l, e, -EBUSY, ERR_LATER, "%s '%s' belongs to another connection: %s",
+                               what, name, c->text);
     case AMQP_PRECONDITION_FAILED:
-        return set_error(l, e, -EEXIST, ERR_NEVER,
-                         "%s '%s' exists with other flags: %s: delete it there or use another name",
-                         what, name, c->text);
+        return amqp_link_error(
+            l, e, -EEXIST, ERR_NEVER,
+            "%s '%s' exists with other flags: %s: delete it there or use another name", what, name,
+            c->text);
     default:
-        return set_error(l, e, -EPROTO, ERR_LATER, "%s '%s': refused with %d: %s", what, name,
-                         c->code, c->text);
+        return amqp_link_error(l, e, -EPROTO, ERR_LATER, "%s '%s': refused with %d: %s", what, name,
+                               c->code, c->text);
     }
 }
 
@@ -717,13 +610,13 @@ int amqp_link_consume(struct amqp_link *l, const char *queue, int prefetch, stru
     if (!amqp_link_connected(l))
         return not_connected(l, e);
     if (l->work != CHANNEL_OPEN) /* it was closed over something, and is on its way */
-        r = request(l, CHANNEL_WORK, 0, NULL, AMQP_CHANNEL_OPEN_OK_METHOD, deadline, e);
+        r = request(l, AMQP_CHANNEL_WORK, 0, NULL, AMQP_CHANNEL_OPEN_OK_METHOD, deadline, e);
     if (r == 0)
-        r = request(l, CHANNEL_WORK, AMQP_BASIC_QOS_METHOD, &qos, AMQP_BASIC_QOS_OK_METHOD,
+        r = request(l, AMQP_CHANNEL_WORK, AMQP_BASIC_QOS_METHOD, &qos, AMQP_BASIC_QOS_OK_METHOD,
                     deadline, e);
     l->prefetch = prefetch; /* deliveries may be right behind the answer */
     if (r == 0)
-        r = request(l, CHANNEL_WORK, AMQP_BASIC_CONSUME_METHOD, &consume,
+        r = request(l, AMQP_CHANNEL_WORK, AMQP_BASIC_CONSUME_METHOD, &consume,
                     AMQP_BASIC_CONSUME_OK_METHOD, deadline, e);
     if (r == -EREMOTEIO)
         r = refusal(l, e, "queue", queue);
@@ -731,7 +624,7 @@ int amqp_link_consume(struct amqp_link *l, const char *queue, int prefetch, stru
         hang_up(l);
     if (r < 0)
         l->prefetch = 0;
-    arm(l);
+    amqp_link_arm(l);
     return r;
 }
 
@@ -742,13 +635,15 @@ static int check_message(struct amqp_link *l, const struct amqp_message *m, stru
     if (strlen(m->exchange) >= AMQP_NAME_MAX || strlen(m->key) >= AMQP_NAME_MAX ||
         (m->message_id && strlen(m->message_id) >= AMQP_NAME_MAX) ||
         (m->content_type && strlen(m->content_type) >= AMQP_NAME_MAX))
-        return set_error(l, e, -EINVAL, ERR_NEVER,
-                         "exchange, key, id and type have at most %d bytes", AMQP_NAME_MAX - 1);
+        return amqp_link_error(l, e, -EINVAL, ERR_NEVER,
+                               "exchange, key, id and type have at most %d bytes",
+                               AMQP_NAME_MAX - 1);
     if (m->mandatory && (!m->message_id || !*m->message_id))
-        return set_error(l, e, -EINVAL, ERR_NEVER, "a mandatory message needs an id");
+        return amqp_link_error(l, e, -EINVAL, ERR_NEVER, "a mandatory message needs an id");
     if (m->size > AMQP_PUBLISH_MAX)
-        return set_error(l, e, -EMSGSIZE, ERR_NEVER, "a message of %zu bytes: it takes at most %u",
-                         m->size, AMQP_PUBLISH_MAX);
+        return amqp_link_error(l, e, -EMSGSIZE, ERR_NEVER,
+                               "a message of %zu bytes: it takes at most %u", m->size,
+                               AMQP_PUBLISH_MAX);
     return 0;
 }
 
@@ -783,12 +678,13 @@ static int put_message(struct amqp_link *l, const struct amqp_message *m)
     int r = 0;
     if (!l->confirming) {
         amqp_confirm_select_t select = {.nowait = 1};
-        r = amqp_codec_method(&l->out, CHANNEL_WORK, AMQP_CONFIRM_SELECT_METHOD, &select);
+        r = amqp_codec_method(&l->out, AMQP_CHANNEL_WORK, AMQP_CONFIRM_SELECT_METHOD, &select);
     }
     if (r == 0)
-        r = amqp_codec_method(&l->out, CHANNEL_WORK, AMQP_BASIC_PUBLISH_METHOD, &publish);
-    return r < 0 ? r
-                 : amqp_codec_content(&l->out, CHANNEL_WORK, l->frame_max, &p, m->body, m->size);
+        r = amqp_codec_method(&l->out, AMQP_CHANNEL_WORK, AMQP_BASIC_PUBLISH_METHOD, &publish);
+    return r < 0
+               ? r
+               : amqp_codec_content(&l->out, AMQP_CHANNEL_WORK, l->frame_max, &p, m->body, m->size);
 }
 
 /* Moves what is still to be sent to the start of the buffer; it is less than OUT_WAITING_MAX. */
@@ -811,8 +707,9 @@ int amqp_link_publish(struct amqp_link *l, const struct amqp_message *m, uint64_
         return r;
     if (l->blocked || l->work != CHANNEL_OPEN || l->out.len - l->out_start > OUT_WAITING_MAX ||
         l->publish_next - l->publish_first >= AMQP_UNCONFIRMED_MAX)
-        return set_error(l, e, -EAGAIN, ERR_LATER, "%s",
-                         l->blocked ? "it blocks publishers" : "it is behind with our messages");
+        return amqp_link_error(l, e, -EAGAIN, ERR_LATER, "%s",
+                               l->blocked ? "it blocks publishers"
+                                          : "it is behind with our messages");
 
     compact_out(l);
     size_t before = l->out.len;
@@ -820,9 +717,9 @@ int amqp_link_publish(struct amqp_link *l, const struct amqp_message *m, uint64_
     if (r < 0) { /* half a message must not go out */
         l->out.len = before;
         l->out.failed = false;
-        return set_error(l, e, r == -EINVAL ? r : -ENOMEM, r == -EINVAL ? ERR_NEVER : ERR_LATER,
-                         "a message of %zu bytes: %s", m->size,
-                         r == -EINVAL ? "its properties do not fit" : "no memory");
+        return amqp_link_error(l, e, r == -EINVAL ? r : -ENOMEM,
+                               r == -EINVAL ? ERR_NEVER : ERR_LATER, "a message of %zu bytes: %s",
+                               m->size, r == -EINVAL ? "its properties do not fit" : "no memory");
     }
     if (!l->publishes)
         l->publishes = xcalloc(AMQP_UNCONFIRMED_MAX, sizeof(*l->publishes));
@@ -842,12 +739,12 @@ int amqp_link_publish(struct amqp_link *l, const struct amqp_message *m, uint64_
 static int send_now(struct amqp_link *l, struct err *e)
 {
     struct err why = {0};
-    if (flush(l, &why) < 0) {
+    if (amqp_link_flush(l, &why) < 0) {
         end(l, &why);
-        arm(l);
+        amqp_link_arm(l);
         return not_connected(l, e);
     }
-    arm(l);
+    amqp_link_arm(l);
     return 0;
 }
 
@@ -863,14 +760,13 @@ static void forget_publish(struct publish *p)
     *p = (struct publish){.state = PUBLISH_TOLD};
 }
 
-/* An ack or nack of one tag, or of all up to it. */
-static int settle(struct amqp_link *l, uint64_t tag, bool multiple, enum publish_state how,
-                  struct err *e)
+int amqp_link_settle(struct amqp_link *l, uint64_t tag, bool multiple, enum publish_state how,
+                     struct err *e)
 {
     if (multiple && tag == 0) /* "all so far" */
         tag = l->publish_next - 1;
     if (tag >= l->publish_next)
-        return set_error(l, e, -EPROTO, ERR_LATER, "it confirms what was not published");
+        return amqp_link_error(l, e, -EPROTO, ERR_LATER, "it confirms what was not published");
     for (uint64_t t = multiple ? l->publish_first : MAX(tag, l->publish_first); t <= tag; t++) {
         struct publish *p = publish_of(l, t);
         if (p->state != PUBLISH_UNDER_WAY)
@@ -881,8 +777,7 @@ static int settle(struct amqp_link *l, uint64_t tag, bool multiple, enum publish
     return 0;
 }
 
-/* A message that no queue wanted: it is confirmed right behind. */
-static void note_return(struct amqp_link *l, const struct amqp_event *event)
+void amqp_link_note_return(struct amqp_link *l, const struct amqp_event *event)
 {
     for (uint64_t t = l->publish_first; t < l->publish_next; t++) {
         struct publish *p = publish_of(l, t);
@@ -918,12 +813,12 @@ static void take_settled(struct amqp_link *l, struct amqp_event *ret)
 
 /* ---- events ---- */
 
-static bool has_event(const struct amqp_link *l)
+bool amqp_link_has_event(const struct amqp_link *l)
 {
     return l->events || l->publishes_settled;
 }
 
-static void queue_event(struct amqp_link *l, const struct amqp_event *event)
+void amqp_link_queue_event(struct amqp_link *l, const struct amqp_event *event)
 {
     struct queued *q = xmalloc(sizeof(*q));
     *q = (struct queued){.event = *event};
@@ -950,7 +845,7 @@ static bool take_event(struct amqp_link *l, struct amqp_event *ret)
     return true;
 }
 
-static void drop_events(struct amqp_link *l, bool deliveries_only)
+void amqp_link_drop_events(struct amqp_link *l, bool deliveries_only)
 {
     struct queued **at = &l->events;
     while (*at) {
@@ -986,18 +881,18 @@ int amqp_link_process(struct amqp_link *l, int timeout_ms, struct amqp_event *re
             l->end_untold = false;
             break;
         }
-        if (pump(l, &why) < 0) {
+        if (amqp_link_pump(l, &why) < 0) {
             end(l, &why);
             continue;
         }
-        if (has_event(l))
+        if (amqp_link_has_event(l))
             continue;
         if (mono_passed(deadline))
             break;
         if (!l->more)
             (void)wait_for_it(l, deadline, -1);
     }
-    arm(l);
+    amqp_link_arm(l);
     return r;
 }
 
@@ -1011,13 +906,13 @@ static int answer_delivery(struct amqp_link *l, uint64_t tag, amqp_method_number
         return -ESTALE;
     amqp_basic_ack_t ack = {.delivery_tag = tag - l->delivery_base};
     amqp_basic_reject_t reject = {.delivery_tag = tag - l->delivery_base, .requeue = requeue};
-    int r = amqp_codec_method(&l->out, CHANNEL_WORK, method,
+    int r = amqp_codec_method(&l->out, AMQP_CHANNEL_WORK, method,
                               method == AMQP_BASIC_ACK_METHOD ? (void *)&ack : (void *)&reject);
     if (r < 0) { /* no memory for 21 bytes: the delivery comes again with the next connection */
         struct err why = {0};
-        (void)set_error(l, &why, -ENOMEM, ERR_LATER, "no memory");
+        (void)amqp_link_error(l, &why, -ENOMEM, ERR_LATER, "no memory");
         end(l, &why);
-        arm(l);
+        amqp_link_arm(l);
         return -ENOTCONN;
     }
     return send_now(l, NULL);
@@ -1031,476 +926,6 @@ int amqp_link_ack(struct amqp_link *l, uint64_t tag)
 int amqp_link_reject(struct amqp_link *l, uint64_t tag, bool requeue)
 {
     return answer_delivery(l, tag, AMQP_BASIC_REJECT_METHOD, requeue);
-}
-
-/* ---- what comes in ---- */
-
-/* The broker's words, made fit for a log. */
-static void copy_text(char to[AMQP_NAME_MAX], amqp_bytes_t from)
-{
-    (void)text_printable(from.bytes, from.len, to, AMQP_NAME_MAX);
-}
-
-static void copy_name(char to[AMQP_NAME_MAX], amqp_bytes_t from)
-{
-    size_t n = MIN(from.len, (size_t)AMQP_NAME_MAX - 1); /* never more: its length is one byte */
-    if (n)
-        memcpy(to, from.bytes, n);
-    to[n] = '\0';
-}
-
-static int out_of_step(struct amqp_link *l, const char *what, struct err *e)
-{
-    return set_error(l, e, -EPROTO, ERR_LATER, "what it sends is not AMQP as agreed: %s", what);
-}
-
-static int say(struct amqp_link *l, uint16_t channel, amqp_method_number_t method, void *args,
-               struct err *e)
-{
-    if (amqp_codec_method(&l->out, channel, method, args) < 0)
-        return set_error(l, e, -ENOMEM, ERR_LATER, "no memory");
-    return 0;
-}
-
-static int tell(struct amqp_link *l, const struct amqp_event *event, struct err *e)
-{
-    if (l->event_count >= l->prefetch + AMQP_UNCONFIRMED_MAX + EVENTS_SPARE)
-        return out_of_step(l, "more deliveries than we asked for", e);
-    queue_event(l, event);
-    return 0;
-}
-
-static bool waits_for(const struct amqp_link *l, const struct amqp_codec_frame *f)
-{
-    const struct call *c = &l->call;
-    return c->state == CALL_WAITING && c->channel == f->channel && c->answer == f->method;
-}
-
-static int take_answer(struct amqp_link *l, const struct amqp_codec_frame *f, struct err *e)
-{
-    struct call *c = &l->call;
-    if (!waits_for(l, f))
-        return out_of_step(l, "an answer to no question", e);
-    if (f->method == AMQP_QUEUE_DECLARE_OK_METHOD)
-        copy_name(c->queue, ((amqp_queue_declare_ok_t *)f->decoded)->queue);
-    c->state = CALL_ANSWERED;
-    return 0;
-}
-
-static bool offers(amqp_bytes_t list, const char *word)
-{
-    size_t len = strlen(word);
-    const char *s = list.bytes;
-    for (size_t at = 0; at + len <= list.len; at++) {
-        bool begins = at == 0 || s[at - 1] == ' ';
-        bool ends = at + len == list.len || s[at + len] == ' ';
-        if (begins && ends && !memcmp(s + at, word, len))
-            return true;
-    }
-    return false;
-}
-
-static int connection_closed(struct amqp_link *l, const amqp_connection_close_t *m, struct err *e)
-{
-    char text[AMQP_NAME_MAX];
-    amqp_connection_close_ok_t ok = {0};
-    copy_text(text, m->reply_text);
-    if (say(l, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &ok, NULL) == 0)
-        (void)flush(l, NULL); /* a courtesy */
-    if (m->reply_code == AMQP_ACCESS_REFUSED && !l->logged_in)
-        return set_error(l, e, -EACCES, ERR_NEVER,
-                         "it refuses user '%s': wrong user or password%s (it says: %s)", l->user,
-                         strcmp(l->user, "guest") != 0
-                             ? ""
-                             : ", and 'guest' may by default log in from its own machine only",
-                         text);
-    if (m->reply_code == AMQP_NOT_ALLOWED && !l->logged_in)
-        return set_error(l, e, -EACCES, ERR_NEVER, "no way into vhost '%s' for user '%s': %s",
-                         l->vhost, l->user, text);
-    return set_error(l, e, -ECONNRESET, ERR_LATER, "it ended the connection: %d %s", m->reply_code,
-                     text);
-}
-
-static int take_tune(struct amqp_link *l, const amqp_connection_tune_t *m, struct err *e)
-{
-    /* 0 stands for "no limit", and for the heartbeat "as you like". */
-    if (m->frame_max && m->frame_max < AMQP_FRAME_MIN_SIZE)
-        return out_of_step(l, "frames smaller than the protocol's least", e);
-    l->frame_max =
-        m->frame_max ? MIN(m->frame_max, (uint32_t)AMQP_CODEC_FRAME_MAX) : AMQP_CODEC_FRAME_MAX;
-    l->heartbeat_s = l->heartbeat_wanted_s;
-    if (m->heartbeat && m->heartbeat < l->heartbeat_s)
-        l->heartbeat_s = m->heartbeat;
-    return 0;
-}
-
-static int connection_method(struct amqp_link *l, const struct amqp_codec_frame *f, struct err *e)
-{
-    struct amqp_event event = {.kind = AMQP_BLOCKED};
-    int r = 0;
-    switch (f->method) {
-    case AMQP_CONNECTION_START_METHOD:
-        l->offers_plain = offers(((amqp_connection_start_t *)f->decoded)->mechanisms, "PLAIN");
-        return take_answer(l, f, e);
-    case AMQP_CONNECTION_TUNE_METHOD:
-        r = take_answer(l, f, e);
-        return r < 0 ? r : take_tune(l, f->decoded, e);
-    case AMQP_CONNECTION_OPEN_OK_METHOD:
-    case AMQP_CONNECTION_CLOSE_OK_METHOD:
-        return take_answer(l, f, e);
-    case AMQP_CONNECTION_CLOSE_METHOD:
-        return connection_closed(l, f->decoded, e);
-    case AMQP_CONNECTION_BLOCKED_METHOD:
-        copy_text(event.text, ((amqp_connection_blocked_t *)f->decoded)->reason);
-        l->blocked = true;
-        return tell(l, &event, e);
-    case AMQP_CONNECTION_UNBLOCKED_METHOD:
-        event.kind = AMQP_UNBLOCKED;
-        l->blocked = false;
-        return tell(l, &event, e);
-    default:
-        return out_of_step(l, "a channel's method on no channel", e);
-    }
-}
-
-/* Somebody's mistake costs the channel. It is opened again at once, so that what follows finds one.
- */
-static int channel_closed(struct amqp_link *l, const struct amqp_codec_frame *f, struct err *e)
-{
-    const amqp_channel_close_t *m = f->decoded;
-    struct amqp_event event = {.kind = AMQP_CHANNEL_CLOSED, .code = m->reply_code};
-    amqp_channel_close_ok_t ok = {0};
-    copy_text(event.text, m->reply_text);
-    int r = say(l, f->channel, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok, e);
-    bool asked = l->call.state == CALL_WAITING && l->call.channel == f->channel;
-    if (asked) {
-        l->call.state = CALL_REFUSED;
-        l->call.code = event.code;
-        memcpy(l->call.text, event.text, sizeof(event.text));
-    }
-    if (f->channel == CHANNEL_ASK) {
-        l->ask = CHANNEL_SHUT;
-        return r;
-    }
-    reset_channel(l);
-    drop_events(l, true);
-    amqp_channel_open_t open = {0};
-    if (r == 0)
-        r = say(l, CHANNEL_WORK, AMQP_CHANNEL_OPEN_METHOD, &open, e);
-    l->work = CHANNEL_OPENING;
-    if (r == 0 && !asked)
-        r = tell(l, &event, e);
-    return r;
-}
-
-static int take_delivery(struct amqp_link *l, const amqp_basic_deliver_t *m, struct err *e)
-{
-    if (!l->prefetch)
-        return out_of_step(l, "a delivery without a consumer", e);
-    l->incoming = (struct incoming){.expect = CONTENT_HEADER};
-    struct amqp_event *event = &l->incoming.event;
-    event->kind = AMQP_DELIVERY;
-    event->tag = l->delivery_base + m->delivery_tag;
-    event->redelivered = m->redelivered;
-    copy_name(event->key, m->routing_key);
-    l->delivery_last = MAX(l->delivery_last, event->tag);
-    return 0;
-}
-
-static int take_cancel(struct amqp_link *l, const amqp_basic_cancel_t *m, struct err *e)
-{
-    struct amqp_event event = {.kind = AMQP_CANCELLED};
-    l->prefetch = 0;
-    (void)m; /* RabbitMQ never waits for an answer to it */
-    return tell(l, &event, e);
-}
-
-static int channel_method(struct amqp_link *l, const struct amqp_codec_frame *f, struct err *e)
-{
-    if (f->method == AMQP_CHANNEL_CLOSE_METHOD)
-        return channel_closed(l, f, e);
-    if (f->channel == CHANNEL_WORK && l->incoming.expect != CONTENT_NONE)
-        return out_of_step(l, "a method in the middle of a message", e);
-    switch (f->method) {
-    case AMQP_CHANNEL_OPEN_OK_METHOD:
-        if (f->channel == CHANNEL_WORK && l->work == CHANNEL_OPENING) {
-            l->work = CHANNEL_OPEN; /* again, and often nobody waits for it */
-            if (!waits_for(l, f))
-                return 0;
-        }
-        return take_answer(l, f, e);
-    case AMQP_EXCHANGE_DECLARE_OK_METHOD:
-    case AMQP_QUEUE_DECLARE_OK_METHOD:
-    case AMQP_QUEUE_BIND_OK_METHOD:
-    case AMQP_BASIC_QOS_OK_METHOD:
-    case AMQP_BASIC_CONSUME_OK_METHOD:
-        return take_answer(l, f, e);
-    default:
-        break;
-    }
-    if (f->channel != CHANNEL_WORK)
-        return out_of_step(l, "a message on the wrong channel", e);
-    switch (f->method) {
-    case AMQP_BASIC_DELIVER_METHOD:
-        return take_delivery(l, f->decoded, e);
-    case AMQP_BASIC_RETURN_METHOD: {
-        const amqp_basic_return_t *m = f->decoded;
-        l->incoming = (struct incoming){.expect = CONTENT_HEADER, .is_return = true};
-        l->incoming.event.code = m->reply_code;
-        copy_text(l->incoming.event.text, m->reply_text);
-        return 0;
-    }
-    case AMQP_BASIC_ACK_METHOD: {
-        const amqp_basic_ack_t *m = f->decoded;
-        return settle(l, m->delivery_tag, m->multiple, PUBLISH_ACKED, e);
-    }
-    case AMQP_BASIC_NACK_METHOD: {
-        const amqp_basic_nack_t *m = f->decoded;
-        return settle(l, m->delivery_tag, m->multiple, PUBLISH_NACKED, e);
-    }
-    case AMQP_BASIC_CANCEL_METHOD:
-        return take_cancel(l, f->decoded, e);
-    default:
-        return out_of_step(l, "a method that is not for a channel", e);
-    }
-}
-
-/* The last byte of a message is here. */
-static int message_whole(struct amqp_link *l, struct err *e)
-{
-    struct incoming *m = &l->incoming;
-    int r = 0;
-    m->expect = CONTENT_NONE;
-    if (m->is_return) {
-        note_return(l, &m->event);
-    } else if (m->event.kind == AMQP_OVERSIZE) {
-        amqp_basic_reject_t args = {.delivery_tag = m->event.tag - l->delivery_base};
-        r = say(l, CHANNEL_WORK, AMQP_BASIC_REJECT_METHOD, &args, e);
-        if (r == 0)
-            r = tell(l, &m->event, e);
-    } else {
-        m->event.body = blob_new_take(STEAL(m->body), m->event.body_size);
-        r = tell(l, &m->event, e);
-        if (r < 0)
-            blob_unref(m->event.body);
-    }
-    return r;
-}
-
-static int take_content_header(struct amqp_link *l, const struct amqp_codec_frame *f, struct err *e)
-{
-    struct incoming *m = &l->incoming;
-    if (f->channel != CHANNEL_WORK || m->expect != CONTENT_HEADER)
-        return out_of_step(l, "a content header without a message", e);
-    const amqp_basic_properties_t *p = f->properties;
-    if (p->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
-        copy_name(m->event.message_id, p->message_id);
-    if (p->_flags & AMQP_BASIC_EXPIRATION_FLAG)
-        copy_name(m->event.expiration, p->expiration);
-    m->event.body_size = f->body_size;
-    m->expect = CONTENT_BODY;
-    if (!m->is_return && f->body_size > l->body_max)
-        m->event.kind = AMQP_OVERSIZE;
-    if (!m->is_return && m->event.kind == AMQP_DELIVERY) {
-        m->body = mem_try_alloc(f->body_size, 1, l->body_max);
-        if (!m->body)
-            return set_error(l, e, -ENOMEM, ERR_LATER, "no memory for a message of %llu bytes",
-                             (unsigned long long)f->body_size);
-    }
-    return f->body_size ? 0 : message_whole(l, e);
-}
-
-static int take_content_body(struct amqp_link *l, const struct amqp_codec_frame *f, struct err *e)
-{
-    struct incoming *m = &l->incoming;
-    if (f->channel != CHANNEL_WORK || m->expect != CONTENT_BODY)
-        return out_of_step(l, "a content body without a message", e);
-    if (f->size > m->event.body_size - m->have)
-        return out_of_step(l, "a message longer than announced", e);
-    if (m->body && f->size)
-        memcpy(m->body + m->have, f->bytes, f->size);
-    m->have += f->size;
-    return m->have == m->event.body_size ? message_whole(l, e) : 0;
-}
-
-static int take_frame(struct amqp_link *l, const struct amqp_codec_frame *f, struct err *e)
-{
-    if (f->type == AMQP_FRAME_HEARTBEAT || (l->closing && f->channel))
-        return 0;
-    switch (f->type) {
-    case AMQP_FRAME_METHOD:
-        return f->channel ? channel_method(l, f, e) : connection_method(l, f, e);
-    case AMQP_FRAME_HEADER:
-        return take_content_header(l, f, e);
-    default:
-        return take_content_body(l, f, e);
-    }
-}
-
-/* ---- moving bytes ---- */
-
-/* The first bytes tell who is there. */
-static int check_greeting(struct amqp_link *l, struct err *e)
-{
-    const char *s = (const char *)l->in + l->in_start;
-    size_t len = l->in_end - l->in_start;
-    if (l->greeted || !len || s[0] == AMQP_FRAME_METHOD)
-        return 0;
-    if (len >= 5 && !memcmp(s, "HTTP/", 5))
-        return set_error(l, e, -EPROTO, ERR_NEVER,
-                         "an HTTP server answers there: is it the management port? AMQP is usually "
-                         "on %d, with TLS on %d",
-                         PORT, PORT_TLS);
-    if (len >= 4 && !memcmp(s, "AMQP", 4))
-        return set_error(l, e, -EPROTO, ERR_NEVER, "it speaks another version of AMQP than 0-9-1");
-    if (s[0] == 0x15 || s[0] == 0x16) /* TLS: an alert, a handshake */
-        return set_error(l, e, -EPROTO, ERR_NEVER, "it wants TLS on that port: switch TLS on");
-    return set_error(l, e, -EPROTO, ERR_NEVER,
-                     "what answers there is no AMQP server: look at the port");
-}
-
-/* Frames that are whole, up to the first that makes an event. A request that waits takes all. */
-static int take_frames(struct amqp_link *l, struct err *e)
-{
-    int r = check_greeting(l, e);
-    while (r == 0 && l->in_start < l->in_end) {
-        if (has_event(l) && l->call.state != CALL_WAITING)
-            break;
-        struct amqp_codec_frame f;
-        size_t used = 0;
-        r = amqp_codec_next(l->in + l->in_start, l->in_end - l->in_start, l->frame_max, &l->pool,
-                            &f, &used, e);
-        if (r < 0)
-            (void)err_prefix(e, "broker '%s'", l->peer);
-        if (r <= 0)
-            break;
-        l->in_start += used;
-        l->greeted = true;
-        r = take_frame(l, &f, e);
-        recycle_amqp_pool(&l->pool);
-    }
-    return r;
-}
-
-static int read_some(struct amqp_link *l, struct err *e)
-{
-    l->more = false;
-    if (l->in_start == l->in_end)
-        l->in_start = l->in_end = 0;
-    if (l->in_end == AMQP_CODEC_FRAME_MAX) {
-        l->in_end -= l->in_start;
-        memmove(l->in, l->in + l->in_start, l->in_end);
-        l->in_start = 0;
-    }
-    int64_t n = stream_read(l->stream, l->in + l->in_end, AMQP_CODEC_FRAME_MAX - l->in_end, e);
-    if (n == -EAGAIN)
-        return 0;
-    if (n == -ECONNRESET && !l->greeted)
-        return set_error(l, e, -ECONNRESET, ERR_LATER,
-                         "it closed the connection without an AMQP greeting: is that the broker's "
-                         "AMQP port?");
-    if (n < 0) {
-        (void)err_prefix(e, "broker '%s'", l->peer);
-        return (int)n;
-    }
-    l->in_end += (size_t)n;
-    l->more = true;
-    l->heard_at = clock_mono();
-    return 0;
-}
-
-static int flush(struct amqp_link *l, struct err *e)
-{
-    while (l->out_start < l->out.len) {
-        int64_t n =
-            stream_write(l->stream, l->out.data + l->out_start, l->out.len - l->out_start, e);
-        if (n == -EAGAIN)
-            return 0;
-        if (n < 0) {
-            (void)err_prefix(e, "broker '%s'", l->peer);
-            return (int)n;
-        }
-        l->out_start += (size_t)n;
-        l->sent_at = clock_mono();
-    }
-    l->out_start = 0;
-    if (l->out.cap > OUT_KEPT_MAX)
-        dynbuf_done(&l->out);
-    else
-        dynbuf_reset(&l->out);
-    return 0;
-}
-
-static int64_t dead_at_us(const struct amqp_link *l)
-{
-    return mono_add_ms(l->heard_at, (int64_t)HEARTBEATS_MISSED * l->heartbeat_s * 1000).us;
-}
-
-/* When a heartbeat must leave, or the peer counts as dead. */
-static int64_t heartbeat_due_us(const struct amqp_link *l)
-{
-    int64_t dead = dead_at_us(l);
-    if (l->out_start < l->out.len) /* what waits to be sent says more than a heartbeat could */
-        return dead;
-    return MIN(dead, mono_add_ms(l->sent_at, (int64_t)l->heartbeat_s * 1000 / 2).us);
-}
-
-/* All that can be done without waiting: send, read once, take what is whole. What was read is
- * judged before the clock is: after a pause of ours the peer's signs of life are in the socket. */
-static int pump(struct amqp_link *l, struct err *e)
-{
-    int r = flush(l, e);
-    if (r < 0 && l->greeted) { /* what it said before it hung up tells why */
-        struct err said = {0};
-        if (read_some(l, NULL) == 0 && take_frames(l, &said) < 0 && e)
-            *e = said;
-        return r;
-    }
-    if (r == 0)
-        r = take_frames(l, e);
-    bool enough = has_event(l) && l->call.state != CALL_WAITING;
-    if (r < 0 || enough || l->call.state == CALL_ANSWERED || l->call.state == CALL_REFUSED)
-        return r;
-    r = read_some(l, e);
-    if (r == 0)
-        r = take_frames(l, e);
-    if (r < 0)
-        return r;
-    int64_t now = clock_mono().us;
-    if (now >= dead_at_us(l))
-        return set_error(l, e, -ETIMEDOUT, ERR_NOW,
-                         "no sign of life for %d s: it hangs or the network is cut",
-                         HEARTBEATS_MISSED * l->heartbeat_s);
-    if (now >= heartbeat_due_us(l) && amqp_codec_heartbeat(&l->out) < 0)
-        return set_error(l, e, -ENOMEM, ERR_LATER, "no memory");
-    return flush(l, e);
-}
-
-/* Makes the one descriptor readable for all that there is to do. */
-static void arm(struct amqp_link *l)
-{
-    int64_t due = -1;
-    if (has_event(l) || l->end_untold || (l->stream && l->more))
-        due = 1; /* long past */
-    else if (l->stream)
-        due = heartbeat_due_us(l);
-    if (l->stream) {
-        short wanted = stream_events(l->stream, l->out_start < l->out.len);
-        struct epoll_event ev = {.events = (uint32_t)wanted, .data.fd = stream_fd(l->stream)};
-        if (wanted != l->watched &&
-            epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, stream_fd(l->stream), &ev) == 0)
-            l->watched = wanted;
-    }
-    /* A timer that comes too early does no harm, and setting it for every message costs. */
-    if (due == l->armed_us || (l->armed_us > clock_mono().us && due >= l->armed_us))
-        return;
-    struct itimerspec at = {0};
-    if (due >= 0) {
-        at.it_value.tv_sec = (time_t)(due / 1000000);
-        at.it_value.tv_nsec = (long)(due % 1000000) * 1000;
-    }
-    if (timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0)
-        l->armed_us = due;
 }
 
 /* ---- pure ---- */
