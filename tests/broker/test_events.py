@@ -186,6 +186,32 @@ def test_an_event_that_the_broker_refuses_for_its_size_holds_up_no_other(house, 
         assert "406" in end and "message size" in end
 
 
+def test_an_event_that_a_full_queue_refuses_waits_for_room(house, broker):
+    """The broker answers with a nack. Nothing is lost and the order stays."""
+    with broker.connection() as connection:
+        channel = connection.channel()
+        channel.exchange_declare(house.exchange, "topic")
+        queue = house.exchange + "-full"
+        channel.queue_declare(queue, arguments={"x-max-length": 2, "x-overflow": "reject-publish"})
+        channel.queue_bind(queue, house.exchange, "event.notify.#")
+        house.start()
+        ids = house.trigger(5)
+        nacked = 'snapshotd_amqp_events_total{result="nacked"}'
+        wait_until(lambda: house.metric(nacked) > 0, "a nack")
+        assert "could not take an event: a queue is full" in house.destination()["last_error"]
+        got = []
+
+        def drain():
+            _, properties, _ = channel.basic_get(queue, auto_ack=True)
+            got.extend([properties.message_id] if properties else [])
+            return set(got) >= set(ids)
+        wait_until(drain, "all events")
+        first = list(dict.fromkeys(got))  # one that was nacked may have reached the queue all the same
+        assert first == [i for i in house.recorded() if i in ids]
+        house.wait_drained()
+        channel.queue_delete(queue)
+
+
 # ---- order ----
 
 def in_order(house, messages):
