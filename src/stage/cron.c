@@ -8,6 +8,9 @@
 #include "base/macros.h"
 #include "base/parse.h"
 
+#define EVERY_HOUR ((UINT32_C(1) << 24) - 1)
+#define MINUTES_A_DAY 1440
+
 struct field {
     const char *name;
     int min, max;
@@ -128,6 +131,28 @@ static bool day_matches(const struct cron *c, const struct tm *tm)
     return day || weekday;
 }
 
+/* Whether the clock showed this hour of this day already, an hour ago: it was set back since. */
+static bool is_shown_again(time_t t, const struct tm *tm)
+{
+    time_t before = t - 3600;
+    struct tm b;
+    return localtime_r(&before, &b) && b.tm_hour == tm->tm_hour && b.tm_mday == tm->tm_mday;
+}
+
+/* Whether a minute that matches lies in what the clock left out just before t. */
+static bool was_left_out(const struct cron *c, time_t t, const struct tm *tm)
+{
+    time_t before = t - 60;
+    struct tm b;
+    if (!localtime_r(&before, &b))
+        return false;
+    int last = b.tm_hour * 60 + b.tm_min - (b.tm_mday == tm->tm_mday ? 0 : MINUTES_A_DAY);
+    for (int m = MAX(last + 1, 0); m < tm->tm_hour * 60 + tm->tm_min; m++)
+        if ((c->hours >> (m / 60) & 1) && (c->minutes >> (m % 60) & 1))
+            return true;
+    return false;
+}
+
 int cron_next(const struct cron *c, struct wall_time after, struct wall_time *ret)
 {
     time_t t = (time_t)(wall_seconds(after) / 60 * 60 + 60);
@@ -143,7 +168,11 @@ int cron_next(const struct cron *c, struct wall_time after, struct wall_time *re
             tm.tm_isdst = -1;
             time_t next = mktime(&tm);
             t = next > t ? next : t + 3600;
-        } else if (!(c->hours >> tm.tm_hour & 1)) {
+        } else if (c->hours != EVERY_HOUR && was_left_out(c, t, &tm)) {
+            *ret = wall_from_seconds(t);
+            return 0;
+        } else if (!(c->hours >> tm.tm_hour & 1) ||
+                   (c->hours != EVERY_HOUR && is_shown_again(t, &tm))) {
             t += 3600 - tm.tm_min * 60 - tm.tm_sec;
         } else if (!(c->minutes >> tm.tm_min & 1)) {
             t += 60;

@@ -1,8 +1,9 @@
 #pragma once
 /* Times of day in the form of crontab(5): "minute hour day-of-month month day-of-week", each a
  * star, number, range, list or step ("*" "/" "15"), names of months and days allowed, plus @hourly
- * and
- * @daily. When both days are restricted, either may match, as cron has it. Local time. Pure. */
+ * and @daily. When both days are restricted, either may match, as cron has it. Local time; on the
+ * two days of the year on which clocks are set, as cron has it, too: what has certain hours happens
+ * once in an hour that comes twice, and at the end of one that is left out. Pure. */
 
 #include <stdbool.h>
 #include <stdint.h>
