@@ -55,6 +55,12 @@ size_t ftp_reader_feed(struct ftp_reader *r, const void *bytes, size_t size)
     return n;
 }
 
+size_t ftp_reader_room(const struct ftp_reader *r)
+{
+    size_t waiting = r->used - r->taken;
+    return waiting < FTP_AHEAD_MAX ? FTP_AHEAD_MAX - waiting : 0;
+}
+
 int ftp_reader_next(struct ftp_reader *r, const char **ret, size_t *ret_len)
 {
     size_t len, end;

@@ -28,6 +28,8 @@ struct ftp_reader {
 void ftp_reader_done(struct ftp_reader *r);
 /* Returns how many bytes were taken: fewer than `size` when FTP_AHEAD_MAX wait. */
 size_t ftp_reader_feed(struct ftp_reader *r, const void *bytes, size_t size);
+/* How many it would take now. */
+size_t ftp_reader_room(const struct ftp_reader *r);
 /* Takes the next whole line: 1, with *ret terminated (it may hold NUL and control bytes all the
  * same, hence the length) and valid until the next call of this or of ftp_reader_feed(); 0 when
  * there is none yet; -EMSGSIZE once for a line that was too long. */

@@ -43,12 +43,12 @@ struct ftp_session {
     union ftp_address peer, local;
     enum session_state state;
     bool has_local;
+    bool implicit; /* it begins with TLS */
     bool shaking;  /* TLS, begun */
     bool eof;      /* the client has said all it will */
     bool gone;     /* the control connection is no more */
     bool seen;     /* a command came */
     bool known;    /* logged in once */
-    bool counted;  /* by the guard */
     char *dismissed; /* why it ends after its upload */
     char *held;      /* a line that was taken too early, for after the transfer */
     size_t held_len;
@@ -102,7 +102,6 @@ void ftp_session_start(struct ftp_shared *sh, int fd, const union ftp_address *p
     s->timer.fire = on_timer;
     s->reap.run = on_reap;
     s->peer = *peer;
-    s->counted = true;
     s->began = s->active_at = ftp_loop_now(sh->loop);
     s->engine = new_engine(s, implicit_tls);
     ftp_transfer_init(&s->transfer, sh, peer);
@@ -115,6 +114,7 @@ void ftp_session_start(struct ftp_shared *sh, int fd, const union ftp_address *p
     sh->session_count++;
     atomic_store(&sh->sessions_shown, sh->session_count);
     arm_idle(s);
+    s->implicit = implicit_tls;
     if (implicit_tls)
         s->state = SESSION_SECURING;
     else
@@ -184,31 +184,22 @@ bool ftp_session_is_welcome(const struct ftp_session *s)
 
 void ftp_session_dismiss(struct ftp_session *s, const char *reason, bool patient)
 {
-    if (s->state == SESSION_OVER || s->state == SESSION_LINGERING)
+    if (s->state == SESSION_OVER || s->state == SESSION_LINGERING || s->state == SESSION_CLOSING)
         return;
     if (ftp_transfer_is_upload(&s->transfer) && patient) {
         if (!s->dismissed)
             s->dismissed = xstrdup(reason);
         return;
     }
-    if (s->transfer.phase != FTP_PHASE_NONE) {
-        free(s->dismissed);
-        s->dismissed = xstrdup(reason);
-        ftp_transfer_abort(&s->transfer, reason); /* its end goes on from here */
-        return;
-    }
-    if (s->errand) { /* the engine is in the middle of something: after it */
-        free(s->dismissed);
-        s->dismissed = xstrdup(reason);
-        return;
-    }
     if (s->state == SESSION_SECURING) { /* nothing can be said */
         end(s);
         return;
     }
-    if (s->state != SESSION_CLOSING)
-        ftp_engine_goodbye(s->engine, reason);
-    obey(s, FTP_ASK_CLOSE);
+    ftp_engine_goodbye(s->engine, reason);
+    if (s->transfer.phase != FTP_PHASE_NONE)
+        ftp_transfer_abort(&s->transfer, reason); /* its end goes on from here */
+    else if (!s->errand)
+        obey(s, FTP_ASK_CLOSE);
     advance(s);
 }
 
@@ -222,12 +213,6 @@ static int64_t read_some(struct ftp_session *s, char *to, size_t size)
         return tls_conn_read(s->tls, to, size, &e);
     ssize_t n = recv(s->watch.fd, to, size, 0);
     return n < 0 ? -errno : n;
-}
-
-static size_t room_ahead(const struct ftp_session *s)
-{
-    size_t waiting = s->reader.used - s->reader.taken;
-    return waiting < FTP_AHEAD_MAX ? FTP_AHEAD_MAX - waiting : 0;
 }
 
 /* The client is done, or gone. An upload may go on alone. */
@@ -254,7 +239,7 @@ static void read_control(struct ftp_session *s)
 {
     char bytes[READ_MAX];
     do {
-        size_t room = MIN(room_ahead(s), sizeof(bytes));
+        size_t room = MIN(ftp_reader_room(&s->reader), sizeof(bytes));
         if (room == 0)
             return;
         int64_t n = read_some(s, bytes, room);
@@ -289,7 +274,12 @@ static void shake(struct ftp_session *s)
     }
     s->shaking = false;
     s->state = SESSION_IDLE;
-    ftp_engine_secured(s->engine);
+    if (s->implicit)
+        ftp_engine_greet(s->engine);
+    else
+        ftp_engine_secured(s->engine);
+    if (tls_conn_pending(s->tls)) /* came with the end of the handshake; epoll is silent of it */
+        read_control(s);
 }
 
 static void on_ready(struct ftp_watch *w, uint32_t events)
@@ -324,21 +314,28 @@ static void run_line(struct ftp_session *s, const char *line, size_t len)
     obey(s, ftp_engine_line(s->engine, line, len));
     if (s->seat && !ftp_engine_account(s->engine))
         give_seat_up(s); /* REIN, or another USER */
+    if (s->transfer.phase == FTP_PHASE_NONE && s->transfer.data.state != FTP_DATA_CLOSED &&
+        ftp_engine_data_mode(s->engine) != FTP_DATA_PASSIVE)
+        ftp_transfer_forget_data(&s->transfer);
 }
 
-static void take_lines(struct ftp_session *s)
+/* Returns whether there was any. */
+static bool take_lines(struct ftp_session *s)
 {
+    bool any = false;
     const char *line = NULL;
     size_t len = 0;
     while (s->state == SESSION_IDLE && ftp_engine_replies(s->engine)->len < REPLIES_MAX) {
         if (s->held) {
             AUTO_FREE char *held = STEAL(s->held);
             run_line(s, held, s->held_len);
+            any = true;
             continue;
         }
         int r = ftp_reader_next(&s->reader, &line, &len);
         if (r == 0)
-            return;
+            break;
+        any = true;
         if (r > 0) {
             run_line(s, line, len);
             continue;
@@ -346,6 +343,7 @@ static void take_lines(struct ftp_session *s)
         note_activity(s);
         obey(s, ftp_engine_line_too_long(s->engine));
     }
+    return any;
 }
 
 /* What a client may say during a transfer. The reader gives whole lines only by taking them, so one
@@ -355,7 +353,7 @@ static void take_interrupts(struct ftp_session *s)
     static const char *const verbs[] = {"ABOR", "QUIT", "STAT"};
     const char *line = NULL;
     size_t len = 0;
-    while (s->state == SESSION_TRANSFER && !s->held && s->transfer.phase != FTP_PHASE_OPENING) {
+    while (s->state == SESSION_TRANSFER && !s->held) {
         bool next = false;
         for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
             next |= ftp_reader_next_is(&s->reader, verbs[i]);
@@ -435,7 +433,7 @@ static void begin_tls(struct ftp_session *s)
 static void say_last_words(struct ftp_session *s)
 {
     struct err e = {0};
-    bool unread = s->reader.used > s->reader.taken;
+    bool unread = ftp_reader_room(&s->reader) < FTP_AHEAD_MAX;
     if (s->tls)
         (void)tls_conn_close(s->tls, &e); /* a word that may be lost */
     if (s->eof || !unread) {
@@ -457,7 +455,7 @@ static void watch_control(struct ftp_session *s)
         events = (uint32_t)tls_conn_events(s->tls);
     else if (has_replies(s))
         events |= EPOLLOUT;
-    if (!s->shaking && !s->eof && room_ahead(s) > 0)
+    if (!s->shaking && !s->eof && ftp_reader_room(&s->reader) > 0)
         events |= EPOLLIN;
     int r = ftp_loop_watch(s->shared->loop, &s->watch, events);
     if (r < 0) {
@@ -472,11 +470,10 @@ static void advance(struct ftp_session *s)
 {
     bool more = true;
     while (more && s->state != SESSION_OVER) {
-        take_lines(s);
+        more = take_lines(s);
         take_interrupts(s);
         flush(s);
-        more = s->state == SESSION_IDLE && !has_replies(s) &&
-               (s->held || ftp_reader_has_line(&s->reader));
+        more = more && s->state == SESSION_IDLE && !has_replies(s);
     }
     if (s->state == SESSION_OVER || has_replies(s)) {
         watch_control(s);
@@ -492,8 +489,6 @@ static void advance(struct ftp_session *s)
         say_last_words(s);
     watch_control(s);
 }
-
-static void obey(struct ftp_session *s, enum ftp_ask ask);
 
 /* ---- requests ---- */
 
@@ -539,6 +534,10 @@ static void obey(struct ftp_session *s, enum ftp_ask ask)
         s->state = SESSION_SECURING;
         break;
     case FTP_ASK_CLOSE:
+        if (s->transfer.phase != FTP_PHASE_NONE) { /* asked again when it has ended */
+            ftp_transfer_abort(&s->transfer, "the session ended");
+            break;
+        }
         s->state = SESSION_CLOSING;
         ftp_loop_arm(s->shared->loop, &s->timer,
                      mono_add_ms(ftp_loop_now(s->shared->loop), LINGER_MS));
@@ -551,7 +550,7 @@ static void go_on(struct ftp_session *s, enum ftp_ask ask)
 {
     note_activity(s);
     s->state = SESSION_IDLE;
-    if (s->dismissed && ask != FTP_ASK_CLOSE) {
+    if (s->dismissed) {
         ftp_engine_goodbye(s->engine, s->dismissed);
         ask = FTP_ASK_CLOSE;
     }
@@ -590,8 +589,8 @@ static void welcome(struct ftp_session *s, const struct ftp_account *a)
         log_warn("ftp-account-full", "account '%s' has its %d sessions already, one from %s was refused",
                  a->name, a->sessions_max, ftp_address_host(&s->peer, peer));
         ftp_metrics_connection_refused(FTP_REFUSAL_FULL);
-        ftp_engine_goodbye(s->engine, "too many sessions of this account");
-        go_on(s, FTP_ASK_CLOSE);
+        ftp_engine_goodbye(s->engine, "Too many sessions of this account.");
+        obey(s, FTP_ASK_CLOSE);
         return;
     }
     s->seat = ftp_seat_ref(seat);
@@ -628,7 +627,7 @@ static void try_login(struct ftp_session *s)
     struct ftp_shared *sh = s->shared;
     /* An address that was shut out meanwhile does not go on over sessions that it has already. */
     if (ftp_guard_is_banned(sh->guard, &s->peer.any, ftp_loop_now(sh->loop))) {
-        ftp_engine_goodbye(s->engine, "too many wrong passwords");
+        ftp_engine_goodbye(s->engine, "Too many wrong passwords from your address; try again later.");
         obey(s, FTP_ASK_CLOSE);
         return;
     }
@@ -669,10 +668,6 @@ static void on_login_done(struct ftp_errand *j)
         return;
     }
     s->state = SESSION_IDLE;
-    if (s->dismissed) {
-        go_on(s, FTP_ASK_NOTHING);
-        return;
-    }
     if (a)
         welcome(s, a);
     else
@@ -807,7 +802,7 @@ static void on_timer(struct ftp_timer *timer)
         if (patience(s).us > now.us)
             arm_idle(s);
         else
-            ftp_session_dismiss(s, s->known ? "idle for too long" : "no login in time", false);
+            ftp_session_dismiss(s, s->known ? "Idle for too long." : "No login in time.", false);
         return;
     case SESSION_OVER:
         return;
