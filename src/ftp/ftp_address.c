@@ -1,10 +1,8 @@
 #include "ftp/ftp_address.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <string.h>
 
-#include "base/parse.h"
 #include "base/text.h"
 
 void ftp_address_normalise(union ftp_address *a)
@@ -73,54 +71,4 @@ const char *ftp_address_text(const union ftp_address *a, char buf[FTP_ADDRESS_TE
     (void)text_format(buf, FTP_ADDRESS_TEXT_MAX, v6 ? "[%s]:%d" : "%s:%d", host,
                       ftp_address_port(a)); /* fits */
     return buf;
-}
-
-static bool parse_host(const char *host, union ftp_address *ret)
-{
-    *ret = (union ftp_address){0};
-    if (inet_pton(AF_INET, host, &ret->v4.sin_addr) == 1) {
-        ret->v4.sin_family = AF_INET;
-        return true;
-    }
-    if (inet_pton(AF_INET6, host, &ret->v6.sin6_addr) == 1) {
-        ret->v6.sin6_family = AF_INET6;
-        return true;
-    }
-    return false;
-}
-
-int ftp_address_parse(const char *text, size_t len, int port, union ftp_address *ret,
-                      struct err *e)
-{
-    char host[FTP_ADDRESS_TEXT_MAX];
-    const char *host_end = text + len, *port_text = NULL;
-    int64_t number = port;
-    const char *colon = memrchr(text, ':', len);
-    if (len && text[0] == '[') {
-        const char *close = memchr(text, ']', len);
-        text++;
-        host_end = close ? close : text;
-        port_text = close && close + 1 < text + len - 1 && close[1] == ':' ? close + 2 : NULL;
-        len--;
-    } else if (colon && !memchr(text, ':', (size_t)(colon - text))) {
-        host_end = colon;
-        port_text = colon + 1;
-    }
-    const char *end = text + len;
-    size_t host_len = (size_t)(host_end - text);
-    bool ok = host_len > 0 && host_len < sizeof(host);
-    if (ok) {
-        memcpy(host, text, host_len);
-        host[host_len] = '\0';
-        ok = parse_host(host, ret);
-    }
-    if (ok && port_text)
-        ok = parse_int64(port_text, (size_t)(end - port_text), 0, 65535, &number) == 0;
-    if (!ok)
-        return err_set(e, -EINVAL, ERR_NEVER,
-                       "\"%.*s\" is no address to listen at: want ADDRESS or ADDRESS:PORT, for "
-                       "example 192.168.1.2:21 or [::]:21",
-                       (int)len, text);
-    ftp_address_set_port(ret, (int)number);
-    return 0;
 }

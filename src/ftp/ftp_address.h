@@ -8,8 +8,6 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "base/err.h"
-
 union ftp_address {
     struct sockaddr any;
     struct sockaddr_in v4;
@@ -29,6 +27,3 @@ bool ftp_address_is_near(const union ftp_address *a);
 const char *ftp_address_host(const union ftp_address *a, char buf[FTP_ADDRESS_TEXT_MAX]);
 /* "192.0.2.1:21", "[2001:db8::1]:21". Returns buf. */
 const char *ftp_address_text(const union ftp_address *a, char buf[FTP_ADDRESS_TEXT_MAX]);
-/* "ADDRESS", "ADDRESS:PORT", "[V6]:PORT", "V6"; without a port it is `port`. -EINVAL. */
-int ftp_address_parse(const char *text, size_t len, int port, union ftp_address *ret,
-                      struct err *e);

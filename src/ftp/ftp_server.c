@@ -25,7 +25,6 @@
 #define BEAT_MS 1000
 /* Memory of idle blocks goes back, and gauges are set. */
 #define CARE_MS 5000
-#define LISTENERS_MAX 16
 /* Clients that knock at one moment, all cameras of a house after a power cut among them; the kernel
  * caps it at net.core.somaxconn. */
 #define BACKLOG 1024
@@ -44,9 +43,6 @@
 #define KEEPALIVE_IDLE_S 60
 #define KEEPALIVE_EACH_S 20
 #define KEEPALIVE_COUNT 3
-#define FTP_PORT 21
-#define FTP_PORT_FREE 2121
-#define FTPS_PORT 990
 
 struct listener {
     struct ftp_watch watch;
@@ -56,7 +52,7 @@ struct listener {
 
 struct ftp_server {
     struct ftp_shared shared;
-    struct listener listeners[LISTENERS_MAX];
+    struct listener listeners[FTP_LISTENERS_MAX];
     size_t listener_count;
     int port;
     char listen_text[256];
@@ -104,8 +100,9 @@ int ftp_server_start(const struct ftp_server_options *o, struct ftp_server **ret
 
 /* ---- opening ---- */
 
-static void copy_config(struct ftp_server *s, const struct ftp_config *c)
+static void copy_config(struct ftp_server *s, const struct ftp_server_options *o)
 {
+    const struct ftp_config *c = o->config;
     struct ftp_shared *sh = &s->shared;
     sh->config = *c;
     /* Texts may go with a reload; what is needed of them is kept apart. */
@@ -113,7 +110,8 @@ static void copy_config(struct ftp_server *s, const struct ftp_config *c)
     sh->config.create_dirs = NULL;
     sh->config.banner = sh->config.masquerade = NULL;
     sh->config.tls_cert_file = sh->config.tls_key_file = NULL;
-    sh->banner = xstrdup(c->banner ? c->banner : "");
+    sh->config.tls = ftp_config_tls(c);
+    sh->banner = *c->banner ? xstrdup(c->banner) : xasprintf("%s FTP.", o->app_name);
     sh->ports = (struct ftp_ports){(int)c->passive_port_min, (int)c->passive_port_max};
     if (sh->ports.min <= 0 || sh->ports.max < sh->ports.min)
         sh->ports = (struct ftp_ports){DYNAMIC_PORT_MIN, DYNAMIC_PORT_MAX};
@@ -145,7 +143,7 @@ static int make_folders(struct ftp_server *s, const struct ftp_config *c, struct
 
 static int open_tls(struct ftp_server *s, const struct ftp_config *c, struct err *e)
 {
-    if (c->tls == FTP_TLS_OFF)
+    if (ftp_config_tls(c) == FTP_TLS_OFF)
         return 0;
     int r = tls_server_new(c->tls_cert_file, c->tls_key_file, &s->shared.tls, e);
     return r < 0 ? err_prefix(e, "[ftp] tls"), r : 0;
@@ -205,7 +203,7 @@ static int open_all(struct ftp_server *s, const struct ftp_server_options *o, st
                                       .sessions_per_address = (int)c->sessions_per_address,
                                       .failures_max = (int)c->login_failures_max,
                                       .ban_ms = c->ban_ms};
-    copy_config(s, c);
+    copy_config(s, o);
     s->root = xstrdup(o->root);
     s->jail = (struct ftp_jail_options){.root = s->root,
                                         .reserve = o->reserve,
@@ -259,9 +257,9 @@ static int add_listener(struct ftp_server *s, int fd, bool tls, struct err *e)
     union ftp_address at = {0};
     socklen_t size = sizeof(at);
     struct listener *l = &s->listeners[s->listener_count];
-    if (s->listener_count >= LISTENERS_MAX) {
+    if (s->listener_count >= FTP_LISTENERS_MAX) {
         (void)close(fd); /* unused */
-        return err_set(e, -E2BIG, ERR_NEVER, "more than %d addresses to listen at", LISTENERS_MAX);
+        return err_set(e, -E2BIG, ERR_NEVER, "more than %d addresses to listen at", FTP_LISTENERS_MAX);
     }
     set_options(fd);
     (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* of a descriptor that is good */
@@ -295,10 +293,8 @@ static int listen_at(const union ftp_address *a)
     return r;
 }
 
-static int explain_listen(int r, const union ftp_address *a, struct err *e)
+static int explain_listen(int r, const char *text, struct err *e)
 {
-    char text[FTP_ADDRESS_TEXT_MAX];
-    ftp_address_text(a, text);
     if (r == -EACCES)
         return err_set(e, r, ERR_NEVER,
                        "listen at %s: ports below 1024 need the capability CAP_NET_BIND_SERVICE "
@@ -313,32 +309,22 @@ static int explain_listen(int r, const union ftp_address *a, struct err *e)
     return err_errno(e, r, "listen at %s", text);
 }
 
-/* `any_port`: the configuration names none, so one that we may not have is no fault. */
-static int listen_one(struct ftp_server *s, union ftp_address *a, bool tls, bool any_port,
-                      struct err *e)
+static int listen_as_told(struct ftp_server *s, const struct ftp_server_options *o, struct err *e)
 {
-    int fd = listen_at(a);
-    if (fd == -EACCES && any_port) {
-        ftp_address_set_port(a, FTP_PORT_FREE);
-        fd = listen_at(a);
-    }
-    return fd < 0 ? explain_listen(fd, a, e) : add_listener(s, fd, tls, e);
-}
-
-static int listen_list(struct ftp_server *s, const char *list, bool tls, struct err *e)
-{
-    const char *cursor = list, *item = NULL;
-    size_t len = 0;
-    while (parse_list_next(&cursor, &item, &len)) {
-        union ftp_address a;
-        int r = ftp_address_parse(item, len, -1, &a, e);
-        bool any_port = r == 0 && ftp_address_port(&a) == 65535 && false;
-        if (r == 0)
-            r = listen_one(s, &a, tls, any_port, e);
+    struct ftp_listener places[FTP_LISTENERS_MAX];
+    int count = ftp_config_listeners(o->config, ftp_config_low_ports(), places, e);
+    for (int i = 0; i < count; i++) {
+        const struct ftp_listener *place = &places[i];
+        if (place->tls ? o->tls_listen_fd_count > 0 : o->listen_fd_count > 0)
+            continue;
+        int fd = listen_at((const union ftp_address *)&place->address);
+        if (fd == -EAFNOSUPPORT && place->may_be_none)
+            continue;
+        int r = fd < 0 ? explain_listen(fd, place->text, e) : add_listener(s, fd, place->tls, e);
         if (r < 0)
-            return err_prefix(e, "[ftp] %s", tls ? "tls_listen" : "listen"), r;
+            return err_prefix(e, "[ftp] %s", place->tls ? "tls_listen" : "listen"), r;
     }
-    return 0;
+    return MIN(count, 0);
 }
 
 static int take_fds(struct ftp_server *s, const int *fds, size_t count, bool tls, struct err *e)
@@ -355,15 +341,10 @@ static int take_fds(struct ftp_server *s, const int *fds, size_t count, bool tls
 
 static int open_listeners(struct ftp_server *s, const struct ftp_server_options *o, struct err *e)
 {
-    const struct ftp_config *c = o->config;
     int r = take_fds(s, o->listen_fds, o->listen_fd_count, false, e);
     if (r == 0)
         r = take_fds(s, o->tls_listen_fds, o->tls_listen_fd_count, true, e);
-    if (r == 0 && o->listen_fd_count == 0)
-        r = listen_list(s, c->listen, false, e);
-    if (r == 0 && o->tls_listen_fd_count == 0)
-        r = listen_list(s, c->tls_listen, true, e);
-    return r;
+    return r < 0 ? r : listen_as_told(s, o, e);
 }
 
 static void close_listeners(struct ftp_server *s)

@@ -668,6 +668,9 @@ static void on_login_done(struct ftp_errand *j)
         return;
     }
     s->state = SESSION_IDLE;
+    /* The look took a while: attempts over other sessions may have had their answers meanwhile. */
+    if (ftp_guard_is_banned(s->shared->guard, &s->peer.any, ftp_loop_now(s->shared->loop)))
+        a = NULL;
     if (a)
         welcome(s, a);
     else
