@@ -404,6 +404,8 @@ static const char *refusal(enum ftp_guard_answer answer, enum ftp_refusal *ret_w
         *ret_why = FTP_REFUSAL_BANNED;
         *ret_text = "shut out after too many wrong passwords ([ftp] ban)";
         return "421 Too many wrong passwords from your address; try again later.\r\n";
+    case FTP_GUARD_ANSWER_COUNT:
+        break;
     }
     return NULL;
 }
