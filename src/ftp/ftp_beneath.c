@@ -18,7 +18,6 @@
 
 /* Names of folders that wait to be looked into: a hundred thousand of usual length. */
 #define WAITING_MAX (16 * 1024 * 1024)
-#define FOLDER_FLAGS (O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 /* Once the kernel has refused openat2() it is not asked again. */
 static atomic_bool by_parts;
@@ -51,7 +50,8 @@ void ftp_beneath_by_parts(bool always)
 static int open_at_once(int root_fd, const char *path)
 {
     struct open_how how = {
-        .flags = O_RDONLY | FOLDER_FLAGS,
+        /* Without O_NOFOLLOW, which would tell a link as "no folder". */
+        .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
     long fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
@@ -82,7 +82,7 @@ static int open_by_parts(int root_fd, const char *path)
 
 static int open_part(int folder_fd, const char *name, int how)
 {
-    int fd = openat(folder_fd, name, how | FOLDER_FLAGS);
+    int fd = openat(folder_fd, name, how | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0)
         return fd;
     int code = -errno;
