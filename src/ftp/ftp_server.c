@@ -119,17 +119,22 @@ static void copy_config(struct ftp_server *s, const struct ftp_server_options *o
         c->masquerade && inet_pton(AF_INET, c->masquerade, &sh->masquerade) == 1;
 }
 
-static int make_folders(struct ftp_server *s, const struct ftp_config *c, struct err *e)
+static int make_folder(int root_fd, const char *upload_dir, const char *name, struct err *e)
 {
+    AUTO_FREE char *path = xasprintf("%s/%s", upload_dir + strspn(upload_dir, "/"),
+                                     name + strspn(name, "/"));
+    return fs_mkdirs(root_fd, path + strspn(path, "/"), 0700, e);
+}
+
+static int make_folders(struct ftp_server *s, const struct ftp_server_options *o, struct err *e)
+{
+    const struct ftp_config *c = o->config;
     AUTO_CLOSE int fd = -1;
     int r = fs_mkdirs(AT_FDCWD, s->root, 0700, e);
     if (r == 0)
         r = fs_open_dir(AT_FDCWD, s->root, &fd, e);
-    for (const char *const *d = c->create_dirs; r == 0 && d && *d; d++) {
-        const char *path = *d + strspn(*d, "/"); /* "/" is the root here */
-        if (*path)
-            r = fs_mkdirs(fd, path, 0700, e);
-    }
+    for (const char *const *d = c->create_dirs; r == 0 && d && *d; d++)
+        r = make_folder(fd, o->upload_dir, *d, e);
     if (r < 0)
         return err_prefix(e, "FTP folders"), r;
     int cleaned = ftp_jail_clean(s->root, e);
@@ -210,7 +215,7 @@ static int open_all(struct ftp_server *s, const struct ftp_server_options *o, st
                                         .sync = c->sync,
                                         .folders_max = c->folders_max};
     raise_descriptors(c);
-    int r = make_folders(s, c, e);
+    int r = make_folders(s, o, e);
     if (r == 0)
         r = open_tls(s, c, e);
     if (r == 0)
@@ -670,6 +675,7 @@ int ftp_server_port(const struct ftp_server *s)
 void ftp_server_register_metrics(void)
 {
     ftp_metrics_register();
+    ftp_disk_register_metrics();
 }
 
 void ftp_server_status(struct ftp_server *s, struct ftp_server_status *ret)

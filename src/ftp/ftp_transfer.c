@@ -388,6 +388,7 @@ static void pump_upload(struct ftp_transfer *t)
 static void read_block(struct ftp_transfer *t)
 {
     struct ftp_errand *j = new_errand(t, FTP_DISK_READ, on_moved);
+    (void)text_copy(j->job.request.path, FTP_PATH_MAX, t->path); /* fits; for its errors */
     j->job.fd = t->fd;
     j->job.block = t->block; /* stays ours: it is sent next */
     j->job.block_size = FTP_BLOCK_SIZE;
