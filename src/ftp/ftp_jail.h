@@ -1,0 +1,74 @@
+#pragma once
+/* An account's folder on the disk. All paths are virtual and normal (ftp_path.h), opened beneath
+ * the root's descriptor by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS),
+ * or, where the kernel has none, part by part with O_NOFOLLOW. Calls block: they belong on the disk
+ * threads (ftp_disk.h). Any thread; a jail is shared by the sessions of an account.
+ *
+ * Codes: -ENOENT, -EEXIST, -ENOTDIR, -EISDIR, -ENOTEMPTY, -EACCES (link, device), -ENOSPC (disk, or
+ * its reserve), -EDQUOT (quota), -EFBIG (size of one file), -EMLINK (files in one folder),
+ * -ENAMETOOLONG, -EINVAL, -EIO. */
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "ftp/ftp_account.h"
+#include "ftp/ftp_file.h"
+
+struct ftp_jail_options {
+    const char *root;    /* FTP root; made with the account's directory */
+    int64_t reserve;     /* bytes of free disk space that stay */
+    bool sync;           /* durability: fsync of files and folders */
+    int64_t folders_max; /* below an account's folder */
+};
+
+struct ftp_jail;
+int ftp_jail_open(const struct ftp_jail_options *o, const struct ftp_account *a,
+                  struct ftp_jail **ret, struct err *e);
+struct ftp_jail *ftp_jail_ref(struct ftp_jail *j);
+void ftp_jail_unref(struct ftp_jail *j);
+DEFINE_AUTO(ftp_jail, ftp_jail_unref)
+
+int ftp_jail_stat(struct ftp_jail *j, const char *path, struct ftp_file *ret, struct err *e);
+/* Calls f for each entry of a folder (its own unfinished uploads are hidden), or for the file
+ * itself; at most `max`, then -E2BIG. */
+int ftp_jail_list(struct ftp_jail *j, const char *path, size_t max,
+                  void (*f)(void *arg, const struct ftp_file *file), void *arg, struct err *e);
+int ftp_jail_make(struct ftp_jail *j, const char *path, struct err *e); /* parents too; -EEXIST */
+int ftp_jail_remove_folder(struct ftp_jail *j, const char *path, struct err *e);
+int ftp_jail_delete(struct ftp_jail *j, const char *path, struct err *e);
+int ftp_jail_rename(struct ftp_jail *j, const char *from, const char *to, bool overwrite,
+                    struct err *e);
+int ftp_jail_set_modified(struct ftp_jail *j, const char *path, struct wall_time t, struct err *e);
+int ftp_jail_open_read(struct ftp_jail *j, const char *path, int *ret_fd, int64_t *ret_size,
+                       struct err *e);
+
+/* ---- uploads: a hidden temporary beside the final name, then everything at once ---- */
+
+struct ftp_upload;
+struct ftp_upload_options {
+    const char *path;
+    bool overwrite, unique; /* unique: the name gets a suffix that makes it so */
+    int64_t offset;         /* 0 = from the start; else what is there up to it is kept (-EINVAL when
+                               it is shorter); -1 = append */
+    int64_t announced;
+};
+/* Missing folders above it are made: a camera that entered its folder yesterday finds it gone
+ * today, because empty ones are cleaned. */
+int ftp_upload_open(struct ftp_jail *j, const struct ftp_upload_options *o, struct ftp_upload **ret,
+                    struct err *e);
+const struct ftp_file *ftp_upload_file(const struct ftp_upload *u);
+int ftp_upload_write(struct ftp_upload *u, const void *bytes, size_t size, struct err *e);
+/* Whether what was written looks cut: a JPEG that does not end. */
+bool ftp_upload_is_cut(const struct ftp_upload *u);
+/* Whether its end waits for the disk (the jail's `sync`). */
+bool ftp_upload_is_durable(const struct ftp_upload *u);
+/* Makes `count` uploads durable together and puts them under their final names: all files are
+ * started to be written, synced, renamed, and each folder synced once. codes[i] is 0 when upload i
+ * is safe; then, and only then, 226 may be said. After a failed fsync nothing is claimed. Frees
+ * none. */
+void ftp_upload_finish(struct ftp_upload *const *uploads, int count, int *codes, struct err *errs);
+/* Frees it; of one that was not finished nothing stays. NULL is fine. */
+void ftp_upload_close(struct ftp_upload *u);
+
+/* At start, before the server listens: removes unfinished uploads below the root. Returns how many.
+ */
+int ftp_jail_clean(const char *root, struct err *e);
