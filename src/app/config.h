@@ -23,6 +23,7 @@
 #include "cfg/cfg.h"
 #include "detect/detect_config.h"
 #include "notify/amqp_config.h"
+#include "stage/spool_config.h"
 
 extern const struct cfg_schema app_schema;
 
@@ -71,6 +72,9 @@ struct app_config {
     const char *models_dir;           /* <data_dir>/models */
     const char *ftp_root;             /* root_dir, or <data_dir>/ftp */
     const char *upload_dir;           /* below ftp_root */
+    const char *refused_path;         /* <data_dir>/refused */
+    struct spool_folder *spool_folders; /* owned; see stage/spool_config.h */
+    size_t spool_folder_count;
     struct detect_config detect;      /* resolved */
     struct camera_set *cameras;       /* [camera:NAME] and the outputs that are cameras */
     struct host_list *allow_hosts;    /* [rabbitmq] allow_hosts */
