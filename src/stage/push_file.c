@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,7 +42,7 @@ static int copy(const struct push_file *f, int to_fd, const char *to, struct err
 int push_file_open(const char *root, const char *path, struct push_file *ret, struct err *e)
 {
     AUTO_DONE(push_file) f = PUSH_FILE_NONE;
-    const char *name;
+    const char *name = "";
     int r = open_folder_of(root, path, &f.folder_fd, &name, e);
     if (r < 0)
         return r;
