@@ -22,7 +22,10 @@
 #include "camera/camera_config.h"
 #include "cfg/cfg.h"
 #include "detect/detect_config.h"
+#include "ftp/ftp_account.h"
+#include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
+#include "stage/push_route.h"
 #include "stage/spool_config.h"
 
 extern const struct cfg_schema app_schema;
@@ -75,10 +78,16 @@ struct app_config {
     const char *refused_path;         /* <data_dir>/refused */
     struct spool_folder *spool_folders; /* owned; see stage/spool_config.h */
     size_t spool_folder_count;
+    struct push_folder *push_folders; /* owned: whose pictures the accounts' folders hold */
+    size_t push_folder_count;
+    const char *const *kept_folders; /* below ftp_root: those of create_dirs and of accounts */
     struct detect_config detect;      /* resolved */
     struct camera_set *cameras;       /* [camera:NAME] and the outputs that are cameras */
     struct host_list *allow_hosts;    /* [rabbitmq] allow_hosts */
     const struct amqp_config *broker; /* NULL = none */
+    const struct ftp_config *ftp;
+    struct ftp_accounts *ftp_accounts; /* who may push; may be empty */
+    bool ftp_runs;                     /* the server is wanted and somebody may log in */
     const char *detection_off; /* a sentence why detection is off; NULL = on. detect.enabled says
                                   the same */
     const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */

@@ -297,6 +297,9 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
                            .limits = detect_config_limits(&c->detect),
                            .destinations = d->destinations,
                            .spool = spool_rules_of(c),
+                           .push_folders = c->push_folders,
+                           .push_folder_count = c->push_folder_count,
+                           .kept_folders = c->kept_folders,
                            .owner = c,
                            .release = release_config};
     return s;

@@ -35,6 +35,7 @@ struct settings {
     struct spool_rules spool;
     const struct push_folder *push_folders; /* of accounts with a camera; the owner's */
     size_t push_folder_count;
+    const char *const *kept_folders; /* below the FTP root, NULL-terminated; NULL = none */
     unsigned refs;                   /* private */
 };
 void settings_unref(struct settings *s);

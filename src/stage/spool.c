@@ -185,8 +185,8 @@ static struct push_route *make_route(const struct spool_self *s, const struct fo
     }
     for (size_t i = 0; d->conf->ftp && i < now->push_folder_count; i++)
         if (!push_route_add(route, now->push_folders[i].directory, now->push_folders[i].camera))
-            log_warn("push-ambiguous", "two FTP accounts name different cameras for the folder \"%s\"",
-                     now->push_folders[i].directory);
+            log_debug("push-ambiguous", "an account before has another camera for the folder \"%s\"",
+                      now->push_folders[i].directory);
     for (size_t i = 0; i < camera_set_count(now->cameras); i++) {
         const struct camera *cam = camera_set_at(now->cameras, i);
         AUTO_FREE char *folder =
@@ -742,7 +742,7 @@ static bool is_unwanted(const char *path)
 static void clean_folders(struct spool_self *s, struct folder *d)
 {
     const struct settings *now = s->settings;
-    const char *const *fixed = s->pipeline->spool->keep;
+    const char *const *fixed = now->kept_folders;
     size_t cameras = camera_set_count(now->cameras), n = 0, fixed_count = 0;
     while (fixed && fixed[fixed_count])
         fixed_count++;

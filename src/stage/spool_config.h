@@ -69,7 +69,6 @@ struct spool_options {
     size_t count;
     const char *upload_dir;   /* below the FTP root: it has a folder for each camera */
     const char *refused_path; /* where files go that are no pictures */
-    const char *const *keep;  /* folders below the FTP root that stay, NULL-terminated */
 };
 
 /* The folders of a configuration: the FTP root, unless [spool] is switched off, and one per
