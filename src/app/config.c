@@ -427,6 +427,7 @@ static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults
 static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults);
 static void check_watches(const struct app_config *a, struct cfg_faults *faults);
 static void resolve_ftp(struct app_config_full *f, struct cfg_faults *faults);
+static void resolve_push_folders(struct app_config_full *f);
 
 int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
                        char **ret_warnings)
@@ -763,8 +764,8 @@ static void resolve_ftp(struct app_config_full *f, struct cfg_faults *faults)
         f->a.ftp_runs = ftp_config_runs(f->a.ftp, ftp_accounts_count(f->a.ftp_accounts));
 }
 
-/* Whose pictures an account's folder holds: its camera's, or, without one, those of the cameras that
- * have folders in it, as upload_dir has them. */
+/* Whose pictures an account's folder holds: its camera's, or, without one, those of the cameras
+ * that have folders in it, as upload_dir has them. */
 static void add_account_folders(struct app_config_full *f, const struct ftp_account *account)
 {
     struct app_config *a = &f->a;
@@ -794,10 +795,10 @@ static void resolve_push_folders(struct app_config_full *f)
     for (size_t i = 0; i < made; i++)
         kept[n++] = own(f, "%s/%s", a->upload_dir, a->ftp->create_dirs[i]);
     /* What an account says of its camera goes before what folders are called. */
-    for (int named = 1; named >= 0; named--) {
+    for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < accounts; i++) {
             const struct ftp_account *account = ftp_accounts_at(a->ftp_accounts, i);
-            if (!account->camera == named)
+            if ((account->camera == NULL) != (pass == 1))
                 continue;
             add_account_folders(f, account);
             if (*account->directory)
@@ -840,7 +841,8 @@ static void check_twins(const struct cfg *c, size_t i, struct cfg_faults *faults
     }
 }
 
-/* Whether one of two folders is or holds the other; by their real places, as far as they are there. */
+/* Whether one of two folders is or holds the other; by their real places, as far as they are there.
+ */
 static bool overlap(const char *one, const char *other)
 {
     AUTO_FREE char *a = realpath(one, NULL);
@@ -867,8 +869,8 @@ static void check_watches(const struct app_config *a, struct cfg_faults *faults)
         for (size_t k = 0; k < ARRAY_LEN(ours); k++)
             if (overlap(w->root, ours[k].path))
                 cfg_fault(faults, watch_cfg_section.name, w->name, "path",
-                          "\"%s\" and %s, %s, must not lie one in the other", w->root,
-                          ours[k].path, ours[k].what);
+                          "\"%s\" and %s, %s, must not lie one in the other", w->root, ours[k].path,
+                          ours[k].what);
         for (size_t k = 0; k < i; k++)
             if (!a->spool_folders[k].ftp && overlap(w->root, a->spool_folders[k].root))
                 cfg_fault(faults, watch_cfg_section.name, w->name, "path",

@@ -94,8 +94,8 @@ static unsigned notifier_count(const struct pipeline *p)
  *
  * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
  * when an edge is full, fetch keeps the picture and tries again (a burst only for some seconds,
- * then its sharpest goes to intake), spool leaves the file where it is, choose waits, intake relies on the row and wakes the sweep of
- * detect); -> [..] is a row in the ledger plus a wake-up. */
+ * then its sharpest goes to intake), spool leaves the file where it is, choose waits, intake relies
+ * on the row and wakes the sweep of detect); -> [..] is a row in the ledger plus a wake-up. */
 static const struct thread_row {
     const struct stage_ops *ops;
     void *(*new)(struct pipeline *p, unsigned index);

@@ -70,7 +70,7 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(enabled),
      .fallback = "yes",
      .flags = CFG_RELOAD,
-     .help = "Whether this camera is asked for pictures"},
+     .help = "Whether this camera is asked for pictures, and those that it pushes are taken"},
     {.name = "kind",
      .type = CFG_STRING,
      .offset = FIELD(kind),
@@ -79,7 +79,8 @@ static const struct cfg_key keys[] = {
      .help = "How to ask for a picture: the maker, or http, mjpeg, onvif, command; or push",
      .doc = "Empty means foscam for a camera with an address, and push for one without. "
             "`push` is never asked: it sends its pictures by FTP or into a watched folder, "
-            "and needs no more than a location. `foscam`, `foscam-mjpeg` (models before HD), `hikvision`, `dahua` (also `amcrest`), "
+            "and needs no more than a location. `foscam`, `foscam-mjpeg` (models before HD), "
+            "`hikvision`, `dahua` (also `amcrest`), "
             "`axis`, `reolink`, `onvif` (asks the camera where its picture is), `mjpeg` (a frame "
             "of a stream), `http` (any picture URL), `command` (a program that prints a picture, "
             "such as ffmpeg for RTSP). doc/cameras has a page for each."},

@@ -1,5 +1,5 @@
-/* Kind push: a camera that is never asked. It sends its pictures by itself, by FTP or into a watched
- * folder; all that the program has to know is what they are called. */
+/* Kind push: a camera that is never asked. It sends its pictures by itself, by FTP or into a
+ * watched folder; all that the program has to know is what they are called. */
 
 #include <errno.h>
 

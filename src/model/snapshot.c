@@ -116,7 +116,8 @@ int snapshot_name_pushed(const char *name, unsigned nth, char *ret, size_t size)
     char safe[PUSHED_NAME_MAX * 2], suffix[16] = "";
     size_t len = strlen(name), out = 0;
     const char *dot = strrchr(name, '.');
-    size_t stem_len = dot && dot > name && strlen(dot) <= EXTENSION_MAX ? (size_t)(dot - name) : len;
+    size_t stem_len =
+        dot && dot > name && strlen(dot) <= EXTENSION_MAX ? (size_t)(dot - name) : len;
     for (size_t at = 0, n; at < stem_len && out < PUSHED_NAME_MAX - 8; out += n)
         at += safe_character(name + at, stem_len - at, safe + out, &n);
     safe[out++] = '\0';

@@ -116,10 +116,10 @@ enum fetched_outcome {
 
 /* What a pushed picture has beside its bytes. */
 struct pushed {
-    char name[256]; /* basename, as its camera gave it */
-    bool named;     /* the name told the event's time: the same picture of the same moment is a
-                       repeat */
-    int fd;         /* its file, for a second name in the store; -1 = the bytes are written */
+    char name[256];      /* basename, as its camera gave it */
+    bool named;          /* the name told the event's time: the same picture of the same moment is a
+                            repeat */
+    int fd;              /* its file, for a second name in the store; -1 = the bytes are written */
     int64_t modified_ns; /* of it, since 1970 */
     char why[ERR_TEXT_MAX];
 };

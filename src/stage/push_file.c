@@ -254,14 +254,14 @@ static void put_back(int from_fd, const char *from, int folder_fd, const char *n
         r = fs_rename_new(from_fd, from, folder_fd, beside);
     }
     if (r < 0)
-        log_error("push-stuck", "a newer file \"%s\" got the name %s and cannot be put back: %s", name,
-                  from, strerror(-r));
+        log_error("push-stuck", "a newer file \"%s\" got the name %s and cannot be put back: %s",
+                  name, from, strerror(-r));
 }
 
 static int copy(const struct push_file *f, int to_fd, const char *to, struct err *e)
 {
-    AUTO_CLOSE int out = openat(to_fd, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                                MODE_FILE);
+    AUTO_CLOSE int out =
+        openat(to_fd, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, MODE_FILE);
     if (out < 0)
         return err_errno(e, -errno, "create %s", to);
     AUTO_FREE char *block = xmalloc(COPY_BYTES);

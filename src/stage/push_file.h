@@ -26,8 +26,8 @@ struct push_file {
     int64_t changed_ns; /* ctime: when it got here, or got its name */
 };
 
-/* Opens `path` below `root` for reading: -ENOENT when it is not there, -EINVAL when it is no regular
- * file or its path leads through a link. ret is to be closed in any case after success. */
+/* Opens `path` below `root` for reading: -ENOENT when it is not there, -EINVAL when it is no
+ * regular file or its path leads through a link. ret is to be closed in any case after success. */
 int push_file_open(const char *root, const char *path, struct push_file *ret, struct err *e);
 void push_file_close(struct push_file *f);
 static inline void push_file_done(struct push_file *f) /* for AUTO_DONE */
@@ -43,12 +43,12 @@ bool push_identity_equal(const struct push_identity *a, const struct push_identi
 /* All of its bytes; -EFBIG above `max`, -ESTALE (ERR_LATER) when it changes meanwhile. */
 int push_file_read(const struct push_file *f, size_t max, struct blob **ret, struct err *e);
 
-/* The id of the picture in it, the same each time that it is asked, so that a file that a crash left
- * behind is known: 48 bits of its time, as all ids have in front, and a digest.
+/* The id of the picture in it, the same each time that it is asked, so that a file that a crash
+ * left behind is known: 48 bits of its time, as all ids have in front, and a digest.
  *
- * Of a file that is going to be removed: inode, size, and the times of its change and birth. Not the
- * path: a camera may rename a file while it is being taken. (Where no birth time is known the path
- * stands in, because inodes are used again.) Of one that stays: path, size and time of change,
+ * Of a file that is going to be removed: inode, size, and the times of its change and birth. Not
+ * the path: a camera may rename a file while it is being taken. (Where no birth time is known the
+ * path stands in, because inodes are used again.) Of one that stays: path, size and time of change,
  * because inodes of network file systems change from mount to mount. */
 void push_file_id(const char *watch, const char *path, const struct push_identity *is, bool stays,
                   char ret[SNAPSHOT_ID_SIZE]);

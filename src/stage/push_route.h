@@ -1,6 +1,6 @@
 #pragma once
-/* Whose picture a pushed file is, by the folder that it lies in: whole components of its path count,
- * the longest folder first. Pure. (The program's predecessor looked for substrings, so that
+/* Whose picture a pushed file is, by the folder that it lies in: whole components of its path
+ * count, the longest folder first. Pure. (The program's predecessor looked for substrings, so that
  * "uploads/front" took the pictures of "uploads/frontdoor", too.) */
 
 #include <stdbool.h>

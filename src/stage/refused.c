@@ -69,7 +69,9 @@ int refused_clean(const char *root, const struct spool_rules *rules, struct ledg
 static int newest_first(const void *a, const void *b)
 {
     const struct kept *x = a, *y = b;
-    return x->since_us < y->since_us ? 1 : x->since_us > y->since_us ? -1 : strcmp(y->name, x->name);
+    return x->since_us < y->since_us   ? 1
+           : x->since_us > y->since_us ? -1
+                                       : strcmp(y->name, x->name);
 }
 
 /* NULL and 0 when there are none. */
@@ -93,9 +95,9 @@ static struct kept *list(int fd, size_t *ret_count)
             room = room ? room * 2 : 16;
             files = xrealloc(files, room * sizeof(*files));
         }
-        files[count] = (struct kept){.size = st.st_size,
-                                     .since_us = st.st_ctim.tv_sec * 1000000 +
-                                                 st.st_ctim.tv_nsec / 1000};
+        files[count] =
+            (struct kept){.size = st.st_size,
+                          .since_us = st.st_ctim.tv_sec * 1000000 + st.st_ctim.tv_nsec / 1000};
         (void)text_copy(files[count++].name, sizeof(files->name), entry->d_name); /* fits */
     }
     (void)closedir(dir); /* read only */

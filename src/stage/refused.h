@@ -1,7 +1,7 @@
 #pragma once
-/* Where files go that are called pictures and are none: <data>/refused/<camera>/<id>-<name>. Nothing
- * is asked again for ever and nothing vanishes unseen: each has a word in the ledger under its id,
- * and goes with it when it is too old or too many others came after it. */
+/* Where files go that are called pictures and are none: <data>/refused/<camera>/<id>-<name>.
+ * Nothing is asked again for ever and nothing vanishes unseen: each has a word in the ledger under
+ * its id, and goes with it when it is too old or too many others came after it. */
 
 #include "ledger/ledger.h"
 #include "stage/push_file.h"

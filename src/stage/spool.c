@@ -3,12 +3,12 @@
  *
  * A file waits on the disk until it is its turn; this stage holds only "flights": files whose bytes
  * are on their way through intake. What becomes of a file is decided by what the ledger says: it is
- * removed when its picture is recorded (or known already), moved to the refused ones when it is none,
- * and else left where it is and tried again. So whatever dies in between, the file is still there,
- * and its id, which is made of the file itself, tells a repeat (stage/push_file.h).
+ * removed when its picture is recorded (or known already), moved to the refused ones when it is
+ * none, and else left where it is and tried again. So whatever dies in between, the file is still
+ * there, and its id, which is made of the file itself, tells a repeat (stage/push_file.h).
  *
- * Whose picture it is, its folder tells (stage/push_route.h); when it was taken, its name, if it tells
- * a time that can be true (model/push_name.h), else its time of change. */
+ * Whose picture it is, its folder tells (stage/push_route.h); when it was taken, its name, if it
+ * tells a time that can be true (model/push_name.h), else its time of change. */
 
 #include "stage/pipeline.h"
 
@@ -29,8 +29,8 @@
 #include "stage/refused.h"
 #include "watch/watch.h"
 
-/* Files in the air, and their bytes; one picture may have more. Two of intake's batches: one that it
- * works on, one that waits. */
+/* Files in the air, and their bytes; one picture may have more. Two of intake's batches: one that
+ * it works on, one that waits. */
 #define FLIGHTS_MAX 32
 #define FLIGHT_BYTES_MAX ((size_t)16 << 20)
 /* Items on the edge to intake: all of them fit. */
@@ -40,12 +40,12 @@
 #define FILES_PER_TURN 64
 
 /* Pauses before a file is looked at again. */
-#define CHANGED_MS 300    /* it was being written to */
-#define BUSY_MS 1000      /* its id is in the air, the ledger is busy */
-#define REFUSED_MS 5000   /* the disk is full: also the promise after freed space */
-#define TROUBLE_MS 60000  /* it cannot be read, or removed */
-/* A picture that does not end is waited for so long after its last change; then it is taken as it is.
- * Its writer may be a slow one that the watch knows nothing of. */
+#define CHANGED_MS 300   /* it was being written to */
+#define BUSY_MS 1000     /* its id is in the air, the ledger is busy */
+#define REFUSED_MS 5000  /* the disk is full: also the promise after freed space */
+#define TROUBLE_MS 60000 /* it cannot be read, or removed */
+/* A picture that does not end is waited for so long after its last change; then it is taken as it
+ * is. Its writer may be a slow one that the watch knows nothing of. */
 #define UNENDED_MS 30000
 /* A name that says "unfinished" but is that of a picture otherwise ("_x.jpg"): perhaps all names of
  * this camera are so. */
@@ -122,7 +122,7 @@ static void clean(struct spool_self *s, struct folder *d);
 
 static bool name_is_picture(const char *path)
 {
-    static const char *const extensions[] = {".jpg", ".jpeg", ".jpe",  ".png",
+    static const char *const extensions[] = {".jpg",  ".jpeg", ".jpe", ".png",
                                              ".webp", ".gif",  ".bmp"};
     const char *dot = strrchr(path, '.');
     for (size_t i = 0; dot && i < ARRAY_LEN(extensions); i++)
@@ -185,7 +185,8 @@ static struct push_route *make_route(const struct spool_self *s, const struct fo
     }
     for (size_t i = 0; d->conf->ftp && i < now->push_folder_count; i++)
         if (!push_route_add(route, now->push_folders[i].directory, now->push_folders[i].camera))
-            log_debug("push-ambiguous", "an account before has another camera for the folder \"%s\"",
+            log_debug("push-ambiguous",
+                      "an account before has another camera for the folder \"%s\"",
                       now->push_folders[i].directory);
     for (size_t i = 0; i < camera_set_count(now->cameras); i++) {
         const struct camera *cam = camera_set_at(now->cameras, i);
@@ -415,9 +416,10 @@ static void leave_unknown(struct spool_self *s, struct folder *d, const char *pa
     if (!tell_once(s, what))
         return;
     if (d->conf->camera[0])
-        log_warn("push-unknown", "pictures in %s are left alone: [watch:%s] names the camera \"%s\", "
-                 "and there is no [camera:%s]", d->conf->root, d->conf->name, d->conf->camera,
-                 d->conf->camera);
+        log_warn("push-unknown",
+                 "pictures in %s are left alone: [watch:%s] names the camera \"%s\", "
+                 "and there is no [camera:%s]",
+                 d->conf->root, d->conf->name, d->conf->camera, d->conf->camera);
     else if (d->conf->ftp)
         log_warn("push-unknown",
                  "pictures in \"%s\" below %s are left alone, because no camera is told by that "
@@ -425,10 +427,11 @@ static void leave_unknown(struct spool_self *s, struct folder *d, const char *pa
                  "%s/<directory of a camera>",
                  shown, d->conf->root, s->pipeline->spool->upload_dir);
     else
-        log_warn("push-unknown",
-                 "pictures in \"%s\" below %s are left alone, because no camera has this directory: "
-                 "set camera in [watch:%s], or directory in a [camera:...]",
-                 shown, d->conf->root, d->conf->name);
+        log_warn(
+            "push-unknown",
+            "pictures in \"%s\" below %s are left alone, because no camera has this directory: "
+            "set camera in [watch:%s], or directory in a [camera:...]",
+            shown, d->conf->root, d->conf->name);
 }
 
 static const struct camera *find_camera(struct spool_self *s, struct folder *d, const char *path)
@@ -445,8 +448,10 @@ static const struct camera *find_camera(struct spool_self *s, struct folder *d, 
     char what[SNAPSHOT_KEY_MAX + 16];
     (void)text_format(what, sizeof(what), "off: %s", cam->name); /* cut is fine */
     if (tell_once(s, what))
-        log_warn("push-off", "pictures that the camera pushes are left alone: it is switched off; set "
-                 "enabled = yes in [camera:%s]", cam->name);
+        log_warn("push-off",
+                 "pictures that the camera pushes are left alone: it is switched off; set "
+                 "enabled = yes in [camera:%s]",
+                 cam->name);
     return NULL;
 }
 
@@ -475,8 +480,8 @@ static void put_away(struct spool_self *s UNUSED, struct folder *d, const struct
     watch_again(d->watch, f, TROUBLE_MS);
 }
 
-/* It will never be a picture. Told first, then moved: what dies between the two is told once more at
- * the worst. */
+/* It will never be a picture. Told first, then moved: what dies between the two is told once more
+ * at the worst. */
 static void refuse(struct spool_self *s, struct folder *d, const struct watch_file *f,
                    const struct push_file *file, const char *id, const struct camera *cam,
                    const char *why)
@@ -535,8 +540,8 @@ static struct wall_time event_time(struct spool_self *s, const struct watch_file
     *ret_named = false;
     if (push_name_time(f->path, &named) < 0)
         return changed;
-    struct wall_time at = push_event_time(&named, changed, rules->clock_behind_ms,
-                                          rules->clock_ahead_ms, &off);
+    struct wall_time at =
+        push_event_time(&named, changed, rules->clock_behind_ms, rules->clock_ahead_ms, &off);
     *ret_named = !off;
     if (!off)
         return at;
@@ -544,9 +549,10 @@ static struct wall_time event_time(struct spool_self *s, const struct watch_file
     metric_inc(&clock_off, cam->name);
     (void)text_format(what, sizeof(what), "clock: %s", cam->name); /* cut is fine */
     if (tell_once(s, what))
-        log_warn("push-clock", "\"%s\" says %s, which cannot be: set the camera's clock; until then "
-                 "the time of arrival counts", f->path,
-                 wall_format_iso(named.at, false, said));
+        log_warn("push-clock",
+                 "\"%s\" says %s, which cannot be: set the camera's clock; until then "
+                 "the time of arrival counts",
+                 f->path, wall_format_iso(named.at, false, said));
     return at;
 }
 
@@ -592,6 +598,12 @@ static void launch(struct spool_self *s, struct folder *d, const struct watch_fi
     s->flying_bytes += item->bytes->size;
 }
 
+static bool is_young(const struct push_file *file)
+{
+    int64_t age_us = clock_wall().us - MAX(file->is.modified_ns, file->changed_ns) / 1000;
+    return age_us >= 0 && age_us < UNENDED_MS * 1000;
+}
+
 /* Reads it. 0, or negative with the story; ERR_NEVER means that it is no picture. */
 static int read_picture(struct spool_self *s, const struct push_file *file,
                         const struct camera *cam, struct blob **ret, struct err *e)
@@ -608,13 +620,13 @@ static int read_picture(struct spool_self *s, const struct push_file *file,
         return r;
     }
     r = picture_probe(bytes->data, bytes->size, limits, &info, e);
-    if (r < 0)
-        return r;
-    int64_t age_ms = (clock_wall().us - MAX(file->is.modified_ns, file->changed_ns) / 1000) / 1000;
-    if (info.incomplete && age_ms >= 0 && age_ms < UNENDED_MS)
+    bool cut = r == 0 ? info.incomplete
+                      : r == -EINVAL && picture_sniff(bytes->data, bytes->size) != PICTURE_UNKNOWN;
+    if (cut && is_young(file))
         return err_set(e, -EAGAIN, ERR_NOW, "it does not end yet");
-    *ret = STEAL(bytes);
-    return 0;
+    if (r == 0)
+        *ret = STEAL(bytes);
+    return r;
 }
 
 static void take_open_file(struct spool_self *s, struct folder *d, const struct watch_file *f,

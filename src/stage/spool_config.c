@@ -12,10 +12,8 @@
 #define YEARS_20 (20 * 365 * DAY)
 
 const char *const spool_left_names[SPOOL_LEFT_COUNT] = {
-    [SPOOL_LEFT_VIDEO] = "video",
-    [SPOOL_LEFT_OTHER] = "other",
-    [SPOOL_LEFT_UNFINISHED] = "unfinished",
-    [SPOOL_LEFT_UNKNOWN] = "without a camera",
+    [SPOOL_LEFT_VIDEO] = "video",           [SPOOL_LEFT_OTHER] = "other",
+    [SPOOL_LEFT_UNFINISHED] = "unfinished", [SPOOL_LEFT_UNKNOWN] = "without a camera",
     [SPOOL_LEFT_OFF] = "camera off",
 };
 

@@ -54,10 +54,11 @@ extern const struct cfg_section watch_cfg_section;
 
 /* A folder as the spool stage takes it. Strings are borrowed and static for the process. */
 struct spool_folder {
-    const char *name;   /* "ftp", or NAME */
+    const char *name; /* "ftp", or NAME */
     const char *root;
     const char *camera; /* all of it, or "" = by folder */
-    bool ftp;  /* the FTP root: ours, so its files are linked, its empty folders and leftovers cleaned */
+    bool ftp;  /* the FTP root: ours, so its files are linked, its empty folders and leftovers
+                  cleaned */
     bool keep; /* files stay where they are */
     bool recursive;
     enum watch_poll poll;

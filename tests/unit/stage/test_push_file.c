@@ -78,10 +78,13 @@ static void id_of(struct fixture *f, const char *path, bool stays, char ret[SNAP
 
 static void reads_a_file_whatever_its_name_is(void **state)
 {
-    static const char *const names[] = {
-        "a.jpg", "x/y/z/03[M][0@0][0].jpg", "with blank/# 1.jpg", "K\xc3\xbc"
-                                                                  "che/T\xc3\xbcr.jpg",
-        "-rf.jpg", "$(x);`y`.jpg"};
+    static const char *const names[] = {"a.jpg",
+                                        "x/y/z/03[M][0@0][0].jpg",
+                                        "with blank/# 1.jpg",
+                                        "K\xc3\xbc"
+                                        "che/T\xc3\xbcr.jpg",
+                                        "-rf.jpg",
+                                        "$(x);`y`.jpg"};
     struct fixture *f = *state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         put(f, names[i], names[i]);
@@ -108,9 +111,9 @@ static void never_follows_a_link_nor_leaves_the_root(void **state)
     static const struct {
         const char *path;
         int code;
-    } cases[] = {{"folder/a.jpg", -EINVAL}, {"file.jpg", -EINVAL},     {"pipe.jpg", -EINVAL},
-                 {"dir.jpg", -EINVAL},      {"../in/a.jpg", -EINVAL},  {"/etc/passwd", -EINVAL},
-                 {"none.jpg", -ENOENT},     {"none/a.jpg", -ENOENT},   {"", -EINVAL}};
+    } cases[] = {{"folder/a.jpg", -EINVAL}, {"file.jpg", -EINVAL},    {"pipe.jpg", -EINVAL},
+                 {"dir.jpg", -EINVAL},      {"../in/a.jpg", -EINVAL}, {"/etc/passwd", -EINVAL},
+                 {"none.jpg", -ENOENT},     {"none/a.jpg", -ENOENT},  {"", -EINVAL}};
     int fds = test_count_fds();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct push_file file;
