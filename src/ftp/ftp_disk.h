@@ -22,15 +22,15 @@ enum ftp_disk_kind {
 struct ftp_disk_job {
     enum ftp_disk_kind kind;
     struct ftp_jail *jail;
-    struct ftp_request request;    /* FILE, LIST, OPEN */
-    struct ftp_upload *upload;     /* OPEN gives it, WRITE, FINISH, DROP use it */
-    int fd;                        /* OPEN of a file to read gives it */
-    void *block;                   /* WRITE, FINISH: bytes; READ: room */
-    size_t block_size;             /* READ: what came */
-    bool check_end;                /* FINISH: a JPEG that does not end is -EBADMSG */
-    unsigned rights;               /* LIST */
-    struct wall_time now;          /* LIST */
-    struct ftp_accounts *accounts; /* LOGIN, with user, password, from */
+    struct ftp_request request;      /* FILE, LIST, OPEN */
+    struct ftp_upload *upload;       /* OPEN gives it, WRITE, FINISH, DROP use it */
+    int fd;                          /* OPEN of a file to read gives it */
+    void *block;                     /* WRITE, FINISH: bytes; READ: room */
+    size_t block_size;               /* READ: what came */
+    bool check_end;                  /* FINISH: a JPEG that does not end is -EBADMSG */
+    unsigned rights;                 /* LIST */
+    struct wall_time now;            /* LIST */
+    struct ftp_accounts *accounts;   /* LOGIN, with user, password, from */
     const char *user, *password;
     const struct sockaddr *from;
     const struct ftp_account *account; /* LOGIN gives it */
@@ -38,7 +38,7 @@ struct ftp_disk_job {
     int code;
     struct err error;
     struct ftp_file file;
-    struct dynbuf text;        /* LIST, LIST_INLINE */
+    struct dynbuf text; /* LIST, LIST_INLINE */
     void *owner;               /* the session's */
     struct ftp_disk_job *next; /* private */
 };

@@ -30,8 +30,7 @@ size_t ftp_reader_feed(struct ftp_reader *r, const void *bytes, size_t size);
  * same, hence the length) and valid until the next call; 0 when there is none yet; -EMSGSIZE once
  * for a line that was too long. */
 int ftp_reader_next(struct ftp_reader *r, const char **ret, size_t *ret_len);
-/* True when the next whole line is this verb, alone or with arguments, in any case; takes nothing.
- */
+/* True when the next whole line is this verb, alone or with arguments, in any case; takes nothing. */
 bool ftp_reader_next_is(const struct ftp_reader *r, const char *verb);
 /* Forgets all that waits: what came in clear behind AUTH TLS is not run (CVE-2011-1575). */
 void ftp_reader_clear(struct ftp_reader *r);

@@ -18,8 +18,7 @@ struct ftp_server_options {
 };
 
 struct ftp_server;
-/* Listens when it returns. -EACCES for a port below 1024 that we may not have: the text says how.
- */
+/* Listens when it returns. -EACCES for a port below 1024 that we may not have: the text says how. */
 int ftp_server_start(const struct ftp_server_options *o, struct ftp_server **ret, struct err *e);
 /* No new sessions; uploads under way are finished, at most for grace_ms; 421 to the rest. May be
  * called twice. */
