@@ -1,7 +1,7 @@
 #pragma once
 /* The server's side of TLS over sockets that never block; OpenSSL 3. TLS 1.2 at least, no
- * renegotiation, no compression; ALPN other than "ftp" or none at all is refused (ALPACA). A context
- * is shared by all connections; one thread owns a connection. */
+ * renegotiation, no compression; ALPN other than "ftp" or none at all is refused (ALPACA). A
+ * context is shared by all connections; one thread owns a connection. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +30,6 @@ int64_t tls_conn_read(struct tls_conn *c, void *to, size_t size, struct err *e);
 int64_t tls_conn_write(struct tls_conn *c, const void *from, size_t size, struct err *e);
 int tls_conn_close(struct tls_conn *c, struct err *e); /* sends close_notify */
 short tls_conn_events(const struct tls_conn *c);       /* of poll(2) */
-bool tls_conn_pending(const struct tls_conn *c); /* bytes that poll(2) will not tell about */
+bool tls_conn_pending(const struct tls_conn *c);       /* bytes that poll(2) will not tell about */
 /* Whether `data` resumed the session of `control`. */
 bool tls_conn_resumed_from(const struct tls_conn *data, const struct tls_conn *control);
