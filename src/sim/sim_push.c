@@ -412,6 +412,8 @@ static void spell(const struct worker *w, const char *below, char ret[SIM_PUSH_P
     char slash = has(w, SIM_HABIT(BACKSLASHES)) ? '\\' : '/';
     /* Room for two slashes and the end; what is longer is cut, and the server's answer tells. */
     ret[n++] = slash;
+    if (twice)
+        ret[n++] = slash;
     for (const char *s = below; *s && n < SIM_PUSH_PATH_MAX - 3; s++) {
         if (*s == '/' && twice)
             ret[n++] = slash;

@@ -48,7 +48,8 @@ enum sim_event { SIM_EVENT_MOTION, SIM_EVENT_HUMAN, SIM_EVENT_TIMER, SIM_EVENT_C
 extern const char *const sim_event_names[SIM_EVENT_COUNT]; /* "motion", "human", "timer" */
 
 /* In patterns stand for: %Y %y %m %d %H %M %S the camera's wall clock, %L its ms, %c hundredths, %I
- * the how manieth in this second, %N a counter, %D the device, %E the event in the maker's word. */
+ * the index in this second from 0, %N a counter, %D the device, %E the event in the maker's word.
+ */
 struct sim_pusher {
     const char *name;
     const char *help;
