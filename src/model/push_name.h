@@ -1,9 +1,9 @@
 #pragma once
-/* What the name of a pushed picture says: whether it is one, and when it was taken. Pure.
+/* What the name of a pushed picture says: what it is, and when it was taken. Pure; any thread.
  *
- * Rules: the makers' patterns (Foscam, Dahua/Amcrest whose time is in the folders, Hikvision,
- * Reolink, Axis), then the original's (what stands behind the second underscore, or the whole).
- * Times are the camera's wall clock, in `zone` of the camera. */
+ * Times in names are the camera's wall clock, which is often wrong and never says its zone; only
+ * ten digits are Unix seconds and mean one moment. push_event_time() makes the event's time of it,
+ * or takes the arrival's when the two are too far apart. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,22 +11,35 @@
 #include "base/clock.h"
 
 enum push_kind {
-    PUSH_PICTURE,    /* by its extension: jpg, jpeg, jpe, png, webp, gif, bmp, tif... that we read */
-    PUSH_VIDEO,      /* mp4, mkv, avi, dav, idx, ... */
+    PUSH_PICTURE,    /* by its extension: what src/picture reads */
+    PUSH_VIDEO,      /* mp4, mkv, avi, dav, and the index beside them */
     PUSH_OTHER,      /* text of a test button, ... */
-    PUSH_UNFINISHED, /* .part, .tmp, .in., leading "tmp_" or "_"...: wait for its rename */
+    PUSH_UNFINISHED, /* .part, .tmp, "tmp_", a video with a leading "_": wait for its rename */
     PUSH_KIND_COUNT
 };
 extern const char *const push_kind_names[PUSH_KIND_COUNT];
 
 /* `path` is relative to the watched root, with '/'. */
 enum push_kind push_name_kind(const char *path);
-/* 0 and the local wall-clock time as if it were UTC (so the caller applies the zone), and how fine it
- * is: 1000 = to the ms, 1 = to the second, 0 = to the minute; -ENOENT when the name tells none. The
- * rule that fitted is named in *ret_rule ("foscam", "original"), static text, for logs and tests. */
-int push_name_time(const char *path, struct wall_time *ret, int *ret_per_second,
-                   const char **ret_rule);
-/* The time of the event: `named` read in the program's local zone when it lies within `skew_ms` of
- * `arrived`, else `arrived` (the camera's clock is off; *ret_off is true then). */
-struct wall_time push_event_time(struct wall_time named_local, struct wall_time arrived,
-                                 int64_t skew_ms, bool *ret_off);
+
+struct push_time {
+    struct wall_time at; /* what the name says, as if it were UTC */
+    bool absolute;       /* it is UTC; otherwise a zone has to be applied */
+    int per_second;      /* how fine: 1000 or 100 steps a second, 1 = seconds, 0 = coarser */
+    const char *rule;    /* which one fitted, static text for logs and tests: push_rule_names */
+};
+/* Every rule's name, in the order in which they are tried, then NULL. */
+extern const char *const push_rule_names[];
+/* The makers' rules go first, the original's last. A date that is none (30 February, hour 24) is
+ * no time. 0, or -ENOENT when the name tells none. */
+int push_name_time(const char *path, struct push_time *ret);
+
+/* The moment at which clocks of this machine's zone show `local`. What they show twice (the hour
+ * after summer time) is the one nearer to `near`; what they never show (the hour that summer time
+ * skips) is read as a clock shows it that nobody has put forward. */
+struct wall_time push_local_to_utc(struct wall_time local, struct wall_time near);
+
+/* The time of the event: what the name says when that is at most `past_ms` before and `future_ms`
+ * after `arrived`, else `arrived`: the camera's clock is off, *ret_off is true then. */
+struct wall_time push_event_time(const struct push_time *named, struct wall_time arrived,
+                                 int64_t past_ms, int64_t future_ms, bool *ret_off);
