@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 #include "stage/cron.h"
 #include "web/web_config.h"
@@ -287,16 +288,6 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
         .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
     }
 
-static const struct cfg_key ftp_keys[] = {
-    LATER_KEY("port", CFG_INT, NULL, "The FTP server's port"),
-    LATER_ENV("enabled", CFG_BOOL, "RUN_FTP_SERVER", "Whether cameras can push by FTP"),
-    LATER_ENV("listen", CFG_ENDPOINT, NULL, "Where the FTP server listens"),
-    LATER_ENV("user", CFG_STRING, "FTP_USER", "Login of the cameras"),
-    LATER_ENV("password", CFG_SECRET, "FTP_PASS", "Password of the cameras"),
-    LATER_ENV("create_dirs", CFG_LIST, "FTP_CREATE_DIRS", "Folders made below root_dir/uploads"),
-};
-SECTION(ftp_section, "ftp", no_values, ftp_keys, "The FTP server for cameras that push.");
-
 static const struct cfg_key gdrive_keys[] = {
     LATER_KEY("folder", CFG_STRING, "GOOGLE_DRIVE_FOLDER", "Title of the folder for pictures"),
     LATER_KEY("creds_file", CFG_PATH, NULL, "Where the login is kept"),
@@ -350,6 +341,8 @@ static const struct cfg_section *const all_sections[] = {
     &detect_config_section,
     &camera_cfg_section,
     &camera_defaults_cfg_section,
+    &ftp_cfg_section,
+    &ftp_account_cfg_section,
     &amqp_cfg_section,
     &web_cfg_section,
     &store_section,
@@ -363,7 +356,6 @@ static const struct cfg_section *const all_sections[] = {
     &input_type_section,
     &output_location_section,
     &output_type_section,
-    &ftp_section,
     &gdrive_section,
     &rekognition_section,
     &aws_section,
@@ -393,6 +385,10 @@ static const char preface[] =
     "| [snapshots] `root_dir` | [app] `data_dir` is its parent when it ends in `/ftp` |\n"
     "| [output_location], [output_type] `O1`, ... | cameras, as far as their type is Camera; a "
     "[camera:NAME] section of that location says where they are |\n"
+    "| `RUN_FTP_SERVER`, `FTP_USER`, `FTP_PASS`, `FTP_CREATE_DIRS` | [ftp] `enabled`, `user`, "
+    "`password`, `create_dirs` |\n"
+    "| [ftp] `port` | the FTP server listens on all addresses at this port; without it and "
+    "without `listen` on 127.0.0.1 alone |\n"
     "| `FEATURE_FLAG_OBJECT_DETECTION`, `FEATURE_FLAG_LOCAL_OBJECT_DETECTION` | detection runs "
     "when both are true and [detection] `enabled` is |\n\n"
     "Of two keys that mean the same, the one from the stronger source counts; from equal sources "
@@ -427,6 +423,7 @@ static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnin
 static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
                             struct cfg_faults *warnings);
 static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults);
+static void resolve_ftp(struct app_config_full *f, struct cfg_faults *faults);
 
 int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
                        char **ret_warnings)
@@ -447,7 +444,9 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
     resolve_devices(f, warnings);
     resolve_cameras(f, faults, warnings);
     resolve_broker(f, faults);
+    resolve_ftp(f, faults);
     amqp_config_warn(cfg_values(c, &amqp_cfg_section), warnings);
+    ftp_config_warn(c, warnings);
     *ret_warnings = cfg_faults_take(warnings);
     *ret_faults = cfg_faults_take(faults);
     if (*ret_faults)
@@ -470,6 +469,7 @@ void app_config_free(struct app_config *a)
     free(f->inputs);
     camera_set_unref(a->cameras);
     host_list_free(a->allow_hosts);
+    ftp_accounts_unref(a->ftp_accounts);
     cfg_unref(a->cfg);
     free(f);
 }
@@ -742,6 +742,17 @@ static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults)
         f->a.broker = broker;
 }
 
+static void resolve_ftp(struct app_config_full *f, struct cfg_faults *faults)
+{
+    struct err e = {0};
+
+    f->a.ftp = cfg_values(f->a.cfg, &ftp_cfg_section);
+    if (ftp_accounts_load(f->a.cfg, &f->a.ftp_accounts, &e) < 0)
+        cfg_fault(faults, NULL, NULL, NULL, "%s", e.text);
+    else
+        f->a.ftp_runs = ftp_config_runs(f->a.ftp, ftp_accounts_count(f->a.ftp_accounts));
+}
+
 /* --- checking --------------------------------------------------------------------------------- */
 
 /* The camera's rows cannot do this: times are read in a layer above them. */
@@ -775,6 +786,23 @@ static void check_twins(const struct cfg *c, size_t i, struct cfg_faults *faults
     }
 }
 
+/* An account's pictures would belong to nobody. */
+static void check_account_camera(const struct cfg *c, size_t i, struct cfg_faults *faults)
+{
+    const struct ftp_account_config *a = cfg_instance_values(c, &ftp_account_cfg_section, i);
+
+    if (!*a->camera)
+        return;
+    for (size_t k = 0; k < cfg_instance_count(c, &camera_cfg_section); k++)
+        if (strcmp(cfg_instance_name(c, &camera_cfg_section, k), a->camera) == 0)
+            return;
+    char shown[80];
+    cfg_fault(faults, ftp_account_cfg_section.name,
+              cfg_instance_name(c, &ftp_account_cfg_section, i), "camera",
+              "there is no section [camera:%s]: write one, or the NAME of another",
+              text_escape(a->camera, strlen(a->camera), shown, sizeof shown));
+}
+
 /* All that can be wrong between sections, so that cfg_load() names it along with the rest. */
 static void check_all(const struct cfg *c, struct cfg_faults *faults)
 {
@@ -789,4 +817,7 @@ static void check_all(const struct cfg *c, struct cfg_faults *faults)
                     cfg_instance_values(c, &camera_cfg_section, i), faults);
         check_twins(c, i, faults);
     }
+    ftp_config_check(c, faults);
+    for (size_t i = 0; i < cfg_instance_count(c, &ftp_account_cfg_section); i++)
+        check_account_camera(c, i, faults);
 }

@@ -22,6 +22,8 @@
 #include "camera/camera_config.h"
 #include "cfg/cfg.h"
 #include "detect/detect_config.h"
+#include "ftp/ftp_account.h"
+#include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 
 extern const struct cfg_schema app_schema;
@@ -75,6 +77,9 @@ struct app_config {
     struct camera_set *cameras;       /* [camera:NAME] and the outputs that are cameras */
     struct host_list *allow_hosts;    /* [rabbitmq] allow_hosts */
     const struct amqp_config *broker; /* NULL = none */
+    const struct ftp_config *ftp;
+    struct ftp_accounts *ftp_accounts; /* who may push; may be empty */
+    bool ftp_runs;                     /* the server is wanted and somebody may log in */
     const char *detection_off; /* a sentence why detection is off; NULL = on. detect.enabled says
                                   the same */
     const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */

@@ -172,3 +172,8 @@ bool host_list_has_address(const struct host_list *l, const struct sockaddr *add
     map_v4(&v4.sin_addr, &a);
     return has(l, &a);
 }
+
+bool host_list_has_names(const struct host_list *l)
+{
+    return l->name_count > 0;
+}

@@ -20,3 +20,5 @@ DEFINE_AUTO(host_list, host_list_free)
  * Resolves nothing: of a name that is not listed only its addresses tell, once they are known. */
 bool host_list_has(const struct host_list *l, const char *host);
 bool host_list_has_address(const struct host_list *l, const struct sockaddr *address);
+/* Whether there are names in it: a fault where only addresses make sense. */
+bool host_list_has_names(const struct host_list *l);

@@ -24,7 +24,8 @@ enum cfg_type {
     CFG_DURATION, /* int64_t milliseconds, min..max in ms; "5s", "10m"; bare number in row's
                      bare_unit_ms */
     CFG_SIZE,     /* int64_t bytes, min..max; "10MB" */
-    CFG_CHOICE,   /* int: index in `choices` */
+    CFG_CHOICE,   /* int: index in `choices`; one that has yes and no takes a bool's other words
+                     for them as well (true, off, 1 ...) */
     CFG_LIST,     /* const char *const *: NULL-terminated, comma-separated, never NULL */
     CFG_LINES,    /* the same, separated by ';' (headers, schedule lines hold commas) */
     CFG_ENDPOINT, /* const char *: host:port or [v6]:port, checked */

@@ -158,6 +158,17 @@ static int say_range(const struct cfg_key *key, const char *text, bool outside, 
     return -EINVAL;
 }
 
+/* "true" where the choices are yes, no, and something between. */
+static int parse_yes_or_no(const struct cfg_key *key, size_t count, const char *text, int *ret)
+{
+    bool yes;
+
+    if (parse_bool(text, strlen(text), &yes) < 0)
+        return -EINVAL;
+    const char *word = yes ? "yes" : "no";
+    return parse_choice(word, strlen(word), key->choices, count, ret);
+}
+
 static int parse_choice_text(const struct cfg_key *key, const char *text, void *field, char *why,
                              size_t why_size)
 {
@@ -167,7 +178,8 @@ static int parse_choice_text(const struct cfg_key *key, const char *text, void *
 
     while (key->choices[count])
         cfg_nearest_try(&near, key->choices[count++]);
-    if (parse_choice(text, strlen(text), key->choices, count, &index) == 0) {
+    if (parse_choice(text, strlen(text), key->choices, count, &index) == 0 ||
+        parse_yes_or_no(key, count, text, &index) == 0) {
         if (field)
             *(int *)field = index;
         return 0;

@@ -97,7 +97,10 @@ static void every_row_has_help_and_a_default_that_is_good(void **state)
 /* A value that the row accepts and that is not its default. */
 static void other_value(const struct cfg_key *key, char *buf, size_t size)
 {
-    long long number = (long long)key->min;
+    long long number = (long long)key->min + 1;
+    char shown[32];
+    (void)text_format(shown, sizeof shown, "%lld", number);
+    number += key->fallback && strcmp(key->fallback, shown) == 0;
     switch (key->type) {
     case CFG_BOOL:
         (void)text_copy(buf, size,
@@ -105,10 +108,10 @@ static void other_value(const struct cfg_key *key, char *buf, size_t size)
         break;
     case CFG_INT:
     case CFG_SIZE:
-        (void)text_format(buf, size, "%lld", number + 1);
+        (void)text_format(buf, size, "%lld", number);
         break;
     case CFG_DURATION:
-        (void)text_format(buf, size, "%lldms", number + 1);
+        (void)text_format(buf, size, "%lldms", number);
         break;
     case CFG_DOUBLE:
         (void)text_format(buf, size, "%.17g",
@@ -134,13 +137,43 @@ static void other_value(const struct cfg_key *key, char *buf, size_t size)
     }
 }
 
+/* A section is good with these; the key under test may be one of them. */
+static const struct {
+    const char *section, *key, *line;
+} needed[] = {
+    {"camera:x", "address", "address = h:1\n"},
+    {"camera:x", "user", "user = u\n"},
+    {"ftp", "user", "user = u\n"},
+    {"ftp", "password", "password = env:OTHER\n"},
+    {"ftp", "tls_cert_file", "tls_cert_file = c\n"},
+    {"ftp", "tls_key_file", "tls_key_file = k\n"},
+    {"ftp_account:x", "password", "password = env:OTHER\n"},
+};
+
+/* What keys of other sections may ask for, the section, and what it needs. */
+static char *beginning(const struct cfg_section *s, const char *but_for)
+{
+    AUTO_DONE(dynbuf) out;
+    dynbuf_init(&out, 4096);
+    if (strcmp(s->name, "ftp_account") == 0)
+        (void)dynbuf_puts(&out, "[ftp]\ntls_cert_file = c\ntls_key_file = k\n"
+                                "[camera:other]\naddress = h:1\n");
+    char title[64];
+    (void)text_format(title, sizeof title, s->named ? "%s:x" : "%s", s->name);
+    (void)dynbuf_printf(&out, "[%s]\n", title);
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        if (strcmp(needed[i].section, title) == 0 && strcmp(needed[i].key, but_for) != 0)
+            (void)dynbuf_puts(&out, needed[i].line);
+    return dynbuf_steal(&out, NULL);
+}
+
 /* Each key in turn is set, written out and read again: the same, and not the default. Keys whose
  * value must have a form that this cannot know (their validate refuses) are tried with their
  * default alone. */
 static void every_key_round_trips(void **state)
 {
     (void)state;
-    static char *const environment[] = {"USER=someone", NULL};
+    static char *const environment[] = {"USER=someone else", "OTHER=correct horse", NULL};
     size_t tried = 0, changed = 0;
     for (size_t i = 0; app_schema.sections[i]; i++) {
         const struct cfg_section *s = app_schema.sections[i];
@@ -154,13 +187,9 @@ static void every_key_round_trips(void **state)
             if (hash)
                 *hash = '7';
             other_value(key, value, sizeof value);
-            /* A camera is good with these; the key under test may be one of them. */
-            const char *address = strcmp(name, "address") ? "address = h:1\n" : "";
-            const char *user = strcmp(name, "user") ? "user = u\n" : "";
-            AUTO_FREE char *head = s->named ? xasprintf("[%s:x]\n%s%s", s->name, address, user)
-                                            : xasprintf("[%s]\n", s->name);
+            AUTO_FREE char *head = beginning(s, name);
             AUTO_FREE char *text = xasprintf("%s%s = %s\n", head, name, value);
-            AUTO_FREE char *dull = xasprintf("%s%s", head, *address ? "" : "address = h:1\n");
+            AUTO_FREE char *dull = beginning(s, "");
             struct cfg_source source = {.path = "t.conf", .text = text, .environment = environment};
             AUTO(cfg) set = NULL;
             AUTO(cfg) again = NULL;
@@ -279,7 +308,6 @@ static void the_predecessors_file_and_environment_are_understood(void **state)
     assert_null(l.warnings);
     static const char *const later[] = {
         ":7: app: cronitor_monitor_key: " CFG_LATER_WORDS,
-        "ftp: enabled, user, password, create_dirs: " CFG_LATER_WORDS,
         ": gdrive: folder, creds_file: " CFG_LATER_WORDS,
         ": rekognition: region: " CFG_LATER_WORDS,
         "aws: default_region, config_file: " CFG_LATER_WORDS,
@@ -291,6 +319,35 @@ static void the_predecessors_file_and_environment_are_understood(void **state)
         if (!strstr(l.loading_warnings, later[i]))
             fail_msg("\"%s\" is not in:\n%s", later[i], l.loading_warnings);
     assert_null(strstr(l.loading_warnings, "ftp-password"));
+    assert_null(strstr(l.loading_warnings, " ftp: "));
+    assert_true(l.a->ftp_runs);
+    assert_int_equal(l.a->ftp->enabled, FTP_ENABLED_YES);
+    assert_string_equal(l.a->ftp->create_dirs[1], "snapshots/cam2");
+    assert_int_equal(ftp_accounts_count(l.a->ftp_accounts), 1);
+    assert_string_equal(ftp_accounts_at(l.a->ftp_accounts, 0)->name, "cameras");
+    assert_string_equal(ftp_accounts_at(l.a->ftp_accounts, 0)->directory, "");
+}
+
+static void an_account_names_a_camera_that_exists(void **state)
+{
+    (void)state;
+    AUTO_DONE(loaded)
+    bad = load("[camera:porch]\naddress=192.0.2.7:88\n[ftp_account:porch]\n"
+               "password=correct horse\ncamera=prch\n",
+               NULL);
+    assert_non_null(bad.faults);
+    assert_non_null(strstr(bad.faults, ":5: ftp_account:porch.camera: there is no section "
+                                       "[camera:prch]"));
+    AUTO_DONE(loaded)
+    good = load("[camera:porch]\naddress=192.0.2.7:88\n[ftp_account:porch]\n"
+                "password=correct horse\ncamera=porch\n",
+                NULL);
+    assert_good(&good);
+    assert_true(good.a->ftp_runs);
+    assert_string_equal(ftp_accounts_at(good.a->ftp_accounts, 0)->camera, "porch");
+    AUTO_DONE(loaded) none = load("", NULL);
+    assert_good(&none);
+    assert_false(none.a->ftp_runs);
 }
 
 static void the_predecessors_environment_alone_is_enough(void **state)
@@ -566,6 +623,7 @@ int main(void)
         cmocka_unit_test(the_sample_in_the_tree_is_current_and_loads),
         cmocka_unit_test(the_reference_in_the_tree_is_current),
         cmocka_unit_test(the_predecessors_file_and_environment_are_understood),
+        cmocka_unit_test(an_account_names_a_camera_that_exists),
         cmocka_unit_test(the_predecessors_environment_alone_is_enough),
         cmocka_unit_test(an_unset_variable_of_the_predecessors_file_is_named),
         cmocka_unit_test(detection_runs_when_all_switches_agree),

@@ -119,6 +119,14 @@ static void an_empty_list_has_nothing_and_a_network_of_all_has_all(void **state 
     assert_false(host_list_has_address(l6, &other));
 }
 
+static void tells_whether_names_are_among_them(void **state UNUSED)
+{
+    AUTO(host_list) none = make((const char *const[]){"private", "10.0.0.1", "::1", NULL});
+    AUTO(host_list) some = make((const char *const[]){"10.0.0.1", "cam.lan", NULL});
+    assert_false(host_list_has_names(none));
+    assert_true(host_list_has_names(some));
+}
+
 static void refuses_what_is_none_of_these(void **state UNUSED)
 {
     static const char *const wrong[] = {
@@ -143,6 +151,7 @@ int main(void)
         cmocka_unit_test(knows_what_is_private),
         cmocka_unit_test(takes_names_addresses_and_networks),
         cmocka_unit_test(an_empty_list_has_nothing_and_a_network_of_all_has_all),
+        cmocka_unit_test(tells_whether_names_are_among_them),
         cmocka_unit_test(refuses_what_is_none_of_these),
     };
     return RUN_TESTS(tests);

@@ -104,6 +104,35 @@ static void every_type_is_read_from_a_file(void **state)
     assert_int_equal(cfg_key_origin(l.c, &main_section, NULL, "title"), CFG_FROM_FILE);
 }
 
+static void a_choice_of_yes_and_no_takes_other_words_for_them(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"auto", "yes", "no", NULL};
+    static const struct cfg_key keys[] = {
+        {"way", CFG_CHOICE, .fallback = "auto", .choices = names, .help = "a choice"}};
+    static const struct cfg_section section = {"some",          false,   sizeof(int), keys,
+                                               ARRAY_LEN(keys), "Some.", NULL};
+    static const struct cfg_section *const sections[] = {&section, NULL};
+    static const struct cfg_schema schema = {.sections = sections};
+    static const struct {
+        const char *text;
+        int index; /* -1 = refused */
+    } cases[] = {{"auto", 0}, {"Yes", 1}, {"true", 1}, {"on", 1},    {"1", 1},
+                 {"no", 2},   {"off", 2}, {"0", 2},    {"FALSE", 2}, {"perhaps", -1}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO_FREE char *text = xasprintf("[some]\nway = %s\n", cases[i].text);
+        AUTO_FREE char *faults = NULL;
+        struct cfg_source source = {.path = "t.conf", .text = text, .environment = no_environment};
+        AUTO(cfg) c = NULL;
+        int r = cfg_load(&schema, &source, &c, &faults, NULL);
+        if (r < 0 ? cases[i].index >= 0 : *(const int *)cfg_values(c, &section) != cases[i].index)
+            fail_msg("%s: %s", cases[i].text, r < 0 ? faults : "another");
+    }
+    /* Others stay as they are: 1 is none of auto, basic, digest. */
+    AUTO_DONE(loaded) l = load_all("[main]\nmode = 1\n", NULL, NULL);
+    assert_true(l.result < 0);
+}
+
 static void lists_continue_on_indented_lines(void **state)
 {
     (void)state;
@@ -572,6 +601,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_come_from_the_rows),
         cmocka_unit_test(every_type_is_read_from_a_file),
+        cmocka_unit_test(a_choice_of_yes_and_no_takes_other_words_for_them),
         cmocka_unit_test(lists_continue_on_indented_lines),
         cmocka_unit_test(named_sections_keep_their_order_and_names),
         cmocka_unit_test(each_fault_says_where_what_and_what_would_be_right),
