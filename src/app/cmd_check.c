@@ -118,6 +118,9 @@ static void print_cameras(const struct app_config *a)
         (void)printf("  %-9s  %s: ", i == 0 ? "cameras" : "", cam->name);
         if (!cam->enabled)
             (void)printf("switched off\n");
+        else if (strcmp(cam->kind, "push") == 0)
+            (void)printf("pushes its pictures, into %s/%s/%s or by an FTP account of its own\n",
+                         a->ftp_root, a->upload_dir, cam->directory);
         else if (!camera_is_fetchable(cam))
             (void)printf("no address yet: add a [camera:NAME] section with location = ...\n");
         else

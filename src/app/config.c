@@ -347,6 +347,8 @@ static const struct cfg_section *const all_sections[] = {
     &web_cfg_section,
     &store_section,
     &cache_section,
+    &spool_cfg_section,
+    &watch_cfg_section,
     &events_section,
     &snapshots_section,
     &object_detection_section,
@@ -423,7 +425,9 @@ static void resolve_devices(struct app_config_full *f, struct cfg_faults *warnin
 static void resolve_cameras(struct app_config_full *f, struct cfg_faults *faults,
                             struct cfg_faults *warnings);
 static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults);
+static void check_watches(const struct app_config *a, struct cfg_faults *faults);
 static void resolve_ftp(struct app_config_full *f, struct cfg_faults *faults);
+static void resolve_push_folders(struct app_config_full *f);
 
 int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
                        char **ret_warnings)
@@ -444,7 +448,9 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
     resolve_devices(f, warnings);
     resolve_cameras(f, faults, warnings);
     resolve_broker(f, faults);
+    check_watches(a, faults);
     resolve_ftp(f, faults);
+    resolve_push_folders(f);
     amqp_config_warn(cfg_values(c, &amqp_cfg_section), warnings);
     ftp_config_warn(c, warnings);
     *ret_warnings = cfg_faults_take(warnings);
@@ -467,6 +473,9 @@ void app_config_free(struct app_config *a)
     }
     free(f->outputs);
     free(f->inputs);
+    free(a->spool_folders);
+    free(a->push_folders);
+    free((void *)(uintptr_t)a->kept_folders);
     camera_set_unref(a->cameras);
     host_list_free(a->allow_hosts);
     ftp_accounts_unref(a->ftp_accounts);
@@ -518,6 +527,8 @@ static void resolve_places(struct app_config_full *f)
     a->models_dir = own(f, "%s/models", a->app.data_dir);
     a->ftp_root = *root ? root : own(f, "%s/ftp", a->app.data_dir);
     a->upload_dir = own_path(f, theirs->upload_dir);
+    a->refused_path = own(f, "%s/refused", a->app.data_dir);
+    a->spool_folders = spool_config_folders(a->cfg, a->ftp_root, &a->spool_folder_count);
 }
 
 /* One of our keys and one of theirs that mean the same. */
@@ -753,6 +764,50 @@ static void resolve_ftp(struct app_config_full *f, struct cfg_faults *faults)
         f->a.ftp_runs = ftp_config_runs(f->a.ftp, ftp_accounts_count(f->a.ftp_accounts));
 }
 
+/* Whose pictures an account's folder holds: its camera's, or, without one, those of the cameras
+ * that have folders in it, as upload_dir has them. */
+static void add_account_folders(struct app_config_full *f, const struct ftp_account *account)
+{
+    struct app_config *a = &f->a;
+    size_t cameras = account->camera || !a->cameras ? 0 : camera_set_count(a->cameras);
+    const char *slash = *account->directory ? "/" : "";
+
+    a->push_folders =
+        xrealloc(a->push_folders, (a->push_folder_count + cameras + 1) * sizeof *a->push_folders);
+    if (account->camera)
+        a->push_folders[a->push_folder_count++] =
+            (struct push_folder){account->directory, account->camera};
+    for (size_t i = 0; i < cameras; i++) {
+        const struct camera *cam = camera_set_at(a->cameras, i);
+        a->push_folders[a->push_folder_count++] = (struct push_folder){
+            own(f, "%s%s%s", account->directory, slash, cam->directory), cam->name};
+    }
+}
+
+static void resolve_push_folders(struct app_config_full *f)
+{
+    struct app_config *a = &f->a;
+    size_t accounts = a->ftp_accounts ? ftp_accounts_count(a->ftp_accounts) : 0, made = 0, n = 0;
+
+    while (a->ftp->create_dirs && a->ftp->create_dirs[made])
+        made++;
+    const char **kept = xcalloc(accounts + made + 1, sizeof *kept);
+    for (size_t i = 0; i < made; i++)
+        kept[n++] = own(f, "%s/%s", a->upload_dir, a->ftp->create_dirs[i]);
+    /* What an account says of its camera goes before what folders are called. */
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < accounts; i++) {
+            const struct ftp_account *account = ftp_accounts_at(a->ftp_accounts, i);
+            if ((account->camera == NULL) != (pass == 1))
+                continue;
+            add_account_folders(f, account);
+            if (*account->directory)
+                kept[n++] = account->directory;
+        }
+    }
+    a->kept_folders = kept;
+}
+
 /* --- checking --------------------------------------------------------------------------------- */
 
 /* The camera's rows cannot do this: times are read in a layer above them. */
@@ -783,6 +838,47 @@ static void check_twins(const struct cfg *c, size_t i, struct cfg_faults *faults
                       "\"%s\" is the location of [camera:%s] as well, and both are of type %s; "
                       "give one another location",
                       location, other_name, one->type);
+    }
+}
+
+/* Whether one of two folders is or holds the other; by their real places, as far as they are there.
+ */
+static bool overlap(const char *one, const char *other)
+{
+    AUTO_FREE char *a = realpath(one, NULL);
+    AUTO_FREE char *b = realpath(other, NULL);
+    const char *x = a ? a : one, *y = b ? b : other;
+    size_t len = MIN(strlen(x), strlen(y));
+    const char *rest = strlen(x) > len ? x + len : y + len;
+    return strncmp(x, y, len) == 0 && (*rest == '\0' || *rest == '/' || (len && x[len - 1] == '/'));
+}
+
+/* The program's own files must not become pictures once more, and those of one folder not twice. */
+static void check_watches(const struct app_config *a, struct cfg_faults *faults)
+{
+    const struct {
+        const char *path, *what;
+    } ours[] = {{a->store_path, "where the pictures are kept"},
+                {a->refused_path, "where refused files are kept"},
+                {a->models_dir, "where the models are kept"},
+                {a->ftp_root, "the FTP root, which is watched already"}};
+    for (size_t i = 0; i < a->spool_folder_count; i++) {
+        const struct spool_folder *w = &a->spool_folders[i];
+        if (w->ftp)
+            continue;
+        for (size_t k = 0; k < ARRAY_LEN(ours); k++)
+            if (overlap(w->root, ours[k].path))
+                cfg_fault(faults, watch_cfg_section.name, w->name, "path",
+                          "\"%s\" and %s, %s, must not lie one in the other", w->root, ours[k].path,
+                          ours[k].what);
+        for (size_t k = 0; k < i; k++)
+            if (!a->spool_folders[k].ftp && overlap(w->root, a->spool_folders[k].root))
+                cfg_fault(faults, watch_cfg_section.name, w->name, "path",
+                          "\"%s\" and that of [watch:%s] must not lie one in the other", w->root,
+                          a->spool_folders[k].name);
+        if (*w->camera && a->cameras && !camera_set_find(a->cameras, w->camera))
+            cfg_fault(faults, watch_cfg_section.name, w->name, "camera",
+                      "there is no [camera:%s]; add it, or name one that there is", w->camera);
     }
 }
 

@@ -25,6 +25,8 @@
 #include "ftp/ftp_account.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
+#include "stage/push_route.h"
+#include "stage/spool_config.h"
 
 extern const struct cfg_schema app_schema;
 
@@ -66,13 +68,19 @@ struct app_config {
     struct cfg *cfg;       /* our reference */
     struct app_values app; /* resolved */
     struct events_values events;
-    int64_t cache_size;               /* bytes */
-    int64_t store_reserve;            /* bytes */
-    const char *ledger_path;          /* <data_dir>/snapshotd.db */
-    const char *store_path;           /* <data_dir>/store, or [store] path */
-    const char *models_dir;           /* <data_dir>/models */
-    const char *ftp_root;             /* root_dir, or <data_dir>/ftp */
-    const char *upload_dir;           /* below ftp_root */
+    int64_t cache_size;                 /* bytes */
+    int64_t store_reserve;              /* bytes */
+    const char *ledger_path;            /* <data_dir>/snapshotd.db */
+    const char *store_path;             /* <data_dir>/store, or [store] path */
+    const char *models_dir;             /* <data_dir>/models */
+    const char *ftp_root;               /* root_dir, or <data_dir>/ftp */
+    const char *upload_dir;             /* below ftp_root */
+    const char *refused_path;           /* <data_dir>/refused */
+    struct spool_folder *spool_folders; /* owned; see stage/spool_config.h */
+    size_t spool_folder_count;
+    struct push_folder *push_folders; /* owned: whose pictures the accounts' folders hold */
+    size_t push_folder_count;
+    const char *const *kept_folders;  /* below ftp_root: those of create_dirs and of accounts */
     struct detect_config detect;      /* resolved */
     struct camera_set *cameras;       /* [camera:NAME] and the outputs that are cameras */
     struct host_list *allow_hosts;    /* [rabbitmq] allow_hosts */

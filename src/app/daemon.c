@@ -257,6 +257,34 @@ static void release_config(void *config)
     app_config_free(config);
 }
 
+static struct spool_rules spool_rules_of(const struct app_config *c)
+{
+    const struct spool_config *spool = cfg_values(c->cfg, &spool_cfg_section);
+    return spool->rules;
+}
+
+/* The folders of the start, which stay until the end: the first configuration may go before. */
+static void open_spool(struct daemon *d)
+{
+    struct app_config *c = d->config;
+    size_t n = c->spool_folder_count;
+    if (n == 0)
+        return;
+    struct spool_folder *folders = xmemdup(c->spool_folders, n * sizeof(*folders));
+    const char *const texts[] = {c->ftp_root, c->upload_dir, c->refused_path};
+    static_assert(ARRAY_LEN(texts) == ARRAY_LEN(d->spool_texts), "a place for each");
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        d->spool_texts[i] = xstrdup(texts[i]);
+    for (size_t i = 0; i < n; i++)
+        if (folders[i].ftp)
+            folders[i].root = d->spool_texts[0];
+    d->spool = (struct spool_options){.folders = folders,
+                                      .count = n,
+                                      .upload_dir = d->spool_texts[1],
+                                      .refused_path = d->spool_texts[2]};
+    d->pipeline.spool = &d->spool;
+}
+
 /* What stages see of a configuration, which goes over to the settings. */
 static struct settings *make_settings(struct daemon *d, struct app_config *c)
 {
@@ -268,6 +296,10 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
                            .detect = c->detect,
                            .limits = detect_config_limits(&c->detect),
                            .destinations = d->destinations,
+                           .spool = spool_rules_of(c),
+                           .push_folders = c->push_folders,
+                           .push_folder_count = c->push_folder_count,
+                           .kept_folders = c->kept_folders,
                            .owner = c,
                            .release = release_config};
     return s;
@@ -303,6 +335,7 @@ static int open_parts(struct daemon *d, struct err *e)
     d->ledger_path = xstrdup(d->config->ledger_path);
     d->store_reserve = d->config->store_reserve;
     p->ledger_path = d->ledger_path;
+    open_spool(d);
     return 0;
 }
 
@@ -328,6 +361,9 @@ static void close_parts(struct daemon *d)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
     free(d->ledger_path);
+    for (size_t i = 0; i < ARRAY_LEN(d->spool_texts); i++)
+        free(d->spool_texts[i]);
+    free((void *)(uintptr_t)d->spool.folders);
     cfg_unref(d->first_cfg);
     pthread_mutex_destroy(&p->lock);
 }
@@ -523,6 +559,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     pipeline_publish(&d->pipeline, make_settings(d, d->config));
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
+    pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
     reload_ftp(d);
     log_notice("reloaded", "the new configuration is in force");
     service_ready();

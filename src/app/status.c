@@ -5,6 +5,7 @@
 
 #include "app/version.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
 
@@ -195,6 +196,39 @@ static json_t *ftp_json(struct daemon *d)
                      "last_error", js_string(st.last_error));
 }
 
+static json_t *left_json(const struct spool_status *st)
+{
+    json_t *j = json_object();
+    for (int i = 0; i < SPOOL_LEFT_COUNT; i++)
+        if (st->left[i])
+            json_object_set_new(j, spool_left_names[i], json_integer(st->left[i]));
+    return j;
+}
+
+/* The watched folders, and what lies in them for good. */
+static json_t *spool_json(const struct daemon *d)
+{
+    size_t count = d->spool.count;
+    AUTO_FREE struct spool_status *list = xcalloc(count + 1, sizeof(*list));
+    json_t *j = json_array();
+    count = topology_spool_status(d->topology, list, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct spool_status *st = &list[i];
+        json_array_append_new(
+            j, json_pack("{s:o,s:o,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "name",
+                         js_string(st->name), "path", js_string(st->root), "state",
+                         st->trouble[0] ? "trouble" : "ok", "polling", st->polling, "folders",
+                         (json_int_t)st->folders, "settling", (json_int_t)st->settling, "taking",
+                         (json_int_t)st->taking, "taken", (json_int_t)st->taken, "repeated",
+                         (json_int_t)st->repeated, "refused", (json_int_t)st->refused, "left",
+                         left_json(st), "last_error", js_string(st->trouble)));
+        if (st->left_example[0])
+            json_object_set_new(json_array_get(j, i), "unknown_folder",
+                                js_string(st->left_example));
+    }
+    return j;
+}
+
 /* A description begins with the model's file name. */
 static json_t *model_json(const struct daemon *d)
 {
@@ -213,7 +247,7 @@ static json_t *backend_status(void *arg)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     return json_pack(
-        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o}",
+        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
@@ -222,7 +256,7 @@ static json_t *backend_status(void *arg)
         d->pipeline.detector && now->detection_enabled, "counts", counts_json(d), "disk",
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
-        control_json(d), "ftp", ftp_json(d));
+        control_json(d), "ftp", ftp_json(d), "spool", spool_json(d));
 }
 
 struct web_backend status_backend(struct daemon *d)

@@ -21,7 +21,9 @@ struct daemon {
     int events_fd, lock_fd, signal_fd;
     int stop_fd; /* readable since the stop began: ends what waits for a peer that is not there */
     char *ledger_path;
-    int64_t store_reserve;     /* bytes */
+    int64_t store_reserve;      /* bytes */
+    struct spool_options spool; /* of the start; its strings are first_cfg's and `spool_texts` */
+    char *spool_texts[3];
     struct ledger *ledger;     /* of the main thread */
     struct ledger *web_ledger; /* of the web thread, for the backend's calls */
     struct topology *topology;

@@ -46,6 +46,10 @@ static void *new_schedule(struct pipeline *p, unsigned index UNUSED)
 {
     return schedule_stage_new(p);
 }
+static void *new_spool(struct pipeline *p, unsigned index UNUSED)
+{
+    return spool_stage_new(p);
+}
 static void *new_control(struct pipeline *p, unsigned index UNUSED)
 {
     return control_stage_new(p);
@@ -61,6 +65,10 @@ static unsigned detect_workers(const struct pipeline *p)
 static unsigned has_detector(const struct pipeline *p)
 {
     return p->detector != NULL;
+}
+static unsigned watches_folders(const struct pipeline *p)
+{
+    return p->spool && p->spool->count;
 }
 static unsigned takes_triggers(const struct pipeline *p)
 {
@@ -80,13 +88,14 @@ static unsigned notifier_count(const struct pipeline *p)
  *   control -----+
  *   web (API) ---+-> [triggers in the ledger] -> fetch ==fetched==> intake ==stored==> detect x N
  *                                                 fetch ==burst==> choose ==fetched==> intake
+ *   [files in watched folders] -> spool ==fetched==> intake
  *   detect x N ==judged==> record -> [outbox] -> deliver
  *                          record ==promised==> annotate
  *
  * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
  * when an edge is full, fetch keeps the picture and tries again (a burst only for some seconds,
- * then its sharpest goes to intake), choose waits, intake relies on the row and wakes the sweep of
- * detect); -> [..] is a row in the ledger plus a wake-up. */
+ * then its sharpest goes to intake), spool leaves the file where it is, choose waits, intake relies
+ * on the row and wakes the sweep of detect); -> [..] is a row in the ledger plus a wake-up. */
 static const struct thread_row {
     const struct stage_ops *ops;
     void *(*new)(struct pipeline *p, unsigned index);
@@ -102,6 +111,7 @@ static const struct thread_row {
     {&intake_stage, new_intake, one, EDGE_FETCHED, 8, -1},
     {&choose_stage, new_choose, has_detector, EDGE_BURST, 1, -1},
     {&fetch_stage, new_fetch, one, NULL, 0, PIPELINE_FETCH},
+    {&spool_stage, new_spool, watches_folders, NULL, 0, PIPELINE_SPOOL},
     {&control_stage, new_control, takes_triggers, NULL, 0, -1},
     {&schedule_stage, new_schedule, one, NULL, 0, PIPELINE_SCHEDULE},
 };
@@ -118,6 +128,7 @@ struct topology {
     size_t count;
     void *fetch;                      /* self of the fetch stage */
     void *control;                    /* of the control stage; NULL = there is none */
+    void *spool;                      /* of the spool stage, likewise */
     void *deliver[PIPELINE_POOL_MAX]; /* of those of deliver */
 };
 
@@ -143,6 +154,8 @@ static int start_thread(struct topology *t, const struct thread_row *row, unsign
         t->fetch = th->self;
     if (row->ops == &control_stage)
         t->control = th->self;
+    if (row->ops == &spool_stage)
+        t->spool = th->self;
     if (row->ops == &deliver_stage)
         t->deliver[index] = th->self;
     if (row->woken >= 0) {
@@ -263,4 +276,9 @@ void topology_destination_status(const struct topology *t, unsigned index,
                                  struct destination_status *ret)
 {
     deliver_stage_status(t->deliver[index], ret);
+}
+
+size_t topology_spool_status(const struct topology *t, struct spool_status *ret, size_t max)
+{
+    return t->spool ? spool_stage_status(t->spool, ret, max) : 0;
 }

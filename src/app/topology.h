@@ -25,6 +25,8 @@ void topology_camera_status(const struct topology *t, const char *camera,
                             struct camera_status *ret);
 /* False when no triggers are taken from a broker. Any thread. */
 bool topology_control_status(const struct topology *t, struct control_status *ret);
+/* Of the watched folders, at most `max`; returns the count, 0 when none is watched. Any thread. */
+size_t topology_spool_status(const struct topology *t, struct spool_status *ret, size_t max);
 /* `index` as in the pipeline's list of notifiers. */
 void topology_destination_status(const struct topology *t, unsigned index,
                                  struct destination_status *ret);

@@ -248,6 +248,18 @@ int fs_rename_synced(int dirfd, const char *from, const char *to, struct err *e)
     return r;
 }
 
+int fs_rename_new(int from_fd, const char *from, int to_fd, const char *to)
+{
+    if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -errno;
+    /* File systems without that flag (NFS, some FUSE): a link fails when the name is taken. */
+    if (linkat(from_fd, from, to_fd, to, 0) < 0)
+        return -errno;
+    return unlinkat(from_fd, from, 0) < 0 ? -errno : 0;
+}
+
 bool fs_exists(int dirfd, const char *path)
 {
     if (require_plain(dirfd, path, NULL) < 0)

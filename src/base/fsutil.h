@@ -30,6 +30,8 @@ int fs_replace(int dirfd, const char *path, const void *data, size_t size, mode_
                struct err *e);
 /* Renames within one file system and syncs both directories. */
 int fs_rename_synced(int dirfd, const char *from, const char *to, struct err *e);
+/* Renames within one file system, never over an existing file: -EEXIST. No sync, no story. */
+int fs_rename_new(int from_fd, const char *from, int to_fd, const char *to);
 bool fs_exists(int dirfd, const char *path);
 /* Bytes that an unprivileged writer may still use. */
 int fs_free_bytes(int fd, int64_t *ret, struct err *e);

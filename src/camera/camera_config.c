@@ -70,15 +70,17 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(enabled),
      .fallback = "yes",
      .flags = CFG_RELOAD,
-     .help = "Whether this camera is asked for pictures"},
+     .help = "Whether this camera is asked for pictures, and those that it pushes are taken"},
     {.name = "kind",
      .type = CFG_STRING,
      .offset = FIELD(kind),
-     .fallback = "foscam",
      .flags = CFG_RELOAD,
      .validate = check_kind,
-     .help = "How to ask for a picture: the maker, or http, mjpeg, onvif, command",
-     .doc = "`foscam`, `foscam-mjpeg` (models before HD), `hikvision`, `dahua` (also `amcrest`), "
+     .help = "How to ask for a picture: the maker, or http, mjpeg, onvif, command; or push",
+     .doc = "Empty means foscam for a camera with an address, and push for one without. "
+            "`push` is never asked: it sends its pictures by FTP or into a watched folder, "
+            "and needs no more than a location. `foscam`, `foscam-mjpeg` (models before HD), "
+            "`hikvision`, `dahua` (also `amcrest`), "
             "`axis`, `reolink`, `onvif` (asks the camera where its picture is), `mjpeg` (a frame "
             "of a stream), `http` (any picture URL), `command` (a program that prints a picture, "
             "such as ffmpeg for RTSP). doc/cameras has a page for each."},
@@ -341,6 +343,19 @@ struct camera_set {
     size_t count;
 };
 
+/* A camera that nobody said how to ask is one that pushes. */
+static const char *kind_of(const struct camera_cfg *c)
+{
+    bool asked = *c->address || *c->url || *c->program || *c->command || *c->user;
+    return *c->kind ? c->kind : asked ? "foscam" : "push";
+}
+
+/* One that pushes may be asked all the same, by a trigger that brings its address along. */
+static bool takes_default_command(const char *kind)
+{
+    return strcmp(kind, "foscam") == 0 || strcmp(kind, "push") == 0;
+}
+
 static struct camera convert(const char *name, const struct camera_cfg *c,
                              const struct camera_defaults *defaults);
 static int name_entry(struct entry *entry, const char *location, const char *type,
@@ -480,7 +495,7 @@ static const struct camera_cfg *bare_section(struct camera_set *s, struct err *e
     static char *const no_environment[] = {NULL};
     static const struct cfg_source source = {
         .path = "defaults",
-        .text = "[camera:device]\nenabled = no\n",
+        .text = "[camera:device]\nenabled = no\nkind = foscam\n",
         .environment = no_environment,
     };
     if (!s->bare && cfg_load(&schema, &source, &s->bare, NULL, NULL) < 0) {
@@ -525,7 +540,7 @@ static struct camera convert(const char *name, const struct camera_cfg *c,
 {
     struct camera cam = {
         .name = name,
-        .kind = c->kind,
+        .kind = kind_of(c),
         .enabled = c->enabled,
         .address = c->address,
         .url = c->url,
@@ -533,7 +548,7 @@ static struct camera convert(const char *name, const struct camera_cfg *c,
         .user = c->user,
         .password = c->password,
         .auth = (enum camera_auth)c->auth,
-        .command = *c->command || !defaults || strcmp(c->kind, "foscam") != 0
+        .command = *c->command || !defaults || !takes_default_command(kind_of(c))
                        ? c->command
                        : defaults->default_command,
         .program = c->program,
@@ -589,7 +604,7 @@ static int name_entry(struct entry *entry, const char *location, const char *typ
 static int check_kind(const void *value, char *why, size_t why_size)
 {
     const char *kind = *(const char *const *)value;
-    if (camera_kind_find(kind))
+    if (!*kind || camera_kind_find(kind))
         return 0;
     AUTO_DONE(dynbuf) names;
     dynbuf_init(&names, 512);
@@ -651,8 +666,11 @@ static void check_camera(const void *values, const char *instance, struct cfg_fa
     if (strlen(location) + strlen(c->type) + 2 > SNAPSHOT_KEY_MAX)
         cfg_fault(faults, "camera", instance, "location",
                   "location and type together are longer than %d bytes", SNAPSHOT_KEY_MAX - 2);
-    const struct camera_kind *kind = camera_kind_find(c->kind);
-    if (c->enabled && kind && kind->validate(&cam, &e) < 0)
+    const struct camera_kind *kind = camera_kind_find(cam.kind);
+    if (kind && kind->pushes && (c->interval_ms || (c->times && c->times[0])))
+        cfg_fault(faults, "camera", instance, c->interval_ms ? "interval" : "times",
+                  "this camera cannot be asked: add its address, or remove the schedule");
+    else if (c->enabled && kind && !kind->pushes && kind->validate(&cam, &e) < 0)
         cfg_fault(faults, "camera", instance, main_key(c), "%s", e.text);
     if (*c->password && !*c->user)
         cfg_fault(faults, "camera", instance, "user", "there is a password but no user");

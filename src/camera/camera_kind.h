@@ -60,6 +60,7 @@ struct camera_kind {
      * the channel that is meant when none is configured. */
     const char *path, *channel;
     bool stream;
+    bool pushes; /* it is never asked: validate() and request() only say so */
     /* What the kind remembers of a camera from one picture to the next (a token, an address):
      * plain bytes, zeroed at first and when address, login, channel or command change, wiped at
      * the end. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "camera/camera_kind.h"
 
 static bool copy_host(const char *authority, char *ret, size_t size);
 static bool is_literal(const char *host);
@@ -28,7 +29,10 @@ void camera_overlay_fill(struct camera_overlay *ret, const struct camera *cam,
                          const struct host_list *allow)
 {
     assert(allow && t->address[0]);
+    const struct camera_kind *kind = camera_kind_find(cam->kind);
     ret->camera = *cam;
+    if (kind && kind->pushes) /* the predecessor's cameras do both, and are asked as this kind is */
+        ret->camera.kind = "foscam";
     text_copy(ret->address, sizeof(ret->address), t->address);
     text_copy(ret->user, sizeof(ret->user), t->user);
     text_copy(ret->password, sizeof(ret->password), t->password);

@@ -5,13 +5,23 @@
 
 extern const struct camera_kind camera_kind_amcrest, camera_kind_axis, camera_kind_command,
     camera_kind_dahua, camera_kind_foscam, camera_kind_foscam_mjpeg, camera_kind_hikvision,
-    camera_kind_http, camera_kind_mjpeg, camera_kind_onvif, camera_kind_reolink;
+    camera_kind_http, camera_kind_mjpeg, camera_kind_onvif, camera_kind_push, camera_kind_reolink;
 
 /* One line per kind. */
 static const struct camera_kind *const kinds[] = {
-    &camera_kind_foscam,  &camera_kind_foscam_mjpeg, &camera_kind_hikvision, &camera_kind_dahua,
-    &camera_kind_amcrest, &camera_kind_axis,         &camera_kind_reolink,   &camera_kind_onvif,
-    &camera_kind_mjpeg,   &camera_kind_http,         &camera_kind_command,   NULL,
+    &camera_kind_foscam,
+    &camera_kind_foscam_mjpeg,
+    &camera_kind_hikvision,
+    &camera_kind_dahua,
+    &camera_kind_amcrest,
+    &camera_kind_axis,
+    &camera_kind_reolink,
+    &camera_kind_onvif,
+    &camera_kind_mjpeg,
+    &camera_kind_http,
+    &camera_kind_command,
+    &camera_kind_push,
+    NULL,
 };
 
 const struct camera_kind *const *camera_kind_all(void)

@@ -193,6 +193,22 @@ int ledger_path_taken(struct ledger *l, const char *path, struct err *e);
 /* 1 when exactly this path is recorded as present or annotated. */
 int ledger_path_named(struct ledger *l, const char *path, struct err *e);
 
+/* ---- pictures that cameras push ---- */
+
+/* 1 when a pushed picture must not have this path: it, or the annotated copy that it may get, is
+ * recorded already, or may become that of a picture that differs in its extension only. */
+int ledger_push_name_taken(struct ledger *l, const char *path, struct err *e);
+/* 1 when this camera has pushed the same bytes for the same moment: an upload that it repeats
+ * because our answer got lost. `ret_id` names the first. */
+int ledger_push_twin(struct ledger *l, const struct snapshot *s, char ret_id[SNAPSHOT_ID_SIZE],
+                     struct err *e);
+/* A word for the life story of an id that has no row and will have none (a file that is no
+ * picture), whether there is one, and its end. */
+int ledger_note(struct ledger *l, const char *id, const char *what, const char *detail,
+                struct err *e);
+int ledger_noted(struct ledger *l, const char *id, struct err *e);
+int ledger_note_drop(struct ledger *l, const char *id, struct err *e);
+
 /* ---- numbers for status and metrics ---- */
 
 struct ledger_counts {

@@ -189,6 +189,91 @@ int ledger_path_named(struct ledger *l, const char *path, struct err *e)
     return db_step(q, e);
 }
 
+/* The words that a picture of the same name may have in front. A range finds all extensions: '/' is
+ * the byte behind '.'. */
+int ledger_push_name_taken(struct ledger *l, const char *path, struct err *e)
+{
+    static const char *const words[] = {"", "fetch_", "human_"};
+    char copy[SNAPSHOT_PATH_MAX + 16];
+    if (snapshot_name_annotated(path, copy, sizeof(copy)) < 0)
+        return err_set(e, -ENAMETOOLONG, ERR_NEVER, "path of %zu bytes", strlen(path));
+    const char *slash = strrchr(path, '/');
+    const char *base = slash != NULL ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    int stem = (int)(dot != NULL ? dot - base : (ptrdiff_t)strlen(base));
+    int r = 0;
+    for (size_t i = 0; i < ARRAY_LEN(words) && r == 0; i++) {
+        char from[SNAPSHOT_PATH_MAX + 16], to[SNAPSHOT_PATH_MAX + 16];
+        (void)text_format(from, sizeof(from), "%.*s%s%.*s.", (int)(base - path), path, words[i],
+                          stem, base); /* shorter than the copy's */
+        (void)text_format(to, sizeof(to), "%.*s%s%.*s/", (int)(base - path), path, words[i], stem,
+                          base);
+        AUTO(db_query)
+        q = db_query(l->db, "SELECT 1 FROM snapshots WHERE path > ?1 AND path < ?2"
+                            " AND instr(substr(path, length(?1) + 1), '.') = 0"
+                            " UNION ALL SELECT 1 FROM snapshots WHERE annotated_path = ?3");
+        db_bind_text(q, from);
+        db_bind_text(q, to);
+        db_bind_text(q, copy);
+        r = db_step(q, e);
+    }
+    return r;
+}
+
+int ledger_push_twin(struct ledger *l, const struct snapshot *s, char ret_id[SNAPSHOT_ID_SIZE],
+                     struct err *e)
+{
+    int64_t camera;
+    int r = name_find(l, NAME_CAMERA, s->camera, &camera, e);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    AUTO(db_query)
+    q = db_query(l->db, "SELECT id FROM snapshots WHERE camera = ? AND event_at = ? AND sha256 = ?"
+                        " AND source = ? AND id != ?");
+    db_bind_int(q, camera);
+    db_bind_int(q, s->event_at.us);
+    db_bind_text(q, s->sha256);
+    db_bind_int(q, SNAPSHOT_PUSHED);
+    db_bind_text(q, s->id);
+    r = db_step(q, e);
+    if (r == 1)
+        (void)text_copy(ret_id, SNAPSHOT_ID_SIZE, db_text(q, 0)); /* of that length by a CHECK */
+    return r;
+}
+
+int ledger_note(struct ledger *l, const char *id, const char *what, const char *detail,
+                struct err *e)
+{
+    int r = db_begin(l->db, e);
+    if (r < 0)
+        return r;
+    r = incident_add(l, id, 1, what, detail, e);
+    return db_finish(l->db, r, e);
+}
+
+int ledger_noted(struct ledger *l, const char *id, struct err *e)
+{
+    AUTO(db_query) q = db_query(l->db, "SELECT 1 FROM incidents WHERE subject = ?");
+    db_bind_text(q, id);
+    return db_step(q, e);
+}
+
+int ledger_note_drop(struct ledger *l, const char *id, struct err *e)
+{
+    int r = db_begin(l->db, e);
+    if (r < 0)
+        return r;
+    {
+        AUTO(db_query)
+        q = db_query(l->db, "DELETE FROM incidents WHERE subject = ?1"
+                            " AND NOT EXISTS (SELECT 1 FROM snapshots WHERE id = ?1)"
+                            " AND NOT EXISTS (SELECT 1 FROM triggers WHERE id = ?1)");
+        db_bind_text(q, id);
+        r = db_run(q, e);
+    }
+    return db_finish(l->db, r, e);
+}
+
 int ledger_snapshot_exists(struct ledger *l, const char *id, struct err *e)
 {
     AUTO(db_query) q = db_query(l->db, "SELECT 1 FROM snapshots WHERE id = ?");

@@ -24,6 +24,8 @@
 #define FILE_MODE 0600
 /* Pictures of one camera in one second; a burst above that is a fault, not a surveillance. */
 #define NTH_MAX 1000
+/* Pushed pictures of one name and day: twelve a second. */
+#define PUSHED_NTH_MAX (1u << 20)
 /* Rows that one query of recovery or of the check takes. */
 #define BATCH 128
 /* Folders below the store are camera/YYYY/MM/DD; deeper ones are not ours. */
@@ -42,7 +44,6 @@ static int check_space(struct store *s, size_t size, struct err *e);
 static void incoming_name(const char *id, bool annotated, char *ret, size_t size);
 static int write_part(struct store *s, const char *name, const void *data, size_t size,
                       struct err *e);
-static int rename_new(int from_fd, const char *from, int to_fd, const char *to);
 static int move_into(struct store *s, int from_fd, const char *from, const char *to, struct err *e);
 static bool same_folder(const char *a, const char *b);
 static void folder_of(const char *path, char *ret, size_t size);
@@ -51,6 +52,14 @@ static int finish_picture(struct store *s, const struct ledger_unsettled *u,
 static int finish_copy(struct store *s, const struct ledger_unsettled *u,
                        struct store_recovery *done, struct err *e);
 static int path_is_free(struct store *s, struct ledger *l, const char *path, struct err *e);
+static int path_of_day(const struct snapshot *snap, const char *directory, const char *name,
+                       char *ret, size_t size, struct err *e);
+static bool is_unchanged(int fd, int64_t size, int64_t modified_ns, nlink_t names);
+static int link_descriptor(int fd, int to_fd, const char *to);
+static int pushed_path(const struct snapshot *snap, const char *directory, const char *name,
+                       unsigned nth, char *ret, size_t size, struct err *e);
+static int pushed_is_free(struct store *s, struct ledger *l, const struct snapshot *snap,
+                          const char *directory, const char *name, unsigned nth, struct err *e);
 static int recover_unsettled(struct store *s, struct ledger *l, struct store_recovery *ret,
                              struct err *e);
 static int recover_incoming(struct store *s, struct ledger *l, struct store_recovery *ret,
@@ -143,6 +152,61 @@ int store_put(struct store *s, const char *id, bool annotated, const void *data,
 int store_write(struct store *s, const char *id, const void *data, size_t size, struct err *e)
 {
     return write_incoming(s, id, false, data, size, e);
+}
+
+int store_link(struct store *s, const char *id, int fd, int64_t size, int64_t modified_ns,
+               struct err *e)
+{
+    assert(snapshot_id_valid(id));
+    struct stat st, there;
+    if (fstat(fd, &st) < 0)
+        return err_errno(e, -errno, "store '%s': link %s", s->root, id);
+    /* An attempt before this one may have come so far; its row may be on the disk although the
+     * commit failed, so its name must not be gone for a moment. */
+    bool linked = fstatat(s->incoming, id, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+                  there.st_ino == st.st_ino && there.st_dev == st.st_dev;
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != (linked ? 2 : 1))
+        return err_set(e, -EXDEV, ERR_NEVER, "store '%s': %s is not ours alone", s->root, id);
+    /* Whoever put it there has synced it, as a rule; then this costs nothing. */
+    if (fsync(fd) < 0)
+        return err_errno(e, -errno, "store '%s': sync the file of %s", s->root, id);
+    int r = linked ? 0 : link_descriptor(fd, s->incoming, id);
+    if (r < 0)
+        return err_set(e, -EXDEV, ERR_NEVER, "store '%s': link %s: %s", s->root, id, strerror(-r));
+    FAULT_POINT("after-store-link");
+    /* Written to meanwhile, or linked by somebody: these are not the bytes that were looked at. */
+    if (!is_unchanged(fd, size, modified_ns, 2)) {
+        if (!linked)
+            (void)unlinkat(s->incoming, id, 0); /* the story is told next */
+        return err_set(e, -ESTALE, ERR_LATER, "store '%s': %s changes while it is taken", s->root,
+                       id);
+    }
+    if ((st.st_mode & 07777) != FILE_MODE)
+        (void)fchmod(fd, FILE_MODE); /* the folder is closed to others anyway */
+    return 0;
+}
+
+static bool is_unchanged(int fd, int64_t size, int64_t modified_ns, nlink_t names)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_size == size && st.st_nlink == names &&
+           (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == modified_ns;
+}
+
+/* By the descriptor and not by its name, under which another file may stand by now. */
+static int link_descriptor(int fd, int to_fd, const char *to)
+{
+    char from[40], part[80];
+    (void)text_format(from, sizeof(from), "/proc/self/fd/%d", fd); /* fits */
+    (void)text_format(part, sizeof(part), "%s" PART, to);          /* fits */
+    (void)unlinkat(to_fd, part, 0); /* one that a failed attempt left, if any */
+    if (linkat(AT_FDCWD, from, to_fd, part, AT_SYMLINK_FOLLOW) < 0)
+        return -errno;
+    if (renameat(to_fd, part, to_fd, to) == 0)
+        return 0;
+    int r = -errno;
+    (void)unlinkat(to_fd, part, 0); /* the failure above is the story */
+    return r;
 }
 
 int store_sync_written(struct store *s, struct err *e)
@@ -265,7 +329,7 @@ static int move_into(struct store *s, int from_fd, const char *from, const char 
 {
     if (!fs_path_is_plain(to))
         return err_set(e, -EINVAL, ERR_NEVER, "store '%s': '%s' is not below it", s->root, to);
-    int r = rename_new(from_fd, from, s->fd, to);
+    int r = fs_rename_new(from_fd, from, s->fd, to);
     if (r == -ENOENT && !fs_exists(s->fd, to) && fs_exists(from_fd, from)) {
         char folder[SNAPSHOT_PATH_MAX];
         folder_of(to, folder, sizeof(folder));
@@ -273,26 +337,13 @@ static int move_into(struct store *s, int from_fd, const char *from, const char 
         if (r < 0)
             return err_prefix(e, "store '%s'", s->root), r;
         FAULT_POINT("after-store-mkdirs");
-        r = rename_new(from_fd, from, s->fd, to);
+        r = fs_rename_new(from_fd, from, s->fd, to);
     }
     if (r == -ENOENT && fs_exists(s->fd, to))
         return 0; /* a repeat */
     if (r < 0)
         return err_errno(e, r, "store '%s': move %s to %s", s->root, from, to);
     return 0;
-}
-
-/* Never over an existing file. */
-static int rename_new(int from_fd, const char *from, int to_fd, const char *to)
-{
-    if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -errno;
-    /* File systems without that flag (NFS, some FUSE): a link fails when the name is taken. */
-    if (linkat(from_fd, from, to_fd, to, 0) < 0)
-        return -errno;
-    return unlinkat(from_fd, from, 0) < 0 ? -errno : 0;
 }
 
 static bool same_folder(const char *a, const char *b)
@@ -406,31 +457,88 @@ static int sync_folders(struct store *s, const struct ledger_unsettled *const *r
 int store_path_fetched(struct store *s, struct ledger *l, const struct snapshot *snap,
                        const char *directory, char *ret, size_t size, struct err *e)
 {
-    time_t seconds = (time_t)wall_seconds(snap->event_at);
-    struct tm utc;
-    if (gmtime_r(&seconds, &utc) == NULL)
-        return err_set(e, -ERANGE, ERR_NEVER, "snapshot %s: its time has no date", snap->id);
     for (unsigned nth = 1; nth <= NTH_MAX; nth++) {
-        char name[NAME_MAX + 1], path[SNAPSHOT_PATH_MAX];
+        char name[NAME_MAX + 1];
         int r = snapshot_name_fetched(snap->device_key, snap->event_at, nth,
                                       snapshot_extension(snap->format), name, sizeof(name));
         if (r < 0)
             return err_set(e, r, ERR_NEVER, "snapshot %s: its name is too long", snap->id);
-        r = text_format(path, sizeof(path), "%s/%04d/%02d/%02d/%s", directory, utc.tm_year + 1900,
-                        utc.tm_mon + 1, utc.tm_mday, name);
-        if (r < 0 || (size_t)r >= size || !fs_path_is_plain(path))
-            return err_set(e, -EINVAL, ERR_NEVER, "snapshot %s: '%.80s/%.80s' is not a path",
-                           snap->id, directory, name);
-        r = path_is_free(s, l, path, e);
-        if (r < 0)
-            return r;
-        if (r == 1) {
-            (void)text_copy(ret, size, path); /* fits, see above */
-            return 0;
-        }
+        r = path_of_day(snap, directory, name, ret, size, e);
+        if (r == 0)
+            r = path_is_free(s, l, ret, e);
+        if (r != 0)
+            return r < 0 ? r : 0;
     }
     return err_set(e, -EEXIST, ERR_LATER, "snapshot %s: %d pictures of one second", snap->id,
                    NTH_MAX);
+}
+
+/* A camera that always uses one name sends thousands a day: the number is searched by doubling and
+ * halving, not one by one. */
+int store_path_pushed(struct store *s, struct ledger *l, const struct snapshot *snap,
+                      const char *directory, const char *name, char *ret, size_t size,
+                      struct err *e)
+{
+    unsigned taken = 0, nth = 1, free_nth = 0;
+    while (free_nth == 0 || free_nth - taken > 1) {
+        int r = pushed_is_free(s, l, snap, directory, name, nth, e);
+        if (r < 0)
+            return r;
+        if (r == 1)
+            free_nth = nth;
+        else
+            taken = nth;
+        if (free_nth == 0 && taken >= PUSHED_NTH_MAX)
+            return err_set(e, -EEXIST, ERR_LATER, "snapshot %s: %u pictures of one name and day",
+                           snap->id, taken);
+        nth = free_nth == 0 ? taken * 2 : taken + (free_nth - taken) / 2;
+    }
+    return pushed_path(snap, directory, name, free_nth, ret, size, e);
+}
+
+static int pushed_path(const struct snapshot *snap, const char *directory, const char *name,
+                       unsigned nth, char *ret, size_t size, struct err *e)
+{
+    char safe[NAME_MAX + 1];
+    int r = snapshot_name_pushed(name, nth, safe, sizeof(safe));
+    if (r < 0)
+        return err_set(e, r, ERR_NEVER, "snapshot %s: its name is too long", snap->id);
+    return path_of_day(snap, directory, safe, ret, size, e);
+}
+
+static int path_of_day(const struct snapshot *snap, const char *directory, const char *name,
+                       char *ret, size_t size, struct err *e)
+{
+    time_t seconds = (time_t)wall_seconds(snap->event_at);
+    struct tm utc;
+    if (gmtime_r(&seconds, &utc) == NULL)
+        return err_set(e, -ERANGE, ERR_NEVER, "snapshot %s: its time has no date", snap->id);
+    char path[SNAPSHOT_PATH_MAX];
+    int r = text_format(path, sizeof(path), "%s/%04d/%02d/%02d/%s", directory, utc.tm_year + 1900,
+                        utc.tm_mon + 1, utc.tm_mday, name);
+    if (r < 0 || (size_t)r >= size || !fs_path_is_plain(path))
+        return err_set(e, -EINVAL, ERR_NEVER, "snapshot %s: '%.80s/%.80s' is not a path", snap->id,
+                       directory, name);
+    (void)text_copy(ret, size, path); /* fits, see above */
+    return 0;
+}
+
+/* 1 when neither the ledger nor the disk knows the n-th path of this name nor that of its annotated
+ * copy. */
+static int pushed_is_free(struct store *s, struct ledger *l, const struct snapshot *snap,
+                          const char *directory, const char *name, unsigned nth, struct err *e)
+{
+    char path[SNAPSHOT_PATH_MAX], copy[SNAPSHOT_PATH_MAX];
+    int r = pushed_path(snap, directory, name, nth, path, sizeof(path), e);
+    if (r < 0)
+        return r;
+    r = ledger_push_name_taken(l, path, e);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = snapshot_name_annotated(path, copy, sizeof(copy));
+    if (r < 0)
+        return err_set(e, r, ERR_NEVER, "path '%.80s' has no room for a copy's name", path);
+    return !fs_exists(s->fd, path) && !fs_exists(s->fd, copy);
 }
 
 /* 1 when neither the ledger nor the disk knows this path nor one that it may be renamed to. */
@@ -534,7 +642,7 @@ static int recover_file(struct store *s, struct ledger *l, const char *name,
         return discard(s, name, ret, e);
     }
     r = store_place(s, id, kind == NAME_ANNOTATED, path, e);
-    if (r == -EEXIST) { /* the link was made and not yet taken away here, see rename_new() */
+    if (r == -EEXIST) { /* the link was made and not yet taken away here, see fs_rename_new() */
         err_clear(e);
         return discard(s, name, ret, e);
     }

@@ -44,6 +44,12 @@ int store_put(struct store *s, const char *id, bool annotated, const void *data,
 /* As store_put() of pictures, for many at once: their names are durable after one sync of them. */
 int store_write(struct store *s, const char *id, const void *data, size_t size, struct err *e);
 int store_sync_written(struct store *s, struct err *e);
+/* The same without writing the bytes a second time: a second name (hard link) for the file behind
+ * `fd`, which is synced. Only for a file of ours of one name that has this size and mtime
+ * (nanoseconds since 1970), before and after: -ESTALE (ERR_LATER) when it has not. -EXDEV when it
+ * cannot be linked (another file system or owner, a second name already): write it then. */
+int store_link(struct store *s, const char *id, int fd, int64_t size, int64_t modified_ns,
+               struct err *e);
 void store_discard(struct store *s, const char *id, bool annotated);
 /* Moves a temporary to its final path (directories made as needed); never over another file
  * (-EEXIST). Idempotent: success when the file is there already and the temporary is gone; -ENOENT
@@ -64,6 +70,11 @@ int64_t store_free_bytes(struct store *s);                          /* -1 when u
  * meanwhile: ledger_snapshot_add() then says -ENOTUNIQ, and the caller chooses again. */
 int store_path_fetched(struct store *s, struct ledger *l, const struct snapshot *snap,
                        const char *directory, char *ret, size_t size, struct err *e);
+
+/* The same for a pushed picture, which keeps its name (see snapshot_name_pushed()). */
+int store_path_pushed(struct store *s, struct ledger *l, const struct snapshot *snap,
+                      const char *directory, const char *name, char *ret, size_t size,
+                      struct err *e);
 
 struct store_recovery {
     int placed, renamed, discarded, missing; /* missing: rows whose file is nowhere */

@@ -89,6 +89,54 @@ int snapshot_name_fetched(const char *device_key, struct wall_time event_at, uns
     return n < 0 ? n : 0;
 }
 
+/* What is left of 255 bytes when the copy's word, a number and an extension of its own are off. */
+#define PUSHED_NAME_MAX 200
+/* Longer ones are no extensions. */
+#define EXTENSION_MAX 8
+
+/* One character, or '_' in its place. Returns its length in `src`. */
+static size_t safe_character(const char *src, size_t len, char *ret, size_t *ret_len)
+{
+    unsigned char c = (unsigned char)*src;
+    size_t n = text_utf8_length(src, len);
+    bool unsafe = n == 0 || c < 0x20 || c == 0x7f || c == '/' || c == '\\';
+    if (unsafe) {
+        *ret = '_';
+        *ret_len = 1;
+        return 1;
+    }
+    memcpy(ret, src, n);
+    *ret_len = n;
+    return n;
+}
+
+int snapshot_name_pushed(const char *name, unsigned nth, char *ret, size_t size)
+{
+    static const char *const ours[] = {"fetch_", "human_", "detect_"};
+    char safe[PUSHED_NAME_MAX * 2], suffix[16] = "";
+    size_t len = strlen(name), out = 0;
+    const char *dot = strrchr(name, '.');
+    size_t stem_len =
+        dot && dot > name && strlen(dot) <= EXTENSION_MAX ? (size_t)(dot - name) : len;
+    for (size_t at = 0, n; at < stem_len && out < PUSHED_NAME_MAX - 8; out += n)
+        at += safe_character(name + at, stem_len - at, safe + out, &n);
+    safe[out++] = '\0';
+    char *extension = safe + out;
+    for (size_t at = stem_len, n; at < len && stem_len < len; out += n)
+        at += safe_character(name + at, len - at, safe + out, &n);
+    safe[out] = '\0';
+    if (*safe == '.') /* hidden, or the folder itself */
+        *safe = '_';
+    const char *front = "";
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        if (text_starts_with(safe, ours[i]))
+            front = "push_";
+    if (nth > 1)
+        (void)text_format(suffix, sizeof(suffix), "-%u", nth);
+    int n = text_format(ret, size, "%s%s%s%s", front, *safe ? safe : "_", suffix, extension);
+    return n < 0 ? n : 0;
+}
+
 int snapshot_name_renamed(const char *path, const char *word, char *ret, size_t size)
 {
     static const char from[] = "fetch";

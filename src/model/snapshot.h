@@ -70,6 +70,11 @@ int snapshot_name_fetched(const char *device_key, struct wall_time event_at, uns
 int snapshot_name_renamed(const char *path, const char *word, char *ret, size_t size);
 /* The path that the picture had first, before a rename gave its basename another word. */
 void snapshot_name_original(const struct snapshot *s, char ret[SNAPSHOT_PATH_MAX]);
+/* Basename of a pushed picture: its own, with '_' for bytes that a file name in a list, a URL or a
+ * message must not hold, cut to what leaves room for the copy's "detect_"; `nth` > 1 inserts
+ * "-<nth>" before the dot. One that begins as the names do that we give ("fetch_", "human_",
+ * "detect_") gets "push_" in front: those words say what is on a picture. */
+int snapshot_name_pushed(const char *name, unsigned nth, char *ret, size_t size);
 /* Path of the annotated copy, always a JPEG: "fetch" becomes "detect", other names get it in front.
  */
 int snapshot_name_annotated(const char *path, char *ret, size_t size);

@@ -4,6 +4,10 @@
  * any point leaves something that store_recover() finishes or discards. When the disk is full
  * nothing half-written stays, the trigger waits, and is asked for again later.
  *
+ * A pushed picture has no trigger and cannot be asked for again: its file waits in the spool until
+ * this stage has said what became of it. Its bytes are on the disk already; where that is the
+ * store's, the temporary is a second name of the file.
+ *
  * Pictures that come together share the sync of their names and the commit, which cost more than
  * all the rest; one alone does not wait for others. */
 
@@ -29,7 +33,7 @@
 #define BATCH_BYTES (8 << 20)
 /* Settled at a time: one transaction. */
 #define SETTLE_BATCH 128
-/* Names tried when others are quicker; nobody else makes names of fetched pictures. */
+/* Names tried when others are quicker; nobody else makes names. */
 #define NAME_TRIES 16
 
 struct arrival {
@@ -59,10 +63,17 @@ static struct metric refused = {.name = "snapshotd_refused_total",
                                 .label = "reason",
                                 .help = "Pictures that intake could not take, by reason"};
 
+static struct metric repeats = {.name = "snapshotd_push_repeats_total",
+                                .kind = METRIC_COUNTER,
+                                .label = "camera",
+                                .help = "Pictures that a camera pushed again, the same bytes for "
+                                        "the same moment, and that were dropped"};
+
 static void register_metrics(void)
 {
     metric_register(&stored);
     metric_register(&refused);
+    metric_register(&repeats);
 }
 
 static int fill(struct snapshot *s, const struct fetched *f, const struct settings *now,
@@ -77,7 +88,7 @@ static int fill(struct snapshot *s, const struct fetched *f, const struct settin
     text_copy(s->camera, sizeof(s->camera), t->camera);
     text_copy(s->device_key, sizeof(s->device_key), t->device_key);
     text_copy(s->device_label, sizeof(s->device_label), t->device_label);
-    s->source = SNAPSHOT_FETCHED;
+    s->source = f->pushed ? SNAPSHOT_PUSHED : SNAPSHOT_FETCHED;
     s->event_at = t->event_at;
     s->received_at = f->received_at;
     s->size = (int64_t)f->bytes->size;
@@ -98,6 +109,20 @@ static void log_about(const struct arrival *a)
     log_context_snapshot(a ? a->item->trigger.id : NULL);
 }
 
+static int write_bytes(struct intake_self *in, const struct arrival *a, struct err *e)
+{
+    const struct snapshot *s = a->snapshot;
+    const struct pushed *pushed = a->item->pushed;
+    struct store *store = in->pipeline->store;
+    if (pushed && pushed->fd >= 0) {
+        int r = store_link(store, s->id, pushed->fd, s->size, pushed->modified_ns, e);
+        if (r != -EXDEV)
+            return r;
+        log_debug("not-linked", "%s; writing the bytes", e->text);
+    }
+    return store_write(store, s->id, s->bytes->data, s->bytes->size, e);
+}
+
 /* Puts the bytes where a crash finds them. */
 static void keep_bytes(struct intake_self *in, struct arrival *a, const struct settings *now)
 {
@@ -109,8 +134,7 @@ static void keep_bytes(struct intake_self *in, struct arrival *a, const struct s
     if (a->code == 1)
         a->code = -EEXIST;
     if (a->code == 0)
-        a->code =
-            store_write(in->pipeline->store, s->id, s->bytes->data, s->bytes->size, &a->error);
+        a->code = write_bytes(in, a, &a->error);
 }
 
 static void fail_all(struct intake_self *in, int code, const struct err *e)
@@ -139,14 +163,42 @@ static void keep_names(struct intake_self *in)
     fail_all(in, r, &e);
 }
 
+static int choose_path(struct intake_self *in, struct arrival *a)
+{
+    struct snapshot *s = a->snapshot;
+    const struct fetched *f = a->item;
+    struct store *store = in->pipeline->store;
+    return f->pushed ? store_path_pushed(store, in->ledger, s, f->directory, f->pushed->name,
+                                         s->path, sizeof(s->path), &a->error)
+                     : store_path_fetched(store, in->ledger, s, f->directory, s->path,
+                                          sizeof(s->path), &a->error);
+}
+
+/* A camera that did not hear our 226 pushes the picture once more. Asked within the transaction, so
+ * that two of one batch are met as well. */
+static int check_twin(struct intake_self *in, struct arrival *a)
+{
+    if (!a->item->pushed || !a->item->pushed->named)
+        return 0;
+    char first[SNAPSHOT_ID_SIZE];
+    int r = ledger_push_twin(in->ledger, a->snapshot, first, &a->error);
+    if (r != 1)
+        return r;
+    log_info("push-repeated", "\"%s\" was pushed before, it is snapshot %s; dropped",
+             a->item->pushed->name, first);
+    metric_inc(&repeats, a->snapshot->camera);
+    return -EALREADY;
+}
+
 static void add_row(struct intake_self *in, struct arrival *a)
 {
     struct snapshot *s = a->snapshot;
     struct store *store = in->pipeline->store;
-    int r = -ENOTUNIQ;
+    int r = check_twin(in, a);
+    if (r == 0)
+        r = -ENOTUNIQ;
     for (int i = 0; i < NAME_TRIES && r == -ENOTUNIQ; i++) {
-        r = store_path_fetched(store, in->ledger, s, a->item->directory, s->path, sizeof(s->path),
-                               &a->error);
+        r = choose_path(in, a);
         if (r == 0) /* -ENOTUNIQ: another thread took the name between the two */
             r = ledger_snapshot_add(in->ledger, s, &a->error);
     }
@@ -173,13 +225,25 @@ static void record(struct intake_self *in)
         fail_all(in, r, &e);
 }
 
-static void refuse(struct intake_self *in, struct fetched *f, const struct err *e)
+/* Its file is still there, and the spool stage decides. */
+static enum fetched_outcome refuse_pushed(struct fetched *f, const struct err *e)
+{
+    text_copy(f->pushed->why, sizeof(f->pushed->why), e->text);
+    if (e->retry == ERR_NEVER)
+        return FETCHED_UNUSABLE;
+    log_error("picture-refused", "%s; it waits in its folder", e->text);
+    return FETCHED_REFUSED;
+}
+
+static enum fetched_outcome refuse(struct intake_self *in, struct fetched *f, const struct err *e)
 {
     struct err second = {0};
     metric_inc(&refused, e->code == -ENOSPC      ? "disk-full"
                          : e->retry == ERR_NEVER ? "invalid"
                                                  : "failed");
     stage_count_failed(in->stage, e->text);
+    if (f->pushed)
+        return refuse_pushed(f, e);
     int r = 0;
     if (e->retry == ERR_NEVER) {
         log_warn("picture-refused", "%s", e->text);
@@ -194,6 +258,7 @@ static void refuse(struct intake_self *in, struct fetched *f, const struct err *
     }
     if (r < 0) /* the disk may be too full even for this; the trigger is pending all the same */
         log_error("ledger-failed", "record a refusal: %s", second.text);
+    return FETCHED_REFUSED;
 }
 
 /* Recorded: from here on nothing is refused. A rename that fails is repeated after detection, and
@@ -216,14 +281,15 @@ static void pass_on(struct intake_self *in, struct snapshot *s)
 static void finish(struct intake_self *in, struct arrival *a)
 {
     bool settled = a->code == -EEXIST || a->code == -EALREADY;
+    enum fetched_outcome outcome = FETCHED_RECORDED;
     log_about(a);
     if (a->code == 0)
         pass_on(in, a->snapshot);
     else if (settled)
         log_debug("already-recorded", "this trigger has its picture already, or was given up");
     else
-        refuse(in, a->item, &a->error);
-    atomic_store(&a->item->outcome, a->code == 0 || settled ? FETCHED_RECORDED : FETCHED_REFUSED);
+        outcome = refuse(in, a->item, &a->error);
+    atomic_store(&a->item->outcome, outcome);
     snapshot_unref(STEAL(a->snapshot));
     fetched_unref(STEAL(a->item));
 }
@@ -247,6 +313,7 @@ static void intake_flush(void *self)
     in->count = 0;
     in->bytes = 0;
     pipeline_wake(in->pipeline, PIPELINE_FETCH);
+    pipeline_wake(in->pipeline, PIPELINE_SPOOL);
 }
 
 static void intake_step(void *self, void *item)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/dynbuf.h"
 #include "base/mem.h"
@@ -91,8 +92,8 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
                        cam->name);
     if (!camera_is_fetchable(cam))
         return err_set(e, -ECANCELED, ERR_NEVER,
-                       "camera \"%s\" has no address: add one in a section [camera:NAME] with its "
-                       "location",
+                       "camera \"%s\" has no address, it can only push its pictures: add one in a "
+                       "section [camera:NAME] with its location",
                        cam->name);
     struct trigger t = {.origin = origin, .event_at = event_at, .accepted_at = ledger_now()};
     t.not_before = t.accepted_at;
@@ -132,6 +133,9 @@ void fetched_unref(void *fetched)
         return;
     fetched_unref(f->rival);
     blob_unref(f->bytes);
+    if (f->pushed && f->pushed->fd >= 0)
+        (void)close(f->pushed->fd); /* read only */
+    free(f->pushed);
     free(f);
 }
 

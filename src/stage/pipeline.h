@@ -18,6 +18,8 @@
 #include "stage/burst.h"
 #include "stage/cache.h"
 #include "stage/claims.h"
+#include "stage/push_route.h"
+#include "stage/spool_config.h"
 #include "stage/stage.h"
 
 /* What a reload may change: immutable, shared by reference, swapped as a whole. */
@@ -30,6 +32,10 @@ struct settings {
     struct detect_config detect; /* filter and annotation */
     struct picture_limits limits;
     const char *const *destinations; /* of events, NULL-terminated; static for the process */
+    struct spool_rules spool;
+    const struct push_folder *push_folders; /* of accounts with a camera; the owner's */
+    size_t push_folder_count;
+    const char *const *kept_folders; /* below the FTP root, NULL-terminated; NULL = none */
     unsigned refs;                   /* private */
 };
 void settings_unref(struct settings *s);
@@ -42,6 +48,7 @@ enum pipeline_stage {
     PIPELINE_DETECT,
     PIPELINE_DELIVER,
     PIPELINE_SCHEDULE,
+    PIPELINE_SPOOL,
     PIPELINE_STAGE_COUNT
 };
 
@@ -58,6 +65,7 @@ struct pipeline {
     unsigned detect_workers;
     struct notifier *const *notifiers; /* NULL-terminated */
     const struct amqp_config *broker;  /* whose triggers are taken; NULL = nobody's */
+    const struct spool_options *spool; /* folders whose files are taken; NULL = none */
     int stop_fd; /* readable since the program stops: ends what waits for a peer; 0 = none */
     /* A trigger or snapshot has an outcome (waiting API requests). Any thread; may be NULL. */
     void (*outcome)(void *arg, const char *id);
@@ -92,20 +100,33 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
 /* ---- edges ---- */
 
 #define EDGE_BURST "burst"       /* fetch -> choose */
-#define EDGE_FETCHED "fetched"   /* fetch, choose -> intake */
+#define EDGE_FETCHED "fetched"   /* fetch, choose, spool -> intake */
 #define EDGE_STORED "stored"     /* intake -> detect.i */
 #define EDGE_JUDGED "judged"     /* detect.i -> record */
 #define EDGE_PROMISED "promised" /* record -> annotate; items are ids, char[SNAPSHOT_ID_SIZE] */
 
-/* What intake made of a fetched picture; the fetch stage reads it to let go of the trigger. */
+/* What intake made of a picture; the fetch stage reads it to let go of the trigger, the spool stage
+ * to remove the file. */
 enum fetched_outcome {
     FETCHED_PENDING,
     FETCHED_RECORDED, /* the ledger has it, or the trigger wants none any more */
     FETCHED_REFUSED,  /* not recorded, the trigger is still pending; ask again later */
+    FETCHED_UNUSABLE, /* of pushed ones: never to be recorded, see `why` */
+};
+
+/* What a pushed picture has beside its bytes. */
+struct pushed {
+    char name[256];      /* basename, as its camera gave it */
+    bool named;          /* the name told the event's time: the same picture of the same moment is a
+                            repeat */
+    int fd;              /* its file, for a second name in the store; -1 = the bytes are written */
+    int64_t modified_ns; /* of it, since 1970 */
+    char why[ERR_TEXT_MAX];
 };
 struct fetched {
     atomic_uint refs;
-    struct trigger trigger;
+    struct trigger trigger; /* of a pushed picture it is no row, but says who and when */
+    struct pushed *pushed;  /* NULL = fetched */
     char directory[SNAPSHOT_KEY_MAX];
     struct blob *bytes;
     double fetch_ms;
@@ -136,7 +157,7 @@ void judged_unref(void *judged); /* release hook */
  * ---- */
 
 extern const struct stage_ops fetch_stage, choose_stage, intake_stage, detect_stage, record_stage,
-    annotate_stage, deliver_stage, schedule_stage, control_stage;
+    annotate_stage, deliver_stage, schedule_stage, control_stage, spool_stage;
 void *fetch_stage_new(struct pipeline *p);
 void *choose_stage_new(struct pipeline *p); /* needs p->detector */
 void *intake_stage_new(struct pipeline *p);
@@ -146,6 +167,7 @@ void *annotate_stage_new(struct pipeline *p);
 void *deliver_stage_new(struct pipeline *p, struct notifier *n);
 void *schedule_stage_new(struct pipeline *p);
 void *control_stage_new(struct pipeline *p); /* needs p->broker */
+void *spool_stage_new(struct pipeline *p);   /* needs p->spool */
 
 /* State of a camera as the fetch stage sees it, for the API. Any thread. */
 void fetch_stage_camera_status(void *self, const char *camera, struct camera_status *ret);
@@ -166,3 +188,17 @@ struct destination_status {
     char last_error[ERR_TEXT_MAX];
 };
 void deliver_stage_status(void *self, struct destination_status *ret);
+
+/* What the spool stage sees of one of its folders. Any thread. */
+struct spool_status {
+    char name[SNAPSHOT_KEY_MAX]; /* "ftp", or NAME of [watch:NAME] */
+    char root[512];
+    char trouble[ERR_TEXT_MAX]; /* "" when well */
+    bool polling;
+    int64_t folders, settling, taking; /* now */
+    int64_t taken, repeated, refused;  /* since the start */
+    int64_t left[SPOOL_LEFT_COUNT];    /* files that were left alone, since the start, by reason */
+    char left_example[512];            /* the last folder without a camera, or "" */
+};
+/* At most `max` folders; returns the count. */
+size_t spool_stage_status(void *self, struct spool_status *ret, size_t max);

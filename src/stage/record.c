@@ -73,8 +73,9 @@ static void choose_names(const struct settings *now, const struct judged *j, str
     ret->annotated[0] = '\0';
     if (verdict_persons(&j->verdict) == 0)
         return;
-    /* A pushed picture keeps its name: then there is nothing to replace. */
-    if (snapshot_name_renamed(s->path, "human", ret->path, sizeof(ret->path)) < 0)
+    /* A pushed picture keeps its name. */
+    if (s->source == SNAPSHOT_FETCHED &&
+        snapshot_name_renamed(s->path, "human", ret->path, sizeof(ret->path)) < 0)
         text_copy(ret->path, sizeof(ret->path), s->path);
     if (now->detect.annotate &&
         snapshot_name_annotated(s->path, ret->annotated, sizeof(ret->annotated)) < 0)

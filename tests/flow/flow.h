@@ -76,6 +76,12 @@ struct flow {
     void *selves[FLOW_STAGES_MAX];
     int stage_count;
     void *fetch; /* self of the fetch stage */
+    void *spool; /* of the spool stage */
+    struct spool_options spool_options;
+    struct spool_folder spool_folders[2];
+    struct spool_rules spool_rules; /* of the settings to come */
+    const struct push_folder *push_folders;
+    size_t push_folder_count;
 
     struct camera_sim *sim;
     pthread_t sim_thread;
@@ -287,6 +293,9 @@ static inline void flow_configure(struct flow *f, const char *text)
                            .release = flow_release,
                            .detection_enabled = true,
                            .limits = picture_limits_default,
+                           .spool = f->spool_rules,
+                           .push_folders = f->push_folders,
+                           .push_folder_count = f->push_folder_count,
                            .destinations = f->destinations,
                            .refs = 1};
     if (camera_set_load(o->cfg, &s->cameras, &e) < 0)
@@ -393,9 +402,9 @@ static inline struct flow *flow_new(int detect_workers, int notifiers)
     pthread_mutexattr_destroy(&again);
     pthread_cond_init(&f->changed, NULL);
     log_set_hook(flow_hear, f);
-    static const struct stage_ops *const all[] = {&fetch_stage,  &choose_stage, &intake_stage,
-                                                  &detect_stage, &record_stage, &annotate_stage,
-                                                  &deliver_stage};
+    static const struct stage_ops *const all[] = {&fetch_stage,   &choose_stage, &intake_stage,
+                                                  &detect_stage,  &record_stage, &annotate_stage,
+                                                  &deliver_stage, &spool_stage};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i]->register_metrics)
             all[i]->register_metrics();
@@ -453,6 +462,7 @@ enum flow_stages {
     FLOW_ANNOTATE = 16,
     FLOW_CHOOSE = 32,
     FLOW_ALL = 63,
+    FLOW_SPOOL = 64,
 };
 
 /* Consumers first, like the program. */
@@ -479,6 +489,11 @@ static inline void flow_start(struct flow *f, int which)
         f->fetch = fetch_stage_new(&f->p);
         int n = flow_start_stage(f, &fetch_stage, f->fetch, 0, NULL, 0);
         atomic_store(&f->p.woken[PIPELINE_FETCH][0], f->stages[n]);
+    }
+    if (which & FLOW_SPOOL) {
+        f->spool = spool_stage_new(&f->p);
+        int n = flow_start_stage(f, &spool_stage, f->spool, 0, NULL, 0);
+        atomic_store(&f->p.woken[PIPELINE_SPOOL][0], f->stages[n]);
     }
 }
 
@@ -559,6 +574,7 @@ static inline void flow_stop(struct flow *f)
                    : st.name[0] == 'r' ? "record"
                    : st.name[0] == 'a' ? "annotate"
                    : st.name[0] == 'c' ? "choose"
+                   : st.name[0] == 's' ? "spool"
                                        : "fetch";
             first--;
             stage_stop(f->stages[first]);
@@ -577,6 +593,7 @@ static inline void flow_stop(struct flow *f)
     }
     f->stage_count = 0;
     f->fetch = NULL;
+    f->spool = NULL;
 }
 
 /* Ends everything; nothing may be left of the pictures. */

@@ -981,6 +981,51 @@ static void ten_writers_get_along(void **state)
     assert_sound(f);
 }
 
+static void knows_a_picture_that_its_camera_pushed_before(void **state)
+{
+    struct fixture *f = *state;
+    char id[SNAPSHOT_ID_SIZE] = "";
+    AUTO(snapshot) first = make_snapshot(1, "porch");
+    AUTO(snapshot) again = make_snapshot(1, "porch");
+    first->source = again->source = SNAPSHOT_PUSHED;
+    make_id(2, again->id);
+    assert_int_equal(ledger_push_twin(f->l, again, id, &f->e), 0); /* an unknown camera */
+    assert_int_equal(ledger_snapshot_add(f->l, first, &f->e), 0);
+    assert_int_equal(ledger_push_twin(f->l, first, id, &f->e), 0); /* not of itself */
+    assert_int_equal(ledger_push_twin(f->l, again, id, &f->e), 1);
+    assert_string_equal(id, first->id);
+    again->event_at.us++;
+    assert_int_equal(ledger_push_twin(f->l, again, id, &f->e), 0);
+    again->event_at.us--;
+    again->sha256[0] = 'c';
+    assert_int_equal(ledger_push_twin(f->l, again, id, &f->e), 0);
+    again->sha256[0] = 'b';
+    (void)text_copy(again->camera, sizeof(again->camera), "attic");
+    assert_int_equal(ledger_push_twin(f->l, again, id, &f->e), 0);
+}
+
+static void a_word_about_a_file_that_is_no_picture_is_kept_and_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct ledger_story story[4];
+    char id[SNAPSHOT_ID_SIZE];
+    make_id(7, id);
+    assert_int_equal(ledger_noted(f->l, id, &f->e), 0);
+    assert_int_equal(ledger_note(f->l, id, "refused", "an HTML page", &f->e), 0);
+    assert_int_equal(ledger_noted(f->l, id, &f->e), 1);
+    assert_int_equal(ledger_story(f->l, id, story, 4, &f->e), 1);
+    assert_string_equal(story[0].what, "refused");
+    assert_string_equal(story[0].detail, "an HTML page");
+    assert_int_equal(ledger_note_drop(f->l, id, &f->e), 0);
+    assert_int_equal(ledger_noted(f->l, id, &f->e), 0);
+    /* The story of a picture stays. */
+    AUTO(snapshot) s = make_snapshot(7, "porch");
+    assert_int_equal(ledger_snapshot_add(f->l, s, &f->e), 0);
+    assert_int_equal(ledger_note(f->l, id, "stale", "x", &f->e), 0);
+    assert_int_equal(ledger_note_drop(f->l, id, &f->e), 0);
+    assert_int_equal(ledger_noted(f->l, id, &f->e), 1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1003,6 +1048,8 @@ int main(void)
         CASE(records_one_id_once),
         CASE(refuses_a_path_that_is_taken),
         CASE(refuses_paths_outside_the_store),
+        CASE(knows_a_picture_that_its_camera_pushed_before),
+        CASE(a_word_about_a_file_that_is_no_picture_is_kept_and_dropped),
         CASE(keeps_the_verdict_with_all_its_detections),
         CASE(a_verdict_without_detections_keeps_its_reason),
         CASE(examines_once),

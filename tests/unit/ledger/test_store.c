@@ -260,6 +260,139 @@ static void pictures_of_one_second_keep_apart(void **state)
     assert_string_equal(path, expected[3]);
 }
 
+/* ---- pushed pictures ---- */
+
+static struct snapshot *make_pushed(uint64_t n, const char *path)
+{
+    struct snapshot *s = make_snapshot(n, "porch");
+    s->source = SNAPSHOT_PUSHED;
+    (void)text_copy(s->path, sizeof(s->path), path);
+    return s;
+}
+
+static void record_pushed(struct fixture *f, uint64_t n, const char *path)
+{
+    AUTO(snapshot) s = make_pushed(n, path);
+    if (ledger_snapshot_add(f->l, s, &f->e) < 0)
+        fail_msg("%s", f->e.text);
+}
+
+static void expect_pushed_path(struct fixture *f, const char *name, const char *wanted)
+{
+    char path[SNAPSHOT_PATH_MAX];
+    AUTO(snapshot) s = make_pushed(900, "unused");
+    if (store_path_pushed(f->s, f->l, s, "porch", name, path, sizeof(path), &f->e) < 0)
+        fail_msg("%s", f->e.text);
+    if (strcmp(path, wanted) != 0)
+        fail_msg("%s: got %s, wanted %s", name, path, wanted);
+}
+
+static void a_pushed_picture_gets_the_first_number_that_is_free(void **state)
+{
+    struct fixture *f = *state;
+    expect_pushed_path(f, "snap.jpg", "porch/1970/01/01/snap.jpg");
+    record_pushed(f, 1, "porch/1970/01/01/snap.jpg");
+    expect_pushed_path(f, "snap.jpg", "porch/1970/01/01/snap-2.jpg");
+    for (uint64_t n = 2; n < 40; n++) {
+        char path[64];
+        (void)snprintf(path, sizeof(path), "porch/1970/01/01/snap-%llu.jpg", (unsigned long long)n);
+        expect_pushed_path(f, "snap.jpg", path);
+        record_pushed(f, n, path);
+    }
+    write_file(f, "porch/1970/01/01/snap-40.jpg", "of a row that is gone");
+    expect_pushed_path(f, "snap.jpg", "porch/1970/01/01/snap-41.jpg");
+}
+
+/* "a.png" and "a.jpg" would both have "detect_a.jpg". */
+static void pictures_that_would_share_a_copy_keep_apart(void **state)
+{
+    struct fixture *f = *state;
+    record_pushed(f, 1, "porch/1970/01/01/a.png");
+    expect_pushed_path(f, "a.jpg", "porch/1970/01/01/a-2.jpg");
+    expect_pushed_path(f, "a.b.jpg", "porch/1970/01/01/a.b.jpg");
+    expect_pushed_path(f, "ab.jpg", "porch/1970/01/01/ab.jpg");
+    AUTO(snapshot) fetched = make_snapshot(2, "porch"); /* fetch_porch_2.jpg */
+    assert_int_equal(ledger_snapshot_add(f->l, fetched, &f->e), 0);
+    expect_pushed_path(f, "porch_2.jpg", "porch/1970/01/01/porch_2-2.jpg");
+    write_file(f, "porch/1970/01/01/detect_x.jpg", "a copy");
+    expect_pushed_path(f, "x.jpg", "porch/1970/01/01/x-2.jpg");
+    expect_pushed_path(f, "detect_x.jpg", "porch/1970/01/01/push_detect_x.jpg");
+    /* A name of wildcards and quotes is a name. */
+    record_pushed(f, 3, "porch/1970/01/01/%_[*]'.jpg");
+    expect_pushed_path(f, "%_[*]'.jpg", "porch/1970/01/01/%_[*]'-2.jpg");
+    expect_pushed_path(f, "zz[*]'.jpg", "porch/1970/01/01/zz[*]'.jpg");
+}
+
+static int open_spooled(struct fixture *f, const char *text, struct stat *ret)
+{
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/spooled.jpg", f->folder);
+    (void)unlink(path);
+    assert_int_equal(fs_create_synced(AT_FDCWD, path, text, strlen(text), 0644, &f->e), 0);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, ret), 0);
+    return fd;
+}
+
+static int64_t modified_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+static void a_file_of_ours_gets_a_second_name_and_is_not_written_again(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st, there;
+    char id[SNAPSHOT_ID_SIZE], path[512];
+    id_of(1, id);
+    AUTO_CLOSE int fd = open_spooled(f, "picture", &st);
+    for (int i = 0; i < 2; i++) { /* a repeat after a failed commit finds it there */
+        assert_int_equal(store_link(f->s, id, fd, st.st_size, modified_ns(&st), &f->e), 0);
+        assert_int_equal(store_sync_written(f->s, &f->e), 0);
+        (void)snprintf(path, sizeof(path), "%s/.incoming/%s", f->root, id);
+        assert_int_equal(stat(path, &there), 0);
+        assert_true(there.st_ino == st.st_ino && there.st_dev == st.st_dev);
+        assert_int_equal(there.st_mode & 07777, 0600);
+        assert_int_equal(entries_of_incoming(f), 1);
+    }
+    record_pushed(f, 1, "porch/1970/01/01/spooled.jpg");
+    assert_int_equal(store_place(f->s, id, false, "porch/1970/01/01/spooled.jpg", &f->e), 0);
+    assert_content(f, "porch/1970/01/01/spooled.jpg", "picture");
+}
+
+static void a_file_that_is_not_ours_alone_is_not_linked(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    char id[SNAPSHOT_ID_SIZE], path[256], second[256];
+    id_of(1, id);
+    AUTO_CLOSE int fd = open_spooled(f, "picture", &st);
+    (void)snprintf(path, sizeof(path), "%s/spooled.jpg", f->folder);
+    (void)snprintf(second, sizeof(second), "%s/second.jpg", f->folder);
+    assert_int_equal(link(path, second), 0);
+    assert_int_equal(store_link(f->s, id, fd, st.st_size, modified_ns(&st), &f->e), -EXDEV);
+    assert_int_equal(unlink(second), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(fchown(fd, 12345, 12345), 0);
+        assert_int_equal(store_link(f->s, id, fd, st.st_size, modified_ns(&st), &f->e), -EXDEV);
+    }
+    assert_int_equal(entries_of_incoming(f), 0);
+}
+
+static void a_file_that_changed_since_it_was_looked_at_is_not_linked(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    char id[SNAPSHOT_ID_SIZE];
+    id_of(1, id);
+    AUTO_CLOSE int fd = open_spooled(f, "picture", &st);
+    assert_int_equal(store_link(f->s, id, fd, st.st_size - 1, modified_ns(&st), &f->e), -ESTALE);
+    assert_int_equal(f->e.retry, ERR_LATER);
+    assert_int_equal(store_link(f->s, id, fd, st.st_size, modified_ns(&st) + 1, &f->e), -ESTALE);
+    assert_int_equal(entries_of_incoming(f), 0);
+}
+
 static void refuses_a_folder_that_is_no_path(void **state)
 {
     struct fixture *f = *state;
@@ -593,6 +726,11 @@ int main(void)
         CASE(refuses_paths_outside_the_root),
         CASE(deletes_a_file_once),
         CASE(pictures_of_one_second_keep_apart),
+        CASE(a_pushed_picture_gets_the_first_number_that_is_free),
+        CASE(pictures_that_would_share_a_copy_keep_apart),
+        CASE(a_file_of_ours_gets_a_second_name_and_is_not_written_again),
+        CASE(a_file_that_is_not_ours_alone_is_not_linked),
+        CASE(a_file_that_changed_since_it_was_looked_at_is_not_linked),
         CASE(refuses_a_folder_that_is_no_path),
         CASE(discards_what_has_no_row),
         CASE(places_what_has_a_row),

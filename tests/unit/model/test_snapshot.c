@@ -42,6 +42,57 @@ static void names_a_fetched_file_as_the_original_does(void **state UNUSED)
                      -ENOSPC);
 }
 
+static void a_pushed_picture_keeps_its_name_as_far_as_that_is_safe(void **state UNUSED)
+{
+    static const struct {
+        const char *name;
+        unsigned nth;
+        const char *kept;
+    } cases[] = {
+        {"MDAlarm_20260102-030405.jpg", 1, "MDAlarm_20260102-030405.jpg"},
+        {"MDAlarm_20260102-030405.jpg", 2, "MDAlarm_20260102-030405-2.jpg"},
+        {"05[M][0@0][0].jpg", 1, "05[M][0@0][0].jpg"},
+        {"my #1 picture.JPEG", 3, "my #1 picture-3.JPEG"},
+        {"T\xc3\xbcr.png", 1, "T\xc3\xbcr.png"},
+        {"a.b.c.jpg", 2, "a.b.c-2.jpg"},
+        {"snap", 2, "snap-2"},
+        {"a\nb\x7f\x1b[2J.jpg", 1, "a_b__[2J.jpg"},
+        {"a\\b.jpg", 1, "a_b.jpg"},
+        {"bad \xff\xc3 utf.jpg", 1, "bad __ utf.jpg"},
+        {".hidden.jpg", 1, "_hidden.jpg"},
+        {".jpg", 1, "_jpg"},
+        {"..", 1, "_."},
+        {"fetch_a.jpg", 1, "push_fetch_a.jpg"},
+        {"human_a.jpg", 2, "push_human_a-2.jpg"},
+        {"detect_a.jpg", 1, "push_detect_a.jpg"},
+        {"fetching.jpg", 1, "fetching.jpg"},
+        {"", 1, "_"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char name[256];
+        assert_int_equal(snapshot_name_pushed(cases[i].name, cases[i].nth, name, sizeof(name)), 0);
+        test_expect_text(cases[i].name, name, cases[i].kept);
+    }
+}
+
+static void a_long_name_is_cut_between_characters_and_keeps_its_extension(void **state UNUSED)
+{
+    char longest[256], name[256], copy[256];
+    for (size_t i = 0; i < 250; i += 2)
+        memcpy(longest + i, "\xc3\xbc", 2);
+    memcpy(longest + 250, ".jpeg", 6);
+    assert_int_equal(snapshot_name_pushed(longest, 1000000, name, sizeof(name)), 0);
+    assert_true(strlen(name) < 220);
+    assert_true(text_ends_with(name, "\xc3\xbc-1000000.jpeg"));
+    assert_int_equal(snapshot_name_annotated(name, copy, sizeof(copy)), 0);
+    memset(longest, 'x', 255);
+    longest[255] = '\0';
+    assert_int_equal(snapshot_name_pushed(longest, 1, name, sizeof(name)), 0);
+    assert_true(strlen(name) < 220);
+    char small[8];
+    assert_int_equal(snapshot_name_pushed("abcdefgh.jpg", 1, small, sizeof(small)), -ENOSPC);
+}
+
 static void renames_the_basename_alone(void **state UNUSED)
 {
     static const struct {
@@ -173,6 +224,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_a_fetched_file_as_the_original_does),
+        cmocka_unit_test(a_pushed_picture_keeps_its_name_as_far_as_that_is_safe),
+        cmocka_unit_test(a_long_name_is_cut_between_characters_and_keeps_its_extension),
         cmocka_unit_test(renames_the_basename_alone),
         cmocka_unit_test(knows_the_first_name_of_a_renamed_picture),
         cmocka_unit_test(names_the_annotated_copy),
