@@ -5,17 +5,24 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/signalfd.h>
 
 #include "app/command.h"
+#include "base/clock.h"
 #include "base/dynbuf.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/mem.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "sim/camera_sim.h"
+#include "sim/sim_fault.h"
+#include "sim/sim_push.h"
 
 #define CAMERAS_MAX 256 /* one port each */
 #define FAULTS_MAX 16
+#define CLOCK_MAX_S 2000000000 /* 63 years */
 
 static int run(int argc, char **argv);
 
@@ -33,13 +40,37 @@ const struct command command_camera_sim = {
         "  --nonce-uses N          a digest challenge is stale after N answers (0: never)\n"
         "  --reolink-token         Reolink's pictures want a token, not the login in the query\n"
         "  --onvif-http            ONVIF's services want the login by header, not WS-Security\n"
-        "  --clock SECONDS         how far the camera's clock is ahead (0; negative: behind)\n"
+        "  --clock SECONDS|TIME    how far the camera's clock is ahead (0; negative: behind), or\n"
+        "                          what it shows at the start: 1970-01-01T00:00:10Z\n"
         "  --fps F                 frames follow the clock; else each request gets the next one\n"
         "  --loop, --once          start over after the last frame (default), or stay there\n"
         "  --delay MS              before each answer\n"
         "  --fault NAME[:PARAM][@N|@P%]     misbehave, at each N-th request or with P percent;\n"
         "                          repeatable; --list-faults shows them. At run time:\n"
         "                          /sim/fault?set=... ; /sim/stats tells what was served\n"
+        "\n"
+        "  --push HOST:PORT        pushes the pictures by FTP, too\n"
+        "  --push-as MAKER         names and habits of: foscam (default), dahua, amcrest, "
+        "hikvision,\n"
+        "                          reolink, axis, axis-fixed, simple, counter; --list-pushers\n"
+        "  --push-user U --push-password P    P as env:NAME comes from the environment; in these,\n"
+        "                          in the folder and in the device {name} is the camera's name\n"
+        "  --push-folder DIR       the folder that is set in the camera's page\n"
+        "  --push-device NAME      as it calls itself in names and folders\n"
+        "  --push-event motion|human|timer    what the pictures are of (motion)\n"
+        "  --push-habits [no-]HABIT,...       beside or instead of the maker's; --list-pushers\n"
+        "  --push-tls FILE         AUTH TLS; certificates are signed by those in this file\n"
+        "  --push-implicit         TLS from the first byte\n"
+        "  --push-test             presses the test button first: a text, stored and deleted\n"
+        "  --push-count N          pictures of each camera; then it ends (0: no end)\n"
+        "  --push-parallel N       sessions of each camera at once (1)\n"
+        "  --interval TIME, --burst N    between two events (5s), pictures of each event (1)\n"
+        "  --push-tries N          of one picture before it is lost (5; 0: no end)\n"
+        "  --push-retry TIME       pause after a failure; doubles each time (1s)\n"
+        "  --push-keepalive TIME, --push-timeout TIME    of kept sessions (30s), of replies (30s)\n"
+        "  --push-fault NAME[:PARAM][@N|@P%]  misbehave at uploads; --list-faults shows how\n"
+        "  --push-trace            prints the conversation with the server\n"
+        "\n"
         "The picture is at /snapshot.jpg, a stream of it at /video.mjpg, and both where Foscam,\n"
         "Hikvision, Dahua, Axis, Reolink and ONVIF cameras have them (see doc/cameras.md).\n",
     .run = run,
@@ -62,6 +93,28 @@ enum {
     OPT_DELAY,
     OPT_FAULT,
     OPT_LIST_FAULTS,
+    OPT_PUSH,
+    OPT_PUSH_AS,
+    OPT_PUSH_USER,
+    OPT_PUSH_PASSWORD,
+    OPT_PUSH_FOLDER,
+    OPT_PUSH_DEVICE,
+    OPT_PUSH_EVENT,
+    OPT_PUSH_HABITS,
+    OPT_PUSH_TLS,
+    OPT_PUSH_IMPLICIT,
+    OPT_PUSH_TEST,
+    OPT_PUSH_COUNT,
+    OPT_PUSH_PARALLEL,
+    OPT_INTERVAL,
+    OPT_BURST,
+    OPT_PUSH_TRIES,
+    OPT_PUSH_RETRY,
+    OPT_PUSH_KEEPALIVE,
+    OPT_PUSH_TIMEOUT,
+    OPT_PUSH_FAULT,
+    OPT_PUSH_TRACE,
+    OPT_LIST_PUSHERS,
 };
 
 static const struct option options[] = {
@@ -81,6 +134,28 @@ static const struct option options[] = {
     {"delay", required_argument, NULL, OPT_DELAY},
     {"fault", required_argument, NULL, OPT_FAULT},
     {"list-faults", no_argument, NULL, OPT_LIST_FAULTS},
+    {"push", required_argument, NULL, OPT_PUSH},
+    {"push-as", required_argument, NULL, OPT_PUSH_AS},
+    {"push-user", required_argument, NULL, OPT_PUSH_USER},
+    {"push-password", required_argument, NULL, OPT_PUSH_PASSWORD},
+    {"push-folder", required_argument, NULL, OPT_PUSH_FOLDER},
+    {"push-device", required_argument, NULL, OPT_PUSH_DEVICE},
+    {"push-event", required_argument, NULL, OPT_PUSH_EVENT},
+    {"push-habits", required_argument, NULL, OPT_PUSH_HABITS},
+    {"push-tls", required_argument, NULL, OPT_PUSH_TLS},
+    {"push-implicit", no_argument, NULL, OPT_PUSH_IMPLICIT},
+    {"push-test", no_argument, NULL, OPT_PUSH_TEST},
+    {"push-count", required_argument, NULL, OPT_PUSH_COUNT},
+    {"push-parallel", required_argument, NULL, OPT_PUSH_PARALLEL},
+    {"interval", required_argument, NULL, OPT_INTERVAL},
+    {"burst", required_argument, NULL, OPT_BURST},
+    {"push-tries", required_argument, NULL, OPT_PUSH_TRIES},
+    {"push-retry", required_argument, NULL, OPT_PUSH_RETRY},
+    {"push-keepalive", required_argument, NULL, OPT_PUSH_KEEPALIVE},
+    {"push-timeout", required_argument, NULL, OPT_PUSH_TIMEOUT},
+    {"push-fault", required_argument, NULL, OPT_PUSH_FAULT},
+    {"push-trace", no_argument, NULL, OPT_PUSH_TRACE},
+    {"list-pushers", no_argument, NULL, OPT_LIST_PUSHERS},
     {"help", no_argument, NULL, 'h'},
     {0},
 };
@@ -90,16 +165,36 @@ struct setup {
     struct camera_sim_source sources[CAMERAS_MAX];
     const char *faults[FAULTS_MAX + 1];
     size_t fault_count;
-    bool help, list_faults;
+    struct sim_push_options push; /* host NULL: it does not push */
+    char push_host[256];
+    const char *push_habits[FAULTS_MAX]; /* in their order, on top of the maker's */
+    size_t push_habits_count;
+    const char *push_faults[FAULTS_MAX + 1];
+    size_t push_fault_count;
+    bool help, list_faults, list_pushers;
 };
 
 static int parse_options(int argc, char **argv, struct setup *ret);
-static int serve(const struct camera_sim_options *options);
+static void list_faults(void);
+static void list_pushers(void);
+static int finish_push(struct setup *s);
+static int serve(const struct setup *s);
 
 static int run(int argc, char **argv)
 {
     struct setup s = {
         .options = {.listen = "127.0.0.1:0", .auth = SIM_AUTH_BASIC},
+        .push = {.pusher = &sim_pushers[0],
+                 .user = "",
+                 .password = "",
+                 .folder = "",
+                 .interval_ms = 5000,
+                 .burst = 1,
+                 .parallel = 1,
+                 .tries = 5,
+                 .retry_ms = 1000,
+                 .keepalive_ms = 30000,
+                 .timeout_ms = 30000},
     };
     int status = parse_options(argc, argv, &s);
     if (status != EXIT_DONE)
@@ -107,15 +202,51 @@ static int run(int argc, char **argv)
     if (s.help)
         return command_help(&command_camera_sim);
     if (s.list_faults) {
-        AUTO_DONE(dynbuf) text;
-        dynbuf_init(&text, 64 * 1024);
-        camera_sim_describe_faults(&text);
-        fputs(dynbuf_str(&text), stdout);
+        list_faults();
+        return EXIT_DONE;
+    }
+    if (s.list_pushers) {
+        list_pushers();
         return EXIT_DONE;
     }
     s.options.sources = s.sources;
     s.options.faults = s.faults;
-    return serve(&s.options);
+    if (s.push.host) {
+        status = finish_push(&s);
+        if (status != EXIT_DONE)
+            return status;
+    }
+    return serve(&s);
+}
+
+static void list_faults(void)
+{
+    AUTO_DONE(dynbuf) text;
+    dynbuf_init(&text, 64 * 1024);
+    camera_sim_describe_faults(&text);
+    printf("%s\n--push-fault:\n", dynbuf_str(&text));
+    for (int i = 0; i < SIM_PUSH_FAULT_COUNT; i++) {
+        const struct sim_fault_kind *k = &sim_push_fault_kinds[i];
+        char name[64];
+        (void)text_format(name, sizeof(name), "%s%s%s", k->name, k->parameter ? ":" : "",
+                          k->parameter ? k->parameter : ""); /* fits */
+        printf("  %-18s %s\n", name, k->help);
+    }
+}
+
+static void list_pushers(void)
+{
+    for (size_t i = 0; i < SIM_PUSHER_COUNT; i++) {
+        const struct sim_pusher *p = &sim_pushers[i];
+        printf("  %-12s %s:", p->name, p->help);
+        for (int h = 0; h < SIM_HABIT_COUNT; h++)
+            if (p->habits & 1u << h)
+                printf(" %s", sim_habit_kinds[h].name);
+        printf("\n  %-12s %s%s%s\n", "", p->folder, *p->folder ? "/" : "", p->picture);
+    }
+    printf("\nhabits:\n");
+    for (int h = 0; h < SIM_HABIT_COUNT; h++)
+        printf("  %-12s %s\n", sim_habit_kinds[h].name, sim_habit_kinds[h].help);
 }
 
 /* Index of a name in a table, or -1 with a hint to the user. */
@@ -149,6 +280,155 @@ static int add_source(struct setup *s, char *text, bool named)
 static int bad_number(const char *option)
 {
     return command_usage(&command_camera_sim, "--%s: not a number in range: '%s'", option, optarg);
+}
+
+/* Seconds, or the time that the clock shows now. */
+static int take_clock(struct setup *s)
+{
+    int64_t ahead;
+    struct wall_time shown;
+    if (wall_parse_iso(optarg, &shown) == 0)
+        ahead = wall_seconds(shown) - wall_seconds(clock_wall());
+    else if (parse_int64(optarg, strlen(optarg), -CLOCK_MAX_S, CLOCK_MAX_S, &ahead) < 0)
+        return bad_number("clock");
+    if (ahead < -CLOCK_MAX_S || ahead > CLOCK_MAX_S)
+        return bad_number("clock");
+    s->options.clock_ahead_s = (int)ahead;
+    s->push.clock_ahead_s = (int)ahead;
+    return EXIT_DONE;
+}
+
+static int take_duration(const char *option, int64_t *ret)
+{
+    /* Up to a day; a bare number is seconds. */
+    if (parse_duration_ms(optarg, strlen(optarg), 1000, 0, 86400000, ret) < 0)
+        return command_usage(&command_camera_sim, "--%s: not a time as 500ms, 3s or 2m: '%s'",
+                             option, optarg);
+    return EXIT_DONE;
+}
+
+static int take_number(const char *option, int64_t min, int64_t max, int *ret)
+{
+    int64_t number;
+    if (parse_int64(optarg, strlen(optarg), min, max, &number) < 0)
+        return bad_number(option);
+    *ret = (int)number;
+    return EXIT_DONE;
+}
+
+/* HOST, HOST:PORT, [ADDRESS]:PORT */
+static int take_push(struct setup *s)
+{
+    const char *host = optarg, *end = strrchr(optarg, ':');
+    int64_t port = 21;
+    if (*host == '[') {
+        const char *bracket = strchr(host++, ']');
+        end = bracket && (bracket[1] == ':' || !bracket[1]) ? bracket : host;
+    }
+    if (!end)
+        end = host + strlen(host);
+    const char *colon = *end == ']' ? end + 1 : end;
+    int n = text_format(s->push_host, sizeof(s->push_host), "%.*s", (int)(end - host), host);
+    if (n <= 0 || (*colon && parse_int64(colon + 1, strlen(colon + 1), 1, 65535, &port) < 0))
+        return command_usage(&command_camera_sim, "--push wants HOST:PORT, not '%s'", optarg);
+    s->push.host = s->push_host;
+    s->push.port = (uint16_t)port;
+    return EXIT_DONE;
+}
+
+static int take_push_password(struct setup *s)
+{
+    s->push.password = optarg;
+    if (!text_starts_with(optarg, "env:"))
+        return EXIT_DONE;
+    s->push.password = getenv(optarg + strlen("env:"));
+    if (!s->push.password)
+        return command_usage(&command_camera_sim, "--push-password: %s is not set",
+                             optarg + strlen("env:"));
+    return EXIT_DONE;
+}
+
+static int take_pusher(struct setup *s)
+{
+    s->push.pusher = sim_pusher_find(optarg);
+    if (!s->push.pusher)
+        return command_usage(&command_camera_sim, "--push-as: there is no '%s'; see --list-pushers",
+                             optarg);
+    return EXIT_DONE;
+}
+
+static int take_push_option(int option, struct setup *s)
+{
+    struct sim_push_options *p = &s->push;
+    int index, number = 0, status;
+    switch (option) {
+    case OPT_PUSH:
+        return take_push(s);
+    case OPT_PUSH_AS:
+        return take_pusher(s);
+    case OPT_PUSH_USER:
+        p->user = optarg;
+        return EXIT_DONE;
+    case OPT_PUSH_PASSWORD:
+        return take_push_password(s);
+    case OPT_PUSH_FOLDER:
+        p->folder = optarg;
+        return EXIT_DONE;
+    case OPT_PUSH_DEVICE:
+        p->device = optarg;
+        return EXIT_DONE;
+    case OPT_PUSH_EVENT:
+        index = choose("push-event", optarg, sim_event_names, SIM_EVENT_COUNT);
+        p->event = (enum sim_event)MAX(index, 0);
+        return index < 0 ? EXIT_USAGE : EXIT_DONE;
+    case OPT_PUSH_HABITS:
+        if (s->push_habits_count == FAULTS_MAX)
+            return command_usage(&command_camera_sim, "more than %d lists of habits", FAULTS_MAX);
+        s->push_habits[s->push_habits_count++] = optarg;
+        return EXIT_DONE;
+    case OPT_PUSH_TLS:
+        p->tls_ca_file = optarg;
+        if (p->tls == SIM_FTP_CLEAR)
+            p->tls = SIM_FTP_AUTH_TLS;
+        return EXIT_DONE;
+    case OPT_PUSH_IMPLICIT:
+        p->tls = SIM_FTP_IMPLICIT_TLS;
+        return EXIT_DONE;
+    case OPT_PUSH_TEST:
+        p->test_button = true;
+        return EXIT_DONE;
+    case OPT_PUSH_COUNT:
+        status = take_number("push-count", 0, 1000000000, &number);
+        p->count = number;
+        return status;
+    case OPT_PUSH_PARALLEL:
+        return take_number("push-parallel", 1, 1000, &p->parallel);
+    case OPT_INTERVAL:
+        return take_duration("interval", &p->interval_ms);
+    case OPT_BURST:
+        return take_number("burst", 1, 1000, &p->burst);
+    case OPT_PUSH_TRIES:
+        return take_number("push-tries", 0, 1000000, &p->tries);
+    case OPT_PUSH_RETRY:
+        return take_duration("push-retry", &p->retry_ms);
+    case OPT_PUSH_KEEPALIVE:
+        return take_duration("push-keepalive", &p->keepalive_ms);
+    case OPT_PUSH_TIMEOUT:
+        return take_duration("push-timeout", &p->timeout_ms);
+    case OPT_PUSH_FAULT:
+        if (s->push_fault_count == FAULTS_MAX)
+            return command_usage(&command_camera_sim, "more than %d faults", FAULTS_MAX);
+        s->push_faults[s->push_fault_count++] = optarg;
+        return EXIT_DONE;
+    case OPT_PUSH_TRACE:
+        p->trace = true;
+        return EXIT_DONE;
+    case OPT_LIST_PUSHERS:
+        s->list_pushers = true;
+        return EXIT_DONE;
+    default:
+        return command_usage(&command_camera_sim, "see above");
+    }
 }
 
 static int take_option(int option, struct setup *s)
@@ -189,17 +469,12 @@ static int take_option(int option, struct setup *s)
         o->onvif_http_login = true;
         return EXIT_DONE;
     case OPT_CLOCK:
-        if (parse_int64(optarg, len, -2000000000, 2000000000, &number) < 0)
-            return bad_number("clock");
-        o->clock_ahead_s = (int)number;
-        return EXIT_DONE;
+        return take_clock(s);
     case OPT_FPS:
         return parse_double(optarg, len, 0, 1000, &o->fps) < 0 ? bad_number("fps") : EXIT_DONE;
     case OPT_LOOP:
-        o->once = false;
-        return EXIT_DONE;
     case OPT_ONCE:
-        o->once = true;
+        o->once = s->push.once = option == OPT_ONCE;
         return EXIT_DONE;
     case OPT_DELAY:
         if (parse_int64(optarg, len, 0, 3600000, &number) < 0)
@@ -218,7 +493,7 @@ static int take_option(int option, struct setup *s)
         s->help = true;
         return EXIT_DONE;
     default:
-        return command_usage(&command_camera_sim, "see above");
+        return take_push_option(option, s);
     }
 }
 
@@ -236,12 +511,57 @@ static int parse_options(int argc, char **argv, struct setup *ret)
         if (status != EXIT_DONE)
             return status;
     }
-    if (!ret->options.source_count && !ret->help && !ret->list_faults)
+    if (!ret->options.source_count && !ret->help && !ret->list_faults && !ret->list_pushers)
         return command_usage(&command_camera_sim, "a picture or a folder is needed");
     return EXIT_DONE;
 }
 
-static int serve(const struct camera_sim_options *options_)
+static int finish_push(struct setup *s)
+{
+    struct err e = {0};
+    s->push.sources = s->sources;
+    s->push.source_count = s->options.source_count;
+    s->push.faults = s->push_faults;
+    s->push.habits = s->push.pusher->habits;
+    for (size_t i = 0; i < s->push_habits_count; i++)
+        if (sim_habits_parse(s->push_habits[i], &s->push.habits, &e) < 0)
+            return command_usage(&command_camera_sim, "--push-habits: %s", e.text);
+    if (!*s->push.user)
+        return command_usage(&command_camera_sim, "--push wants --push-user and --push-password");
+    if (s->push.tls != SIM_FTP_CLEAR && !s->push.tls_ca_file)
+        return command_usage(&command_camera_sim, "--push-implicit wants --push-tls, too");
+    return EXIT_DONE;
+}
+
+/* A descriptor that is readable when one of the two is. */
+static int either(int a, int b)
+{
+    AUTO_CLOSE int fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event in = {.events = EPOLLIN};
+    if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, a, &in) < 0 ||
+        epoll_ctl(fd, EPOLL_CTL_ADD, b, &in) < 0)
+        return -1;
+    return STEAL_FD(fd);
+}
+
+/* Serves, and pushes beside that, until a signal comes or all is pushed. */
+static int serve_and_push(struct camera_sim *sim, const struct setup *s, int signal_fd)
+{
+    struct err e = {0};
+    AUTO(sim_push) push = NULL;
+    if (sim_push_start(&s->push, &push, &e) < 0)
+        return command_error(EXIT_FAILED, "camera-sim: %s", e.text);
+    AUTO_CLOSE int stop_fd = either(signal_fd, sim_push_done_fd(push));
+    if (stop_fd < 0)
+        return command_error(EXIT_FAILED, "camera-sim: cannot wait for signals");
+    int r = camera_sim_run(sim, stop_fd, &e);
+    sim_push_stop(push);
+    if (r < 0)
+        return command_error(EXIT_FAILED, "camera-sim: %s", e.text);
+    return sim_push_lost(push) ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int serve(const struct setup *s)
 {
     /* Before anything else, so that no signal falls between. */
     sigset_t signals;
@@ -257,7 +577,7 @@ static int serve(const struct camera_sim_options *options_)
 
     struct err e = {0};
     AUTO(camera_sim) sim = NULL;
-    if (camera_sim_new(options_, &sim, &e) < 0)
+    if (camera_sim_new(&s->options, &sim, &e) < 0)
         return command_error(EXIT_FAILED, "camera-sim: %s", e.text);
     for (size_t i = 0; i < camera_sim_count(sim); i++) {
         const char *name = camera_sim_name(sim, i);
@@ -265,6 +585,8 @@ static int serve(const struct camera_sim_options *options_)
                name, *name ? ")" : "");
     }
     fflush(stdout);
+    if (s->push.host)
+        return serve_and_push(sim, s, stop_fd);
     if (camera_sim_run(sim, stop_fd, &e) < 0)
         return command_error(EXIT_FAILED, "camera-sim: %s", e.text);
     return EXIT_DONE;

@@ -1,9 +1,7 @@
 #include "sim/camera_sim.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -13,18 +11,17 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 
 #include "base/blob.h"
 #include "base/clock.h"
-#include "base/fsutil.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "sim/sim_fault.h"
+#include "sim/sim_frames.h"
 #include "sim/sim_makers.h"
 #include "sim/sim_request.h"
 #include "sys/hash.h"
@@ -41,27 +38,17 @@ enum {
     FILLER_BYTES = 64 * 1024,
     DRIP_STEP_MS = 100, /* or a second, for less than ten bytes a second */
 };
-#define FRAME_MAX (128LL << 20) /* the largest file that is served */
 #define REALM "camera-sim"
 
 const char *const sim_auth_names[SIM_AUTH_COUNT] = {"none", "basic", "digest", "both"};
 const char *const sim_digest_names[SIM_DIGEST_COUNT] = {"md5", "md5-sess", "sha-256", "rfc2069"};
-
-struct frame {
-    char *path;
-    const char *name;   /* into path */
-    struct blob *bytes; /* read at first use */
-    char sha256[HASH_SHA256_HEX];
-    unsigned long sent; /* times, completely */
-};
 
 struct device {
     struct camera_sim *sim;
     char *name;
     char address[80];
     int listen_fd;
-    struct frame *frames;
-    size_t frame_count;
+    struct sim_frames frames;
     unsigned long next; /* frame, without fps */
     struct sim_fault_set faults;
     unsigned long faults_struck[SIM_FAULT_COUNT];
@@ -90,7 +77,7 @@ struct conn {
     bool head_only;              /* HEAD */
     struct mono_time not_before; /* us 0: at once */
     struct dynbuf head, tail;
-    struct frame *frame; /* counted as sent when all is out */
+    struct sim_frame *frame; /* counted as sent when all is out */
     struct blob *body;
     size_t body_send;
     uint64_t sent;
@@ -120,7 +107,6 @@ struct camera_sim {
     char *flood; /* header lines */
 };
 
-static int load_frames(struct device *d, const char *path, struct err *e);
 static int open_listener(struct device *d, const char *listen_at, size_t offset, struct err *e);
 static void new_nonce(struct device *d);
 static void accept_all(struct device *d);
@@ -165,7 +151,7 @@ int camera_sim_new(const struct camera_sim_options *options, struct camera_sim *
         for (const char *const *f = options->faults; r == 0 && f && *f; f++)
             r = sim_fault_parse(&d->faults, *f, e);
         if (r == 0)
-            r = load_frames(d, options->sources[i].path, e);
+            r = sim_frames_load(&d->frames, options->sources[i].path, e);
         if (r == 0)
             r = open_listener(d, options->listen, i, e);
     }
@@ -185,11 +171,7 @@ void camera_sim_free(struct camera_sim *sim)
         conn_free(sim->conns);
     for (size_t i = 0; i < sim->device_count; i++) {
         struct device *d = &sim->devices[i];
-        for (size_t f = 0; f < d->frame_count; f++) {
-            blob_unref(d->frames[f].bytes);
-            free(d->frames[f].path);
-        }
-        free(d->frames);
+        sim_frames_done(&d->frames);
         free(d->name);
         free(d->user);
         free(d->password);
@@ -280,77 +262,27 @@ void camera_sim_describe_faults(struct dynbuf *out)
 
 /* ---- frames ---- */
 
-static bool is_picture_name(const char *name)
-{
-    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && dot != name && i < ARRAY_LEN(endings); i++)
-        if (!strcasecmp(dot, endings[i]))
-            return true;
-    return false;
-}
-
-static void add_frame(struct device *d, char *path)
-{
-    d->frames = xrealloc(d->frames, (d->frame_count + 1) * sizeof(*d->frames));
-    const char *slash = strrchr(path, '/');
-    d->frames[d->frame_count++] = (struct frame){.path = path, .name = slash ? slash + 1 : path};
-}
-
-/* Numbers in names count as numbers: frame9 comes before frame10. */
-static int by_name(const void *a, const void *b)
-{
-    return strverscmp(((const struct frame *)a)->name, ((const struct frame *)b)->name);
-}
-
-static int load_frames(struct device *d, const char *path, struct err *e)
-{
-    struct stat st;
-    if (stat(path, &st) < 0)
-        return err_errno(e, -errno, "%s", path);
-    if (!S_ISDIR(st.st_mode)) {
-        add_frame(d, xstrdup(path));
-        return 0;
-    }
-    DIR *dir = opendir(path);
-    if (!dir)
-        return err_errno(e, -errno, "%s", path);
-    const struct dirent *entry;
-    while ((entry = readdir(dir)))
-        if (entry->d_name[0] != '.' && is_picture_name(entry->d_name))
-            add_frame(d, xasprintf("%s/%s", path, entry->d_name));
-    closedir(dir);
-    if (!d->frame_count)
-        return err_set(e, -ENOENT, ERR_NEVER, "%s: no pictures (.jpg, .png, .webp, .bmp, .gif)",
-                       path);
-    qsort(d->frames, d->frame_count, sizeof(*d->frames), by_name);
-    return 0;
-}
-
-static struct frame *choose_frame(struct device *d, const char *query)
+static struct sim_frame *choose_frame(struct device *d, const char *query)
 {
     char name[SIM_VALUE_MAX];
-    struct frame *f = NULL;
+    struct sim_frame *f = NULL;
     if (sim_query_get(query, "frame", name)) {
-        for (size_t i = 0; i < d->frame_count && !f; i++)
-            if (!strcmp(d->frames[i].name, name))
-                f = &d->frames[i];
+        for (size_t i = 0; i < d->frames.count && !f; i++)
+            if (!strcmp(d->frames.list[i].name, name))
+                f = &d->frames.list[i];
     } else {
         unsigned long n = d->next;
         if (d->sim->fps > 0)
             n = (unsigned long)(mono_diff_ms(clock_mono(), d->sim->started) / 1000 * d->sim->fps);
         else
             d->next++;
-        f = &d->frames[d->sim->once ? MIN(n, d->frame_count - 1) : n % d->frame_count];
+        f = &d->frames.list[d->sim->once ? MIN(n, d->frames.count - 1) : n % d->frames.count];
     }
-    if (!f || f->bytes)
-        return f;
     struct err error = {0};
-    if (fs_read_blob(AT_FDCWD, f->path, FRAME_MAX, &f->bytes, &error) < 0) {
+    if (f && sim_frame_read(f, &error) < 0) {
         log_warn("sim-frame", "%s", error.text);
         return NULL;
     }
-    hash_sha256_hex(f->bytes->data, f->bytes->size, f->sha256);
     return f;
 }
 
@@ -539,7 +471,7 @@ static void answer_foscam_code(struct conn *c, int code)
                 code);
 }
 
-static const char *content_type(const struct frame *f)
+static const char *content_type(const struct sim_frame *f)
 {
     const char *dot = strrchr(f->name, '.');
     if (dot && !strcasecmp(dot, ".png"))
@@ -553,7 +485,7 @@ static const char *content_type(const struct frame *f)
     return "image/jpeg";
 }
 
-static void take_body(struct conn *c, struct frame *f, size_t send)
+static void take_body(struct conn *c, struct sim_frame *f, size_t send)
 {
     c->body = blob_ref(f->bytes);
     c->body_send = c->head_only ? 0 : send;
@@ -570,7 +502,7 @@ static void picture_head(struct conn *c, const char *status_line, const char *ty
                         c->after == AFTER_CLOSE ? "Connection: close\r\n" : "");
 }
 
-static void answer_picture(struct conn *c, struct frame *f)
+static void answer_picture(struct conn *c, struct sim_frame *f)
 {
     char lines[64];
     (void)text_format(lines, sizeof(lines), "Content-Length: %zu\r\n", f->bytes->size); /* fits */
@@ -633,7 +565,7 @@ static const struct stream_form stream_forms[] = {
     {"end", "=simboundary", "--simboundary", "\r\n", NO_LENGTH, .frames = 1, .after = AFTER_CLOSE},
 };
 
-static void put_part(struct dynbuf *out, const struct stream_form *form, const struct frame *f,
+static void put_part(struct dynbuf *out, const struct stream_form *form, const struct sim_frame *f,
                      bool first)
 {
     const char *eol = form->line_end;
@@ -649,14 +581,14 @@ static void put_part(struct dynbuf *out, const struct stream_form *form, const s
 }
 
 /* Two frames, then nothing more: real streams have no end, and nobody waits for it. */
-static void answer_stream(struct conn *c, struct frame *f, const char *name)
+static void answer_stream(struct conn *c, struct sim_frame *f, const char *name)
 {
     const struct stream_form *form = &stream_forms[0];
     for (size_t i = 0; i < ARRAY_LEN(stream_forms); i++)
         if (!strcmp(stream_forms[i].name, name))
             form = &stream_forms[i];
     AUTO_DONE(dynbuf) body;
-    dynbuf_init(&body, 3 * (size_t)FRAME_MAX);
+    dynbuf_init(&body, 3 * (size_t)SIM_FRAME_MAX);
     for (int i = 0; i < form->frames; i++) {
         if (form->with_text)
             (void)dynbuf_printf(&body, "%s%sContent-Type: text/plain%s%shello%s", form->delimiter,
@@ -687,7 +619,7 @@ static void put_date(char *dst, size_t size, const char *name, int64_t seconds)
     (void)text_format(dst, size, "%s: %s\r\n", name, text); /* fits */
 }
 
-static void answer_old(struct conn *c, struct frame *f, int64_t age_s)
+static void answer_old(struct conn *c, struct sim_frame *f, int64_t age_s)
 {
     int64_t now = wall_seconds(clock_wall());
     char date[64], modified[64], lines[200];
@@ -700,7 +632,7 @@ static void answer_old(struct conn *c, struct frame *f, int64_t age_s)
 }
 
 /* Makes the answer that this fault gives instead of the good one. */
-static void answer_fault(struct conn *c, const struct sim_fault *fault, struct frame *f,
+static void answer_fault(struct conn *c, const struct sim_fault *fault, struct sim_frame *f,
                          const struct sim_request *req)
 {
     size_t size = f->bytes->size;
@@ -710,7 +642,7 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
     char extra[SIM_FAULT_PARAMETER_MAX + 32];
     (void)text_format(lines, sizeof(lines), "Content-Length: %zu\r\n", size); /* fits */
 
-    switch (fault->id) {
+    switch ((enum sim_fault_id)fault->id) {
     case SIM_FAULT_NONE:
     case SIM_FAULT_COUNT:
         answer_picture(c, f);
@@ -906,7 +838,7 @@ static void answer_fault(struct conn *c, const struct sim_fault *fault, struct f
 static void serve_frame(struct conn *c, const struct sim_request *req, bool stream)
 {
     struct device *d = c->device;
-    struct frame *f = choose_frame(d, req->query);
+    struct sim_frame *f = choose_frame(d, req->query);
     if (!f) {
         answer_text(c, 404, "text/html", "", "<html><body>no such frame</body></html>\n");
         return;
@@ -1078,8 +1010,8 @@ static void serve_stats(struct conn *c)
     }
     (void)dynbuf_puts(&json, "},\"frames\":[");
     first = true;
-    for (size_t i = 0; i < d->frame_count; i++) {
-        const struct frame *f = &d->frames[i];
+    for (size_t i = 0; i < d->frames.count; i++) {
+        const struct sim_frame *f = &d->frames.list[i];
         if (!f->sent)
             continue;
         (void)dynbuf_puts(&json, first ? "{\"name\":" : ",{\"name\":");

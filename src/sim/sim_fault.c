@@ -54,21 +54,37 @@ const struct sim_fault_kind sim_fault_kinds[SIM_FAULT_COUNT] = {
     [SIM_FAULT_REDIRECT_LOOP] = {"redirect-loop", NULL, "302 to itself"},
 };
 
-static int parse_one(struct sim_fault_set *set, const char *item, size_t len, struct err *e);
+const struct sim_fault_kind sim_push_fault_kinds[SIM_PUSH_FAULT_COUNT] = {
+    [SIM_PUSH_FAULT_NONE] = {"none", NULL, "a good upload (to make room between others)"},
+    [SIM_PUSH_FAULT_CUT] = {"cut", NULL, "ends after half of the picture, as if that were all"},
+    [SIM_PUSH_FAULT_RESET] = {"reset", NULL, "resets the data connection in the middle"},
+    [SIM_PUSH_FAULT_VANISH] = {"vanish", NULL, "resets both connections in the middle"},
+    [SIM_PUSH_FAULT_STALL] = {"stall", "600", "falls silent in the middle for so many seconds"},
+    [SIM_PUSH_FAULT_DRIP] = {"drip", "1000", "the picture at so many bytes a second"},
+    [SIM_PUSH_FAULT_ABORT] = {"abort", NULL, "ABOR in the middle, with Telnet's Synch"},
+    [SIM_PUSH_FAULT_ABRUPT] = {"abrupt", NULL, "all of it, but TLS ends without close_notify"},
+    [SIM_PUSH_FAULT_PASSWORD] = {"password", NULL, "logs in with a wrong password"},
+    [SIM_PUSH_FAULT_EMPTY] = {"empty", NULL, "no byte under the picture's name"},
+    [SIM_PUSH_FAULT_TEXT] = {"text", NULL, "a text under the picture's name"},
+    [SIM_PUSH_FAULT_TWICE] = {"twice", NULL, "the picture and once more under the same name"},
+    [SIM_PUSH_FAULT_VIDEO] = {"video", "100000", "the picture, and beside it a video so large"},
+    [SIM_PUSH_FAULT_OTHER] = {"other", NULL, "the picture, and beside it a file that is none"},
+};
+
+static int parse_all(struct sim_fault_set *set, const struct sim_fault_kind *kinds, int count,
+                     const char *text, struct err *e);
 
 int sim_fault_parse(struct sim_fault_set *set, const char *text, struct err *e)
 {
-    const char *cursor = text, *item;
-    size_t len;
-    while (parse_list_next(&cursor, &item, &len)) {
-        int r = parse_one(set, item, len, e);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    return parse_all(set, sim_fault_kinds, SIM_FAULT_COUNT, text, e);
 }
 
-const struct sim_fault *sim_fault_find(const struct sim_fault_set *set, enum sim_fault_id id)
+int sim_push_fault_parse(struct sim_fault_set *set, const char *text, struct err *e)
+{
+    return parse_all(set, sim_push_fault_kinds, SIM_PUSH_FAULT_COUNT, text, e);
+}
+
+const struct sim_fault *sim_fault_find(const struct sim_fault_set *set, int id)
 {
     for (size_t i = 0; i < set->count; i++)
         if (set->faults[i].id == id)
@@ -114,7 +130,22 @@ static bool parse_when(struct sim_fault *f, const char *s, size_t len)
     return true;
 }
 
-static int parse_one(struct sim_fault_set *set, const char *item, size_t len, struct err *e)
+/* "404" and "503:5" are short for "status:404" and "status:503/5". */
+static bool parse_status(struct sim_fault *f, const char *item, size_t name, size_t body)
+{
+    int64_t status;
+    if (name != 3 || parse_int64(item, name, 100, 599, &status) < 0)
+        return false;
+    f->id = SIM_FAULT_STATUS;
+    bool more = body > name;
+    (void)text_format(f->parameter, sizeof(f->parameter), "%.3s%s%.*s", item, more ? "/" : "",
+                      more ? (int)MIN(body - name - 1, (size_t)16) : 0,
+                      more ? item + name + 1 : ""); /* fits */
+    return true;
+}
+
+static int parse_one(struct sim_fault_set *set, const struct sim_fault_kind *kinds, int count,
+                     const char *item, size_t len, struct err *e)
 {
     char shown[80];
     text_escape(item, MIN(len, (size_t)40), shown, sizeof(shown));
@@ -131,21 +162,15 @@ static int parse_one(struct sim_fault_set *set, const char *item, size_t len, st
         body = (size_t)(at - item);
     const char *colon = memchr(item, ':', body);
     size_t name = colon ? (size_t)(colon - item) : body;
-    /* "404" and "503:5" are short for "status:404" and "status:503/5". */
-    int64_t status;
-    if (name == 3 && parse_int64(item, name, 100, 599, &status) == 0) {
-        f.id = SIM_FAULT_STATUS;
-        (void)text_format(f.parameter, sizeof(f.parameter), "%.3s%s%.*s", item, colon ? "/" : "",
-                          colon ? (int)MIN((size_t)(item + body - colon - 1), (size_t)16) : 0,
-                          colon ? colon + 1 : ""); /* fits */
+    if (kinds == sim_fault_kinds && parse_status(&f, item, name, body)) {
         set->faults[set->count++] = f;
         return 0;
     }
-    for (int i = 0; i < SIM_FAULT_COUNT; i++) {
-        const struct sim_fault_kind *k = &sim_fault_kinds[i];
+    for (int i = 0; i < count; i++) {
+        const struct sim_fault_kind *k = &kinds[i];
         if (strlen(k->name) != name || memcmp(k->name, item, name) != 0)
             continue;
-        f.id = (enum sim_fault_id)i;
+        f.id = i;
         if (colon && !k->parameter)
             return err_set(e, -EINVAL, ERR_NEVER, "fault '%s' takes no parameter", k->name);
         if (colon) {
@@ -158,4 +183,17 @@ static int parse_one(struct sim_fault_set *set, const char *item, size_t len, st
         return 0;
     }
     return err_set(e, -EINVAL, ERR_NEVER, "there is no fault '%s'", shown);
+}
+
+static int parse_all(struct sim_fault_set *set, const struct sim_fault_kind *kinds, int count,
+                     const char *text, struct err *e)
+{
+    const char *cursor = text, *item;
+    size_t len;
+    while (parse_list_next(&cursor, &item, &len)) {
+        int r = parse_one(set, kinds, count, item, len, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }

@@ -61,9 +61,29 @@ extern const struct sim_fault_kind sim_fault_kinds[SIM_FAULT_COUNT];
 #define SIM_FAULT_PARAMETER_MAX 256
 #define SIM_FAULTS_MAX 16 /* at once: more nobody can reason about */
 
+/* Of a camera that pushes; the parameter of those that have one is a number. */
+enum sim_push_fault_id {
+    SIM_PUSH_FAULT_NONE,
+    SIM_PUSH_FAULT_CUT,
+    SIM_PUSH_FAULT_RESET,
+    SIM_PUSH_FAULT_VANISH,
+    SIM_PUSH_FAULT_STALL,
+    SIM_PUSH_FAULT_DRIP,
+    SIM_PUSH_FAULT_ABORT,
+    SIM_PUSH_FAULT_ABRUPT,
+    SIM_PUSH_FAULT_PASSWORD,
+    SIM_PUSH_FAULT_EMPTY,
+    SIM_PUSH_FAULT_TEXT,
+    SIM_PUSH_FAULT_TWICE,
+    SIM_PUSH_FAULT_VIDEO,
+    SIM_PUSH_FAULT_OTHER,
+    SIM_PUSH_FAULT_COUNT
+};
+extern const struct sim_fault_kind sim_push_fault_kinds[SIM_PUSH_FAULT_COUNT];
+
 /* One fault that is switched on. */
 struct sim_fault {
-    enum sim_fault_id id;
+    int id; /* of enum sim_fault_id or, in a set of a camera that pushes, enum sim_push_fault_id */
     char parameter[SIM_FAULT_PARAMETER_MAX];
     unsigned every;      /* strikes each n-th request; 1 = always */
     double probability;  /* 0..1, when > 0 instead of `every` */
@@ -78,7 +98,8 @@ struct sim_fault_set {
 
 /* Adds "NAME[:PARAM][@N|@P%]", several separated by commas (a comma in PARAM is not possible). */
 int sim_fault_parse(struct sim_fault_set *set, const char *text, struct err *e);
+int sim_push_fault_parse(struct sim_fault_set *set, const char *text, struct err *e);
 /* The fault of this name, when it is switched on; it strikes what is no picture, each time. */
-const struct sim_fault *sim_fault_find(const struct sim_fault_set *set, enum sim_fault_id id);
+const struct sim_fault *sim_fault_find(const struct sim_fault_set *set, int id);
 /* The fault that strikes this request, or NULL. */
 const struct sim_fault *sim_fault_pick(struct sim_fault_set *set);

@@ -68,8 +68,7 @@ int stream_open(const struct stream_options *o, struct stream **ret, struct err 
     if (r < 0)
         return r;
 
-    struct stream *s = xcalloc(1, sizeof(*s));
-    s->fd = fd;
+    struct stream *s = stream_adopt(&fd);
     if (o->tls) {
         r = start_tls(s, o, deadline, e);
         if (r < 0) {
@@ -79,6 +78,28 @@ int stream_open(const struct stream_options *o, struct stream **ret, struct err 
     }
     *ret = s;
     return 0;
+}
+
+struct stream *stream_adopt(int *fd)
+{
+    struct stream *s = xcalloc(1, sizeof(*s));
+    s->fd = STEAL_FD(*fd);
+    return s;
+}
+
+int stream_start_tls(struct stream *s, const struct stream_options *o, struct err *e)
+{
+    assert(!s->ssl);
+    return start_tls(s, o, mono_add_ms(clock_mono(), o->timeout_ms), e);
+}
+
+void stream_end(struct stream *s)
+{
+    if (s->ssl) {
+        ERR_clear_error();
+        (void)SSL_shutdown(s->ssl); /* a peer that is gone needs no good-bye */
+    }
+    (void)shutdown(s->fd, SHUT_WR); /* the same */
 }
 
 void stream_close(struct stream *s)

@@ -37,6 +37,14 @@ struct stream;
 int stream_open(const struct stream_options *o, struct stream **ret, struct err *e);
 void stream_close(struct stream *s); /* at once; says good-bye to TLS without waiting */
 int stream_fd(const struct stream *s);
+/* A connection that the caller has made: takes a connected socket that does not block. */
+struct stream *stream_adopt(int *fd);
+/* TLS from here on, as the protocol has agreed upon (AUTH TLS); host, tls_..., timeout_ms and
+ * stop_fd of the options count, `tls` does not. After a failure the stream can only be closed. */
+int stream_start_tls(struct stream *s, const struct stream_options *o, struct err *e);
+/* Says that nothing more will be written: TLS' close_notify, then TCP's FIN. Reading goes on, and
+ * the peer's last words are not lost as by a close with unread bytes, which resets. */
+void stream_end(struct stream *s);
 
 /* Bytes (at least 1), -EAGAIN when there is nothing now (`e` untouched), -ECONNRESET when the peer
  * closed or cut the connection (ERR_NOW), or another errno. */
