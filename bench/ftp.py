@@ -512,5 +512,5 @@ def counters(server):
     with urllib.request.urlopen(f"http://127.0.0.1:{api[1]}/metrics", timeout=10) as r:
         metrics = r.read().decode()
     found = [re.search(rf"^snapshotd_ftp_{name}_total(?:{{[^}}]*}})? (\S+)", metrics, re.M)
-             for name in ("finished", "groups")]
+             for name in ("uploads_finished", "upload_groups")]
     return tuple(float(m[1]) for m in found) if all(found) else None
