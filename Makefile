@@ -29,7 +29,7 @@ test: ## every test
 	@tests/run
 
 bench: compile ## speed and memory, as ratios
-	@tools/setup model
+	@tools/setup bench
 	@bench/run $(ARGS)
 
 accuracy: compile ## average precision of the models over labelled pictures

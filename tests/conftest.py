@@ -256,6 +256,35 @@ def broker(tmp_path_factory):
     running.close()
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """(certificate, key) of a server on this machine, signed by an authority of ours."""
+    return rabbit.Authority(tmp_path_factory.mktemp("tls")).sign(
+        "camera-server", "DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1")
+
+
+@pytest.fixture
+def ftp_rig(tmp_path, request):
+    """ftp_rig(...) makes an ftp_rig.Rig and ends its daemon with the test, which must end in order
+    if it still runs."""
+    from ftp_rig import Rig  # which needs this file
+    made = []
+
+    def make(*arguments, **words):
+        made.append(Rig(tmp_path / f"rig{len(made)}" if made else tmp_path, *arguments, **words))
+        return made[-1]
+
+    yield make
+    failed = getattr(request.node, "call_failed", False)
+    for rig in made:
+        running = rig.daemon and rig.daemon.child.poll() is None
+        code = rig.stop() if running else 0
+        if failed:
+            sys.stderr.write(f"---- daemon's log\n{rig.log()[-8000:]}\n")
+        else:
+            assert code == 0, f"daemon ended with {code}"
+
+
 @pytest.fixture
 def launch(tmp_path, request):
     """launch.camera(folder, *options), launch.daemon(config, *options): processes that end with

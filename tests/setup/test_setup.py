@@ -220,6 +220,24 @@ def test_a_server_that_only_the_tests_need_does_not_start_at_boot(stage):
                        "systemctl disable epmd.service epmd.socket"]
 
 
+def test_servers_to_measure_against_are_taken_apart_and_never_installed(stage):
+    (stage.repo / "tools/footage").write_text("#!/bin/bash\n")
+    (stage.repo / "models").mkdir()
+    (stage.repo / "models/centernet-512.onnx").write_bytes(b"model")
+    with open(stage.repo / "tools/setup.d/pins.sha256", "a") as pins:
+        pins.write(hashlib.sha256(b"model").hexdigest() + "  models/centernet-512.onnx\n")
+    stage.actor("apt-get", f'''echo "apt-get $*" >>{stage.log}
+        while [ "$1" != download ]; do shift || exit 0; done
+        shift; for package; do touch "$package.deb"; done''')
+    stage.actor("dpkg-deb", '''name=$(basename "$2" .deb)
+        mkdir -p "$3/usr/sbin"; echo >"$3/usr/sbin/$name"; chmod 755 "$3/usr/sbin/$name"''')
+    assert stage.run("bench").returncode == 0
+    servers = stage.repo / ".deps/ftp-servers/usr/sbin"
+    assert sorted(p.name for p in servers.iterdir()) == ["pure-ftpd", "vsftpd"]
+    assert "install" not in stage.did()
+    assert stage.run("bench").stdout == "setup: nothing to do\n"
+
+
 def test_who_is_not_root_is_shown_the_command(stage):
     stage.actor("id", "echo 1000")
     stage.installed("all but libzmq3-dev")

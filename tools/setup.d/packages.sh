@@ -20,6 +20,13 @@ test_packages=(
     python3-pytest python3-numpy python3-pil python3-onnx
     nginx-light apache2-bin openssl strace procps git
     rabbitmq-server python3-pika python3-u-msgpack
+    curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
+)
+
+# FTP servers to be measured against: one, and the libraries of those that ftp.sh only takes apart.
+bench_packages=(
+    python3-pil python3-pyftpdlib libcap2 libcrypt1 libpam0g libpam-modules libsodium23 libwrap0
+    openssl procps
 )
 
 # Node made by somebody else than Debian is as good, from version 18.
