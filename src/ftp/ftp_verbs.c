@@ -263,7 +263,7 @@ static enum ftp_ask set_facts(struct ftp_engine *en, struct argument wanted)
     AUTO_DONE(dynbuf) facts;
     dynbuf_init(&facts, 128); /* five short names */
     ftp_put_facts(en, &facts, "");
-    return ftp_reply(en, 200, "MLST OPTS %s", dynbuf_str(&facts));
+    return ftp_reply(en, 200, "MLST OPTS%s%s", facts.len ? " " : "", dynbuf_str(&facts));
 }
 
 static enum ftp_ask run_opts(struct ftp_engine *en, struct argument a)
