@@ -488,8 +488,7 @@ void ftp_engine_secured(struct ftp_engine *en)
     assert(en->state == ENGINE_TLS);
     finish_request(en);
     ftp_engine_log_out(en);
-    en->secured = true;
-    en->pbsz = en->protected = false;
+    en->secured = true; /* PBSZ and PROT were refused until now, so data is in clear */
 }
 
 void ftp_engine_goodbye(struct ftp_engine *en, const char *reason)

@@ -253,6 +253,9 @@ static const struct session sessions[] = {
                          "> EPRT |1|10.0.0.7|5001|\n"
                          "< 503 After EPSV ALL only EPSV is accepted.\n" SCRIPT_EPSV STOR("a",
                                                                                           "/a")},
+    {"a new login forgets EPSV ALL",
+     SCRIPT_LOGIN("cam") "> EPSV ALL\n< 200 Only EPSV from now on.\n" SCRIPT_LOGIN("cam")
+         SCRIPT_PASV},
     {"IPv6",
      "options ipv6\n" SCRIPT_LOGIN(
          "cam") "> PASV\n< 522 PASV cannot name an IPv6 address, use EPSV.\n"
@@ -453,6 +456,16 @@ static void remembers_the_last_eight_uploads(void **state UNUSED)
     ftp_engine_free(s.en);
 }
 
+static void remembers_a_fixed_name_once(void **state UNUSED)
+{
+    struct script s = {.name = "image.jpg"};
+    script_go_on(&s, SCRIPT_LOGIN("cam") SCRIPT_PASV STOR("first", "/first"));
+    for (int i = 0; i < 2 * FTP_RECENT_MAX; i++)
+        script_go_on(&s, SCRIPT_PASV STOR("image.jpg", "/image.jpg"));
+    script_go_on(&s, "> SIZE first\n? file stat /first\nfile ENOENT\n< 213 4711\n");
+    ftp_engine_free(s.en);
+}
+
 static void interrupts_with_three_verbs_only(void **state UNUSED)
 {
     static const char *const yes[] = {"ABOR", "abor", " ABOR ", "ABOR x", "QUIT", "STAT", "STAT "};
@@ -589,6 +602,7 @@ int main(void)
         cmocka_unit_test(plays_each_client),
         cmocka_unit_test(plays_each_session),
         cmocka_unit_test(remembers_the_last_eight_uploads),
+        cmocka_unit_test(remembers_a_fixed_name_once),
         cmocka_unit_test(interrupts_with_three_verbs_only),
         cmocka_unit_test(hands_out_the_password_once),
         cmocka_unit_test(takes_no_nul_for_the_end_of_a_name_or_password),
