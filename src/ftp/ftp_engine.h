@@ -104,8 +104,8 @@ enum ftp_ask ftp_engine_interrupt(struct ftp_engine *en, const char *line, size_
 /* The credentials of FTP_ASK_LOGIN; ftp_engine_login() forgets and wipes the password. */
 const char *ftp_engine_user(const struct ftp_engine *en);
 const char *ftp_engine_password(const struct ftp_engine *en);
-/* `a` NULL: refused (530); after the third time FTP_ASK_CLOSE (421). The account must outlive the
- * engine. */
+/* `a` NULL: refused (530); after the third time FTP_ASK_CLOSE (421). The account must stay until
+ * ftp_engine_account() is another or none (USER, REIN, TLS), or the engine is freed. */
 enum ftp_ask ftp_engine_login(struct ftp_engine *en, const struct ftp_account *a);
 const struct ftp_account *ftp_engine_account(const struct ftp_engine *en); /* NULL before */
 

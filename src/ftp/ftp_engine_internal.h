@@ -34,7 +34,7 @@ struct ftp_engine {
     char *cwd;         /* NULL = "/" */
     char *rename_from; /* between RNFR and RNTO */
     struct ftp_recent recent;
-    const struct ftp_account *recent_of;
+    char *recent_of; /* name of the account that it is of; not the account, which a reload frees */
     struct dynbuf replies;
     int64_t restart, announced;
     uint8_t peer[16]; /* IPv4: the first four bytes */
