@@ -251,9 +251,8 @@ static enum ftp_ask unknown(struct ftp_engine *en, struct argument word)
 static enum ftp_ask run(struct ftp_engine *en, const char *line, size_t len)
 {
     struct argument word, a = split(line, len, &word);
-    if (word.len == 0)
-        return FTP_ASK_NOTHING; /* some firmware ends its lines twice; address translators add some
-                                 */
+    if (word.len == 0) /* from firmware that ends its lines twice; it counts replies, not these */
+        return FTP_ASK_NOTHING;
     const struct verb *verb = ftp_verb_find(word.text, word.len);
     if (!verb || !(verb->flags & VERB_REST))
         en->restart = 0;
