@@ -173,6 +173,17 @@ static enum ftp_ask interrupt(struct session *s, uint8_t b, int *due)
     return ask;
 }
 
+/* What the session stored comes on top; whole lines, or nothing where there is no room. */
+static void list(const struct session *s, uint8_t b)
+{
+    AUTO_DONE(dynbuf) text;
+    dynbuf_init(&text, b * 16);
+    ftp_engine_list_own(s->en, &text, (struct wall_time){0});
+    assert(!text.failed && (text.len == 0 || text_ends_with(text.data, "\r\n")));
+    for (const char *c = dynbuf_str(&text); *c; c += *c == '\r' ? 2 : 1)
+        assert((uint8_t)*c >= 0x20 || (c[0] == '\r' && c[1] == '\n'));
+}
+
 static enum ftp_ask transfer(struct session *s, int *due)
 {
     uint8_t b = next_byte(&s->in);
@@ -187,6 +198,8 @@ static enum ftp_ask transfer(struct session *s, int *due)
     if (code < 0)
         return ask;
     assert(ask == FTP_ASK_NOTHING && ftp_engine_request(s->en));
+    if (ftp_engine_request(s->en)->op == FTP_OP_LIST)
+        list(s, b);
     for (int i = 0; i < 3 && (b = next_byte(&s->in)) & 0x80; i++)
         (void)interrupt(s, b, due);
     return ftp_engine_transferred(s->en, (enum ftp_transfer_end)(b % (FTP_TRANSFER_LOCAL + 1)),

@@ -232,7 +232,12 @@ static const struct verb_case cases[] = {
     {"HELP STOR", "214 Say STOR file", "214 Say STOR file"},
     {"HELP stor", "214 Say STOR file", "214 Say STOR file"},
     {"HELP XYZ", "501 There is no such command.", "501 There is no such command."},
-    {"SMNT x", NO_LOGIN, "502 Not implemented."},
+    {"SMNT x", "502 Not implemented; HELP shows what is.",
+     "502 Not implemented; HELP shows what is."},
+    {"HOST nas", "502 Not implemented; HELP shows what is.",
+     "502 Not implemented; HELP shows what is."},
+    {"lang en", "502 Not implemented; HELP shows what is.",
+     "502 Not implemented; HELP shows what is."},
     /* What is none. */
     {"XYZ", "500 Unknown command; HELP shows the known ones.",
      "500 Unknown command; HELP shows the known ones."},
