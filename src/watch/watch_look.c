@@ -42,7 +42,7 @@ void watch_look_queue(struct watch *w, struct folder *f)
 void watch_look_missed(struct watch *w, struct folder *top)
 {
     for (struct folder *f = top; f; f = watch_folder_next(f, top))
-        if (f->is_new)
+        if (f->is_new || w->in_rescan) /* which began without them, perhaps */
             watch_look_queue(w, f);
 }
 
