@@ -1,10 +1,14 @@
-/* What the kernel grants: its queue of events, and its number of inotify watches. Both tests make
- * it run out in earnest. The files of a flood are 2,000 by default; with WATCH_FLOOD=50000 they are
- * as many as the goal for watched folders wants, and as root max_queued_events is 16 meanwhile. */
+/* What the system grants: the kernel's queue of events and number of inotify watches, descriptors,
+ * mounts. All of it is made to run out, or to change, in earnest. The files of a flood are 2,000 by
+ * default; with WATCH_FLOOD=50000 they are as many as the goal for watched folders wants, and as
+ * root max_queued_events is 16 meanwhile. */
 
 #include "fixture.h"
 
 #include <sched.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "base/parse.h"
@@ -150,13 +154,21 @@ static void a_large_folder_is_looked_at_in_pieces(void **state)
         put_number(f, 0, n);
     begin(f);
     int turns = 0;
-    while (watch_turn(f->w) == 0)
-        turns++;
+    for (; watch_turn(f->w) == 0; turns++)
+        if (turns == 2) /* what the look has passed already has to stay known */
+            for (int i = 0; i < 16; i++) {
+                char name[16];
+                (void)snprintf(name, sizeof(name), "f0/new%d", i);
+                make_folder(f, name);
+            }
     assert_in_range(turns, count / 1000, count / 100);
     uint8_t *told = xcalloc((size_t)count, 1);
     (void)take_for(f, told, count, LONG_MS);
     for (int n = 0; n < count; n++)
         assert_int_equal(told[n], 1);
+    struct watch_counts c;
+    watch_counts(f->w, &c);
+    assert_int_equal(c.folders, 18);
     free(told);
 }
 
@@ -208,14 +220,14 @@ static int with_few_watches(struct fixture *f)
     return 0;
 }
 
-static void without_watches_left_a_part_is_polled(void **state)
+static void in_a_namespace(struct fixture *f, int (*test)(struct fixture *f))
 {
     int told[2], line = 0;
     assert_int_equal(pipe(told), 0);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        line = with_few_watches(*state);
+        line = test(f);
         _exit(write(told[1], &line, sizeof(line)) != sizeof(line));
     }
     (void)close(told[1]);
@@ -230,14 +242,151 @@ static void without_watches_left_a_part_is_polled(void **state)
         CASE_FAILS("not so at line %d", line);
 }
 
+static void without_watches_left_a_part_is_polled(void **state)
+{
+    in_a_namespace(*state, with_few_watches);
+}
+
+/* Root in the namespace, as who we are outside. */
+static bool become_root(void)
+{
+    char users[32], groups[32];
+    (void)snprintf(users, sizeof(users), "0 %d 1", (int)getuid());
+    (void)snprintf(groups, sizeof(groups), "0 %d 1", (int)getgid());
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_number("/proc/self/uid_map", users) &&
+           write_number("/proc/self/setgroups", "deny") &&
+           write_number("/proc/self/gid_map", groups);
+}
+
+static int with_mounts(struct fixture *f)
+{
+    if (!become_root())
+        return CANNOT;
+    begin(f);
+    pass(f, 0);
+    write_file(f, "a.jpg", "a");
+    pass(f, SETTLE_MS);
+    EXPECT(f->told_count == 1);
+    forget_told(f);
+    /* Nobody tells of a mount. */
+    if (mount("none", f->root, "tmpfs", 0, NULL) < 0)
+        return CANNOT;
+    write_file(f, "b.jpg", "bb");
+    pass(f, POLL_MS + UNSURE_MS);
+    EXPECT(f->told_count == 1 && strcmp(f->told[0], "b.jpg 2") == 0);
+    forget_told(f);
+    write_file(f, "c.jpg", "c");
+    pass(f, SETTLE_MS);
+    EXPECT(f->told_count == 1);
+    forget_told(f);
+    /* We do not keep it busy, and what was below it is known. */
+    EXPECT(umount(f->root) == 0);
+    write_file(f, "d.jpg", "dd");
+    pass(f, UNSURE_MS);
+    EXPECT(f->told_count == 1 && strcmp(f->told[0], "d.jpg 2") == 0);
+    forget_told(f);
+    /* Below the root, and gone again. */
+    make_folder(f, "cam");
+    EXPECT(mount("none", in_root(f, "cam"), "tmpfs", 0, NULL) == 0);
+    pass(f, 0);
+    write_file(f, "cam/e.jpg", "e");
+    pass(f, SETTLE_MS);
+    EXPECT(f->told_count == 1);
+    forget_told(f);
+    EXPECT(umount(in_root(f, "cam")) == 0);
+    pass(f, 0);
+    write_file(f, "cam/f.jpg", "ff");
+    pass(f, SETTLE_MS);
+    EXPECT(f->told_count == 1 && strcmp(f->told[0], "cam/f.jpg 2") == 0);
+    return 0;
+}
+
+static void mounts_come_and_go(void **state)
+{
+    in_a_namespace(*state, with_mounts);
+}
+
+static void what_could_not_be_opened_is_opened_later(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    pass(f, 0);
+    make_folder(f, "cam");
+    make_folder(f, "cam/day");
+    write_file(f, "cam/day/a.jpg", "a");
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = (rlim_t)test_count_fds() + 1; /* one for the root, none for what is below */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    pass(f, LONG_MS);
+    int told = f->told_count;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(told, 0);
+    pass(f, POLL_MS + UNSURE_MS);
+    expect_told(f, "cam/day/a.jpg 1");
+}
+
+/* The linker puts this before the real one, which has this name where sizes have 64 bits. */
+int __wrap_fstatfs64(int fd, struct statfs64 *ret);
+int __real_fstatfs64(int fd, struct statfs64 *ret);
+static uint32_t pretended_type;
+
+int __wrap_fstatfs64(int fd, struct statfs64 *ret)
+{
+    int r = __real_fstatfs64(fd, ret);
+    if (pretended_type)
+        ret->f_type = (__typeof__(ret->f_type))pretended_type;
+    return r;
+}
+
+static void a_network_file_system_is_polled(void **state)
+{
+    static const struct {
+        uint32_t type;
+        enum watch_poll poll;
+        bool polling;
+    } cases[] = {
+        {0xef53, WATCH_POLL_AUTO, false},    {0x01021994, WATCH_POLL_AUTO, false},
+        {0x6969, WATCH_POLL_AUTO, true},     {0xff534d42, WATCH_POLL_AUTO, true},
+        {0xfe534d42, WATCH_POLL_AUTO, true}, {0x65735546, WATCH_POLL_AUTO, true},
+        {0x01021997, WATCH_POLL_AUTO, true}, {0x00c36400, WATCH_POLL_AUTO, true},
+        {0x6969, WATCH_POLL_NEVER, false},   {0xef53, WATCH_POLL_ALWAYS, true},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        pretended_type = cases[i].type;
+        f->o.poll = cases[i].poll;
+        begin(f);
+        pass(f, 0);
+        pretended_type = 0;
+        struct watch_counts c;
+        watch_counts(f->w, &c);
+        if (c.polling != cases[i].polling)
+            CASE_FAILS("%x is %spolled", cases[i].type, c.polling ? "" : "not ");
+        write_file(f, "a.jpg", "a");
+        pass(f, SETTLE_MS);
+        expect_told(f, cases[i].polling ? "" : "a.jpg 1");
+        pass(f, POLL_MS + UNSURE_MS);
+        expect_told(f, cases[i].polling ? "a.jpg 1" : "");
+        assert_int_equal(unlink(in_root(f, "a.jpg")), 0);
+        watch_free(f->w);
+        f->w = NULL;
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_in_memory, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(each_file_of_a_flood_is_told_once),
-        TEST(a_large_folder_is_looked_at_in_pieces),
+        TEST(each_file_of_a_flood_is_told_once), /* On a disk, where names come in the order of
+                                                    their hashes. */
+        cmocka_unit_test_setup_teardown(a_large_folder_is_looked_at_in_pieces, set_up, tear_down),
         TEST(without_watches_left_a_part_is_polled),
+        TEST(mounts_come_and_go),
+        TEST(what_could_not_be_opened_is_opened_later),
+        TEST(a_network_file_system_is_polled),
     };
     return RUN_TESTS(tests);
 }
