@@ -348,6 +348,7 @@ static void not_there(struct watch *w, struct folder *f, int code)
     if (code == -EAGAIN)
         return; /* it is another one by now, this one is no more */
     if (f == w->root) {
+        cannot_open(w, w->root_name, code);
         watch_check_root(w);
         return;
     }

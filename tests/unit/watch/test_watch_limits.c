@@ -311,20 +311,30 @@ static void what_could_not_be_opened_is_opened_later(void **state)
     struct fixture *f = *state;
     begin(f);
     pass(f, 0);
-    make_folder(f, "cam");
-    make_folder(f, "cam/day");
-    write_file(f, "cam/day/a.jpg", "a");
-    struct rlimit before, few;
+    struct rlimit before;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    few = before;
-    few.rlim_cur = (rlim_t)test_count_fds() + 1; /* one for the root, none for what is below */
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-    pass(f, LONG_MS);
-    int told = f->told_count;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    assert_int_equal(told, 0);
-    pass(f, POLL_MS + UNSURE_MS);
-    expect_told(f, "cam/day/a.jpg 1");
+    /* From not even the root to the one that is missing for the last folder. */
+    for (rlim_t free_ones = 0; free_ones < 5; free_ones++) {
+        char path[32];
+        (void)snprintf(path, sizeof(path), "cam%d", (int)free_ones);
+        make_folder(f, path);
+        (void)snprintf(path, sizeof(path), "cam%d/day", (int)free_ones);
+        make_folder(f, path);
+        (void)snprintf(path, sizeof(path), "cam%d/day/a.jpg", (int)free_ones);
+        write_file(f, path, "a");
+        int lowest = dup(f->fd);
+        assert_int_equal(close(lowest), 0);
+        struct rlimit few = {.rlim_cur = (rlim_t)lowest + free_ones, .rlim_max = before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        pass(f, free_ones < 2 ? LONG_MS : 0);
+        int told = f->told_count;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        if (free_ones < 2)
+            assert_int_equal(told, 0);
+        pass(f, POLL_MS + UNSURE_MS);
+        (void)snprintf(path, sizeof(path), "cam%d/day/a.jpg 1", (int)free_ones);
+        expect_told(f, path);
+    }
 }
 
 /* The linker puts this before the real one, which has this name where sizes have 64 bits. */
