@@ -95,6 +95,7 @@ struct watch {
     struct look *look;         /* the one that is under way, or NULL */
     uint32_t look_number, cycle;
     bool in_rescan, rescan_wanted;
+    bool missed; /* something could not be looked at that may be there: again at poll_due_us */
     int64_t rescan_start_us, rescan_after_us;
     int64_t poll_due_us;
     int64_t watch_retry_us; /* no inotify_add_watch before: the kernel has none left */
@@ -107,7 +108,7 @@ struct watch {
     size_t told_since_sweep;
 
     struct watch_counts counts;
-    bool said_watches, said_folders, said_path, said_told, said_settling;
+    bool said_watches, said_folders, said_path, said_told, said_settling, said_closed;
     bool too_many_folders;
     char root_trouble[200], watches_trouble[300];
     char *events; /* buffer of the reader */

@@ -42,7 +42,7 @@ void watch_look_queue(struct watch *w, struct folder *f)
 void watch_look_missed(struct watch *w, struct folder *top)
 {
     for (struct folder *f = top; f; f = watch_folder_next(f, top))
-        if (f->is_new)
+        if (f->is_new || w->in_rescan) /* which began without them, perhaps */
             watch_look_queue(w, f);
 }
 
@@ -155,11 +155,7 @@ static struct folder *move_here(struct watch *w, struct folder *f, struct folder
     watch_folder_drop(w, f);
     if (!parent || watch_folder_is_below(parent, known))
         return NULL;
-    struct folder *left = known->parent;
     watch_folder_attach(w, known, parent, name);
-    if (left)
-        watch_look_queue(w, left); /* another may have its old name */
-    watch_look_queue(w, known);
     watch_look_missed(w, known);
     return known;
 }
@@ -173,6 +169,24 @@ static void leave_folder(struct watch *w, const char *name, const char *why)
     log_warn("watch-folders", "%s: folder \"%s\" %s, leaving it and its like alone", w->root_path,
              text_escape(name, strlen(name), shown, sizeof(shown)), why);
     w->said_folders = true;
+}
+
+/* A folder that cannot be opened. Rights may stay as they are for ever, so they are only said; for
+ * what passes (no descriptors left, a share that hangs) there is another look. */
+static void cannot_open(struct watch *w, const char *name, int code)
+{
+    if (code == -ENOENT || code == -ENOTDIR || code == -ELOOP)
+        return;
+    if (code != -EACCES && code != -EPERM) {
+        w->missed = true;
+        return;
+    }
+    w->counts.left++;
+    char shown[200];
+    if (!w->said_closed)
+        log_warn("watch-closed", "%s: cannot look into folder \"%s\": %s", w->root_path,
+                 text_escape(name, strlen(name), shown, sizeof(shown)), strerror(-code));
+    w->said_closed = true;
 }
 
 static bool has_room(struct watch *w, const struct folder *parent, const char *name)
@@ -198,8 +212,10 @@ static bool has_room(struct watch *w, const struct folder *parent, const char *n
 static struct folder *take_folder(struct watch *w, struct folder *parent, const char *name, int fd)
 {
     struct stat st;
-    if (fstat(fd, &st) < 0)
+    if (fstat(fd, &st) < 0) {
+        w->missed = true;
         return NULL;
+    }
     struct folder *f = watch_folder_child(w, parent, name);
     if (f && f->device == st.st_dev && f->inode == st.st_ino)
         return f;
@@ -223,9 +239,11 @@ static struct folder *meet_folder_at(struct watch *w, struct folder *parent, int
         openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd >= 0)
         return take_folder(w, parent, name, fd);
-    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+    int code = -errno;
+    cannot_open(w, name, code);
+    if (code == -ENOENT || code == -ENOTDIR || code == -ELOOP)
         return NULL;
-    return watch_folder_child(w, parent, name); /* not readable for now: what is known stays */
+    return watch_folder_child(w, parent, name); /* what is known stays */
 }
 
 struct folder *watch_meet_folder(struct watch *w, struct folder *parent, const char *name)
@@ -330,6 +348,7 @@ static void not_there(struct watch *w, struct folder *f, int code)
     if (code == -EAGAIN)
         return; /* it is another one by now, this one is no more */
     if (f == w->root) {
+        cannot_open(w, w->root_name, code);
         watch_check_root(w);
         return;
     }
@@ -337,8 +356,7 @@ static void not_there(struct watch *w, struct folder *f, int code)
         f->is_new = true; /* looked at when it has landed */
         return;
     }
-    /* Otherwise it is not readable, or a share hangs: what is known stays, the next look tries
-     * again. */
+    cannot_open(w, f->name, code);
     if (code == -ENOENT || code == -ENOTDIR || code == -ELOOP || code == -ESTALE) {
         struct folder *parent = f->parent;
         if (f->wd >= 0)
@@ -375,8 +393,10 @@ static void look_at_entry(struct watch *w, const struct dirent *entry)
         return;
     struct stat st;
     if (is_file || entry->d_type == DT_UNKNOWN) {
-        if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return; /* gone since */
+        if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+            w->missed |= errno != ENOENT;
+            return;
+        }
         is_file = S_ISREG(st.st_mode);
         is_folder = S_ISDIR(st.st_mode);
     }
@@ -396,7 +416,8 @@ static int look_on(struct watch *w, int max)
         errno = 0;
         const struct dirent *entry = readdir(w->look->dir);
         if (!entry && errno != 0) {
-            stop_looking(w); /* a share that hangs; what is known stays */
+            w->missed = true; /* a share that hangs; what is known stays */
+            stop_looking(w);
             return n + 1;
         }
         if (!entry) {
@@ -434,10 +455,15 @@ static void begin_round(struct watch *w)
         w->left_out = false;
         w->rescan_wanted = true;
     }
+    if (w->missed && now_us >= w->poll_due_us) {
+        w->missed = false;
+        w->rescan_wanted = true;
+    }
     if (w->rescan_wanted && now_us >= w->rescan_after_us) {
         w->rescan_wanted = false;
         w->in_rescan = true;
         w->rescan_start_us = now_us;
+        w->poll_due_us = now_us + w->o.poll_ms * 1000; /* this is one, too */
         w->counts.rescans++;
         watch_check_root(w);
         queue_all(w, false);

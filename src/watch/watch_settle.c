@@ -206,7 +206,6 @@ void watch_settle_news(struct watch *w, struct folder *f, const char *name, enum
         break;
     case NEWS_WRITTEN:
         p->open = true;
-        p->reopened |= p->closed;
         p->renamed = false;
         break;
     case NEWS_CLOSED:

@@ -239,6 +239,54 @@ static void no_file_is_lost_with_the_events(void **state)
     free(m);
 }
 
+static struct watch *begin_empty(struct model *m, struct fixture *f)
+{
+    begin(f);
+    *m = (struct model){.f = f};
+    pass(f, 0);
+    return f->w;
+}
+
+static void a_file_that_settles_while_events_are_lost_has_to_look_the_same_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct model m;
+    struct watch *w = begin_empty(&m, f);
+    write_file(f, "a.jpg", "half");
+    pass(f, SETTLE_MS - 1);
+    int fd = open_file(f, "a.jpg", O_APPEND);
+    put(fd, "half");
+    lose_events(&m);
+    w->rescan_after_us = test_now_us + 10000;
+    pass(f, 100);
+    put(fd, "more");
+    lose_events(&m);
+    assert_int_equal(close(fd), 0);
+    lose_events(&m);
+    pass(f, UNSURE_MS - 1);
+    expect_told(f, "");
+    pass(f, UNSURE_MS);
+    expect_told(f, "a.jpg 12");
+}
+
+/* What is below it is looked at as well. */
+static void a_folder_between_two_places_is_part_of_a_rescan(void **state)
+{
+    struct fixture *f = *state;
+    struct model m;
+    (void)begin_empty(&m, f);
+    make_folder(f, "p");
+    make_folder(f, "p/q");
+    pass(f, 0);
+    write_file(f, "p/q/a.jpg", "a");
+    rename_file(f, "p", "z");
+    lose_events(&m);
+    make_folder(f, "p"); /* which tells that "p" is another one now */
+    pass(f, LONG_MS);
+    expect_told(f, "z/q/a.jpg 1");
+    check_folders(&(struct model){.f = f});
+}
+
 static void polling_loses_nothing_either(void **state)
 {
     struct fixture *f = *state;
@@ -265,6 +313,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(every_file_is_told_once_under_each_of_its_names),
         TEST(no_file_is_lost_with_the_events),
+        TEST(a_file_that_settles_while_events_are_lost_has_to_look_the_same_twice),
+        TEST(a_folder_between_two_places_is_part_of_a_rescan),
         TEST(polling_loses_nothing_either),
     };
     return RUN_TESTS(tests);
