@@ -212,6 +212,8 @@ int ftp_data_begin(struct ftp_data *d, bool writes, const struct ftp_data_tls *t
     d->control_tls = tls->resume_from;
     d->ready = writes; /* what comes in is told by the first event */
     int r = tls->server ? tls_conn_new(tls->server, d->watch.fd, &d->tls, &e) : 0;
+    if (r >= 0 && tls->server && !writes)
+        tls_conn_without_tickets(d->tls);
     /* Told of each change once: then a full block or a full socket costs no call to say so. */
     uint32_t events = EPOLLRDHUP | EPOLLET;
     if (writes || tls->server)
