@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "sys/hash.h"
 
 /* Ports tried at random before the range is walked: enough for a range that is almost full. */
@@ -193,8 +194,12 @@ static void shake(struct ftp_data *d)
     if (r == -EAGAIN)
         return;
     if (r >= 0 && d->control_tls && !tls_conn_resumed_from(d->tls, d->control_tls))
-        r = -EPERM;
+        r = err_set(&e, -EPERM, ERR_NEVER,
+                    "it does not resume the control connection's session ([ftp] tls_reuse)");
     if (r < 0) {
+        char peer[FTP_ADDRESS_TEXT_MAX];
+        log_info("ftp-tls-failed", "%s: TLS handshake of a data connection: %s",
+                 ftp_address_host(&d->peer, peer), e.text);
         fail(d, r);
         d->refused_tls = true;
         return;
