@@ -542,7 +542,6 @@ static void on_care(struct ftp_timer *t)
     if (sh->tls)
         refresh_tls(s);
     atomic_store(&sh->banned_shown, ftp_guard_banned(sh->guard, now));
-    ftp_metrics_sessions(sh->session_count);
     ftp_loop_arm(sh->loop, t, mono_add_ms(now, CARE_MS));
 }
 
