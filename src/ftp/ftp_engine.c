@@ -65,6 +65,7 @@ void ftp_engine_free(struct ftp_engine *en)
     finish_request(en);
     ftp_engine_log_out(en);
     ftp_recent_clear(&en->recent);
+    free(en->recent_of);
     dynbuf_done(&en->replies);
     free(en);
 }
@@ -213,6 +214,14 @@ static struct argument trimmed(struct argument a)
     return a;
 }
 
+static bool is_one_of(struct argument word, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (word.len == strlen(words[i]) && strncasecmp(word.text, words[i], word.len) == 0)
+            return true;
+    return false;
+}
+
 /* Words by which a browser shows itself. A page of a stranger can make one send its requests here
  * and read what comes back as the answer of a web server (ALPACA); so nothing of theirs is echoed,
  * and the rest of the request, which may hold FTP commands, is not read. */
@@ -220,27 +229,30 @@ static bool is_http(struct argument word)
 {
     static const char *const words[] = {"GET",   "POST",  "HEAD",    "PUT",     "DELETE",
                                         "PATCH", "TRACE", "CONNECT", "OPTIONS", "PRI"};
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (word.len == strlen(words[i]) && strncasecmp(word.text, words[i], word.len) == 0)
-            return true;
-    return word.len >= 5 && strncasecmp(word.text, "Host:", 5) == 0;
+    return is_one_of(word, words, ARRAY_LEN(words)) ||
+           (word.len >= 5 && strncasecmp(word.text, "Host:", 5) == 0);
 }
 
 static enum ftp_ask unknown(struct ftp_engine *en, struct argument word)
 {
+    /* Of RFC 959, 1639, 2228, 2640, 7151 and drafts; a client takes 502 for "do without". */
+    static const char *const elsewhere[] = {"SMNT", "LPRT", "LPSV", "ADAT", "CONF",
+                                            "ENC",  "MIC",  "LANG", "HOST", "MFF",
+                                            "MFCT", "COMB", "HASH", "XCRC", "XMD5"};
     if (is_http(word)) {
         (void)ftp_reply(en, 421, "This is FTP, not HTTP.");
         return FTP_ASK_CLOSE;
     }
+    if (is_one_of(word, elsewhere, ARRAY_LEN(elsewhere)))
+        return ftp_reply(en, 502, "Not implemented; HELP shows what is.");
     return ftp_reply(en, 500, "Unknown command; HELP shows the known ones.");
 }
 
 static enum ftp_ask run(struct ftp_engine *en, const char *line, size_t len)
 {
     struct argument word, a = split(line, len, &word);
-    if (word.len == 0)
-        return FTP_ASK_NOTHING; /* some firmware ends its lines twice; address translators add some
-                                 */
+    if (word.len == 0) /* from firmware that ends its lines twice; it counts replies, not these */
+        return FTP_ASK_NOTHING;
     const struct verb *verb = ftp_verb_find(word.text, word.len);
     if (!verb || !(verb->flags & VERB_REST))
         en->restart = 0;
@@ -357,9 +369,11 @@ enum ftp_ask ftp_engine_login(struct ftp_engine *en, const struct ftp_account *a
         ftp_engine_set_text(&en->user, NULL, 0);
         return settle(en, ftp_reply(en, 530, "This account needs TLS: switch on FTPS (explicit)."));
     }
-    if (a != en->recent_of) /* what another one stored is not his */
-        ftp_recent_clear(&en->recent);
-    en->account = en->recent_of = a;
+    if (!en->recent_of || strcmp(a->name, en->recent_of) != 0) {
+        ftp_recent_clear(&en->recent); /* what another one stored is not his */
+        ftp_engine_set_text(&en->recent_of, a->name, strlen(a->name));
+    }
+    en->account = a;
     en->failures = 0;
     return settle(en, ftp_reply(en, 230, "Logged in."));
 }
@@ -488,8 +502,7 @@ void ftp_engine_secured(struct ftp_engine *en)
     assert(en->state == ENGINE_TLS);
     finish_request(en);
     ftp_engine_log_out(en);
-    en->secured = true;
-    en->pbsz = en->protected = false;
+    en->secured = true; /* PBSZ and PROT were refused until now, so data is in clear */
 }
 
 void ftp_engine_goodbye(struct ftp_engine *en, const char *reason)

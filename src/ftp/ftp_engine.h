@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "ftp/ftp_account.h"
 #include "ftp/ftp_file.h"
+#include "ftp/ftp_list.h"
 #include "ftp/ftp_path.h"
 
 enum ftp_ask {
@@ -52,7 +53,6 @@ enum ftp_op {
     FTP_OP_RETRIEVE, /* from `offset` */
     FTP_OP_LIST,
 };
-enum ftp_list_form { FTP_FORM_LONG, FTP_FORM_NAMES, FTP_FORM_FACTS };
 
 struct ftp_request {
     enum ftp_op op;
@@ -65,7 +65,7 @@ struct ftp_request {
     struct wall_time modified;
     enum ftp_list_form form;
     unsigned facts;
-    bool empty; /* LIST: the account has no right to see one, so nothing is looked at or sent */
+    bool empty; /* LIST: the account has no right to see one: the disk is not looked at */
 };
 
 enum ftp_data_mode { FTP_DATA_NONE, FTP_DATA_PASSIVE, FTP_DATA_ACTIVE };
@@ -104,8 +104,8 @@ enum ftp_ask ftp_engine_interrupt(struct ftp_engine *en, const char *line, size_
 /* The credentials of FTP_ASK_LOGIN; ftp_engine_login() forgets and wipes the password. */
 const char *ftp_engine_user(const struct ftp_engine *en);
 const char *ftp_engine_password(const struct ftp_engine *en);
-/* `a` NULL: refused (530); after the third time FTP_ASK_CLOSE (421). The account must outlive the
- * engine. */
+/* `a` NULL: refused (530); after the third time FTP_ASK_CLOSE (421). The account must stay until
+ * ftp_engine_account() is another or none (USER, REIN, TLS), or the engine is freed. */
 enum ftp_ask ftp_engine_login(struct ftp_engine *en, const struct ftp_account *a);
 const struct ftp_account *ftp_engine_account(const struct ftp_engine *en); /* NULL before */
 
@@ -127,6 +127,11 @@ enum ftp_ask ftp_engine_file_done(struct ftp_engine *en, int code, const struct 
 /* The file is open (code 0: 150, or 125 when `connected`; STOU names `file`'s name), or why not. */
 enum ftp_ask ftp_engine_opened(struct ftp_engine *en, int code, bool connected,
                                const struct ftp_file *file);
+
+/* Adds to the text of a LIST what the session has stored lately in that folder and the text does
+ * not show: some clients (rclone) look for their upload right after it, when it was taken already,
+ * or belongs to an account that sees no lists. To be called while the request is open. */
+void ftp_engine_list_own(const struct ftp_engine *en, struct dynbuf *text, struct wall_time now);
 
 enum ftp_transfer_end {
     FTP_TRANSFER_DONE,          /* 226: for uploads only when durable under the final name */

@@ -34,7 +34,7 @@ struct ftp_engine {
     char *cwd;         /* NULL = "/" */
     char *rename_from; /* between RNFR and RNTO */
     struct ftp_recent recent;
-    const struct ftp_account *recent_of;
+    char *recent_of; /* name of the account that it is of; not the account, which a reload frees */
     struct dynbuf replies;
     int64_t restart, announced;
     uint8_t peer[16]; /* IPv4: the first four bytes */
@@ -59,12 +59,16 @@ enum {
     VERB_VERBATIM = 1 << 4, /* spaces of its argument are part of it */
 };
 
+typedef enum ftp_ask ftp_run(struct ftp_engine *en, struct argument a);
+/* The answer to FTP_ASK_FILE, as ftp_engine_file_done() gets it. */
+typedef void ftp_done(struct ftp_engine *en, int code, const struct ftp_file *file,
+                      const char *text);
+
 struct verb {
     char name[5];
     uint8_t flags;
-    enum ftp_ask (*run)(struct ftp_engine *en, struct argument a);
-    /* The answer to its request, for those that ask FTP_ASK_FILE. */
-    void (*done)(struct ftp_engine *en, int code, const struct ftp_file *file, const char *text);
+    ftp_run *run;
+    ftp_done *done;     /* NULL for those that never ask it */
     const char *syntax; /* what HELP says behind the name */
 };
 extern const struct verb ftp_verbs[];
@@ -99,10 +103,6 @@ void ftp_engine_set_text(char **text, const char *to, size_t len);
 bool ftp_engine_needs_protection(const struct ftp_engine *en);
 
 /* ---- handlers of the verb table, by file ---- */
-
-typedef enum ftp_ask ftp_run(struct ftp_engine *en, struct argument a);
-typedef void ftp_done(struct ftp_engine *en, int code, const struct ftp_file *file,
-                      const char *text);
 
 /* ftp_verbs_data.c: where the data connection comes from */
 ftp_run ftp_run_pasv, ftp_run_epsv, ftp_run_port, ftp_run_eprt;

@@ -91,10 +91,35 @@ int ftp_list_facts(struct dynbuf *out, const struct ftp_file *f, unsigned facts,
     }
     if (facts & FTP_FACT_PERM)
         put_permissions(out, f->folder, rights);
-    if (facts & FTP_FACT_UNIQUE)
+    if ((facts & FTP_FACT_UNIQUE) && f->inode) /* not of what is known from memory only */
         (void)dynbuf_printf(out, "unique=%" PRIx64 "g%" PRIx64 ";", f->device, f->inode);
     (void)dynbuf_puts(out, " ");
     return put_name(out, shown_name ? shown_name : f->name);
+}
+
+/* In the forms above. A long line has eight fields before the name, facts one without spaces. */
+static const char *name_in(const char *line, const char *end, enum ftp_list_form form)
+{
+    int fields = form == FTP_FORM_LONG ? 8 : form == FTP_FORM_FACTS ? 1 : 0;
+    for (int i = 0; i < fields; i++) {
+        while (form == FTP_FORM_LONG && line < end && *line == ' ')
+            line++;
+        while (line < end && *line != ' ')
+            line++;
+    }
+    return line < end && fields ? line + 1 : line;
+}
+
+bool ftp_list_has(const char *text, enum ftp_list_form form, const char *name)
+{
+    size_t len = strlen(name);
+    const char *end = strstr(text, "\r\n");
+    for (; end; text = end + 2, end = strstr(text, "\r\n")) {
+        const char *found = name_in(text, end, form);
+        if ((size_t)(end - found) == len && memcmp(found, name, len) == 0)
+            return true;
+    }
+    return false;
 }
 
 void ftp_time_format(struct wall_time t, char ret[FTP_TIME_MAX])

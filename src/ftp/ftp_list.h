@@ -2,6 +2,8 @@
 /* One line of a list, in the forms that clients parse. Pure. Each appends a line with CRLF to `out`
  * and returns 0 or -ENOSPC (dynbuf's maximum). Control bytes of a name are shown as "?". */
 
+#include <stdbool.h>
+
 #include "base/dynbuf.h"
 #include "ftp/ftp_file.h"
 
@@ -20,6 +22,10 @@ enum ftp_fact {
 };
 int ftp_list_facts(struct dynbuf *out, const struct ftp_file *f, unsigned facts, unsigned rights,
                    const char *shown_name); /* NULL = its own */
+enum ftp_list_form { FTP_FORM_LONG, FTP_FORM_NAMES, FTP_FORM_FACTS };
+/* Whether one of these lines is of this name. */
+bool ftp_list_has(const char *text, enum ftp_list_form form, const char *name);
+
 /* "20260102030405" in UTC, and back (fractions are accepted and dropped); -EINVAL. */
 #define FTP_TIME_MAX 24
 void ftp_time_format(struct wall_time t, char ret[FTP_TIME_MAX]);

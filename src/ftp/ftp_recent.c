@@ -70,15 +70,41 @@ void ftp_recent_add(struct ftp_recent *r, const char *path, const struct ftp_fil
         drop(link);
 }
 
+static void describe(const struct ftp_recent_item *item, struct ftp_file *ret)
+{
+    *ret =
+        (struct ftp_file){.folder = item->folder, .size = item->size, .modified = item->modified};
+    const char *slash = strrchr(item->path, '/');
+    (void)text_copy(ret->name, sizeof(ret->name), slash ? slash + 1 : ""); /* a part fits */
+}
+
 bool ftp_recent_find(const struct ftp_recent *r, const char *path, struct ftp_file *ret)
 {
     const struct ftp_recent_item *item = item_of(r, path);
-    if (!item)
+    if (item)
+        describe(item, ret);
+    return item != NULL;
+}
+
+/* "/a/b" is right in "/a", and `/a/b` itself is listed as `ls` does with a file. */
+static bool is_listed(const char *path, const char *folder)
+{
+    size_t len = folder[1] ? strlen(folder) : 0; /* of "/" the path begins with the slash */
+    if (strncmp(path, folder, len) != 0)
         return false;
-    *ret =
-        (struct ftp_file){.folder = item->folder, .size = item->size, .modified = item->modified};
-    (void)text_copy(ret->name, sizeof(ret->name), strrchr(path, '/') + 1); /* a part fits */
-    return true;
+    return path[len] == '\0' || (path[len] == '/' && !strchr(path + len + 1, '/'));
+}
+
+bool ftp_recent_file_of(const struct ftp_recent *r, const char *folder, size_t n,
+                        struct ftp_file *ret)
+{
+    for (const struct ftp_recent_item *item = r->newest; item; item = item->older) {
+        if (item->folder || !is_listed(item->path, folder) || n-- > 0)
+            continue;
+        describe(item, ret);
+        return true;
+    }
+    return false;
 }
 
 bool ftp_recent_has(const struct ftp_recent *r, const char *path)

@@ -22,6 +22,9 @@ void ftp_recent_add(struct ftp_recent *r, const char *path, const struct ftp_fil
 /* Fills what is known: name, kind, size and time. */
 bool ftp_recent_find(const struct ftp_recent *r, const char *path, struct ftp_file *ret);
 bool ftp_recent_has(const struct ftp_recent *r, const char *path);
+/* The n-th file that a list of this folder, or of this file, shows; newest first. */
+bool ftp_recent_file_of(const struct ftp_recent *r, const char *folder, size_t n,
+                        struct ftp_file *ret);
 void ftp_recent_remove(struct ftp_recent *r, const char *path);
 /* What lies below a renamed folder moves with it. */
 void ftp_recent_rename(struct ftp_recent *r, const char *from, const char *to);

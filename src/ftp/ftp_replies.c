@@ -10,6 +10,8 @@
 
 /* ---- form ---- */
 
+static void put_line(struct dynbuf *out, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+
 static void put_line(struct dynbuf *out, const char *fmt, va_list ap)
 {
     size_t from = out->len;

@@ -9,7 +9,7 @@
 
 static ftp_run run_user, run_pass, run_acct, run_rein, run_quit, run_auth, run_pbsz, run_prot,
     run_ccc, run_type, run_mode, run_stru, run_abor, run_feat, run_opts, run_help, run_site,
-    run_syst, run_noop, run_clnt, run_smnt;
+    run_syst, run_noop, run_clnt;
 
 enum {
     STRANGER = VERB_STRANGER,
@@ -61,7 +61,6 @@ const struct verb ftp_verbs[] = {
     {"RNTO", VERB_RENAME | ARGUMENT, ftp_run_rnto, ftp_done_rnto, "new name"},
     {"SITE", ARGUMENT, run_site, ftp_done_modified, "HELP | CHMOD mode file | UTIME time file"},
     {"SIZE", ARGUMENT, ftp_run_size, ftp_done_size, "file"},
-    {"SMNT", 0, run_smnt, NULL, "(not implemented)"},
     {"STAT", 0, ftp_run_stat, ftp_done_stat, "[folder]"},
     {"STOR", REST | ARGUMENT, ftp_run_stor, NULL, "file"},
     {"STOU", 0, ftp_run_stou, NULL, "[file]"},
@@ -263,7 +262,7 @@ static enum ftp_ask set_facts(struct ftp_engine *en, struct argument wanted)
     AUTO_DONE(dynbuf) facts;
     dynbuf_init(&facts, 128); /* five short names */
     ftp_put_facts(en, &facts, "");
-    return ftp_reply(en, 200, "MLST OPTS %s", dynbuf_str(&facts));
+    return ftp_reply(en, 200, "MLST OPTS%s%s", facts.len ? " " : "", dynbuf_str(&facts));
 }
 
 static enum ftp_ask run_opts(struct ftp_engine *en, struct argument a)
@@ -339,9 +338,4 @@ static enum ftp_ask run_noop(struct ftp_engine *en, struct argument a UNUSED)
 static enum ftp_ask run_clnt(struct ftp_engine *en, struct argument a UNUSED)
 {
     return ftp_reply(en, 200, "Noted.");
-}
-
-static enum ftp_ask run_smnt(struct ftp_engine *en, struct argument a UNUSED)
-{
-    return ftp_reply(en, 502, "Not implemented.");
 }

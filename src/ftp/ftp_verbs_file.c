@@ -422,6 +422,54 @@ void ftp_done_mlst(struct ftp_engine *en, int code, const struct ftp_file *file,
     (void)ftp_reply(en, 250, "End.");
 }
 
+/* What the session stored itself it may see, also where it sees nothing else. */
+static void list_own(const struct ftp_engine *en, const char *folder, enum ftp_list_form form,
+                     unsigned facts, const struct wall_time *now, struct dynbuf *text)
+{
+    struct ftp_file f;
+    for (size_t n = 0; ftp_recent_file_of(&en->recent, folder, n, &f); n++) {
+        if (ftp_list_has(dynbuf_str(text), form, f.name))
+            continue;
+        AUTO_DONE(dynbuf) line;
+        dynbuf_init(&line, 1024); /* a name and its facts */
+        switch (form) {
+        case FTP_FORM_LONG:
+            (void)ftp_list_long(&line, &f, now ? *now : f.modified);
+            break;
+        case FTP_FORM_NAMES:
+            (void)ftp_list_name(&line, &f);
+            break;
+        case FTP_FORM_FACTS:
+            (void)ftp_list_facts(&line, &f, facts, en->account->rights, NULL);
+            break;
+        }
+        if (line.len <= text->max - text->len) /* else the list is full */
+            (void)dynbuf_append(text, dynbuf_str(&line), line.len);
+    }
+}
+
+void ftp_engine_list_own(const struct ftp_engine *en, struct dynbuf *text, struct wall_time now)
+{
+    const struct ftp_request *q = en->request;
+    if (q && en->account)
+        list_own(en, q->path, q->form, q->facts, &now, text);
+}
+
+enum { STAT_LIST_MAX = 128 * 1024 }; /* half of what replies may be */
+
+/* Lines of a long list begin with '-' or 'd', so none looks like the last line of the reply. */
+static enum ftp_ask reply_list(struct ftp_engine *en, const char *path, const char *text)
+{
+    AUTO_DONE(dynbuf) list;
+    dynbuf_init(&list, STAT_LIST_MAX);
+    if (dynbuf_puts(&list, text ? text : "") < 0)
+        return ftp_reply_failure(en, -E2BIG, path);
+    list_own(en, path, FTP_FORM_LONG, 0, NULL, &list);
+    ftp_reply_first(en, 213, "\"%s\":", path);
+    (void)dynbuf_puts(&en->replies, dynbuf_str(&list));
+    return ftp_reply(en, 213, "End.");
+}
+
 enum ftp_ask ftp_run_stat(struct ftp_engine *en, struct argument a)
 {
     if (a.len == 0)
@@ -429,30 +477,21 @@ enum ftp_ask ftp_run_stat(struct ftp_engine *en, struct argument a)
     char path[FTP_PATH_MAX];
     if (!resolve(en, without_options(a), 550, path))
         return FTP_ASK_NOTHING;
-    if (!ftp_engine_may(en, FTP_RIGHT_LIST)) {
-        ftp_reply_first(en, 213, "\"%s\":", path);
-        return ftp_reply(en, 213, "End.");
-    }
+    if (!ftp_engine_may(en, FTP_RIGHT_LIST))
+        return reply_list(en, path, NULL);
     enum ftp_ask ask = ask_file(en, FTP_OP_LIST_INLINE, path);
     en->request->form = FTP_FORM_LONG;
     return ask;
 }
 
-/* Lines of a long list begin with '-' or 'd', so none looks like the last line of the reply. */
 void ftp_done_stat(struct ftp_engine *en, int code, const struct ftp_file *file UNUSED,
                    const char *text)
 {
-    enum { LIST_MAX = 128 * 1024 }; /* half of what replies may be */
     const char *path = en->request->path;
-    if (code == 0 && text && strlen(text) > LIST_MAX)
-        code = -E2BIG;
-    if (code < 0) {
+    if (code < 0)
         (void)ftp_reply_failure(en, code, path);
-        return;
-    }
-    ftp_reply_first(en, 213, "\"%s\":", path);
-    (void)dynbuf_puts(&en->replies, text ? text : "");
-    (void)ftp_reply(en, 213, "End.");
+    else
+        (void)reply_list(en, path, text);
 }
 
 /* ---- transfers ---- */

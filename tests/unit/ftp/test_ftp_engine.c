@@ -253,6 +253,9 @@ static const struct session sessions[] = {
                          "> EPRT |1|10.0.0.7|5001|\n"
                          "< 503 After EPSV ALL only EPSV is accepted.\n" SCRIPT_EPSV STOR("a",
                                                                                           "/a")},
+    {"a new login forgets EPSV ALL",
+     SCRIPT_LOGIN("cam") "> EPSV ALL\n< 200 Only EPSV from now on.\n" SCRIPT_LOGIN("cam")
+         SCRIPT_PASV},
     {"IPv6",
      "options ipv6\n" SCRIPT_LOGIN(
          "cam") "> PASV\n< 522 PASV cannot name an IPv6 address, use EPSV.\n"
@@ -345,7 +348,7 @@ static const struct session sessions[] = {
                         "> RNTO a.jpg\n? file rename /tmp -> /a.jpg overwrite\nfile ENOENT\n< 250 "
                         "Renamed.\n"
                         "> MLST a.jpg\n? file stat /a.jpg\nfile ENOENT\n< 250-Facts:\n"
-                        "<  type=file;size=4711;modify=20260102030405;perm=aw;unique=0g0; "
+                        "<  type=file;size=4711;modify=20260102030405;perm=aw; "
                         "/a.jpg\n< 250 End.\n"},
     {"a folder that is renamed takes its files along",
      SCRIPT_LOGIN("store") MAKE("d", "/d") SCRIPT_PASV "> STOR d/a\n? transfer store /d/a\n" STORE(
@@ -449,6 +452,74 @@ static void remembers_the_last_eight_uploads(void **state UNUSED)
         (void)snprintf(text, sizeof(text), "> SIZE %d\n? file stat /%d\nfile ENOENT\n< 213 %d\n", i,
                        i, i);
         script_go_on(&s, text);
+    }
+    ftp_engine_free(s.en);
+}
+
+static void remembers_a_fixed_name_once(void **state UNUSED)
+{
+    struct script s = {.name = "image.jpg"};
+    script_go_on(&s, SCRIPT_LOGIN("cam") SCRIPT_PASV STOR("first", "/first"));
+    for (int i = 0; i < 2 * FTP_RECENT_MAX; i++)
+        script_go_on(&s, SCRIPT_PASV STOR("image.jpg", "/image.jpg"));
+    script_go_on(&s, "> SIZE first\n? file stat /first\nfile ENOENT\n< 213 4711\n");
+    ftp_engine_free(s.en);
+}
+
+static void lists_what_the_session_stored_itself(void **state UNUSED)
+{
+    static const struct {
+        const char *line, *disk, *list;
+    } table[] = {
+        {"NLST", "", "b\r\na\r\n"},
+        {"NLST .", "a\r\n", "a\r\nb\r\n"}, /* the disk has one of them still */
+        {"NLST", "b\r\nx\r\na\r\n", "b\r\nx\r\na\r\n"},
+        {"NLST", "xa\r\n", "xa\r\nb\r\na\r\n"},
+        {"NLST d", "", "c\r\n"},
+        {"NLST d/e", "", ""},
+        {"NLST b", "", "b\r\n"},
+        {"NLST /d/c", "", "c\r\n"},
+        {"MLSD", "",
+         "type=file;size=4711;modify=20260102030405;perm=aw; b\r\n"
+         "type=file;size=4711;modify=20260102030405;perm=aw; a\r\n"},
+        {"LIST", "-rw-r--r--   1 ftp      ftp           100 Jan 02 02:00 b\r\n",
+         "-rw-r--r--   1 ftp      ftp           100 Jan 02 02:00 b\r\n"
+         "-rw-r--r--   1 ftp      ftp          4711 Jan 02 03:04 a\r\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct script s = {.name = table[i].line};
+        script_go_on(&s,
+                     SCRIPT_LOGIN("cam") MAKE("m", "/m") SCRIPT_PASV STOR("a", "/a")
+                         SCRIPT_PASV STOR("d/c", "/d/c") SCRIPT_PASV STOR("b", "/b") SCRIPT_PASV);
+        assert_int_equal(ftp_engine_line(s.en, table[i].line, strlen(table[i].line)),
+                         FTP_ASK_TRANSFER);
+        AUTO_DONE(dynbuf) text;
+        dynbuf_init(&text, 4096);
+        (void)dynbuf_puts(&text, table[i].disk);
+        ftp_engine_list_own(s.en, &text, wall_from_seconds(SCRIPT_MODIFIED + 60));
+        test_expect_text(table[i].line, dynbuf_str(&text), table[i].list);
+        ftp_engine_free(s.en);
+    }
+    script_run(
+        "STAT of a folder",
+        SCRIPT_LOGIN("cam") SCRIPT_PASV STOR(
+            "d/a", "/d/a") "> STAT d\n< 213-\"/d\":\n"
+                           "< -rw-r--r--   1 ftp      ftp          4711 Jan 02 03:04 a\n< 213 "
+                           "End.\n" SCRIPT_LOGIN("cam") "> STAT -l\n< 213-\"/\":\n< 213 End.\n");
+}
+
+static void adds_nothing_to_a_list_that_is_full(void **state UNUSED)
+{
+    struct script s = {.name = "full"};
+    script_go_on(&s, SCRIPT_LOGIN("cam") SCRIPT_PASV STOR("a", "/a") SCRIPT_PASV);
+    assert_int_equal(ftp_engine_line(s.en, "NLST", 4), FTP_ASK_TRANSFER);
+    for (size_t room = 0; room <= 3; room++) { /* a name of one byte needs three */
+        AUTO_DONE(dynbuf) text;
+        dynbuf_init(&text, 3 + room);
+        (void)dynbuf_puts(&text, "x\r\n");
+        ftp_engine_list_own(s.en, &text, wall_from_seconds(0));
+        assert_string_equal(dynbuf_str(&text), room < 3 ? "x\r\n" : "x\r\na\r\n");
+        assert_false(text.failed);
     }
     ftp_engine_free(s.en);
 }
@@ -589,6 +660,9 @@ int main(void)
         cmocka_unit_test(plays_each_client),
         cmocka_unit_test(plays_each_session),
         cmocka_unit_test(remembers_the_last_eight_uploads),
+        cmocka_unit_test(remembers_a_fixed_name_once),
+        cmocka_unit_test(lists_what_the_session_stored_itself),
+        cmocka_unit_test(adds_nothing_to_a_list_that_is_full),
         cmocka_unit_test(interrupts_with_three_verbs_only),
         cmocka_unit_test(hands_out_the_password_once),
         cmocka_unit_test(takes_no_nul_for_the_end_of_a_name_or_password),

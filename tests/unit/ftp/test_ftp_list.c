@@ -89,6 +89,32 @@ static void shows_facts_that_were_asked_for(void **state UNUSED)
     }
 }
 
+static void finds_a_name_in_a_list(void **state UNUSED)
+{
+    static const char *const names[] = {"a.jpg", "my a.jpg", "b  c", " d", "-rw", "x; y", "2026"};
+    static const char *const others[] = {"jpg", "a.jp", "c", "d", "y", "my", "ftp", "", "03:00"};
+    for (int form = FTP_FORM_LONG; form <= FTP_FORM_FACTS; form++)
+        for (unsigned facts = 0; facts <= FTP_FACT_ALL; facts += FTP_FACT_ALL) {
+            AUTO_DONE(dynbuf) out;
+            dynbuf_init(&out, 4096);
+            assert_false(ftp_list_has("", (enum ftp_list_form)form, "a.jpg"));
+            for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+                struct ftp_file f = file_of(names[i], 12345678901LL * (int64_t)i, NOW - 1, false);
+                assert_false(ftp_list_has(dynbuf_str(&out), (enum ftp_list_form)form, names[i]));
+                if (form == FTP_FORM_LONG)
+                    (void)ftp_list_long(&out, &f, wall_from_seconds(i % 2 ? NOW : NOW - 60));
+                else if (form == FTP_FORM_NAMES)
+                    (void)ftp_list_name(&out, &f);
+                else
+                    (void)ftp_list_facts(&out, &f, facts, 0, NULL);
+                assert_true(ftp_list_has(dynbuf_str(&out), (enum ftp_list_form)form, names[i]));
+            }
+            for (size_t i = 0; i < ARRAY_LEN(others); i++)
+                if (ftp_list_has(dynbuf_str(&out), (enum ftp_list_form)form, others[i]))
+                    CASE_FAILS("form %d: \"%s\"", form, others[i]);
+        }
+}
+
 static void says_when_a_list_is_full(void **state UNUSED)
 {
     struct ftp_file f = file_of("0123456789", 1, NOW, false);
@@ -162,6 +188,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shows_a_long_line_as_ls_does),
         cmocka_unit_test(shows_facts_that_were_asked_for),
+        cmocka_unit_test(finds_a_name_in_a_list),
         cmocka_unit_test(says_when_a_list_is_full),
         cmocka_unit_test(reads_times),
         cmocka_unit_test(formats_times_that_it_reads_again),
