@@ -248,7 +248,7 @@ static double median(double *v)
 
 static void measure(struct ftp_jail *j, int count)
 {
-    enum { THREADS = 3, WAYS = WAY_COUNT + 1 + THREADS };
+    enum { THREADS = 5, WAYS = WAY_COUNT + 1 + THREADS };
     static double rates[WAYS][TURNS_MAX];
     char names[WAYS][64];
     struct ftp_disk *disks[THREADS] = {0};
