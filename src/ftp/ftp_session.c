@@ -745,6 +745,8 @@ static void on_opened(struct ftp_transfer *t, int code, bool connected, const st
         way.tls.server = s->shared->tls;
         way.tls.resume_from = s->shared->config.tls_reuse ? s->tls : NULL;
     }
+    if (code == 0 && t->op == FTP_OP_LIST)
+        ftp_engine_list_own(s->engine, &t->text, clock_wall());
     enum ftp_ask ask = ftp_engine_opened(s->engine, code, connected, file);
     if (code < 0) {
         go_on(s, ask);
