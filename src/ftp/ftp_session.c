@@ -91,6 +91,13 @@ static struct ftp_engine *new_engine(const struct ftp_session *s, bool implicit_
     return ftp_engine_new(&o);
 }
 
+static void show_sessions(struct ftp_shared *sh, int change)
+{
+    sh->session_count += change;
+    atomic_store(&sh->sessions_shown, sh->session_count);
+    ftp_metrics_sessions(sh->session_count);
+}
+
 static void arm_idle(struct ftp_session *s);
 
 void ftp_session_start(struct ftp_shared *sh, int fd, const union ftp_address *peer,
@@ -111,8 +118,7 @@ void ftp_session_start(struct ftp_shared *sh, int fd, const union ftp_address *p
     if (s->next)
         s->next->previous = s;
     sh->sessions = s;
-    sh->session_count++;
-    atomic_store(&sh->sessions_shown, sh->session_count);
+    show_sessions(sh, 1);
     arm_idle(s);
     s->implicit = implicit_tls;
     if (implicit_tls)
@@ -163,8 +169,7 @@ static void on_reap(struct ftp_task *task)
     *(s->previous ? &s->previous->next : &sh->sessions) = s->next;
     if (s->next)
         s->next->previous = s->previous;
-    sh->session_count--;
-    atomic_store(&sh->sessions_shown, sh->session_count);
+    show_sessions(sh, -1);
     free(s);
 }
 
@@ -232,6 +237,7 @@ static void on_gone(struct ftp_session *s)
         return;
     }
     ftp_loop_unwatch(s->shared->loop, &s->watch); /* it would be told for ever */
+    ftp_reader_clear(&s->reader);                 /* nobody waits for what was sent ahead */
     on_eof(s);
 }
 
@@ -454,7 +460,8 @@ static void watch_control(struct ftp_session *s)
         events = (uint32_t)tls_conn_events(s->tls);
     else if (has_replies(s))
         events |= EPOLLOUT;
-    if (!s->shaking && !s->eof && ftp_reader_room(&s->reader) > 0)
+    if (s->state == SESSION_LINGERING ||
+        (!s->shaking && !s->eof && ftp_reader_room(&s->reader) > 0))
         events |= EPOLLIN;
     int r = ftp_loop_watch(s->shared->loop, &s->watch, events);
     if (r < 0) {
@@ -464,7 +471,8 @@ static void watch_control(struct ftp_session *s)
 }
 
 /* After each event: does what can be done, says what is to be said, and waits for the rest. Calling
- * it once more does no harm. */
+ * it once more does no harm. What was read lies in the reader, and epoll is silent about it: so it
+ * goes round until nothing more comes of it, also behind a handshake that was over at once. */
 static void advance(struct ftp_session *s)
 {
     bool more = true;
@@ -473,19 +481,19 @@ static void advance(struct ftp_session *s)
         take_interrupts(s);
         any |= has_replies(s);
         flush(s);
-        more = any && s->state == SESSION_IDLE && !has_replies(s);
+        if (s->state == SESSION_SECURING && !s->tls && !has_replies(s)) {
+            begin_tls(s);
+            any = true;
+        } else if (has_replies(s)) { /* the client does not read */
+            any = false;
+        }
+        more = any && s->state == SESSION_IDLE;
     }
-    if (s->state == SESSION_OVER || has_replies(s)) {
-        watch_control(s);
+    if (s->state == SESSION_OVER)
         return;
-    }
-    if (s->state == SESSION_SECURING && !s->tls)
-        begin_tls(s);
-    if (s->state == SESSION_IDLE && has_replies(s)) /* the greeting of implicit TLS */
-        flush(s);
-    if (s->state == SESSION_IDLE && (s->eof || s->gone))
+    if (s->state == SESSION_IDLE && !has_replies(s) && (s->eof || s->gone))
         end(s);
-    else if (s->state == SESSION_CLOSING)
+    else if (s->state == SESSION_CLOSING && !has_replies(s))
         say_last_words(s);
     watch_control(s);
 }
@@ -737,6 +745,8 @@ static void on_opened(struct ftp_transfer *t, int code, bool connected, const st
         way.tls.server = s->shared->tls;
         way.tls.resume_from = s->shared->config.tls_reuse ? s->tls : NULL;
     }
+    if (code == 0 && t->op == FTP_OP_LIST)
+        ftp_engine_list_own(s->engine, &t->text, clock_wall());
     enum ftp_ask ask = ftp_engine_opened(s->engine, code, connected, file);
     if (code < 0) {
         go_on(s, ask);

@@ -116,6 +116,10 @@ void ftp_transfer_go(struct ftp_transfer *t, const struct ftp_transfer_way *way)
     int r = 0;
     t->phase = FTP_PHASE_WAITING;
     t->tls = way->tls;
+    if (t->op == FTP_OP_LIST) {
+        t->filled = t->text.len;
+        t->all_here = true;
+    }
     if (way->mode == FTP_DATA_ACTIVE)
         r = ftp_data_connect(&t->data, &way->local, way->active_port);
     else
@@ -243,10 +247,6 @@ static void on_opened(struct ftp_errand *j)
         reset(t);
         t->opened(t, code, false, NULL);
         return;
-    }
-    if (t->op == FTP_OP_LIST) {
-        t->filled = t->text.len;
-        t->all_here = true;
     }
     t->phase = FTP_PHASE_OPENED;
     if (t->data.state == FTP_DATA_LISTENING)

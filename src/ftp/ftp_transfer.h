@@ -30,8 +30,9 @@ struct ftp_transfer {
     enum ftp_transfer_phase phase;
     struct ftp_data data;
     int64_t bytes;
-    /* private */
     enum ftp_op op;
+    struct dynbuf text; /* a list; the owner may add to it in opened() */
+    /* private */
     struct ftp_seat *seat;
     const struct ftp_account *account;
     struct ftp_data_tls tls;
@@ -39,8 +40,7 @@ struct ftp_transfer {
     struct ftp_upload *upload;
     int fd;
     void *block;         /* being filled, or being sent */
-    size_t filled, sent; /* bytes of it */
-    struct dynbuf text;  /* a list, instead of blocks */
+    size_t filled, sent; /* bytes of it, or of the list's text */
     struct ftp_block_user user;
     struct ftp_timer timer;
     struct ftp_task again;

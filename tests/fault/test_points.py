@@ -31,10 +31,11 @@ def has_points():
 
 
 # Points that a healthy run of a few pictures does not pass: first start, retries, recovery, and the
-# broker's (tests/broker/test_control.py).
+# broker's (tests/broker/test_control.py), and those of pushed pictures (tests/fault/test_upload_kill.c).
 ELSEWHERE = {"before-migration-commit", "before-outbox-retry-commit", "before-trigger-retry-commit",
              "before-recovery-discard", "before-store-sync", "after-store-sync",
-             "before-settle-commit", "before-trigger-ack"}
+             "before-settle-commit", "before-trigger-ack", "ftp-before-sync", "ftp-before-rename",
+             "ftp-before-folder-sync", "ftp-after-folder-sync"}
 
 
 def pending(d):

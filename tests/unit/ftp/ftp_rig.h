@@ -225,8 +225,8 @@ static UNUSED void client_expect_(struct client *c, int code, int line)
 
 static UNUSED void client_say_(struct client *c, int code, const char *text, int line)
 {
-    client_send(c, text);
-    client_send(c, "\r\n");
+    AUTO_FREE char *command = xasprintf("%s\r\n", text); /* in one piece, else Nagle holds it up */
+    client_send(c, command);
     client_expect_(c, code, line);
 }
 #define client_say(c, code, text) client_say_(c, code, text, __LINE__)
@@ -317,8 +317,10 @@ static UNUSED char *make_picture(size_t size)
 {
     char *p = xmalloc(size);
     memset(p, 'x', size);
-    static const uint8_t begin[] = {0xff, 0xd8, 0xff, 0xfe, 0, 4,  'a', 'b', 0xff,
-                                    0xda, 0,    8,    1,    1, 0, 0,   0x3f, 0};
+    static const uint8_t begin[] = {
+        0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0, 16, 0, 16, 1, 1, 0x11, 0, /* SOI, SOF0 */
+        0xff, 0xda, 0,    8,    1, 1,  0, 0, 63, 0                     /* SOS */
+    };
     static const uint8_t end[] = {0xff, 0xd9};
     memcpy(p, begin, sizeof(begin));
     memcpy(p + size - sizeof(end), end, sizeof(end));

@@ -46,13 +46,23 @@ static inline void calls_reset(void)
     calls.free_bytes = -1;
 }
 
-static inline void calls_fail(enum call_kind kind, int nth, int code)
+static inline UNUSED void calls_fail(enum call_kind kind, int nth, int code)
 {
+    (void)pthread_mutex_lock(&calls_lock);
     calls.fail_at[kind] = nth;
     calls.code[kind] = code;
+    (void)pthread_mutex_unlock(&calls_lock);
 }
 
-static inline void calls_trace(void)
+static inline UNUSED void calls_fail_always(enum call_kind kind, int code)
+{
+    (void)pthread_mutex_lock(&calls_lock);
+    calls.fail_always[kind] = true;
+    calls.code[kind] = code;
+    (void)pthread_mutex_unlock(&calls_lock);
+}
+
+static inline UNUSED void calls_trace(void)
 {
     calls.tracing = true;
     calls.traced = 0;

@@ -309,8 +309,6 @@ static void sync_in_groups(struct fixture *f, int threads, int count, const char
     test_wait(&pause_at.reached);
     for (int i = 1; i < count; i++)
         ftp_disk_submit(d, jobs[i]);
-    /* With more threads than one the others' last bytes are written meanwhile: wait for this, so
-     * that the groups are the same each time. */
     struct ftp_disk_job *other = new_job(f, FTP_DISK_FILE, FTP_OP_STAT, "/");
     if (threads > 1)
         assert_int_equal(run(d, other), 0);
@@ -329,7 +327,7 @@ static void syncs_together_what_waits_together(void **state)
     sync_in_groups(*state, 1, 5, "fndssssffffnnnnd");
 }
 
-static void syncs_together_what_others_have_written(void **state)
+static void leaves_a_thread_for_other_work(void **state)
 {
     sync_in_groups(*state, 2, 5, "fndssssffffnnnnd");
 }
@@ -378,6 +376,28 @@ static void does_other_work_while_a_group_is_synced(void **state)
     ftp_disk_free(d);
 }
 
+/* Syncs at the same time share what the disk does for them. */
+static void syncs_groups_beside_each_other(void **state)
+{
+    struct fixture *f = *state;
+    struct ftp_disk *d = start(f, 3);
+    struct ftp_disk_job **jobs = new_uploads(f, d, 2);
+    pause_first_sync();
+    atomic_store(&pause_at.left, 2);
+    for (int i = 0; i < 2; i++) {
+        ftp_disk_submit(d, jobs[i]);
+        test_wait(&pause_at.reached);
+    }
+    struct ftp_disk_job *look = new_job(f, FTP_DISK_FILE, FTP_OP_STAT, "/");
+    assert_int_equal(run(d, look), 0); /* and one thread is left for other work */
+    for (int i = 0; i < 2; i++)
+        (void)sem_post(&pause_at.go_on);
+    assert_int_equal(collect_all(d, 2), 0);
+    free(look);
+    free_jobs(jobs, 2);
+    ftp_disk_free(d);
+}
+
 static void tells_each_of_a_group_its_own_fate(void **state)
 {
     struct fixture *f = *state;
@@ -391,8 +411,7 @@ static void tells_each_of_a_group_its_own_fate(void **state)
     pause_first_sync();
     ftp_disk_submit(d, jobs[0]);
     test_wait(&pause_at.reached);
-    calls_fail(CALL_SYNC_FILE, 3, EIO); /* that of the first has asked already */
-    calls.fail_at[CALL_SYNC_FILE] = 3;
+    calls_fail(CALL_SYNC_FILE, 3, EIO); /* the first is one of them */
     for (int i = 1; i < COUNT; i++)
         ftp_disk_submit(d, jobs[i]);
     (void)sem_post(&pause_at.go_on);
@@ -631,9 +650,10 @@ int main(void)
         TEST(lists_in_every_form),
         TEST(refuses_a_cut_picture),
         TEST(syncs_together_what_waits_together),
-        TEST(syncs_together_what_others_have_written),
+        TEST(leaves_a_thread_for_other_work),
         TEST(bounds_a_group),
         TEST(does_other_work_while_a_group_is_synced),
+        TEST(syncs_groups_beside_each_other),
         TEST(tells_each_of_a_group_its_own_fate),
         TEST(needs_no_group_without_sync),
         TEST(counts_uploads_and_groups),

@@ -204,8 +204,10 @@ static void waits_for_a_client_that_does_not_read(void **state UNUSED)
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r);
     /* HELP is long; nothing of it is read, until the server stops taking commands. */
-    static const char command[] = "HELP\r\n";
+    static const char command[] = "HELP                                                    \r\n";
     const size_t len = strlen(command);
+    int small = 4096;
+    assert_int_equal(setsockopt(c.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
     size_t bytes = 0;
     ssize_t n;
     while ((n = send(c.fd, command + bytes % len, len - bytes % len, MSG_NOSIGNAL | MSG_DONTWAIT)) >

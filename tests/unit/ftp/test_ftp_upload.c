@@ -216,8 +216,7 @@ static void replaces_nothing_without_the_right(void **state)
 static void works_where_names_cannot_be_guarded(void **state)
 {
     struct fixture *f = *state;
-    calls.fail_always[CALL_RENAME_NEW] = true;
-    calls.code[CALL_RENAME_NEW] = EINVAL;
+    calls_fail_always(CALL_RENAME_NEW, EINVAL);
     replaces_nothing_without_the_right(state);
     expect_code(f, store(f, "/snap.jpg", "1"), 0);
     expect_code(f, store(f, "/snap.jpg", "2"), 0);
@@ -458,8 +457,7 @@ static void does_not_mind_when_an_early_start_fails(void **state)
     struct fixture *f = *state;
     static const char *const two[] = {"/a", "/b"};
     int codes[2];
-    calls.fail_always[CALL_START] = true;
-    calls.code[CALL_START] = ENOSYS;
+    calls_fail_always(CALL_START, ENOSYS);
     finish_group(f, two, 2, codes);
     assert_int_equal(codes[0] | codes[1], 0);
     assert_string_equal(calls.trace, "ssffnnd");
@@ -614,10 +612,8 @@ static int race_for_a_folder(struct fixture *f, bool sync_fails)
     soon.tv_sec += soon.tv_nsec / 1000000000;
     soon.tv_nsec %= 1000000000;
     assert_int_equal(sem_timedwait(&x.done, &soon), -1);
-    if (sync_fails) {
-        calls.fail_always[CALL_SYNC_FOLDER] = true;
-        calls.code[CALL_SYNC_FOLDER] = EIO;
-    }
+    if (sync_fails)
+        calls_fail_always(CALL_SYNC_FOLDER, EIO);
     (void)sem_post(&pause_at.go_on);
     test_wait(&x.done);
     assert_int_equal(pthread_join(maker, &made), 0);
