@@ -29,14 +29,17 @@ void watch_float_end(struct watch *w)
         watch_folder_drop(w, f);
 }
 
-/* Whether another folder than `f` is there. When nothing is, more events are on their way. */
-static bool is_other(struct watch *w, struct folder *parent, const char *name,
-                     const struct folder *f)
+/* What is there now, which may be later than the event: a folder, and whether it is `f`. */
+enum there { THERE_NOTHING, THERE_SAME, THERE_OTHER };
+
+static enum there what_is_there(struct watch *w, struct folder *parent, const char *name,
+                                const struct folder *f)
 {
     struct stat st;
     int fd = watch_folder_open(w, parent);
-    return fd >= 0 && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
-           (st.st_dev != f->device || st.st_ino != f->inode);
+    if (fd < 0 || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+        return THERE_NOTHING;
+    return st.st_dev == f->device && st.st_ino == f->inode ? THERE_SAME : THERE_OTHER;
 }
 
 static void land_folder(struct watch *w, struct folder *parent, const char *name, uint32_t cookie)
@@ -44,7 +47,8 @@ static void land_folder(struct watch *w, struct folder *parent, const char *name
     struct folder *f = LIST_FIRST(&w->floating);
     while (f && f->cookie != cookie)
         f = LIST_NEXT(f, siblings);
-    if (!f || is_other(w, parent, name, f) || watch_folder_is_below(parent, f)) {
+    if (!f || what_is_there(w, parent, name, f) == THERE_OTHER ||
+        watch_folder_is_below(parent, f)) {
         (void)watch_meet_folder(w, parent, name);
         return;
     }
@@ -66,9 +70,12 @@ static void folder_event(struct watch *w, struct folder *parent, const struct in
         land_folder(w, parent, e->name, e->cookie);
     } else if (e->mask & (IN_DELETE | IN_MOVED_FROM)) {
         struct folder *f = watch_folder_child(w, parent, e->name);
-        if (f && e->mask & IN_DELETE)
+        /* What left this name was another one, when this one has it now. */
+        if (!f || what_is_there(w, parent, e->name, f) == THERE_SAME)
+            return;
+        if (e->mask & IN_DELETE)
             watch_folder_drop(w, f);
-        else if (f)
+        else
             watch_float(w, f, e->cookie);
     }
 }

@@ -42,7 +42,7 @@ void watch_look_queue(struct watch *w, struct folder *f)
 void watch_look_missed(struct watch *w, struct folder *top)
 {
     for (struct folder *f = top; f; f = watch_folder_next(f, top))
-        if (f->is_new)
+        if (f->is_new || w->in_rescan) /* which began without them, perhaps */
             watch_look_queue(w, f);
 }
 
@@ -232,7 +232,8 @@ struct folder *watch_meet_folder(struct watch *w, struct folder *parent, const c
 {
     int dirfd = watch_folder_open(w, parent);
     if (dirfd < 0) {
-        watch_look_queue(w, parent->parent ? parent->parent : parent);
+        /* It was renamed itself, perhaps, and the event is on its way. */
+        watch_look_queue(w, parent);
         return NULL;
     }
     return meet_folder_at(w, parent, dirfd, name);
