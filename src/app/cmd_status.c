@@ -302,7 +302,7 @@ static size_t shown_width(const char *s)
 static const char *colour_of(const char *title, const char *cell)
 {
     static const char *const good[] = {"ok", "running"};
-    static const char *const calm[] = {"unknown", "off", "idle"};
+    static const char *const calm[] = {"unknown", "off", "idle", "pushes"};
     if (strcmp(title, "LAST ERROR") == 0)
         return "\033[33m";
     if (strcmp(title, "STATE") != 0)
