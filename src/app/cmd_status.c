@@ -207,7 +207,8 @@ static void print_spool(const json_t *folders)
                    {"taking", "being taken", false}};
     for (size_t i = 0; i < json_array_size(folders); i++) {
         const json_t *f = json_array_get(folders, i);
-        const char *trouble = client_text(f, "last_error"), *unknown = client_text(f, "unknown_folder");
+        const char *trouble = client_text(f, "last_error"),
+                   *unknown = client_text(f, "unknown_folder");
         printf("  watched   %s, %s%s:", client_text(f, "name"), client_text(f, "path"),
                json_is_true(json_object_get(f, "polling")) ? " (by looking again and again)" : "");
         for (size_t k = 0, shown = 0; k < ARRAY_LEN(numbers); k++)

@@ -92,11 +92,10 @@ static json_t *camera_json(struct daemon *d, const struct camera *cam)
     const char *state = !cam->enabled                    ? "off"
                         : strcmp(cam->kind, "push") == 0 ? "pushes"
                                                          : camera_state_names[st.state];
-    json_t *j =
-        json_pack("{s:o,s:o,s:o,s:b,s:s,s:i,s:o,s:f}", "name", js_string(cam->name), "device_key",
-                  js_string(cam->device_key), "kind", js_string(cam->kind), "enabled", cam->enabled,
-                  "state", state, "failures",
-                  st.failures, "last_error", js_string(st.last_error), "last_ms", st.last_ms);
+    json_t *j = json_pack("{s:o,s:o,s:o,s:b,s:s,s:i,s:o,s:f}", "name", js_string(cam->name),
+                          "device_key", js_string(cam->device_key), "kind", js_string(cam->kind),
+                          "enabled", cam->enabled, "state", state, "failures", st.failures,
+                          "last_error", js_string(st.last_error), "last_ms", st.last_ms);
     struct snapshot *last = NULL;
     struct ledger_filter filter = {.camera = cam->name, .person = -1};
     struct err e;

@@ -8,11 +8,16 @@
 #include "wire/image_event.h"
 
 const char *const message_names[] = {
-    "event_3",           "event_300",
-    "event_70000",       "event_person",
-    "event_extended",    "event_extended_skipped",
-    "event_claim_check", "heartbeat",
-    "heartbeat_empty",   "event_pushed",
+    "event_3",
+    "event_300",
+    "event_70000",
+    "event_person",
+    "event_extended",
+    "event_extended_skipped",
+    "event_claim_check",
+    "heartbeat",
+    "heartbeat_empty",
+    "event_pushed",
     NULL,
 };
 
