@@ -117,6 +117,7 @@ static void print_status(const json_t *status)
 
 static void format_bytes(double bytes, char *out, size_t size);
 static void print_control(const json_t *triggers);
+static void print_ftp(const json_t *ftp);
 static void print_spool(const json_t *folders);
 static double number_of(const json_t *object, const char *key);
 
@@ -161,6 +162,7 @@ static void print_head(const json_t *status)
            number_of(counts, "triggers_failed"));
     print_broker(status);
     print_control(json_object_get(json_object_get(status, "broker"), "triggers"));
+    print_ftp(json_object_get(status, "ftp"));
     print_spool(json_object_get(status, "spool"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
@@ -192,6 +194,26 @@ static void print_control(const json_t *triggers)
     if (waiting > 0)
         printf("; %.0f wait until the ledger can take them", waiting);
     printf("\n");
+}
+
+/* "ftp       cameras push to 127.0.0.1:2121; 3 sessions, 1 uploading; 120 stored, 2 failed" */
+static void print_ftp(const json_t *ftp)
+{
+    if (!json_is_object(ftp))
+        return; /* a daemon of before there was one */
+    const char *off = client_text(ftp, "off"), *error = client_text(ftp, "last_error");
+    if (off[0]) {
+        printf("  ftp       off: %s\n", off);
+        return;
+    }
+    double sessions = number_of(ftp, "sessions"), banned = number_of(ftp, "banned");
+    printf(
+        "  ftp       cameras push to %s; %.0f session%s, %.0f uploading; %.0f stored, %.0f failed",
+        client_text(ftp, "listen"), sessions, sessions == 1 ? "" : "s", number_of(ftp, "uploads"),
+        number_of(ftp, "stored"), number_of(ftp, "failed"));
+    if (banned > 0)
+        printf("; %.0f address%s shut out", banned, banned == 1 ? "" : "es");
+    printf("%s%s\n", error[0] ? "; last error: " : "", error);
 }
 
 /* "  watched   ftp, data/ftp: 12 taken, 1 refused, 2 settle; left alone: 3 video" */

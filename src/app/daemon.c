@@ -401,11 +401,60 @@ static int start_web(struct daemon *d, struct err *e)
     return 0;
 }
 
+#define FTP_SOCKETS_MAX 8
+
+/* Why there is no server for cameras that push; NULL = there is one. */
+static const char *why_no_ftp(const struct app_config *c)
+{
+    if (c->ftp->enabled == FTP_ENABLED_NO)
+        return "[ftp] enabled (RUN_FTP_SERVER) is no";
+    if (ftp_accounts_count(c->ftp_accounts) == 0)
+        return "no account with a password (FTP_USER and FTP_PASS, or [ftp_account:NAME])";
+    return c->ftp_runs ? NULL : "[ftp] enabled is auto and nobody may log in";
+}
+
+static int start_ftp(struct daemon *d, struct err *e)
+{
+    const struct app_config *c = d->config;
+    const char *off = why_no_ftp(c);
+    ftp_server_register_metrics();
+    if (off) {
+        log_notice("ftp-off", "cameras cannot push by FTP: %s", off);
+        text_copy(d->ftp_off, sizeof(d->ftp_off), off); /* fits */
+        return 0;
+    }
+    int fds[FTP_SOCKETS_MAX], tls_fds[FTP_SOCKETS_MAX];
+    struct ftp_server_options o = {
+        .config = c->ftp,
+        .accounts = c->ftp_accounts,
+        .app_name = c->app.app_name,
+        .root = c->ftp_root,
+        .upload_dir = c->upload_dir,
+        .reserve = d->store_reserve,
+        .listen_fds = fds,
+        .tls_listen_fds = tls_fds,
+        .listen_fd_count = service_listen_fds("ftp", fds, FTP_SOCKETS_MAX),
+        .tls_listen_fd_count = service_listen_fds("ftps", tls_fds, FTP_SOCKETS_MAX)};
+    struct ftp_server *ftp = NULL;
+    int r = ftp_server_start(&o, &ftp, e);
+    if (r < 0)
+        return err_prefix(e, "FTP server"), r;
+    atomic_store(&d->ftp, ftp);
+    struct ftp_server_status st;
+    ftp_server_status(ftp, &st);
+    size_t accounts = ftp_accounts_count(c->ftp_accounts);
+    log_notice("ftp-listening", "cameras push by FTP to %s: %zu account%s, below %s", st.listen,
+               accounts, accounts == 1 ? "" : "s", c->ftp_root);
+    return 0;
+}
+
 static int start(struct daemon *d, struct err *e)
 {
     d->pipeline.outcome = tell_web;
     d->pipeline.outcome_arg = d;
     int r = topology_start(&d->pipeline, &d->topology, e);
+    if (r == 0)
+        r = start_ftp(d, e);
     if (r == 0)
         r = start_web(d, e);
     if (r < 0)
@@ -434,9 +483,12 @@ static int stop(struct daemon *d)
         (void)!write(d->stop_fd, &one, sizeof(one)); /* a counter far from full */
     int64_t grace = d->config->app.grace_ms;
     struct web *w = atomic_load(&d->web);
-    /* No new triggers first; requests that wait for an outcome are answered. */
+    /* No new triggers and uploads first; requests that wait for an outcome are answered. */
     if (w)
         web_stop(w, 500);
+    struct ftp_server *ftp = atomic_load(&d->ftp);
+    if (ftp && ftp_server_stop(ftp, grace) < 0)
+        return -ETIMEDOUT;
     int r = d->topology ? topology_stop(d->topology, grace) : 0;
     if (r < 0)
         return r;
@@ -444,6 +496,8 @@ static int stop(struct daemon *d)
     d->topology = NULL;
     atomic_store(&d->web, NULL);
     web_free(w);
+    atomic_store(&d->ftp, NULL); /* nobody asks for its status any more */
+    ftp_server_free(ftp);
     return 0;
 }
 
@@ -464,6 +518,21 @@ static void report_difference(const struct app_config *before, const struct app_
     (void)cfg_write_difference(before->cfg, after->cfg, &text);
     if (text.len)
         log_lines(LOG_LEVEL_NOTICE, "changed", text.data);
+}
+
+/* Accounts change at once; whether there is a server at all, where it listens and its other keys
+ * change at the next start. */
+static void reload_ftp(struct daemon *d)
+{
+    struct ftp_server *ftp = atomic_load(&d->ftp);
+    struct err e = {0};
+    if (!ftp && d->config->ftp_runs)
+        log_warn("ftp-off", "the FTP server was switched on: it begins at the next start");
+    if (ftp && !d->config->ftp_runs)
+        log_warn("ftp-listening", "the FTP server was switched off: it ends with this run, and "
+                                  "until then nobody can log in");
+    if (ftp && ftp_server_set_accounts(ftp, d->config->ftp_accounts, &e) < 0)
+        log_error("reload-failed", "the FTP accounts stay as they were: %s", e.text);
 }
 
 /* The new configuration is wholly valid, or the old one stays. */
@@ -491,6 +560,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
+    reload_ftp(d);
     log_notice("reloaded", "the new configuration is in force");
     service_ready();
 }
@@ -526,7 +596,7 @@ static int serve(struct daemon *d, const struct app_options *options)
         }
         struct err e;
         if (watchdog_ms && mono_diff_us(clock_mono(), fed) >= watchdog_ms * 1000 &&
-            topology_healthy(d->topology, &e) == 0) {
+            status_healthy(d, &e) == 0) {
             service_watchdog_ping();
             fed = clock_mono();
         }

@@ -71,18 +71,39 @@ static int backend_bytes(void *arg, const struct snapshot *s, bool annotated, st
     return store_read(d->pipeline.store, s->annotated_path, now->limits.bytes_max, ret, e);
 }
 
+/* The server's loop turns every second; one that has not for so long hangs. */
+#define FTP_HUNG_MS 60000
+
+static int ftp_healthy(struct daemon *d, struct err *e)
+{
+    struct ftp_server *ftp = atomic_load(&d->ftp);
+    struct ftp_server_status st;
+    if (!ftp)
+        return 0;
+    ftp_server_status(ftp, &st);
+    return st.heartbeat_age_ms > FTP_HUNG_MS
+               ? err_set(e, -ETIMEDOUT, ERR_NEVER, "the FTP server hangs for %lld s",
+                         (long long)st.heartbeat_age_ms / 1000)
+               : 0;
+}
+
+int status_healthy(struct daemon *d, struct err *e)
+{
+    int r = topology_healthy(d->topology, e);
+    return r < 0 ? r : ftp_healthy(d, e);
+}
+
 static int backend_ready(void *arg, struct err *e)
 {
     struct daemon *d = arg;
     if (!atomic_load(&d->ready))
         return err_set(e, -EAGAIN, ERR_LATER, "starting or stopping");
-    return topology_healthy(d->topology, e);
+    return status_healthy(d, e);
 }
 
 static int backend_healthy(void *arg, struct err *e)
 {
-    struct daemon *d = arg;
-    return topology_healthy(d->topology, e);
+    return status_healthy(arg, e);
 }
 
 static json_t *camera_json(struct daemon *d, const struct camera *cam)
@@ -195,6 +216,21 @@ static json_t *spool_json(const struct daemon *d)
     return j;
 }
 
+/* The server that cameras push to; "off" says why when it does not run. */
+static json_t *ftp_json(struct daemon *d)
+{
+    struct ftp_server *ftp = atomic_load(&d->ftp);
+    struct ftp_server_status st;
+    if (!ftp)
+        return json_pack("{s:s,s:o}", "state", "off", "off", js_string(d->ftp_off));
+    ftp_server_status(ftp, &st);
+    return json_pack("{s:s,s:o,s:i,s:i,s:i,s:I,s:I,s:o}", "state",
+                     st.heartbeat_age_ms > FTP_HUNG_MS ? "hung" : "running", "listen",
+                     js_string(st.listen), "sessions", st.sessions, "uploads", st.uploads, "banned",
+                     st.banned, "stored", (json_int_t)st.stored, "failed", (json_int_t)st.failed,
+                     "last_error", js_string(st.last_error));
+}
+
 /* A description begins with the model's file name. */
 static json_t *model_json(const struct daemon *d)
 {
@@ -213,7 +249,7 @@ static json_t *backend_status(void *arg)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     return json_pack(
-        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o}",
+        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
@@ -222,7 +258,7 @@ static json_t *backend_status(void *arg)
         d->pipeline.detector && now->detection_enabled, "counts", counts_json(d), "disk",
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
-        control_json(d), "spool", spool_json(d));
+        control_json(d), "ftp", ftp_json(d), "spool", spool_json(d));
 }
 
 struct web_backend status_backend(struct daemon *d)

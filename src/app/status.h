@@ -5,6 +5,7 @@
 
 #include "app/config.h"
 #include "app/topology.h"
+#include "ftp/ftp_server.h"
 #include "web/web.h"
 
 #define DAEMON_NOTIFIERS_MAX 2
@@ -27,6 +28,8 @@ struct daemon {
     struct ledger *web_ledger; /* of the web thread, for the backend's calls */
     struct topology *topology;
     struct web *_Atomic web;
+    struct ftp_server *_Atomic ftp; /* NULL = it is off */
+    char ftp_off[128];              /* why */
     char detector_text[512];
     atomic_bool ready;
     struct wall_time started_at;
@@ -34,6 +37,8 @@ struct daemon {
 };
 
 struct web_backend status_backend(struct daemon *d);
+/* 0 while everything makes progress; else the text names what hangs. Any thread. */
+int status_healthy(struct daemon *d, struct err *e);
 void status_register_metrics(void);
 /* From the main thread, each tick. */
 void status_update_gauges(struct daemon *d);

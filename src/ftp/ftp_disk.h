@@ -1,7 +1,10 @@
 #pragma once
 /* Disk work off the server's thread. A few threads take jobs in order of arrival; the finish of
  * uploads that wait at the same time is done as one group (ftp_upload_finish()). Results come back
- * to the server's thread by ftp_disk_collect() when ftp_disk_fd() is readable. */
+ * to the server's thread by ftp_disk_collect() when ftp_disk_fd() is readable.
+ *
+ * At most half of the threads check passwords at the same time, so that guessing does not hold up
+ * cameras. Other than that one slow disk holds up all: there are only so many threads. */
 
 #include "ftp/ftp_engine.h"
 #include "ftp/ftp_jail.h"
@@ -9,10 +12,10 @@
 enum ftp_disk_kind {
     FTP_DISK_FILE,   /* one operation of enum ftp_op */
     FTP_DISK_LIST,   /* text of a list */
-    FTP_DISK_OPEN,   /* upload or file to read */
-    FTP_DISK_WRITE,  /* one block of an upload */
-    FTP_DISK_FINISH, /* a last block, if any, and the end */
-    FTP_DISK_READ,   /* one block of a file */
+    FTP_DISK_OPEN,   /* upload, or file to read (then at request.offset; the session closes fd) */
+    FTP_DISK_WRITE,  /* one block of an upload; after a failure it waits for its DROP */
+    FTP_DISK_FINISH, /* a last block, if any, and the end: the upload is freed whatever comes out */
+    FTP_DISK_READ,   /* one block of a file: as much as there is room for, nothing = the end */
     FTP_DISK_DROP,   /* closes an upload that failed */
     FTP_DISK_LOGIN,  /* a password whose check takes long */
 };
@@ -22,15 +25,15 @@ enum ftp_disk_kind {
 struct ftp_disk_job {
     enum ftp_disk_kind kind;
     struct ftp_jail *jail;
-    struct ftp_request request;      /* FILE, LIST, OPEN */
-    struct ftp_upload *upload;       /* OPEN gives it, WRITE, FINISH, DROP use it */
-    int fd;                          /* OPEN of a file to read gives it */
-    void *block;                     /* WRITE, FINISH: bytes; READ: room */
-    size_t block_size;               /* READ: what came */
-    bool check_end;                  /* FINISH: a JPEG that does not end is -EBADMSG */
-    unsigned rights;                 /* LIST */
-    struct wall_time now;            /* LIST */
-    struct ftp_accounts *accounts;   /* LOGIN, with user, password, from */
+    struct ftp_request request;    /* FILE, LIST, OPEN */
+    struct ftp_upload *upload;     /* OPEN gives it, WRITE uses it, FINISH and DROP take it */
+    int fd;                        /* OPEN of a file to read gives it */
+    void *block;                   /* WRITE, FINISH: bytes; READ: room; the session's */
+    size_t block_size;             /* READ: what came */
+    bool check_end;                /* FINISH: a JPEG that does not end is -EBADMSG */
+    unsigned rights;               /* LIST, LIST_INLINE */
+    struct wall_time now;          /* LIST, LIST_INLINE */
+    struct ftp_accounts *accounts; /* LOGIN, with user, password, from */
     const char *user, *password;
     const struct sockaddr *from;
     const struct ftp_account *account; /* LOGIN gives it */
@@ -38,17 +41,20 @@ struct ftp_disk_job {
     int code;
     struct err error;
     struct ftp_file file;
-    struct dynbuf text; /* LIST, LIST_INLINE */
-    void *owner;               /* the session's */
+    struct dynbuf
+        text;    /* LIST, LIST_INLINE make it, whatever the code; dynbuf_done() by the session */
+    void *owner; /* the session's */
     struct ftp_disk_job *next; /* private */
 };
 
 struct ftp_disk;
+void ftp_disk_register_metrics(void);
 int ftp_disk_start(int threads, struct ftp_disk **ret, struct err *e);
 int ftp_disk_fd(const struct ftp_disk *d); /* readable: something is done */
 void ftp_disk_submit(struct ftp_disk *d, struct ftp_disk_job *job);
 /* A list of finished jobs linked by `next`, or NULL. */
 struct ftp_disk_job *ftp_disk_collect(struct ftp_disk *d);
-/* Finishes what was submitted, joins; what is then done can still be collected. */
+/* Finishes what was submitted, joins; what is then done can still be collected. Nothing may be
+ * submitted any more. May be called twice. */
 void ftp_disk_stop(struct ftp_disk *d);
 void ftp_disk_free(struct ftp_disk *d);

@@ -38,13 +38,13 @@ enum ftp_ask {
 
 enum ftp_op {
     /* FTP_ASK_FILE */
-    FTP_OP_ENTER, /* CWD: is it a folder? */
-    FTP_OP_STAT,  /* SIZE, MDTM, MLST, RNFR (is it there?) */
+    FTP_OP_ENTER,       /* CWD: is it a folder? */
+    FTP_OP_STAT,        /* SIZE, MDTM, MLST, RNFR (is it there?) */
     FTP_OP_LIST_INLINE, /* STAT path: the list goes over the control connection */
-    FTP_OP_MAKE,  /* MKD, with the parents that are missing */
+    FTP_OP_MAKE,        /* MKD, with the parents that are missing */
     FTP_OP_REMOVE_FOLDER,
     FTP_OP_DELETE,
-    FTP_OP_RENAME,  /* path -> path_to */
+    FTP_OP_RENAME,   /* path -> path_to */
     FTP_OP_MODIFIED, /* MFMT, MDTM with two arguments, SITE UTIME */
     /* FTP_ASK_TRANSFER */
     FTP_OP_STORE,    /* also STOU: path is chosen by the jail when `unique` */
@@ -60,26 +60,29 @@ struct ftp_request {
     char path_to[FTP_PATH_MAX];
     int64_t offset;
     int64_t announced; /* ALLO before it, 0 = none: refuse at once what cannot fit */
-    bool unique, overwrite;
+    bool unique;
+    bool overwrite; /* STORE, APPEND, RENAME: what is there may be changed; else -EEXIST */
     struct wall_time modified;
     enum ftp_list_form form;
     unsigned facts;
+    bool empty; /* LIST: the account has no right to see one, so nothing is looked at or sent */
 };
 
 enum ftp_data_mode { FTP_DATA_NONE, FTP_DATA_PASSIVE, FTP_DATA_ACTIVE };
 
 struct ftp_engine_options {
-    const char *banner; /* of 220 */
+    const char *banner; /* of 220; must outlive the engine */
     bool tls_possible;  /* AUTH TLS is offered */
     bool tls_required;  /* no USER before it; data connections must be protected */
     bool tls_implicit;  /* the connection began with TLS */
     bool peer_is_ipv6;
-    char peer[64]; /* numeric address of the control peer: PORT/EPRT must name it */
+    char peer[64];       /* numeric address of the control peer: PORT/EPRT must name it */
     int active_port_min; /* lowest port accepted in PORT/EPRT: 1024 */
     bool active_allowed;
 };
 
-struct ftp_engine; /* a struct of some 300 bytes; longer things are allocated when needed */
+/* Some 250 bytes, and as much for replies; what is long (a request) is allocated while needed. */
+struct ftp_engine;
 
 struct ftp_engine *ftp_engine_new(const struct ftp_engine_options *o);
 void ftp_engine_free(struct ftp_engine *en);
@@ -91,7 +94,9 @@ const struct ftp_request *ftp_engine_request(const struct ftp_engine *en); /* of
 void ftp_engine_greet(struct ftp_engine *en);
 enum ftp_ask ftp_engine_line(struct ftp_engine *en, const char *line, size_t len);
 enum ftp_ask ftp_engine_line_too_long(struct ftp_engine *en);
-/* A line during a transfer. Only for what ftp_engine_interrupts() says yes to. */
+/* A line during a transfer. Only for what ftp_engine_interrupts() says yes to: ABOR, QUIT, and STAT
+ * alone. ABOR gives FTP_ASK_ABORT; QUIT is answered when the transfer is over. Without a request it
+ * is the same as ftp_engine_line(). */
 bool ftp_engine_interrupts(const char *line, size_t len);
 enum ftp_ask ftp_engine_interrupt(struct ftp_engine *en, const char *line, size_t len,
                                   int64_t transferred_bytes);
@@ -109,9 +114,10 @@ const struct ftp_account *ftp_engine_account(const struct ftp_engine *en); /* NU
 bool ftp_engine_listen_extended(const struct ftp_engine *en);
 enum ftp_ask ftp_engine_listening(struct ftp_engine *en, int port, const uint8_t ipv4[4]);
 
-/* How the data connection of the next transfer comes about; reset after each. */
+/* How the data connection of the next transfer comes about; reset after each, so the session drops
+ * a listener or a connection that waits while this is not FTP_DATA_PASSIVE. */
 enum ftp_data_mode ftp_engine_data_mode(const struct ftp_engine *en);
-int ftp_engine_active_port(const struct ftp_engine *en); /* at the control peer's address */
+int ftp_engine_active_port(const struct ftp_engine *en);     /* at the control peer's address */
 bool ftp_engine_data_protected(const struct ftp_engine *en); /* PROT P */
 
 /* `file` of STAT (and what MAKE, RENAME... need not). code: 0 or -errno, with the text for logs in
@@ -130,9 +136,12 @@ enum ftp_transfer_end {
     FTP_TRANSFER_INCOMPLETE,    /* 451: the picture does not end, or TLS without close_notify */
     FTP_TRANSFER_LOCAL,         /* by code: 452 no space, 552 quota or too large, 553 name, 451 */
 };
+/* The end; also instead of ftp_engine_opened(), when there was no connection to begin with. `file`
+ * of an upload that is DONE: its final name, size and time, which the engine remembers. */
 enum ftp_ask ftp_engine_transferred(struct ftp_engine *en, enum ftp_transfer_end end, int code,
                                     const struct ftp_file *file);
 /* The handshake of AUTH TLS succeeded: login starts again. */
 void ftp_engine_secured(struct ftp_engine *en);
-/* A word before the session is closed by us: 421 with the reason. */
+/* A word before the session is closed by us: 421 with the reason. In any state; results that come
+ * later are ignored (FTP_ASK_CLOSE). */
 void ftp_engine_goodbye(struct ftp_engine *en, const char *reason);

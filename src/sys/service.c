@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <systemd/sd-daemon.h>
 
 #include "base/clock.h"
@@ -43,4 +44,18 @@ int64_t service_watchdog_ms(void)
 void service_watchdog_ping(void)
 {
     (void)sd_notify(0, "WATCHDOG=1");
+}
+
+size_t service_listen_fds(const char *name, int *ret, size_t max)
+{
+    char **names = NULL;
+    size_t found = 0;
+    int count = sd_listen_fds_with_names(0, &names); /* below 0 or 0: nobody gave us any */
+    for (int i = 0; i < count; i++) {
+        if (found < max && strcmp(names[i], name) == 0)
+            ret[found++] = SD_LISTEN_FDS_START + i;
+        free(names[i]);
+    }
+    free(names);
+    return found;
 }

@@ -1,6 +1,7 @@
 #pragma once
 /* The service manager's side channel (sd_notify). Without one all calls do nothing. Any thread. */
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/macros.h"
@@ -13,3 +14,7 @@ void service_status(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Half the watchdog interval in ms, 0 when no watchdog waits for us. */
 int64_t service_watchdog_ms(void);
 void service_watchdog_ping(void);
+/* Sockets that the service manager has opened for us under this name (FileDescriptorName= of a
+ * .socket unit; sd_listen_fds(3)): copies them to `ret`, which has room for `max`, and returns how
+ * many; they are the caller's from then on. Others stay for a call with their name. */
+size_t service_listen_fds(const char *name, int *ret, size_t max);

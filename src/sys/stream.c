@@ -14,11 +14,11 @@
 #include <sys/socket.h>
 
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "sys/tls.h"
 
 /* getaddrinfo() waits as long as the resolver likes, half a minute with a dead name server, and
  * cannot be interrupted. So it runs in a thread of its own that the caller stops waiting for; who
@@ -374,42 +374,16 @@ static int load_files(struct stream *s, const struct stream_options *o, struct e
                        o->tls_ca_file);
     if (!o->tls_cert_file)
         return 0;
-    if (SSL_CTX_use_certificate_chain_file(s->context, o->tls_cert_file) != 1)
-        return err_set(e, -EINVAL, ERR_NEVER,
-                       "our certificate '%s' cannot be read or is none in PEM form",
-                       o->tls_cert_file);
-    const char *key = o->tls_key_file ? o->tls_key_file : o->tls_cert_file;
-    if (SSL_CTX_use_PrivateKey_file(s->context, key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(s->context) != 1)
-        return err_set(e, -EINVAL, ERR_NEVER,
-                       "our key '%s' cannot be read, has a pass phrase, or belongs to another "
-                       "certificate",
-                       key);
-    return 0;
-}
-
-/* Nobody is there to type one; without this OpenSSL would ask the terminal. */
-static int no_pass_phrase(char *to, int size, int writing, void *arg)
-{
-    (void)to;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return -1;
+    return tls_context_load(s->context, o->tls_cert_file,
+                            o->tls_key_file ? o->tls_key_file : o->tls_cert_file, e);
 }
 
 static int prepare_tls(struct stream *s, const struct stream_options *o, struct err *e)
 {
-    ERR_clear_error();
-    s->context = SSL_CTX_new(TLS_client_method());
+    s->context = tls_context_new(TLS_client_method());
     if (!s->context)
         return err_set(e, -ENOMEM, ERR_LATER, "no memory for TLS");
-    SSL_CTX_set_min_proto_version(s->context, TLS1_2_VERSION);
-    SSL_CTX_set_options(s->context, SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_mode(s->context,
-                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, on_verdict);
-    SSL_CTX_set_default_passwd_cb(s->context, no_pass_phrase);
     int r = load_files(s, o, e);
     if (r < 0)
         return r;
@@ -435,8 +409,7 @@ static int start_tls(struct stream *s, const struct stream_options *o, struct mo
     if (r < 0)
         return r;
     for (;;) {
-        ERR_clear_error();
-        errno = 0;
+        tls_before();
         int done = SSL_connect(s->ssl);
         int system = errno;
         if (done == 1)
@@ -453,59 +426,34 @@ static int start_tls(struct stream *s, const struct stream_options *o, struct mo
 
 /* ---- bytes ---- */
 
-static int cut_off(int error, struct err *e)
-{
-    if (error == 0)
-        return err_set(e, -ECONNRESET, ERR_NOW, "the other side closed the connection");
-    return err_errno(e, -error, "the connection was cut");
-}
-
 /* The sense of an SSL_read() or SSL_write() that gave `n` <= 0. */
-static int tls_trouble(struct stream *s, int n, bool *ret_wants_write, bool *ret_wants_read,
-                       struct err *e)
+static int trouble(struct stream *s, int n, short *ret_events, struct err *e)
 {
-    int system = errno;
-    switch (SSL_get_error(s->ssl, n)) {
-    case SSL_ERROR_WANT_READ:
-        *ret_wants_read = true;
-        return -EAGAIN;
-    case SSL_ERROR_WANT_WRITE:
-        *ret_wants_write = true;
-        return -EAGAIN;
-    case SSL_ERROR_ZERO_RETURN:
-        return cut_off(0, e);
-    case SSL_ERROR_SYSCALL:
-        return cut_off(system, e);
-    default:
-        if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-            return cut_off(0, e);
-        /* A server that wants a certificate from us says so only now, with TLS 1.3. */
-        const char *why = ERR_reason_error_string(ERR_peek_error());
-        return err_set(e, -EPROTO, ERR_LATER, "TLS broke: %s", why ? why : "unknown");
-    }
+    int r = tls_trouble(s->ssl, n, ret_events, e);
+    return r == 0 ? tls_cut_off(0, e) : r;
 }
 
 int64_t stream_read(struct stream *s, void *to, size_t size, struct err *e)
 {
     assert(size > 0);
     if (s->ssl) {
-        bool wants_read = false;
-        s->read_wants_write = false;
-        ERR_clear_error();
-        errno = 0;
+        short events = 0;
+        tls_before();
         int n = SSL_read(s->ssl, to, (int)MIN(size, (size_t)INT_MAX));
-        return n > 0 ? n : tls_trouble(s, n, &s->read_wants_write, &wants_read, e);
+        int r = n > 0 ? n : trouble(s, n, &events, e);
+        s->read_wants_write = events == POLLOUT;
+        return r;
     }
     for (;;) {
         ssize_t n = recv(s->fd, to, size, 0);
         if (n > 0)
             return n;
         if (n == 0)
-            return cut_off(0, e);
+            return tls_cut_off(0, e);
         if (errno == EAGAIN)
             return -EAGAIN;
         if (errno != EINTR)
-            return cut_off(errno, e);
+            return tls_cut_off(errno, e);
     }
 }
 
@@ -513,12 +461,12 @@ int64_t stream_write(struct stream *s, const void *from, size_t size, struct err
 {
     assert(size > 0);
     if (s->ssl) {
-        bool wants_write = false;
-        s->write_wants_read = false;
-        ERR_clear_error();
-        errno = 0;
+        short events = 0;
+        tls_before();
         int n = SSL_write(s->ssl, from, (int)MIN(size, (size_t)INT_MAX));
-        return n > 0 ? n : tls_trouble(s, n, &wants_write, &s->write_wants_read, e);
+        int r = n > 0 ? n : trouble(s, n, &events, e);
+        s->write_wants_read = events == POLLIN;
+        return r;
     }
     for (;;) {
         ssize_t n = send(s->fd, from, size, MSG_NOSIGNAL);
@@ -527,6 +475,6 @@ int64_t stream_write(struct stream *s, const void *from, size_t size, struct err
         if (n < 0 && errno == EAGAIN)
             return -EAGAIN;
         if (n < 0 && errno != EINTR)
-            return cut_off(errno, e);
+            return tls_cut_off(errno, e);
     }
 }

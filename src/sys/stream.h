@@ -1,5 +1,5 @@
 #pragma once
-/* A client's byte stream: TCP, with TLS when wanted, and the one door to OpenSSL's TLS.
+/* A client's byte stream: TCP, with TLS when wanted. (tls_server.h is the other side of TLS.)
  *
  * Nothing here waits longer than it was told to. Opening looks the name up, tries the addresses it
  * has, and shakes hands, all within one limit and until a descriptor of the caller's says stop;

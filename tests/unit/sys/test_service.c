@@ -68,6 +68,29 @@ static void does_nothing_without_a_manager(void **state UNUSED)
     assert_int_equal(recv(manager, buf, sizeof(buf), MSG_DONTWAIT), -1);
 }
 
+/* Two descriptors from 3 on are open in any case: the folder and the manager's socket. */
+static void finds_sockets_by_their_name(void **state UNUSED)
+{
+    int fds[2] = {-1, -1};
+    char pid[16];
+    assert_int_equal(service_listen_fds("ftp", fds, 2), 0);
+    (void)snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    assert_int_equal(setenv("LISTEN_PID", pid, 1), 0);
+    assert_int_equal(setenv("LISTEN_FDS", "2", 1), 0);
+    assert_int_equal(setenv("LISTEN_FDNAMES", "ftp:ftps", 1), 0);
+    assert_int_equal(service_listen_fds("ftps", fds, 2), 1);
+    assert_int_equal(fds[0], 4);
+    assert_int_equal(service_listen_fds("ftp", fds, 2), 1);
+    assert_int_equal(fds[0], 3);
+    assert_int_equal(service_listen_fds("http", fds, 2), 0);
+    assert_int_equal(setenv("LISTEN_FDNAMES", "ftp:ftp", 1), 0);
+    assert_int_equal(service_listen_fds("ftp", fds, 1), 1);
+    assert_int_equal(service_listen_fds("ftp", fds, 2), 2);
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -76,6 +99,7 @@ int main(void)
         TEST(tells_the_manager),
         TEST(pings_twice_per_watchdog_interval),
         TEST(does_nothing_without_a_manager),
+        TEST(finds_sockets_by_their_name),
     };
     return RUN_TESTS(tests);
 }

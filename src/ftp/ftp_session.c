@@ -1,0 +1,815 @@
+#include "ftp/ftp_session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "ftp/ftp_engine.h"
+#include "ftp/ftp_reader.h"
+#include "ftp/ftp_transfer.h"
+#include "sys/tls_server.h"
+
+/* Bytes read at once from a control connection: commands are short. */
+#define READ_MAX 2048
+/* Replies that may wait before no further command is looked at. */
+#define REPLIES_MAX 4096
+/* A client that has been told good-bye has so long to read it. */
+#define LINGER_MS 2000
+
+enum session_state {
+    SESSION_IDLE,    /* takes lines */
+    SESSION_WAITING, /* for the disk threads */
+    SESSION_DELAYED, /* a login failed; the answer is held back */
+    SESSION_TRANSFER,
+    SESSION_SECURING,  /* 234 is on its way, or the TLS handshake goes on */
+    SESSION_CLOSING,   /* the last reply is on its way */
+    SESSION_LINGERING, /* it is sent; the client closes */
+    SESSION_OVER,
+};
+
+struct ftp_session {
+    struct ftp_shared *shared;
+    struct ftp_session *next, *previous;
+    struct ftp_watch watch;
+    struct ftp_timer timer;
+    struct ftp_task reap;
+    union ftp_address peer, local;
+    enum session_state state;
+    bool has_local;
+    bool implicit;   /* it begins with TLS */
+    bool shaking;    /* TLS, begun */
+    bool eof;        /* the client has said all it will */
+    bool gone;       /* the control connection is no more */
+    bool seen;       /* a command came */
+    bool known;      /* logged in once */
+    char *dismissed; /* why it ends after its upload */
+    char *held;      /* a line that was taken too early, for after the transfer */
+    size_t held_len;
+    struct mono_time began, active_at;
+    struct ftp_engine *engine;
+    struct ftp_reader reader;
+    struct tls_conn *tls;
+    struct ftp_realm *realm; /* whose account this is; keeps it alive */
+    struct ftp_seat *seat;   /* NULL = not logged in */
+    struct ftp_errand *errand;
+    struct ftp_transfer transfer;
+};
+
+static void on_ready(struct ftp_watch *w, uint32_t events);
+static void on_timer(struct ftp_timer *t);
+static void on_reap(struct ftp_task *t);
+static void on_file_done(struct ftp_errand *j);
+static void on_login_done(struct ftp_errand *j);
+static void on_opened(struct ftp_transfer *t, int code, bool connected,
+                      const struct ftp_file *file);
+static void on_ended(struct ftp_transfer *t, enum ftp_transfer_end end, int code,
+                     const struct ftp_file *file);
+static void advance(struct ftp_session *s);
+static void obey(struct ftp_session *s, enum ftp_ask ask);
+static void end(struct ftp_session *s);
+
+/* ---- birth and death ---- */
+
+static struct ftp_engine *new_engine(const struct ftp_session *s, bool implicit_tls)
+{
+    const struct ftp_config *c = &s->shared->config;
+    struct ftp_engine_options o = {.banner = s->shared->banner,
+                                   .tls_possible = s->shared->tls != NULL,
+                                   .tls_required = c->tls == FTP_TLS_REQUIRED,
+                                   .tls_implicit = implicit_tls,
+                                   .peer_is_ipv6 = s->peer.any.sa_family == AF_INET6,
+                                   .active_port_min = 1024,
+                                   .active_allowed = c->active};
+    ftp_address_host(&s->peer, o.peer);
+    return ftp_engine_new(&o);
+}
+
+static void arm_idle(struct ftp_session *s);
+
+void ftp_session_start(struct ftp_shared *sh, int fd, const union ftp_address *peer,
+                       bool implicit_tls)
+{
+    struct ftp_session *s = xcalloc(1, sizeof(*s));
+    s->shared = sh;
+    s->watch = (struct ftp_watch){.fd = fd, .ready = on_ready};
+    s->timer.fire = on_timer;
+    s->reap.run = on_reap;
+    s->peer = *peer;
+    s->began = s->active_at = ftp_loop_now(sh->loop);
+    s->engine = new_engine(s, implicit_tls);
+    ftp_transfer_init(&s->transfer, sh, peer);
+    s->transfer.opened = on_opened;
+    s->transfer.ended = on_ended;
+    s->next = sh->sessions;
+    if (s->next)
+        s->next->previous = s;
+    sh->sessions = s;
+    sh->session_count++;
+    atomic_store(&sh->sessions_shown, sh->session_count);
+    arm_idle(s);
+    s->implicit = implicit_tls;
+    if (implicit_tls)
+        s->state = SESSION_SECURING;
+    else
+        ftp_engine_greet(s->engine);
+    advance(s);
+}
+
+static void give_seat_up(struct ftp_session *s)
+{
+    if (!s->seat)
+        return;
+    s->seat->sessions--;
+    ftp_seat_unref(STEAL(s->seat));
+}
+
+/* The descriptor goes now, so that the client sees it; the rest when the disk threads are done with
+ * what is ours. */
+static void end(struct ftp_session *s)
+{
+    struct ftp_shared *sh = s->shared;
+    s->gone = true;
+    if (s->state != SESSION_OVER) {
+        s->state = SESSION_OVER;
+        ftp_loop_disarm(sh->loop, &s->timer);
+        tls_conn_free(STEAL(s->tls));
+        ftp_loop_unwatch(sh->loop, &s->watch);
+        (void)close(STEAL_FD(s->watch.fd)); /* nothing of it is still wanted */
+        ftp_guard_leave(sh->guard, &s->peer.any, ftp_loop_now(sh->loop));
+        ftp_transfer_abort(&s->transfer, "the session ended");
+    }
+    if (!s->errand && s->transfer.phase == FTP_PHASE_NONE)
+        ftp_loop_defer(sh->loop, &s->reap);
+}
+
+static void on_reap(struct ftp_task *task)
+{
+    struct ftp_session *s = container_of(task, struct ftp_session, reap);
+    struct ftp_shared *sh = s->shared;
+    ftp_transfer_forget_data(&s->transfer);
+    give_seat_up(s);
+    ftp_engine_free(s->engine); /* before the accounts that it may point to */
+    ftp_realm_unref(s->realm);
+    ftp_reader_done(&s->reader);
+    free(s->dismissed);
+    free(s->held);
+    *(s->previous ? &s->previous->next : &sh->sessions) = s->next;
+    if (s->next)
+        s->next->previous = s->previous;
+    sh->session_count--;
+    atomic_store(&sh->sessions_shown, sh->session_count);
+    free(s);
+}
+
+void ftp_sessions_each(struct ftp_shared *sh, void (*f)(struct ftp_session *s, void *arg),
+                       void *arg)
+{
+    for (struct ftp_session *s = sh->sessions, *next; s; s = next) {
+        next = s->next; /* freed ones go in a task */
+        f(s, arg);
+    }
+}
+
+bool ftp_session_is_welcome(const struct ftp_session *s)
+{
+    return !s->seat || ftp_realm_has(s->shared->realm, s->seat, &s->peer.any);
+}
+
+void ftp_session_dismiss(struct ftp_session *s, const char *reason, bool patient)
+{
+    if (s->state == SESSION_OVER || s->state == SESSION_LINGERING || s->state == SESSION_CLOSING)
+        return;
+    if (ftp_transfer_is_upload(&s->transfer) && patient) {
+        if (!s->dismissed)
+            s->dismissed = xstrdup(reason);
+        return;
+    }
+    if (s->state == SESSION_SECURING) { /* nothing can be said */
+        end(s);
+        return;
+    }
+    ftp_engine_goodbye(s->engine, reason);
+    if (s->transfer.phase != FTP_PHASE_NONE)
+        ftp_transfer_abort(&s->transfer, reason); /* its end goes on from here */
+    else if (!s->errand)
+        obey(s, FTP_ASK_CLOSE);
+    advance(s);
+}
+
+/* ---- bytes in ---- */
+
+/* -EAGAIN when there is nothing, 0 at the end. */
+static int64_t read_some(struct ftp_session *s, char *to, size_t size)
+{
+    struct err e = {0};
+    if (s->tls)
+        return tls_conn_read(s->tls, to, size, &e);
+    ssize_t n = recv(s->watch.fd, to, size, 0);
+    return n < 0 ? -errno : n;
+}
+
+/* The client is done, or gone. An upload may go on alone. */
+static void on_eof(struct ftp_session *s)
+{
+    s->eof = true;
+    if (s->state == SESSION_TRANSFER)
+        ftp_transfer_alone(&s->transfer);
+}
+
+static void on_gone(struct ftp_session *s)
+{
+    bool alone = ftp_transfer_is_upload(&s->transfer);
+    s->gone = true;
+    if (!alone) {
+        end(s);
+        return;
+    }
+    ftp_loop_unwatch(s->shared->loop, &s->watch); /* it would be told for ever */
+    on_eof(s);
+}
+
+static void read_control(struct ftp_session *s)
+{
+    char bytes[READ_MAX];
+    do {
+        size_t room = MIN(ftp_reader_room(&s->reader), sizeof(bytes));
+        if (room == 0)
+            return;
+        int64_t n = read_some(s, bytes, room);
+        if (n == -EAGAIN || n == -EINTR)
+            return;
+        if (n == 0) {
+            on_eof(s);
+            return;
+        }
+        if (n < 0) {
+            on_gone(s);
+            return;
+        }
+        if (s->state == SESSION_CLOSING || s->state == SESSION_LINGERING)
+            continue;                                        /* too late */
+        (void)ftp_reader_feed(&s->reader, bytes, (size_t)n); /* there was room */
+    } while (s->tls && tls_conn_pending(s->tls));
+}
+
+static void shake(struct ftp_session *s)
+{
+    struct err e = {0};
+    int r = tls_conn_handshake(s->tls, &e);
+    if (r == -EAGAIN)
+        return;
+    if (r < 0) {
+        char peer[FTP_ADDRESS_TEXT_MAX];
+        log_info("ftp-tls-failed", "%s: TLS handshake: %s", ftp_address_host(&s->peer, peer),
+                 e.text);
+        end(s);
+        return;
+    }
+    s->shaking = false;
+    s->state = SESSION_IDLE;
+    if (s->implicit)
+        ftp_engine_greet(s->engine);
+    else
+        ftp_engine_secured(s->engine);
+    if (tls_conn_pending(s->tls)) /* came with the end of the handshake; epoll is silent of it */
+        read_control(s);
+}
+
+static void on_ready(struct ftp_watch *w, uint32_t events)
+{
+    struct ftp_session *s = container_of(w, struct ftp_session, watch);
+    if (s->state == SESSION_LINGERING) {
+        char rest[READ_MAX];
+        if (recv(w->fd, rest, sizeof(rest), 0) <= 0)
+            end(s);
+        return;
+    }
+    if (s->shaking)
+        shake(s);
+    else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        read_control(s);
+    if ((events & (EPOLLHUP | EPOLLERR)) && !s->gone)
+        on_gone(s);
+    advance(s);
+}
+
+/* ---- lines ---- */
+
+static void note_activity(struct ftp_session *s)
+{
+    s->seen = true;
+    s->active_at = ftp_loop_now(s->shared->loop);
+}
+
+static void run_line(struct ftp_session *s, const char *line, size_t len)
+{
+    note_activity(s);
+    obey(s, ftp_engine_line(s->engine, line, len));
+    if (s->seat && !ftp_engine_account(s->engine))
+        give_seat_up(s); /* REIN, or another USER */
+    if (s->transfer.phase == FTP_PHASE_NONE && s->transfer.data.state != FTP_DATA_CLOSED &&
+        ftp_engine_data_mode(s->engine) != FTP_DATA_PASSIVE)
+        ftp_transfer_forget_data(&s->transfer);
+}
+
+/* Returns whether there was any. */
+static bool take_lines(struct ftp_session *s)
+{
+    bool any = false;
+    const char *line = NULL;
+    size_t len = 0;
+    while (s->state == SESSION_IDLE && ftp_engine_replies(s->engine)->len < REPLIES_MAX) {
+        if (s->held) {
+            AUTO_FREE char *held = STEAL(s->held);
+            run_line(s, held, s->held_len);
+            any = true;
+            continue;
+        }
+        int r = ftp_reader_next(&s->reader, &line, &len);
+        if (r == 0)
+            break;
+        any = true;
+        if (r > 0) {
+            run_line(s, line, len);
+            continue;
+        }
+        note_activity(s);
+        obey(s, ftp_engine_line_too_long(s->engine));
+    }
+    return any;
+}
+
+/* What a client may say during a transfer. The reader gives whole lines only by taking them, so one
+ * that has to wait after all is held. */
+static void take_interrupts(struct ftp_session *s)
+{
+    static const char *const verbs[] = {"ABOR", "QUIT", "STAT"};
+    const char *line = NULL;
+    size_t len = 0;
+    while (s->state == SESSION_TRANSFER && !s->held) {
+        bool next = false;
+        for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+            next |= ftp_reader_next_is(&s->reader, verbs[i]);
+        if (!next || ftp_reader_next(&s->reader, &line, &len) <= 0)
+            return;
+        note_activity(s);
+        if (!ftp_engine_interrupts(line, len)) {
+            s->held = xstrndup(line, len);
+            s->held_len = len;
+            return;
+        }
+        obey(s, ftp_engine_interrupt(s->engine, line, len, s->transfer.bytes));
+    }
+}
+
+/* ---- replies out ---- */
+
+static int64_t write_some(struct ftp_session *s, const char *from, size_t size)
+{
+    struct err e = {0};
+    if (s->tls)
+        return tls_conn_write(s->tls, from, size, &e);
+    ssize_t n = send(s->watch.fd, from, size, MSG_NOSIGNAL);
+    return n < 0 ? -errno : n;
+}
+
+static bool has_replies(const struct ftp_session *s)
+{
+    return ftp_engine_replies(s->engine)->len > 0;
+}
+
+static void flush(struct ftp_session *s)
+{
+    struct dynbuf *out = ftp_engine_replies(s->engine);
+    if (s->gone) {
+        dynbuf_reset(out); /* nobody hears it */
+        return;
+    }
+    while (out->len > 0) {
+        int64_t n = write_some(s, out->data, out->len);
+        if (n == -EAGAIN)
+            return;
+        if (n < 0) {
+            dynbuf_reset(out);
+            on_gone(s);
+            return;
+        }
+        if ((size_t)n == out->len) {
+            dynbuf_reset(out);
+        } else {
+            memmove(out->data, out->data + n, out->len - (size_t)n);
+            out->len -= (size_t)n;
+        }
+    }
+    if (out->cap > 1024) /* an idle session keeps little */
+        dynbuf_done(out);
+}
+
+/* ---- going on ---- */
+
+static void begin_tls(struct ftp_session *s)
+{
+    struct err e = {0};
+    /* What came in clear behind AUTH TLS is not run inside (CVE-2011-1575). */
+    ftp_reader_clear(&s->reader);
+    if (tls_conn_new(s->shared->tls, s->watch.fd, &s->tls, &e) < 0) {
+        log_warn("ftp-tls-failed", "%s", e.text);
+        end(s);
+        return;
+    }
+    s->shaking = true;
+    shake(s);
+}
+
+/* Bytes that the client had under way would make the kernel cut the connection and our last words
+ * with it, so we wait for its end. */
+static void say_last_words(struct ftp_session *s)
+{
+    struct err e = {0};
+    bool unread = ftp_reader_room(&s->reader) < FTP_AHEAD_MAX;
+    if (s->tls)
+        (void)tls_conn_close(s->tls, &e); /* a word that may be lost */
+    if (s->eof || !unread) {
+        end(s);
+        return;
+    }
+    (void)shutdown(s->watch.fd, SHUT_WR); /* when it fails, it has ended already */
+    s->state = SESSION_LINGERING;
+    ftp_loop_arm(s->shared->loop, &s->timer, mono_add_ms(ftp_loop_now(s->shared->loop), LINGER_MS));
+}
+
+static void watch_control(struct ftp_session *s)
+{
+    uint32_t events = 0;
+    if (s->gone || s->state == SESSION_OVER)
+        return;
+    if (s->shaking)
+        events = (uint32_t)tls_conn_events(s->tls);
+    else if (has_replies(s))
+        events |= EPOLLOUT;
+    if (!s->shaking && !s->eof && ftp_reader_room(&s->reader) > 0)
+        events |= EPOLLIN;
+    int r = ftp_loop_watch(s->shared->loop, &s->watch, events);
+    if (r < 0) {
+        log_warn("ftp-session-failed", "epoll: %s", strerror(-r));
+        end(s);
+    }
+}
+
+/* After each event: does what can be done, says what is to be said, and waits for the rest. Calling
+ * it once more does no harm. */
+static void advance(struct ftp_session *s)
+{
+    bool more = true;
+    while (more && s->state != SESSION_OVER) {
+        bool any = take_lines(s);
+        take_interrupts(s);
+        any |= has_replies(s);
+        flush(s);
+        more = any && s->state == SESSION_IDLE && !has_replies(s);
+    }
+    if (s->state == SESSION_OVER || has_replies(s)) {
+        watch_control(s);
+        return;
+    }
+    if (s->state == SESSION_SECURING && !s->tls)
+        begin_tls(s);
+    if (s->state == SESSION_IDLE && has_replies(s)) /* the greeting of implicit TLS */
+        flush(s);
+    if (s->state == SESSION_IDLE && (s->eof || s->gone))
+        end(s);
+    else if (s->state == SESSION_CLOSING)
+        say_last_words(s);
+    watch_control(s);
+}
+
+/* ---- requests ---- */
+
+static void try_login(struct ftp_session *s);
+static void listen_for_data(struct ftp_session *s);
+
+static void do_file(struct ftp_session *s)
+{
+    const struct ftp_request *q = ftp_engine_request(s->engine);
+    assert(s->seat); /* the engine asks for nothing before a login */
+    struct ftp_errand *j = ftp_errand_new(
+        s->shared, q->op == FTP_OP_LIST_INLINE ? FTP_DISK_LIST : FTP_DISK_FILE, s, on_file_done);
+    j->job.jail = s->seat->jail;
+    j->job.rights = s->seat->account->rights;
+    j->job.request = *q;
+    s->state = SESSION_WAITING;
+    s->errand = j;
+    ftp_errand_send(s->shared, j);
+}
+
+static void obey(struct ftp_session *s, enum ftp_ask ask)
+{
+    switch (ask) {
+    case FTP_ASK_NOTHING:
+        break;
+    case FTP_ASK_LOGIN:
+        try_login(s);
+        break;
+    case FTP_ASK_LISTEN:
+        listen_for_data(s);
+        break;
+    case FTP_ASK_FILE:
+        do_file(s);
+        break;
+    case FTP_ASK_TRANSFER:
+        s->state = SESSION_TRANSFER;
+        ftp_transfer_start(&s->transfer, ftp_engine_request(s->engine), s->seat);
+        break;
+    case FTP_ASK_ABORT:
+        ftp_transfer_abort(&s->transfer, "aborted by the client");
+        break;
+    case FTP_ASK_TLS:
+        s->state = SESSION_SECURING;
+        break;
+    case FTP_ASK_CLOSE:
+        if (s->transfer.phase != FTP_PHASE_NONE) { /* asked again when it has ended */
+            ftp_transfer_abort(&s->transfer, "the session ended");
+            break;
+        }
+        s->state = SESSION_CLOSING;
+        ftp_loop_arm(s->shared->loop, &s->timer,
+                     mono_add_ms(ftp_loop_now(s->shared->loop), LINGER_MS));
+        break;
+    }
+}
+
+/* After an answer from elsewhere: what was asked of us while it was under way comes first. */
+static void go_on(struct ftp_session *s, enum ftp_ask ask)
+{
+    note_activity(s);
+    s->state = SESSION_IDLE;
+    if (s->dismissed) {
+        ftp_engine_goodbye(s->engine, s->dismissed);
+        ask = FTP_ASK_CLOSE;
+    }
+    obey(s, ask);
+    advance(s);
+}
+
+static void on_file_done(struct ftp_errand *j)
+{
+    struct ftp_session *s = j->owner;
+    s->errand = NULL;
+    if (s->state == SESSION_OVER) {
+        ftp_errand_free(s->shared, j);
+        end(s);
+        return;
+    }
+    enum ftp_ask ask =
+        ftp_engine_file_done(s->engine, j->job.code, &j->job.file, dynbuf_str(&j->job.text));
+    if (j->job.code == -EIO || j->job.code == -ENOSPC)
+        ftp_shared_note_error(s->shared, j->job.error.text);
+    ftp_errand_free(s->shared, j);
+    go_on(s, ask);
+}
+
+/* ---- login ---- */
+
+static void welcome(struct ftp_session *s, const struct ftp_account *a)
+{
+    struct ftp_shared *sh = s->shared;
+    struct ftp_seat *seat = ftp_realm_seat(s->realm, a);
+    assert(seat);
+    ftp_guard_succeeded(sh->guard, &s->peer.any, ftp_loop_now(sh->loop));
+    give_seat_up(s);
+    if (a->sessions_max > 0 && seat->sessions >= a->sessions_max) {
+        char peer[FTP_ADDRESS_TEXT_MAX];
+        log_warn("ftp-account-full",
+                 "account '%s' has its %d sessions already, one from %s was refused", a->name,
+                 a->sessions_max, ftp_address_host(&s->peer, peer));
+        ftp_metrics_connection_refused(FTP_REFUSAL_FULL);
+        ftp_engine_goodbye(s->engine, "Too many sessions of this account.");
+        obey(s, FTP_ASK_CLOSE);
+        return;
+    }
+    s->seat = ftp_seat_ref(seat);
+    s->seat->sessions++;
+    s->known = true;
+    s->state = SESSION_IDLE;
+    obey(s, ftp_engine_login(s->engine, a));
+    if (!ftp_engine_account(s->engine))
+        give_seat_up(s); /* not without TLS */
+    arm_idle(s);
+}
+
+static void refuse(struct ftp_session *s)
+{
+    struct ftp_shared *sh = s->shared;
+    char peer[FTP_ADDRESS_TEXT_MAX], user[128];
+    const char *name = ftp_engine_user(s->engine);
+    struct mono_time now = ftp_loop_now(sh->loop);
+    int64_t delay = ftp_guard_failed(sh->guard, &s->peer.any, now);
+    ftp_address_host(&s->peer, peer);
+    ftp_metrics_login_refused();
+    log_info("ftp-login-refused", "user \"%s\" from %s",
+             text_escape(name, strnlen(name, 64), user, sizeof(user)), peer);
+    if (ftp_guard_is_banned(sh->guard, &s->peer.any, now)) {
+        ftp_metrics_banned();
+        log_notice("ftp-banned", "%s tried too many passwords and is shut out for a while", peer);
+    }
+    s->state = SESSION_DELAYED;
+    ftp_loop_arm(sh->loop, &s->timer, mono_add_ms(now, delay));
+}
+
+static void try_login(struct ftp_session *s)
+{
+    struct ftp_shared *sh = s->shared;
+    /* An address that was shut out meanwhile does not go on over sessions that it has already. */
+    if (ftp_guard_is_banned(sh->guard, &s->peer.any, ftp_loop_now(sh->loop))) {
+        ftp_engine_goodbye(s->engine,
+                           "Too many wrong passwords from your address; try again later.");
+        obey(s, FTP_ASK_CLOSE);
+        return;
+    }
+    if (s->realm != sh->realm) {
+        /* The engine knows of no account now, and the seat has its own. */
+        give_seat_up(s);
+        ftp_realm_unref(s->realm);
+        s->realm = ftp_realm_ref(sh->realm);
+    }
+    struct ftp_accounts *accounts = ftp_realm_accounts(s->realm);
+    const char *user = ftp_engine_user(s->engine), *password = ftp_engine_password(s->engine);
+    if (!ftp_accounts_slow(accounts)) {
+        const struct ftp_account *a = ftp_accounts_login(accounts, user, password, &s->peer.any);
+        if (a)
+            welcome(s, a);
+        else
+            refuse(s);
+        return;
+    }
+    struct ftp_errand *j = ftp_errand_new(sh, FTP_DISK_LOGIN, s, on_login_done);
+    j->job.accounts = accounts;
+    j->job.user = user;
+    j->job.password = password;
+    j->job.from = &s->peer.any;
+    s->state = SESSION_WAITING;
+    s->errand = j;
+    ftp_errand_send(sh, j);
+}
+
+static void on_login_done(struct ftp_errand *j)
+{
+    struct ftp_session *s = j->owner;
+    const struct ftp_account *a = j->job.account;
+    s->errand = NULL;
+    ftp_errand_free(s->shared, j);
+    if (s->state == SESSION_OVER) {
+        end(s);
+        return;
+    }
+    s->state = SESSION_IDLE;
+    /* The look took a while: attempts over other sessions may have had their answers meanwhile. */
+    if (ftp_guard_is_banned(s->shared->guard, &s->peer.any, ftp_loop_now(s->shared->loop)))
+        a = NULL;
+    if (a)
+        welcome(s, a);
+    else
+        refuse(s);
+    advance(s);
+}
+
+/* ---- data connections ---- */
+
+static const union ftp_address *local_address(struct ftp_session *s)
+{
+    socklen_t size = sizeof(s->local);
+    if (!s->has_local && getsockname(s->watch.fd, &s->local.any, &size) == 0) {
+        ftp_address_normalise(&s->local);
+        s->has_local = true;
+    }
+    return &s->local;
+}
+
+/* Peers from outside get the address that they can reach; in the house it is the interface's own.
+ */
+static struct in_addr told_address(struct ftp_session *s)
+{
+    if (s->shared->has_masquerade && !ftp_address_is_near(&s->peer))
+        return s->shared->masquerade;
+    return s->local.v4.sin_addr;
+}
+
+static void listen_for_data(struct ftp_session *s)
+{
+    uint8_t ipv4[4] = {0};
+    const union ftp_address *local = local_address(s);
+    int port = s->has_local
+                   ? ftp_transfer_listen(&s->transfer, local, s->seat->account->foreign_data)
+                   : -ENOTCONN;
+    if (local->any.sa_family == AF_INET) {
+        struct in_addr told = told_address(s);
+        memcpy(ipv4, &told, sizeof(ipv4));
+    }
+    if (port < 0) {
+        char peer[FTP_ADDRESS_TEXT_MAX];
+        log_warn("ftp-no-port", "no port for a data connection of %s: %s",
+                 ftp_address_host(&s->peer, peer), strerror(-port));
+    }
+    obey(s, ftp_engine_listening(s->engine, port, ipv4));
+}
+
+static void on_opened(struct ftp_transfer *t, int code, bool connected, const struct ftp_file *file)
+{
+    struct ftp_session *s = container_of(t, struct ftp_session, transfer);
+    if (s->state == SESSION_OVER) {
+        if (t->phase == FTP_PHASE_OPENED)
+            ftp_transfer_abort(t, "the session ended");
+        else
+            end(s);
+        return;
+    }
+    struct ftp_transfer_way way = {.mode = ftp_engine_data_mode(s->engine),
+                                   .local = *local_address(s),
+                                   .active_port = ftp_engine_active_port(s->engine)};
+    if (ftp_engine_data_protected(s->engine)) {
+        way.tls.server = s->shared->tls;
+        way.tls.resume_from = s->shared->config.tls_reuse ? s->tls : NULL;
+    }
+    enum ftp_ask ask = ftp_engine_opened(s->engine, code, connected, file);
+    if (code < 0) {
+        go_on(s, ask);
+        return;
+    }
+    obey(s, ask);
+    flush(s);
+    if (t->phase == FTP_PHASE_OPENED)
+        ftp_transfer_go(t, &way);
+    advance(s);
+}
+
+static void on_ended(struct ftp_transfer *t, enum ftp_transfer_end how, int code,
+                     const struct ftp_file *file)
+{
+    struct ftp_session *s = container_of(t, struct ftp_session, transfer);
+    if (s->state == SESSION_OVER) {
+        end(s);
+        return;
+    }
+    go_on(s, ftp_engine_transferred(s->engine, how, code, file));
+}
+
+/* ---- time ---- */
+
+/* When the patience with what the client does now ends. */
+static struct mono_time patience(const struct ftp_session *s)
+{
+    const struct ftp_config *c = &s->shared->config;
+    if (s->known)
+        return mono_add_ms(s->active_at, c->idle_timeout_ms);
+    int64_t ms = s->seen ? c->login_timeout_ms : MIN(c->login_timeout_ms, c->command_timeout_ms);
+    return mono_add_ms(s->began, ms);
+}
+
+static void arm_idle(struct ftp_session *s)
+{
+    ftp_loop_arm(s->shared->loop, &s->timer, patience(s));
+}
+
+/* Commands do not move the timer; when it fires it looks how long it has been silent. */
+static void on_timer(struct ftp_timer *timer)
+{
+    struct ftp_session *s = container_of(timer, struct ftp_session, timer);
+    struct mono_time now = ftp_loop_now(s->shared->loop);
+    switch (s->state) {
+    case SESSION_CLOSING:
+    case SESSION_LINGERING:
+        end(s);
+        return;
+    case SESSION_DELAYED:
+        s->state = SESSION_IDLE;
+        arm_idle(s);
+        go_on(s, ftp_engine_login(s->engine, NULL));
+        return;
+    case SESSION_WAITING:
+    case SESSION_TRANSFER: /* it has a clock of its own */
+        s->active_at = now;
+        ftp_loop_arm(s->shared->loop, timer, mono_add_ms(now, s->shared->config.idle_timeout_ms));
+        return;
+    case SESSION_SECURING:
+        if (patience(s).us <= now.us)
+            end(s);
+        else
+            arm_idle(s);
+        return;
+    case SESSION_IDLE:
+        if (patience(s).us > now.us)
+            arm_idle(s);
+        else
+            ftp_session_dismiss(s, s->known ? "Idle for too long." : "No login in time.", false);
+        return;
+    case SESSION_OVER:
+        return;
+    }
+}
