@@ -1,8 +1,12 @@
 """Pictures in folders: the real daemon, and everything that puts files there."""
 
+import ftplib
+import http.client
+import io
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -332,5 +336,93 @@ def test_pictures_wait_on_a_full_disk_and_none_is_lost(launch, small_disk, tmp_p
     assert time.monotonic() - freed < 20
     wait_until(lambda: tree(outside) == [], "the files to go")
     assert digests(d) == digest_of(*written)
+    assert d.stop() == 0
+    books_agree(d, [])
+
+
+# ---- by the FTP server ----
+
+FTP = ("[ftp]\nlisten = 127.0.0.1:0\nuser = original\npassword = long enough\n"
+       "[ftp_account:cam7]\npassword = long enough too\ncamera = porch\n")
+
+
+def ftp_of(d, user="original", password="long enough"):
+    port = int(re.search(r"127\.0\.0\.1:(\d+)", d.get("/api/v1/status")["ftp"]["listen"]).group(1))
+    ftp = ftplib.FTP()
+    ftp.connect("127.0.0.1", port, timeout=30)
+    ftp.login(user, password)
+    return ftp
+
+
+def test_an_upload_comes_out_as_a_picture_of_its_camera(launch):
+    d = launch.daemon(CONFIG + FTP)
+    with ftp_of(d) as ftp:
+        ftp.mkd("uploads/frontdoor")
+        ftp.cwd("uploads/frontdoor")
+        ftp.storbinary("STOR tmp1.jpg", io.BytesIO(picture(1)))
+        ftp.rename("tmp1.jpg", "MDAlarm [1].jpg")
+        ftp.storbinary("STOR test.txt", io.BytesIO(b"the test button"))
+        ftp.delete("test.txt")
+    with ftp_of(d, "cam7", "long enough too") as ftp:
+        ftp.storbinary("STOR snap/alarm.jpg", io.BytesIO(picture(2)))
+    settled(d, 2)
+    assert {(r["camera_name"], os.path.basename(r["path"])) for r in rows(d)} == \
+        {("front", "MDAlarm [1].jpg"), ("porch", "alarm.jpg")}
+    assert digests(d) == digest_of(picture(1), picture(2))
+    assert tree(d.data / "ftp") == []
+
+
+def test_a_fixed_name_uploaded_faster_than_it_is_taken_loses_none(launch):
+    d = launch.daemon(CONFIG + FTP)
+    with ftp_of(d, "cam7", "long enough too") as ftp:
+        for i in range(40):
+            reply = ftp.storbinary("STOR snap.jpg", io.BytesIO(picture(i, 5000)))
+            assert reply.startswith("226")
+    settled(d, 40)
+    assert digests(d) == digest_of(*(picture(i, 5000) for i in range(40)))
+    assert tree(d.data / "ftp") == []
+    assert d.stop() == 0
+    books_agree(d, [])
+
+
+def test_uploads_under_kills_are_each_taken_exactly_once(launch):
+    """What a client was told to be safe comes out, once; what it was not, once at the most."""
+    d = launch.daemon(CONFIG + FTP)
+    safe, sent, ended = [], [], threading.Event()
+    here = [d]
+
+    def upload(worker):
+        number = worker * 100000
+        while not ended.is_set():
+            try:
+                with ftp_of(here[0], "cam7", "long enough too") as ftp:
+                    while not ended.is_set():
+                        number += 1
+                        sent.append(number)
+                        ftp.storbinary(f"STOR {worker}/{number}.jpg",
+                                       io.BytesIO(picture(number, 20000)))
+                        safe.append(number)
+            except (OSError, EOFError, ftplib.Error, AttributeError, KeyError,
+                    http.client.HTTPException):
+                ended.wait(0.05)  # it is down just now
+
+    workers = [threading.Thread(target=upload, args=(w,)) for w in range(8)]
+    for w in workers:
+        w.start()
+    try:
+        for i in range(5):
+            seen = len(safe)
+            wait_until(lambda: len(safe) >= seen + 40, "some uploads")
+            here[0].kill()
+            here[0] = launch.daemon(CONFIG + FTP)
+    finally:
+        ended.set()
+        for w in workers:
+            w.join()
+    d = here[0]
+    wait_until(lambda: set(digest_of(*(picture(n, 20000) for n in safe))) <= set(digests(d))
+               and quiet(d) and tree(d.data / "ftp") == [], "all that was safe")
+    known = {sha256(picture(n, 20000)) for n in sent}
+    assert set(digests(d)) <= known and len(set(digests(d))) == len(digests(d))
     assert d.stop() == 0
     books_agree(d, [])
