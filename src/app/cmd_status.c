@@ -118,6 +118,7 @@ static void print_status(const json_t *status)
 static void format_bytes(double bytes, char *out, size_t size);
 static void print_control(const json_t *triggers);
 static void print_ftp(const json_t *ftp);
+static void print_spool(const json_t *folders);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -162,6 +163,7 @@ static void print_head(const json_t *status)
     print_broker(status);
     print_control(json_object_get(json_object_get(status, "broker"), "triggers"));
     print_ftp(json_object_get(status, "ftp"));
+    print_spool(json_object_get(status, "spool"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -212,6 +214,41 @@ static void print_ftp(const json_t *ftp)
     if (banned > 0)
         printf("; %.0f address%s shut out", banned, banned == 1 ? "" : "es");
     printf("%s%s\n", error[0] ? "; last error: " : "", error);
+}
+
+/* "  watched   ftp, data/ftp: 12 taken, 1 refused, 2 settle; left alone: 3 video" */
+static void print_spool(const json_t *folders)
+{
+    static const struct {
+        const char *key, *word;
+        bool always;
+    } numbers[] = {{"taken", "taken", true},
+                   {"repeated", "known already", false},
+                   {"refused", "refused", false},
+                   {"settling", "settling", false},
+                   {"taking", "being taken", false}};
+    for (size_t i = 0; i < json_array_size(folders); i++) {
+        const json_t *f = json_array_get(folders, i);
+        const char *trouble = client_text(f, "last_error"),
+                   *unknown = client_text(f, "unknown_folder");
+        printf("  watched   %s, %s%s:", client_text(f, "name"), client_text(f, "path"),
+               json_is_true(json_object_get(f, "polling")) ? " (by looking again and again)" : "");
+        for (size_t k = 0, shown = 0; k < ARRAY_LEN(numbers); k++)
+            if (numbers[k].always || number_of(f, numbers[k].key) > 0)
+                printf("%s %.0f %s", shown++ ? "," : "", number_of(f, numbers[k].key),
+                       numbers[k].word);
+        const char *reason;
+        json_t *count;
+        const char *before = "; left alone: ";
+        json_object_foreach((json_t *)(uintptr_t)json_object_get(f, "left"), reason, count)
+        {
+            printf("%s%.0f %s", before, json_number_value(count), reason);
+            before = ", ";
+        }
+        if (unknown[0])
+            printf(" (in %s)", unknown);
+        printf("%s%s\n", trouble[0] ? "; " : "", trouble);
+    }
 }
 
 static double number_of(const json_t *object, const char *key)
@@ -288,7 +325,7 @@ static size_t shown_width(const char *s)
 static const char *colour_of(const char *title, const char *cell)
 {
     static const char *const good[] = {"ok", "running"};
-    static const char *const calm[] = {"unknown", "off", "idle"};
+    static const char *const calm[] = {"unknown", "off", "idle", "pushes"};
     if (strcmp(title, "LAST ERROR") == 0)
         return "\033[33m";
     if (strcmp(title, "STATE") != 0)

@@ -110,11 +110,13 @@ static json_t *camera_json(struct daemon *d, const struct camera *cam)
 {
     struct camera_status st;
     topology_camera_status(d->topology, cam->name, &st);
-    json_t *j =
-        json_pack("{s:o,s:o,s:o,s:b,s:s,s:i,s:o,s:f}", "name", js_string(cam->name), "device_key",
-                  js_string(cam->device_key), "kind", js_string(cam->kind), "enabled", cam->enabled,
-                  "state", cam->enabled ? camera_state_names[st.state] : "off", "failures",
-                  st.failures, "last_error", js_string(st.last_error), "last_ms", st.last_ms);
+    const char *state = !cam->enabled                    ? "off"
+                        : strcmp(cam->kind, "push") == 0 ? "pushes"
+                                                         : camera_state_names[st.state];
+    json_t *j = json_pack("{s:o,s:o,s:o,s:b,s:s,s:i,s:o,s:f}", "name", js_string(cam->name),
+                          "device_key", js_string(cam->device_key), "kind", js_string(cam->kind),
+                          "enabled", cam->enabled, "state", state, "failures", st.failures,
+                          "last_error", js_string(st.last_error), "last_ms", st.last_ms);
     struct snapshot *last = NULL;
     struct ledger_filter filter = {.camera = cam->name, .person = -1};
     struct err e;
@@ -181,21 +183,6 @@ static json_t *control_json(const struct daemon *d)
                      (json_int_t)st.waiting, "last_error", js_string(st.last_error));
 }
 
-/* The server that cameras push to; "off" says why when it does not run. */
-static json_t *ftp_json(struct daemon *d)
-{
-    struct ftp_server *ftp = atomic_load(&d->ftp);
-    struct ftp_server_status st;
-    if (!ftp)
-        return json_pack("{s:s,s:o}", "state", "off", "off", js_string(d->ftp_off));
-    ftp_server_status(ftp, &st);
-    return json_pack("{s:s,s:o,s:i,s:i,s:i,s:I,s:I,s:o}", "state",
-                     st.heartbeat_age_ms > FTP_HUNG_MS ? "hung" : "running", "listen",
-                     js_string(st.listen), "sessions", st.sessions, "uploads", st.uploads, "banned",
-                     st.banned, "stored", (json_int_t)st.stored, "failed", (json_int_t)st.failed,
-                     "last_error", js_string(st.last_error));
-}
-
 static json_t *left_json(const struct spool_status *st)
 {
     json_t *j = json_object();
@@ -227,6 +214,21 @@ static json_t *spool_json(const struct daemon *d)
                                 js_string(st->left_example));
     }
     return j;
+}
+
+/* The server that cameras push to; "off" says why when it does not run. */
+static json_t *ftp_json(struct daemon *d)
+{
+    struct ftp_server *ftp = atomic_load(&d->ftp);
+    struct ftp_server_status st;
+    if (!ftp)
+        return json_pack("{s:s,s:o}", "state", "off", "off", js_string(d->ftp_off));
+    ftp_server_status(ftp, &st);
+    return json_pack("{s:s,s:o,s:i,s:i,s:i,s:I,s:I,s:o}", "state",
+                     st.heartbeat_age_ms > FTP_HUNG_MS ? "hung" : "running", "listen",
+                     js_string(st.listen), "sessions", st.sessions, "uploads", st.uploads, "banned",
+                     st.banned, "stored", (json_int_t)st.stored, "failed", (json_int_t)st.failed,
+                     "last_error", js_string(st.last_error));
 }
 
 /* A description begins with the model's file name. */

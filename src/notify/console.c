@@ -186,11 +186,11 @@ static void render_json(const struct console *c, const struct event *ev, struct 
         json_array_append_new(found, j);
     }
     AUTO_JSON json_t *j = json_pack(
-        "{s:s,s:s,s:o,s:o,s:s,s:s,s:f,s:f,s:o,s:O}", "id", s->id, "event_at",
+        "{s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:f,s:f,s:o,s:O}", "id", s->id, "event_at",
         wall_format_iso(s->event_at, true, at), "camera", js_string(s->camera), "device_key",
-        js_string(s->device_key), "outcome", verdict_outcome_names[v->outcome], "event_detail",
-        verdict_detail(v, detail), "decode_ms", v->decode_ms, "infer_ms", v->infer_ms, "path",
-        js_string(path), "detections", found);
+        js_string(s->device_key), "source", snapshot_source_names[s->source], "outcome",
+        verdict_outcome_names[v->outcome], "event_detail", verdict_detail(v, detail), "decode_ms",
+        v->decode_ms, "infer_ms", v->infer_ms, "path", js_string(path), "detections", found);
     if (s->annotated_path[0]) {
         AUTO_FREE char *annotated = xasprintf("%s/%s", c->root, s->annotated_path);
         json_object_set_new(j, "annotated_path", js_string(annotated));

@@ -781,13 +781,24 @@ static void clean_folders(struct spool_self *s, struct folder *d)
         log_info("cleaned", "%s: %d empty folders removed", d->conf->root, r);
 }
 
+/* No age is missed by more than itself. */
+static int64_t clean_pause_ms(const struct spool_rules *rules)
+{
+    int64_t pause = CLEAN_MS;
+    if (rules->clean_after_ms)
+        pause = MIN(pause, rules->clean_after_ms);
+    if (rules->clean_folders_ms)
+        pause = MIN(pause, rules->clean_folders_ms);
+    return MAX(pause, (int64_t)SWEEP_MAX_MS);
+}
+
 static void clean(struct spool_self *s, struct folder *d)
 {
     const struct spool_rules *rules = &s->settings->spool;
     struct err e = {0};
     if (!d->conf->ftp || !d->watch || !d->recovered || !mono_passed(d->clean_at))
         return;
-    d->clean_at = mono_add_ms(clock_mono(), CLEAN_MS);
+    d->clean_at = mono_add_ms(clock_mono(), clean_pause_ms(rules));
     if (rules->clean_folders_ms)
         clean_folders(s, d);
     if (rules->clean_after_ms) {

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from conftest import BINARY, ROOT, books_agree, wait_until
+from spool import digest_of, digests, picture, put, quiet, tree
 
 CAMERA = """
 [camera:c]
@@ -36,6 +37,13 @@ ELSEWHERE = {"before-migration-commit", "before-outbox-retry-commit", "before-tr
              "before-recovery-discard", "before-store-sync", "after-store-sync",
              "before-settle-commit", "before-trigger-ack", "ftp-before-sync", "ftp-before-rename",
              "ftp-before-folder-sync", "ftp-after-folder-sync"}
+# Only pushed pictures pass these, and these as well.
+PUSHED = ["after-store-link", "after-push-recorded", "before-push-remove", "after-push-aside",
+          "after-push-remove", "before-push-refuse", "after-push-move"]
+PUSHED_TOO = ["after-store-put", "before-snapshot-commit", "after-snapshot-commit",
+              "before-group-commit", "after-group-commit", "before-store-place",
+              "after-store-place", "after-store-mkdirs", "record-before-commit",
+              "record-after-commit", "after-outbox-done-commit"]
 
 
 def pending(d):
@@ -71,7 +79,7 @@ def run_and_recover(launch, config, crash_at):
     return died
 
 
-@pytest.mark.parametrize("point", [p for p in named_points() if p not in ELSEWHERE])
+@pytest.mark.parametrize("point", [p for p in named_points() if p not in ELSEWHERE and p not in PUSHED])
 @pytest.mark.parametrize("nth", [1, 2])
 def test_killed_at(launch, people, model, point, nth):
     if not has_points():
@@ -89,3 +97,34 @@ def test_killed_in_the_first_migration(launch, people):
     sim = launch.camera(people, "--user", "admin", "--password", "secret1234")
     config = CAMERA.format(address=sim.address) + "[detection]\nenabled = no\n"
     assert run_and_recover(launch, config, "before-migration-commit")
+
+
+def test_the_points_of_pushed_pictures_are_all_named():
+    assert set(PUSHED) == {p for p in named_points() if "push" in p} | {"after-store-link"}
+    assert set(PUSHED_TOO) <= set(named_points())
+
+
+@pytest.mark.parametrize("point", PUSHED + PUSHED_TOO)
+@pytest.mark.parametrize("nth", [1, 2])
+def test_killed_at_with_pushed_pictures(launch, point, nth):
+    """Each file is one picture, or refused once; nothing is left in the folders."""
+    if not has_points():
+        pytest.skip("this build has no crash points")
+    if (point, nth) == ("after-store-mkdirs", 2):
+        pytest.skip("folders of a day are made once")
+    config = "[camera:c]\n[detection]\nenabled = no\n"
+    d = launch.daemon(config, env={"SNAPSHOTD_CRASH_AT": f"{point}:{nth}"}, wait=False)
+    folder = d.data / "ftp/uploads/c"
+    pictures = [picture(i) for i in range(6)]
+    for i, data in enumerate(pictures[:5]):
+        put(folder / f"{i}.jpg", data)
+    for i in range(2):
+        put(folder / f"bad{i}.jpg", b"<html>%d" % i)
+    put(folder / "snap.jpg", pictures[5])
+    assert d.wait() == -signal.SIGKILL, "the point is passed"
+    again = launch.daemon(config)
+    wait_until(lambda: tree(d.data / "ftp") == [] and quiet(again), "all to be taken")
+    assert digests(again) == digest_of(*pictures)
+    assert sorted(n.rsplit("-", 1)[1] for n in tree(d.data / "refused")) == ["bad0.jpg", "bad1.jpg"]
+    assert again.stop() == 0
+    assert books_agree(again, []) == 6

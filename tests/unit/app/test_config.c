@@ -593,8 +593,8 @@ static void accounts_say_whose_pictures_their_folders_hold(void **state)
              "[ftp_account:y]\npassword = env:OTHER\ncamera = a\ndirectory = cams/y\n",
              environment);
     assert_good(&l);
-    static const struct push_folder expected[] = {{"cams/y", "a"}, {"a", "a"},       {"bside", "b"},
-                                                  {"x/a", "a"},    {"x/bside", "b"}};
+    static const struct push_folder expected[] = {
+        {"cams/y", "a"}, {"a", "a"}, {"bside", "b"}, {"x/a", "a"}, {"x/bside", "b"}};
     assert_int_equal(l.a->push_folder_count, ARRAY_LEN(expected));
     for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
         assert_string_equal(l.a->push_folders[i].directory, expected[i].directory);

@@ -93,11 +93,28 @@ static void lays_address_and_login_over_the_camera(void **state UNUSED)
     assert_null(two.camera.hosts); /* listed by its name */
 }
 
+/* As the predecessor's cameras do both. */
+static void a_camera_that_pushes_is_asked_when_a_trigger_brings_its_address(void **state UNUSED)
+{
+    AUTO(camera_set) set = load_set("[camera]\ndefault_command = snapPicture\n[camera:porch]\n");
+    const struct camera *cam = camera_set_find(set, "porch");
+    assert_string_equal(cam->kind, "push");
+    assert_false(camera_is_fetchable(cam));
+    AUTO(host_list) list = make_list("private", "porch.example.org");
+    struct trigger t = {.address = "10.1.2.3:88", .user = "admin", .password = "pw"};
+    struct camera_overlay one;
+    camera_overlay_fill(&one, cam, &t, set, list);
+    assert_true(camera_is_fetchable(&one.camera));
+    assert_string_equal(one.camera.kind, "foscam");
+    assert_string_equal(one.camera.command, "snapPicture");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judges_a_host_by_the_list_and_by_the_configured_cameras),
         cmocka_unit_test(lays_address_and_login_over_the_camera),
+        cmocka_unit_test(a_camera_that_pushes_is_asked_when_a_trigger_brings_its_address),
     };
     return RUN_TESTS(tests);
 }

@@ -65,7 +65,8 @@ static void prints_a_line_for_scripts(void **state UNUSED)
     assert_string_equal(
         delivered(CONSOLE_JSON, &snapshot, &v, buf, sizeof(buf)),
         "{\"id\":\"019b7c9da2880123456789abcdef0123\",\"event_at\":\"2026-01-02T03:04:05.123Z\","
-        "\"camera\":\"porch\",\"device_key\":\"Front Door Camera\",\"outcome\":\"examined\","
+        "\"camera\":\"porch\",\"device_key\":\"Front Door "
+        "Camera\",\"source\":\"fetched\",\"outcome\":\"examined\","
         "\"event_detail\":\"2 person(s) and 3 things\",\"decode_ms\":10.5,\"infer_ms\":30.25,"
         "\"path\":\"data/store/frontdoor/2026/01/02/human_front-door-camera_1767323045.jpg\","
         "\"detections\":[{\"label\":\"person\",\"confidence\":0.910000026,"
@@ -80,7 +81,8 @@ static void prints_a_line_for_scripts(void **state UNUSED)
     assert_string_equal(
         delivered(CONSOLE_JSON, &plain, &failed, buf, sizeof(buf)),
         "{\"id\":\"019b7c9da2880123456789abcdef0123\",\"event_at\":\"2026-01-02T03:04:05.123Z\","
-        "\"camera\":\"K?\\n\",\"device_key\":\"Front Door Camera\",\"outcome\":\"failed\","
+        "\"camera\":\"K?\\n\",\"device_key\":\"Front Door "
+        "Camera\",\"source\":\"fetched\",\"outcome\":\"failed\","
         "\"event_detail\":\"\",\"decode_ms\":0.0,\"infer_ms\":0.0,"
         "\"path\":\"data/store/frontdoor/2026/01/02/human_front-door-camera_1767323045.jpg\","
         "\"detections\":[],\"error\":\"not a \\\"picture\\\"\"}\n");

@@ -78,13 +78,11 @@ static void id_of(struct fixture *f, const char *path, bool stays, char ret[SNAP
 
 static void reads_a_file_whatever_its_name_is(void **state)
 {
-    static const char *const names[] = {"a.jpg",
-                                        "x/y/z/03[M][0@0][0].jpg",
-                                        "with blank/# 1.jpg",
-                                        "K\xc3\xbc"
-                                        "che/T\xc3\xbcr.jpg",
-                                        "-rf.jpg",
-                                        "$(x);`y`.jpg"};
+    static const char kitchen[] = "K\xc3\xbc"
+                                  "che/T\xc3\xbcr.jpg";
+    static const char *const names[] = {
+        "a.jpg",       "x/y/z/03[M][0@0][0].jpg", "with blank/# 1.jpg", kitchen, "-rf.jpg",
+        "$(x);`y`.jpg"};
     struct fixture *f = *state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         put(f, names[i], names[i]);

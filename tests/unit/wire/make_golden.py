@@ -72,6 +72,8 @@ OUTGOING = {
     "event_extended_skipped": event(70000, {
         "storage_path": "/data/front/human_by-its-camera.png"}, SKIPPED),
     "event_claim_check": claim_check(),
+    "event_pushed": event(300, {
+        "storage_path": "/data/front/2026/01/02/Haustür 05[M][0@0][0].jpg"}),
     "heartbeat": {
         "timestamp": ISO,
         "inputs": [{"type": "Detector", "location": "Driveway",

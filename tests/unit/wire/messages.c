@@ -8,17 +8,24 @@
 #include "wire/image_event.h"
 
 const char *const message_names[] = {
-    "event_3",           "event_300",
-    "event_70000",       "event_person",
-    "event_extended",    "event_extended_skipped",
-    "event_claim_check", "heartbeat",
-    "heartbeat_empty",   NULL,
+    "event_3",
+    "event_300",
+    "event_70000",
+    "event_person",
+    "event_extended",
+    "event_extended_skipped",
+    "event_claim_check",
+    "heartbeat",
+    "heartbeat_empty",
+    "event_pushed",
+    NULL,
 };
 
 static struct blob *make_heartbeat(bool empty);
 static struct blob *make_plain(size_t size);
 static struct blob *make_person(enum event_format format);
 static struct blob *make_skipped(void);
+static struct blob *make_pushed(void);
 
 struct blob *message_make(const char *name)
 {
@@ -32,6 +39,8 @@ struct blob *message_make(const char *name)
         return make_person(EVENT_FORMAT_CLAIM_CHECK);
     if (strcmp(name, "event_extended_skipped") == 0)
         return make_skipped();
+    if (strcmp(name, "event_pushed") == 0)
+        return make_pushed();
     if (strcmp(name, "event_3") == 0)
         return make_plain(3);
     if (strcmp(name, "event_300") == 0)
@@ -146,4 +155,14 @@ static struct blob *make_skipped(void)
     s->source = SNAPSHOT_PUSHED;
     text_copy(s->format, sizeof(s->format), "png");
     return encode(s, &v, EVENT_FORMAT_EXTENDED, NULL);
+}
+
+/* By the original's keys: there the path is the one that the picture has. */
+static struct blob *make_pushed(void)
+{
+    AUTO(snapshot)
+    s = make_snapshot(300, "front/2026/01/02/Haust\xc3\xbcr 05[M][0@0][0].jpg");
+    struct verdict v = {.outcome = VERDICT_EXAMINED};
+    s->source = SNAPSHOT_PUSHED;
+    return encode(s, &v, EVENT_FORMAT_ORIGINAL, NULL);
 }
