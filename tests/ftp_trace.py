@@ -98,9 +98,11 @@ class Attached:
         self.process.communicate()
 
     def injected(self):
+        """Lines of the calls that were made to fail."""
         with contextlib.suppress(OSError):
-            return pathlib.Path(self.log).read_text(errors="replace").count("(INJECTED)")
-        return 0
+            text = pathlib.Path(self.log).read_text(errors="replace")
+            return [line for line in text.splitlines() if line.endswith("(INJECTED)")]
+        return []
 
     def wait_injected(self, count=1):
-        wait_until(lambda: self.injected() >= count, f"{count} calls to fail")
+        wait_until(lambda: len(self.injected()) >= count, f"{count} calls to fail")

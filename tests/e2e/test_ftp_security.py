@@ -453,6 +453,20 @@ def test_only_sound_tls_is_spoken(tls_rig, implicit):
         assert ("Cipher is (NONE)" not in done.stdout) == good, (alpn, done.stdout)
 
 
+@pytest.mark.parametrize("tls", ["explicit", "implicit"])
+def test_who_speaks_at_once_after_the_handshake_is_heard(tls_rig, tls):
+    """The first command may come with the last bytes of the handshake, in one read or in two."""
+    rig = tls_rig()
+    server = rig.server if tls == "explicit" else ("127.0.0.1", rig.tls_port)
+
+    def work(number):
+        for _ in range(40):
+            with Client(server, f"127.0.1.{number + 1}", tls=tls, timeout=20) as c:
+                c.command("USER porch", 331)
+
+    at_once([lambda n=n: work(n) for n in range(8)])
+
+
 def test_a_tls_connection_is_not_negotiated_again(tls_rig):
     rig = tls_rig()
     with subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{rig.tls_port}", "-tls1_2"],
