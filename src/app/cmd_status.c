@@ -205,9 +205,10 @@ static void print_ftp(const json_t *ftp)
         return;
     }
     double sessions = number_of(ftp, "sessions"), banned = number_of(ftp, "banned");
-    printf("  ftp       cameras push to %s; %.0f session%s, %.0f uploading; %.0f stored, %.0f failed",
-           client_text(ftp, "listen"), sessions, sessions == 1 ? "" : "s",
-           number_of(ftp, "uploads"), number_of(ftp, "stored"), number_of(ftp, "failed"));
+    printf(
+        "  ftp       cameras push to %s; %.0f session%s, %.0f uploading; %.0f stored, %.0f failed",
+        client_text(ftp, "listen"), sessions, sessions == 1 ? "" : "s", number_of(ftp, "uploads"),
+        number_of(ftp, "stored"), number_of(ftp, "failed"));
     if (banned > 0)
         printf("; %.0f address%s shut out", banned, banned == 1 ? "" : "es");
     printf("%s%s\n", error[0] ? "; last error: " : "", error);

@@ -37,7 +37,8 @@ struct ftp_blocks *ftp_blocks_new(struct ftp_loop *l, int64_t bytes)
 /* Mappings of their own: what is given back is given back to the system. */
 static void *make_block(void)
 {
-    void *b = mmap(NULL, FTP_BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *b =
+        mmap(NULL, FTP_BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return b == MAP_FAILED ? NULL : b;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 /* The memory of all transfers: blocks of one size, at most so many. Whoever finds none waits in a
- * row; for each that waits, the holder of a part-filled block that took it first is asked to give it
- * back (an upload writes the part to the disk early). So a hundred slow cameras slow one another
+ * row; for each that waits, the holder of a part-filled block that took it first is asked to give
+ * it back (an upload writes the part to the disk early). So a hundred slow cameras slow one another
  * down and a fast one hardly. One thread. */
 
 #include <stdbool.h>

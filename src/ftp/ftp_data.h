@@ -1,6 +1,6 @@
 #pragma once
-/* One data connection of a session: how it comes about (we listen, or we connect), who may be at its
- * other end, TLS, and its bytes. Never blocks. Embedded in its owner; the server's thread only.
+/* One data connection of a session: how it comes about (we listen, or we connect), who may be at
+ * its other end, TLS, and its bytes. Never blocks. Embedded in its owner; the server's thread only.
  *
  *   listen ----.
  *               +-> connected --ftp_data_begin()--> (TLS handshake) -> open: bytes
@@ -35,10 +35,10 @@ struct ftp_data {
     void (*stranger)(struct ftp_data *d, const union ftp_address *from); /* one was sent away */
     /* For the owner to read. */
     enum ftp_data_state state;
-    int error;      /* why it is closed: -errno, or 0 */
+    int error;        /* why it is closed: -errno, or 0 */
     bool refused_tls; /* the handshake failed, or did not resume the control connection's session */
-    bool ready;     /* a read or write may succeed */
-    bool truncated; /* TLS ended without close_notify */
+    bool ready;       /* a read or write may succeed */
+    bool truncated;   /* TLS ended without close_notify */
     /* private */
     struct ftp_watch watch;
     struct tls_conn *tls;
@@ -47,7 +47,7 @@ struct ftp_data {
 };
 
 void ftp_data_init(struct ftp_data *d, struct ftp_loop *l); /* the owner fills the first part */
-void ftp_data_close(struct ftp_data *d); /* whatever it is; at once */
+void ftp_data_close(struct ftp_data *d);                    /* whatever it is; at once */
 
 struct ftp_ports {
     int min, max;

@@ -458,9 +458,9 @@ enum ftp_ask ftp_engine_transferred(struct ftp_engine *en, enum ftp_transfer_end
         }
         break;
     case FTP_TRANSFER_NO_CONNECTION:
-        (void)ftp_reply(en, 425, "No data connection; %s.",
+        (void)ftp_reply(en, 425, "No data connection: %s",
                         en->data_mode == FTP_DATA_ACTIVE
-                            ? "your port did not answer, try passive mode"
+                            ? "your port did not answer, try passive mode."
                             : "nobody connected to the passive port, is a firewall in between?");
         break;
     case FTP_TRANSFER_CUT:

@@ -177,7 +177,10 @@ static int open_folder(struct ftp_jail *j, const char *folder, bool make, int *r
             return r;
         r = ftp_beneath_open(j->root_fd, folder, ret_fd);
     }
-    return r < 0 ? err_errno(e, jail_code(r), "folder %s", folder) : 0;
+    if (r < 0)
+        return err_errno(e, jail_code(r), "folder %s", folder);
+    err_clear(e); /* of an earlier try */
+    return 0;
 }
 
 /* ---- making folders ---- */
@@ -600,12 +603,13 @@ int jail_put_name(int from_fd, const char *from, const struct jail_place *to, bo
                        to->folder, to->name);
     if (!overwrite)
         return err_set(e, -EEXIST, ERR_NEVER, "rename to %s/%s: it is there", to->folder, to->name);
+    err_clear(e); /* it may just have been taken, which is no failure */
     bool there = r == 0;
     if (there && jail_keeps(to->name, contained)) {
         r = put_aside(to, e);
         there = false;
     }
-    if (r < 0 && r != -ENOENT) /* it may just have been taken */
+    if (r < 0)
         return r;
     if (renameat(from_fd, from, to->folder_fd, to->name) < 0)
         return err_errno(e, jail_code(-errno), "rename to %s/%s", to->folder, to->name);
@@ -631,7 +635,9 @@ static int put_aside(const struct jail_place *p, struct err *e)
     if (r == -EEXIST)
         return err_set(e, -EMLINK, ERR_LATER, "%d older pictures of the name %s/%s wait", ASIDE_MAX,
                        p->folder, p->name);
-    return r < 0 ? err_errno(e, jail_code(r), "put the older %s/%s aside", p->folder, p->name) : 0;
+    if (r < 0 && r != -ENOENT) /* it may just have been taken */
+        return err_errno(e, jail_code(r), "put the older %s/%s aside", p->folder, p->name);
+    return 0;
 }
 
 void jail_name_with(const char *name, const char *sign, const char *more,

@@ -206,8 +206,8 @@ void ftp_loop_forget(struct ftp_loop *l, struct ftp_task *t)
     t->queued = false;
 }
 
-/* Those that are there now; what they defer waits, so that descriptors get their turn. A mark at the
- * end tells the two apart, also when a task forgets another. */
+/* Those that are there now; what they defer waits, so that descriptors get their turn. A mark at
+ * the end tells the two apart, also when a task forgets another. */
 static void run_tasks(struct ftp_loop *l)
 {
     struct ftp_task mark = {.queued = true};

@@ -37,9 +37,8 @@ static bool same_account(const struct ftp_account *a, const struct ftp_account *
     return same_text(a->name, b->name) && same_text(a->password, b->password) &&
            same_text(a->camera, b->camera) && same_text(a->directory, b->directory) &&
            a->rights == b->rights && a->quota == b->quota && a->files_max == b->files_max &&
-           a->size_max == b->size_max && a->rate == b->rate &&
-           a->sessions_max == b->sessions_max && a->tls_required == b->tls_required &&
-           a->foreign_data == b->foreign_data;
+           a->size_max == b->size_max && a->rate == b->rate && a->sessions_max == b->sessions_max &&
+           a->tls_required == b->tls_required && a->foreign_data == b->foreign_data;
 }
 
 static struct ftp_seat *find_same(const struct ftp_realm *r, const struct ftp_account *a)
@@ -118,8 +117,7 @@ struct ftp_seat *ftp_realm_seat(const struct ftp_realm *r, const struct ftp_acco
     return NULL;
 }
 
-bool ftp_realm_has(const struct ftp_realm *r, const struct ftp_seat *s,
-                   const struct sockaddr *peer)
+bool ftp_realm_has(const struct ftp_realm *r, const struct ftp_seat *s, const struct sockaddr *peer)
 {
     for (size_t i = 0; i < r->count; i++) {
         const struct host_list *hosts = ftp_accounts_at(r->accounts, i)->hosts;

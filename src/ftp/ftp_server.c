@@ -115,14 +115,13 @@ static void copy_config(struct ftp_server *s, const struct ftp_server_options *o
     sh->ports = (struct ftp_ports){(int)c->passive_port_min, (int)c->passive_port_max};
     if (sh->ports.min <= 0 || sh->ports.max < sh->ports.min)
         sh->ports = (struct ftp_ports){DYNAMIC_PORT_MIN, DYNAMIC_PORT_MAX};
-    sh->has_masquerade =
-        c->masquerade && inet_pton(AF_INET, c->masquerade, &sh->masquerade) == 1;
+    sh->has_masquerade = c->masquerade && inet_pton(AF_INET, c->masquerade, &sh->masquerade) == 1;
 }
 
 static int make_folder(int root_fd, const char *upload_dir, const char *name, struct err *e)
 {
-    AUTO_FREE char *path = xasprintf("%s/%s", upload_dir + strspn(upload_dir, "/"),
-                                     name + strspn(name, "/"));
+    AUTO_FREE char *path =
+        xasprintf("%s/%s", upload_dir + strspn(upload_dir, "/"), name + strspn(name, "/"));
     return fs_mkdirs(root_fd, path + strspn(path, "/"), 0700, e);
 }
 
@@ -210,10 +209,8 @@ static int open_all(struct ftp_server *s, const struct ftp_server_options *o, st
                                       .ban_ms = c->ban_ms};
     copy_config(s, o);
     s->root = xstrdup(o->root);
-    s->jail = (struct ftp_jail_options){.root = s->root,
-                                        .reserve = o->reserve,
-                                        .sync = c->sync,
-                                        .folders_max = c->folders_max};
+    s->jail = (struct ftp_jail_options){
+        .root = s->root, .reserve = o->reserve, .sync = c->sync, .folders_max = c->folders_max};
     raise_descriptors(c);
     int r = make_folders(s, o, e);
     if (r == 0)
@@ -264,7 +261,8 @@ static int add_listener(struct ftp_server *s, int fd, bool tls, struct err *e)
     struct listener *l = &s->listeners[s->listener_count];
     if (s->listener_count >= FTP_LISTENERS_MAX) {
         (void)close(fd); /* unused */
-        return err_set(e, -E2BIG, ERR_NEVER, "more than %d addresses to listen at", FTP_LISTENERS_MAX);
+        return err_set(e, -E2BIG, ERR_NEVER, "more than %d addresses to listen at",
+                       FTP_LISTENERS_MAX);
     }
     set_options(fd);
     (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* of a descriptor that is good */
@@ -301,11 +299,12 @@ static int listen_at(const union ftp_address *a)
 static int explain_listen(int r, const char *text, struct err *e)
 {
     if (r == -EACCES)
-        return err_set(e, r, ERR_NEVER,
-                       "listen at %s: ports below 1024 need the capability CAP_NET_BIND_SERVICE "
-                       "(AmbientCapabilities= of the systemd unit, or setcap), or a socket unit; or "
-                       "choose another port in [ftp] listen and in the cameras",
-                       text);
+        return err_set(
+            e, r, ERR_NEVER,
+            "listen at %s: ports below 1024 need the capability CAP_NET_BIND_SERVICE "
+            "(AmbientCapabilities= of the systemd unit, or setcap), or a socket unit; or "
+            "choose another port in [ftp] listen and in the cameras",
+            text);
     if (r == -EADDRINUSE)
         return err_set(e, r, ERR_LATER,
                        "listen at %s: the port is in use, perhaps by another FTP server: stop it, "
@@ -382,7 +381,8 @@ static void tell_refused(struct ftp_server *s, const char *from, const char *why
     s->quiet_until = mono_add_ms(now, 1000);
 }
 
-/* A word and away. It fits into any socket's buffer, and nothing of the client's waits there yet. */
+/* A word and away. It fits into any socket's buffer, and nothing of the client's waits there yet.
+ */
 static void turn_away(const struct listener *l, int fd, const char *reply)
 {
     if (!l->tls)
@@ -433,8 +433,8 @@ static void admit(struct listener *l, int fd, union ftp_address *from)
     const char *reply = "421 Too many connections, try again later.\r\n";
     ftp_address_normalise(from);
     if (!is_scarce(fd))
-        reply = refusal(ftp_guard_enter(sh->guard, &from->any, ftp_loop_now(sh->loop)), &why,
-                        &reason);
+        reply =
+            refusal(ftp_guard_enter(sh->guard, &from->any, ftp_loop_now(sh->loop)), &why, &reason);
     if (!reply) {
         ftp_session_start(sh, fd, from, l->tls);
         return;

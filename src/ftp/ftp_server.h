@@ -13,10 +13,10 @@
 struct ftp_server_options {
     const struct ftp_config *config; /* borrowed for the call */
     struct ftp_accounts *accounts;   /* a reference is taken */
-    const char *app_name; /* for the banner where the configuration has none */
+    const char *app_name;            /* for the banner where the configuration has none */
     const char *root;
     const char *upload_dir; /* below it, relative: where the configuration's folders are made */
-    int64_t reserve; /* free bytes that stay on the disk */
+    int64_t reserve;        /* free bytes that stay on the disk */
     /* Sockets that listen already (the service manager's); they are taken, and go before `listen`
      * and `tls_listen` of the configuration. */
     const int *listen_fds, *tls_listen_fds;

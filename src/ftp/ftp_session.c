@@ -28,8 +28,8 @@ enum session_state {
     SESSION_WAITING, /* for the disk threads */
     SESSION_DELAYED, /* a login failed; the answer is held back */
     SESSION_TRANSFER,
-    SESSION_SECURING, /* 234 is on its way, or the TLS handshake goes on */
-    SESSION_CLOSING,  /* the last reply is on its way */
+    SESSION_SECURING,  /* 234 is on its way, or the TLS handshake goes on */
+    SESSION_CLOSING,   /* the last reply is on its way */
     SESSION_LINGERING, /* it is sent; the client closes */
     SESSION_OVER,
 };
@@ -43,12 +43,12 @@ struct ftp_session {
     union ftp_address peer, local;
     enum session_state state;
     bool has_local;
-    bool implicit; /* it begins with TLS */
-    bool shaking;  /* TLS, begun */
-    bool eof;      /* the client has said all it will */
-    bool gone;     /* the control connection is no more */
-    bool seen;     /* a command came */
-    bool known;    /* logged in once */
+    bool implicit;   /* it begins with TLS */
+    bool shaking;    /* TLS, begun */
+    bool eof;        /* the client has said all it will */
+    bool gone;       /* the control connection is no more */
+    bool seen;       /* a command came */
+    bool known;      /* logged in once */
     char *dismissed; /* why it ends after its upload */
     char *held;      /* a line that was taken too early, for after the transfer */
     size_t held_len;
@@ -254,7 +254,7 @@ static void read_control(struct ftp_session *s)
             return;
         }
         if (s->state == SESSION_CLOSING || s->state == SESSION_LINGERING)
-            continue; /* too late */
+            continue;                                        /* too late */
         (void)ftp_reader_feed(&s->reader, bytes, (size_t)n); /* there was room */
     } while (s->tls && tls_conn_pending(s->tls));
 }
@@ -442,8 +442,7 @@ static void say_last_words(struct ftp_session *s)
     }
     (void)shutdown(s->watch.fd, SHUT_WR); /* when it fails, it has ended already */
     s->state = SESSION_LINGERING;
-    ftp_loop_arm(s->shared->loop, &s->timer,
-                 mono_add_ms(ftp_loop_now(s->shared->loop), LINGER_MS));
+    ftp_loop_arm(s->shared->loop, &s->timer, mono_add_ms(ftp_loop_now(s->shared->loop), LINGER_MS));
 }
 
 static void watch_control(struct ftp_session *s)
@@ -470,10 +469,11 @@ static void advance(struct ftp_session *s)
 {
     bool more = true;
     while (more && s->state != SESSION_OVER) {
-        more = take_lines(s);
+        bool any = take_lines(s);
         take_interrupts(s);
+        any |= has_replies(s);
         flush(s);
-        more = more && s->state == SESSION_IDLE && !has_replies(s);
+        more = any && s->state == SESSION_IDLE && !has_replies(s);
     }
     if (s->state == SESSION_OVER || has_replies(s)) {
         watch_control(s);
@@ -567,8 +567,8 @@ static void on_file_done(struct ftp_errand *j)
         end(s);
         return;
     }
-    enum ftp_ask ask = ftp_engine_file_done(s->engine, j->job.code, &j->job.file,
-                                            dynbuf_str(&j->job.text));
+    enum ftp_ask ask =
+        ftp_engine_file_done(s->engine, j->job.code, &j->job.file, dynbuf_str(&j->job.text));
     if (j->job.code == -EIO || j->job.code == -ENOSPC)
         ftp_shared_note_error(s->shared, j->job.error.text);
     ftp_errand_free(s->shared, j);
@@ -586,8 +586,9 @@ static void welcome(struct ftp_session *s, const struct ftp_account *a)
     give_seat_up(s);
     if (a->sessions_max > 0 && seat->sessions >= a->sessions_max) {
         char peer[FTP_ADDRESS_TEXT_MAX];
-        log_warn("ftp-account-full", "account '%s' has its %d sessions already, one from %s was refused",
-                 a->name, a->sessions_max, ftp_address_host(&s->peer, peer));
+        log_warn("ftp-account-full",
+                 "account '%s' has its %d sessions already, one from %s was refused", a->name,
+                 a->sessions_max, ftp_address_host(&s->peer, peer));
         ftp_metrics_connection_refused(FTP_REFUSAL_FULL);
         ftp_engine_goodbye(s->engine, "Too many sessions of this account.");
         obey(s, FTP_ASK_CLOSE);
@@ -627,7 +628,8 @@ static void try_login(struct ftp_session *s)
     struct ftp_shared *sh = s->shared;
     /* An address that was shut out meanwhile does not go on over sessions that it has already. */
     if (ftp_guard_is_banned(sh->guard, &s->peer.any, ftp_loop_now(sh->loop))) {
-        ftp_engine_goodbye(s->engine, "Too many wrong passwords from your address; try again later.");
+        ftp_engine_goodbye(s->engine,
+                           "Too many wrong passwords from your address; try again later.");
         obey(s, FTP_ASK_CLOSE);
         return;
     }
@@ -690,7 +692,8 @@ static const union ftp_address *local_address(struct ftp_session *s)
     return &s->local;
 }
 
-/* Peers from outside get the address that they can reach; in the house it is the interface's own. */
+/* Peers from outside get the address that they can reach; in the house it is the interface's own.
+ */
 static struct in_addr told_address(struct ftp_session *s)
 {
     if (s->shared->has_masquerade && !ftp_address_is_near(&s->peer))
@@ -702,8 +705,9 @@ static void listen_for_data(struct ftp_session *s)
 {
     uint8_t ipv4[4] = {0};
     const union ftp_address *local = local_address(s);
-    int port = s->has_local ? ftp_transfer_listen(&s->transfer, local, s->seat->account->foreign_data)
-                            : -ENOTCONN;
+    int port = s->has_local
+                   ? ftp_transfer_listen(&s->transfer, local, s->seat->account->foreign_data)
+                   : -ENOTCONN;
     if (local->any.sa_family == AF_INET) {
         struct in_addr told = told_address(s);
         memcpy(ipv4, &told, sizeof(ipv4));
@@ -716,8 +720,7 @@ static void listen_for_data(struct ftp_session *s)
     obey(s, ftp_engine_listening(s->engine, port, ipv4));
 }
 
-static void on_opened(struct ftp_transfer *t, int code, bool connected,
-                      const struct ftp_file *file)
+static void on_opened(struct ftp_transfer *t, int code, bool connected, const struct ftp_file *file)
 {
     struct ftp_session *s = container_of(t, struct ftp_session, transfer);
     if (s->state == SESSION_OVER) {
@@ -792,8 +795,7 @@ static void on_timer(struct ftp_timer *timer)
     case SESSION_WAITING:
     case SESSION_TRANSFER: /* it has a clock of its own */
         s->active_at = now;
-        ftp_loop_arm(s->shared->loop, timer,
-                     mono_add_ms(now, s->shared->config.idle_timeout_ms));
+        ftp_loop_arm(s->shared->loop, timer, mono_add_ms(now, s->shared->config.idle_timeout_ms));
         return;
     case SESSION_SECURING:
         if (patience(s).us <= now.us)

@@ -4,8 +4,8 @@
  *
  * Lines are taken one after the other: while a request is under way the next ones wait, at most
  * FTP_AHEAD_MAX bytes here and the rest in the kernel. Only during a transfer ABOR, QUIT and STAT
- * are looked for in what has come (ftp_engine_interrupts()). Nothing is taken while replies wait for
- * a client that does not read. */
+ * are looked for in what has come (ftp_engine_interrupts()). Nothing is taken while replies wait
+ * for a client that does not read. */
 
 #include "ftp/ftp_shared.h"
 

@@ -92,7 +92,8 @@ static struct metric uploads = {.name = "snapshotd_ftp_uploads_total",
                                 .help = "Uploads by FTP that ended, by how"};
 static struct metric seconds = {.name = "snapshotd_ftp_upload_seconds",
                                 .kind = METRIC_HISTOGRAM,
-                                .help = "From the command to the reply, of uploads that were stored"};
+                                .help =
+                                    "From the command to the reply, of uploads that were stored"};
 static struct metric bytes = {.name = "snapshotd_ftp_bytes_total",
                               .kind = METRIC_COUNTER,
                               .label = "direction",
@@ -142,8 +143,8 @@ void ftp_metrics_banned(void)
 
 void ftp_metrics_connection_refused(enum ftp_refusal why)
 {
-    static const char *const names[FTP_REFUSAL_COUNT] = {"full", "address", "banned",
-                                                         "descriptors", "stranger"};
+    static const char *const names[FTP_REFUSAL_COUNT] = {"full", "address", "banned", "descriptors",
+                                                         "stranger"};
     metric_inc(&refused, names[why]);
 }
 

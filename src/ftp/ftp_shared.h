@@ -21,7 +21,7 @@ struct ftp_shared {
     struct ftp_blocks *blocks;
     struct ftp_disk *disk;
     struct ftp_guard *guard;
-    struct tls_server *tls; /* NULL = none */
+    struct tls_server *tls;   /* NULL = none */
     struct ftp_config config; /* numbers; texts only as below */
     char *banner;
     bool has_masquerade;

@@ -465,7 +465,8 @@ static void on_granted(struct ftp_block_user *u)
     ftp_loop_defer(t->shared->loop, &t->again);
 }
 
-/* Others need memory: an upload's part goes to the disk now; of a download it is read again later. */
+/* Others need memory: an upload's part goes to the disk now; of a download it is read again later.
+ */
 static void on_wanted(struct ftp_block_user *u)
 {
     struct ftp_transfer *t = container_of(u, struct ftp_transfer, user);
@@ -568,16 +569,16 @@ static void log_end(struct ftp_transfer *t, enum ftp_transfer_end how, int code,
         log_info("ftp-sent", "account '%s' to %s, \"%s\": %lld bytes in %.3f s", account, peer,
                  log_path(t, path), (long long)t->bytes, seconds);
     else if (how != FTP_TRANSFER_DONE && how != FTP_TRANSFER_LOCAL && stores(t))
-        log_info("ftp-upload-ended",
-                 "account '%s' from %s, \"%s\": %s%s%s after %lld bytes and %.3f s, nothing is kept",
-                 account, peer, log_path(t, path), t->why, code ? ": " : "",
-                 code ? strerror(-code) : "", (long long)t->bytes, seconds);
+        log_info(
+            "ftp-upload-ended",
+            "account '%s' from %s, \"%s\": %s%s%s after %lld bytes and %.3f s, nothing is kept",
+            account, peer, log_path(t, path), t->why, code ? ": " : "", code ? strerror(-code) : "",
+            (long long)t->bytes, seconds);
 }
 
 static void count(struct ftp_transfer *t)
 {
-    double seconds =
-        (double)mono_diff_us(ftp_loop_now(t->shared->loop), t->began) / 1000000;
+    double seconds = (double)mono_diff_us(ftp_loop_now(t->shared->loop), t->began) / 1000000;
     log_end(t, t->end, t->code, seconds);
     if (t->bytes > 0)
         ftp_metrics_bytes(stores(t), t->bytes);
@@ -636,7 +637,7 @@ static void on_finished(struct ftp_errand *j)
     if (j->job.block)
         ftp_blocks_return(t->shared->blocks, j->job.block);
     /* Also when the client gave up meanwhile: it is stored, and says so. */
-    t->end = code >= 0           ? FTP_TRANSFER_DONE
+    t->end = code >= 0          ? FTP_TRANSFER_DONE
              : code == -EBADMSG ? FTP_TRANSFER_INCOMPLETE
                                 : FTP_TRANSFER_LOCAL;
     t->code = MIN(code, 0);

@@ -38,9 +38,9 @@ struct ftp_transfer {
     struct ftp_errand *errand; /* at the disk threads */
     struct ftp_upload *upload;
     int fd;
-    void *block;          /* being filled, or being sent */
-    size_t filled, sent;  /* bytes of it */
-    struct dynbuf text;   /* a list, instead of blocks */
+    void *block;         /* being filled, or being sent */
+    size_t filled, sent; /* bytes of it */
+    struct dynbuf text;  /* a list, instead of blocks */
     struct ftp_block_user user;
     struct ftp_timer timer;
     struct ftp_task again;

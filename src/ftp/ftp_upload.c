@@ -100,6 +100,7 @@ int ftp_upload_open(struct ftp_jail *j, const struct ftp_upload_options *o, stru
         ftp_upload_close(u);
         return err_prefix(e, "store %s", o->path), r;
     }
+    err_clear(e); /* of an earlier try */
     *ret = u;
     return 0;
 }
@@ -141,6 +142,7 @@ static int look_at_target(struct ftp_upload *u, const struct ftp_upload_options 
     int r = jail_look(&u->place, &st, e);
     if (r < 0 && r != -ENOENT)
         return r;
+    err_clear(e); /* that there is none is no failure */
     if (r == 0 && S_ISDIR(st.st_mode))
         return err_set(e, -EISDIR, ERR_NEVER, "a folder of that name is there");
     if (r == 0 && !o->overwrite)

@@ -56,10 +56,12 @@ enum ftp_ask ftp_run_epsv(struct ftp_engine *en, struct argument a)
     return listen_for(en, true);
 }
 
+/* "::" and 0.0.0.0 are what a client says that does not know its own address (lftp over IPv6). */
 static enum ftp_ask use_active(struct ftp_engine *en, const uint8_t *address, size_t size,
                                int64_t port)
 {
-    if (memcmp(address, en->peer, size) != 0)
+    static const uint8_t unspecified[16];
+    if (memcmp(address, en->peer, size) != 0 && memcmp(address, unspecified, size) != 0)
         return ftp_reply(en, 501, "Data goes to your own address only; passive mode avoids this.");
     if (port < en->active_port_min)
         return ftp_reply(en, 504, "Ports below %d are refused.", en->active_port_min);

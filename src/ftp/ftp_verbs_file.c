@@ -104,7 +104,7 @@ enum ftp_ask ftp_run_cwd(struct ftp_engine *en, struct argument a)
 
 static void enter(struct ftp_engine *en, const char *path)
 {
-    ftp_engine_set_text(&en->cwd, path[1] ? path : NULL, FTP_PATH_MAX);
+    ftp_engine_set_text(&en->cwd, path[1] ? path : NULL, strlen(path));
     (void)ftp_reply(en, 250, "In \"%s\".", path);
 }
 
@@ -228,7 +228,7 @@ void ftp_done_rnfr(struct ftp_engine *en, int code, const struct ftp_file *file 
         (void)ftp_reply_failure(en, code, path);
         return;
     }
-    ftp_engine_set_text(&en->rename_from, path, FTP_PATH_MAX);
+    ftp_engine_set_text(&en->rename_from, path, strlen(path));
     (void)ftp_reply(en, 350, "Now RNTO.");
 }
 

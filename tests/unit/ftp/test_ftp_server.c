@@ -1,0 +1,951 @@
+#include "ftp_rig.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include "base/metrics.h"
+#include "ftp/ftp_data.h"
+
+#define PICTURE_SIZE 100000
+
+static char *picture;
+
+static int set_up(void **state UNUSED)
+{
+    picture = make_picture(PICTURE_SIZE);
+    ftp_server_register_metrics();
+    return 0;
+}
+
+static int tear_down(void **state UNUSED)
+{
+    free(picture);
+    return 0;
+}
+
+static void upload(struct client *c, const char *name, const void *bytes, size_t size, int code)
+{
+    char command[128];
+    int data = client_passive(c);
+    (void)text_format(command, sizeof(command), "STOR %s", name);
+    client_say(c, 125, command);
+    send_all(data, bytes, size);
+    (void)close(data);
+    client_expect(c, code);
+}
+
+/* ---- the way of a picture ---- */
+
+static void stores_a_picture(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    upload(&c, "a.jpg", picture, PICTURE_SIZE, 226);
+    assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
+    client_say(&c, 221, "QUIT");
+    assert_int_equal(client_reply(&c), 0);
+    struct ftp_server_status st;
+    ftp_server_status(r->server, &st);
+    assert_int_equal(st.stored, 1);
+    assert_int_equal(st.failed, 0);
+    assert_true(text_starts_with(st.listen, "127.0.0.1:"));
+    client_close(&c);
+    rig_end(r);
+}
+
+static void takes_the_data_connection_after_the_command_as_well(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int port = client_passive_port(&c);
+    client_say(&c, 150, "STOR a.jpg");
+    int data = rig_connect_from("127.0.0.1", port);
+    send_all(data, picture, PICTURE_SIZE);
+    (void)close(data);
+    client_expect(&c, 226);
+    assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
+    client_close(&c);
+    rig_end(r);
+}
+
+static void stores_what_is_larger_than_all_blocks(void **state UNUSED)
+{
+    struct rig *r = rig_start("buffers = 512k", NULL);
+    struct client c = client_login(r);
+    size_t size = 5000001;
+    AUTO_FREE char *large = make_picture(size);
+    upload(&c, "a.jpg", large, size, 226);
+    assert_true(rig_has(r, "a.jpg", large, size));
+    client_close(&c);
+    rig_end(r);
+}
+
+static void stores_an_empty_file(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    upload(&c, "test.txt", "", 0, 226);
+    assert_true(rig_has(r, "test.txt", "", 0));
+    client_close(&c);
+    rig_end(r);
+}
+
+static void connects_to_an_active_client(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(at);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &size), 0);
+    char command[64];
+    (void)text_format(command, sizeof(command), "PORT 127,0,0,1,%d,%d", ntohs(at.sin_port) >> 8,
+                      ntohs(at.sin_port) & 255);
+    client_say(&c, 200, command);
+    client_say(&c, 150, "STOR a.jpg");
+    int data = accept(listener, NULL, NULL);
+    send_all(data, picture, PICTURE_SIZE);
+    (void)close(data);
+    client_expect(&c, 226);
+    assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
+    /* And where nobody listens it says so. */
+    (void)close(listener);
+    client_say(&c, 200, command);
+    client_say(&c, 150, "STOR b.jpg");
+    client_expect(&c, 425);
+    assert_int_equal(rig_count_files(r), 1);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void sends_files_and_lists(void **state UNUSED)
+{
+    struct rig *r = rig_start("buffers = 512k", NULL);
+    struct client c = client_login(r);
+    size_t size = 3000000;
+    AUTO_FREE char *large = make_picture(size);
+    AUTO_FREE char *got = xmalloc(size + 1);
+    upload(&c, "a.jpg", large, size, 226);
+    int data = client_passive(&c);
+    client_say(&c, 125, "RETR a.jpg");
+    assert_int_equal(receive_all(data, got, size + 1), size);
+    assert_memory_equal(got, large, size);
+    (void)close(data);
+    client_expect(&c, 226);
+    data = client_passive(&c);
+    client_say(&c, 125, "NLST");
+    assert_int_equal(receive_all(data, got, size), strlen("a.jpg\r\n"));
+    assert_memory_equal(got, "a.jpg\r\n", strlen("a.jpg\r\n"));
+    (void)close(data);
+    client_expect(&c, 226);
+    data = client_passive(&c);
+    client_say(&c, 350, "REST 2999990");
+    client_say(&c, 125, "RETR a.jpg");
+    assert_int_equal(receive_all(data, got, size), 10);
+    (void)close(data);
+    client_expect(&c, 226);
+    client_close(&c);
+    rig_end(r);
+}
+
+/* ---- the control connection ---- */
+
+static void takes_commands_byte_by_byte(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_open(r, "127.0.0.1");
+    client_expect(&c, 220);
+    static const char text[] = "USER cam\r\nPASS " RIG_PASSWORD "\r\nNOOP\n";
+    for (const char *p = text; *p; p++)
+        assert_int_equal(send(c.fd, p, 1, MSG_NOSIGNAL), 1);
+    client_expect(&c, 331);
+    client_expect(&c, 230);
+    client_expect(&c, 200);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void takes_everything_in_one_write(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_open(r, "127.0.0.1");
+    client_send(&c, "USER cam\r\nPASS " RIG_PASSWORD
+                    "\r\nMKD a\r\nCWD a\r\nPWD\r\nSIZE none\r\nQUIT\r\nNOOP\r\n");
+    static const int codes[] = {220, 331, 230, 257, 250, 257, 550, 221, 0};
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+        client_expect(&c, codes[i]);
+    client_close(&c);
+    rig_end(r);
+}
+
+/* What is sent ahead waits for its turn, however much it is. */
+static void runs_what_was_sent_ahead_after_the_transfer(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    enum { COUNT = 4000 }; /* more than the server keeps, less than the kernel does */
+    for (int i = 0; i < COUNT; i++)
+        client_send(&c, "NOOP\r\n");
+    send_all(data, picture, PICTURE_SIZE);
+    (void)close(data);
+    client_expect(&c, 226);
+    for (int i = 0; i < COUNT; i++)
+        client_expect(&c, 200);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void waits_for_a_client_that_does_not_read(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    /* HELP is long; nothing of it is read, until the server stops taking commands. */
+    static const char command[] = "HELP\r\n";
+    const size_t len = strlen(command);
+    size_t bytes = 0;
+    ssize_t n;
+    while ((n = send(c.fd, command + bytes % len, len - bytes % len, MSG_NOSIGNAL | MSG_DONTWAIT)) >
+           0)
+        bytes += (size_t)n;
+    size_t sent = bytes / len; /* the rest of the last one is never sent */
+    for (size_t i = 0; i < sent; i++)
+        client_expect(&c, 214);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void closes_on_a_browser(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_open(r, "127.0.0.1");
+    client_send(&c, "POST / HTTP/1.1\r\nHost: x\r\n\r\nUSER cam\r\nPASS " RIG_PASSWORD "\r\n");
+    client_expect(&c, 220);
+    client_expect(&c, 421);
+    assert_int_equal(client_reply(&c), 0);
+    client_close(&c);
+    rig_end(r);
+}
+
+/* ---- the data connection ---- */
+
+static void takes_one_data_connection(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int port = client_passive_port(&c);
+    int data = rig_connect_from("127.0.0.1", port);
+    client_say(&c, 125, "STOR a.jpg");
+    assert_int_equal(rig_connect_from("127.0.0.1", port), -ECONNREFUSED);
+    send_all(data, picture, PICTURE_SIZE);
+    (void)close(data);
+    client_expect(&c, 226);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void another_passive_replaces_the_first(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int first = client_passive(&c);
+    int second = client_passive(&c);
+    expect_closed(first);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(second, picture, PICTURE_SIZE);
+    (void)close(first);
+    (void)close(second);
+    client_expect(&c, 226);
+    assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
+    client_close(&c);
+    rig_end(r);
+}
+
+static void sends_a_stranger_away_from_the_data_port(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    /* Before the command, ... */
+    int port = client_passive_port(&c);
+    int stranger = rig_connect_from("127.0.0.2", port);
+    expect_closed(stranger);
+    (void)close(stranger);
+    /* ... and behind it, also when it is first. */
+    client_say(&c, 150, "STOR a.jpg");
+    stranger = rig_connect_from("127.0.0.2", port);
+    int data = rig_connect_from("127.0.0.1", port);
+    expect_closed(stranger);
+    (void)close(stranger);
+    send_all(data, picture, PICTURE_SIZE);
+    (void)close(data);
+    client_expect(&c, 226);
+    assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
+    client_close(&c);
+    rig_end(r);
+}
+
+static void takes_a_stranger_where_the_account_says_so(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, "foreign_data = yes");
+    struct client c = client_login(r);
+    int data = rig_connect_from("127.0.0.2", client_passive_port(&c));
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, PICTURE_SIZE);
+    (void)close(data);
+    client_expect(&c, 226);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void refuses_to_connect_elsewhere(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    client_send(&c, "PORT 127,0,0,2,100,1\r\n");
+    assert_in_range(client_reply(&c), 500, 599);
+    client_send(&c, "PORT 127,0,0,1,0,80\r\n");
+    assert_in_range(client_reply(&c), 500, 599);
+    client_send(&c, "EPRT |1|127.0.0.2|30000|\r\n");
+    assert_in_range(client_reply(&c), 500, 599);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void waits_for_the_data_connection_only_so_long(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int port = client_passive_port(&c);
+    client_say(&c, 150, "STOR a.jpg");
+    rig_pass(r, 31000);
+    client_expect(&c, 425);
+    assert_int_equal(rig_connect_from("127.0.0.1", port), -ECONNREFUSED);
+    assert_int_equal(rig_count_files(r), 0);
+    client_say(&c, 200, "NOOP");
+    client_close(&c);
+    rig_end(r);
+}
+
+/* Chi-square of 10,000 ports in 100 bins; 200 is far beyond what chance gives (99 degrees). */
+static void passive_ports_are_spread_evenly(void **state UNUSED)
+{
+    enum { DRAWS = 10000, BINS = 100 };
+    struct ftp_ports ports = {50000, 50999};
+    int counts[BINS] = {0};
+    double chi = 0, wanted = (double)DRAWS / BINS;
+    for (int i = 0; i < DRAWS; i++) {
+        int port = ftp_data_random_port(ports);
+        assert_in_range(port, ports.min, ports.max);
+        counts[(port - ports.min) * BINS / 1000]++;
+    }
+    for (int i = 0; i < BINS; i++)
+        chi += (counts[i] - wanted) * (counts[i] - wanted) / wanted;
+    assert_true(chi < 200);
+    assert_true(chi > 30);
+}
+
+static void uses_the_whole_of_a_small_range_and_then_says_so(void **state UNUSED)
+{
+    /* Below the ports that the kernel gives to others. */
+    int first = 20000 + (int)getpid() % 3000 * 4;
+    AUTO_FREE char *range =
+        xasprintf("passive_port_min = %d\npassive_port_max = %d", first, first + 3);
+    struct rig *r = rig_start(range, NULL);
+    enum { COUNT = 4 };
+    struct client c[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        c[i] = client_login(r);
+        assert_in_range(client_passive_port(&c[i]), first, first + 3);
+    }
+    struct client more = client_login(r);
+    client_say(&more, 425, "EPSV");
+    for (int i = 0; i < COUNT; i++)
+        client_close(&c[i]);
+    client_close(&more);
+    rig_end(r);
+}
+
+/* ---- ends that are none ---- */
+
+static void cut_uploads_leave_nothing(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, PICTURE_SIZE / 2);
+    cut(data);
+    client_expect(&c, 426);
+    assert_int_equal(rig_count_files(r), 0);
+    upload(&c, "b.jpg", picture, PICTURE_SIZE / 2, 451); /* has no end */
+    assert_int_equal(rig_count_files(r), 0);
+    upload(&c, "b.jpg", picture, PICTURE_SIZE, 226);
+    assert_int_equal(rig_count_files(r), 1);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void abor_with_urgent_bytes_ends_the_transfer(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, PICTURE_SIZE / 2);
+    /* As RFC 959 wants it: IP, then DM as the urgent byte, then the command. */
+    assert_int_equal(send(c.fd, "\xff\xf4\xff", 3, MSG_NOSIGNAL), 3);
+    assert_int_equal(send(c.fd, "\xf2", 1, MSG_NOSIGNAL | MSG_OOB), 1);
+    client_send(&c, "ABOR\r\n");
+    client_expect(&c, 426);
+    client_expect(&c, 226);
+    expect_closed(data);
+    (void)close(data);
+    assert_int_equal(rig_count_files(r), 0);
+    client_say(&c, 200, "NOOP");
+    client_close(&c);
+    rig_end(r);
+}
+
+static void stat_in_the_middle_tells_how_far_it_is(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, 1000);
+    do /* until the bytes are there */
+        client_say(&c, 211, "STAT");
+    while (!strstr(c.reply, "1000 bytes"));
+    send_all(data, picture + 1000, PICTURE_SIZE - 1000);
+    (void)close(data);
+    client_expect(&c, 226);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void quit_in_the_middle_waits_for_the_end(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, 1000);
+    client_send(&c, "QUIT\r\n");
+    send_all(data, picture + 1000, PICTURE_SIZE - 1000);
+    (void)close(data);
+    client_expect(&c, 226);
+    client_expect(&c, 221);
+    assert_int_equal(client_reply(&c), 0);
+    assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
+    client_close(&c);
+    rig_end(r);
+}
+
+static void wait_until_stored(struct rig *r, int64_t stored, int64_t failed)
+{
+    struct ftp_server_status st;
+    for (int i = 0; i < RIG_PATIENCE_MS; i++) {
+        ftp_server_status(r->server, &st);
+        if (st.stored == stored && st.failed == failed)
+            return;
+        (void)poll(NULL, 0, 1);
+    }
+    fail_msg("%lld stored, %lld failed", (long long)st.stored, (long long)st.failed);
+}
+
+/* A camera that does not wait for the answer has sent a whole picture all the same; of bytes whose
+ * end cannot be seen it is not known. */
+static void finishes_a_picture_whose_client_has_gone(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, 1000);
+    client_close(&c);
+    send_all(data, picture + 1000, PICTURE_SIZE - 1000);
+    (void)close(data);
+    wait_until_stored(r, 1, 0);
+    assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
+
+    c = client_login(r);
+    data = client_passive(&c);
+    client_say(&c, 125, "STOR b.mp4");
+    send_all(data, "video", 5);
+    client_close(&c);
+    expect_closed(data);
+    (void)close(data);
+    wait_until_stored(r, 1, 1);
+    assert_int_equal(rig_count_files(r), 1);
+    rig_end(r);
+}
+
+static void refuses_what_is_too_large_at_once(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, "size_max = 1M");
+    struct client c = client_login(r);
+    size_t size = 4 << 20;
+    AUTO_FREE char *large = make_picture(size);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    for (size_t done = 0; done < size;) { /* until it is cut */
+        ssize_t n = send(data, large + done, size - done, MSG_NOSIGNAL);
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    client_expect(&c, 552);
+    (void)close(data);
+    assert_int_equal(rig_count_files(r), 0);
+    client_say(&c, 200, "NOOP");
+    client_close(&c);
+    rig_end(r);
+}
+
+/* ---- time ---- */
+
+static void a_silent_upload_ends(void **state UNUSED)
+{
+    struct rig *r = rig_start("stall_timeout = 60s", NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, 1000);
+    do
+        client_say(&c, 211, "STAT");
+    while (!strstr(c.reply, "1000 bytes"));
+    rig_pass(r, 59000);
+    client_say(&c, 211, "STAT");
+    rig_pass(r, 2000);
+    client_expect(&c, 426);
+    (void)close(data);
+    assert_int_equal(rig_count_files(r), 0);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void an_upload_that_dribbles_ends(void **state UNUSED)
+{
+    struct rig *r = rig_start("stall_timeout = 60s\nrate_min = 256", NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    for (int i = 1; i <= 2; i++) { /* never silent for long, but some 100 bytes a second */
+        char wanted[32];
+        send_all(data, picture, 3000);
+        (void)text_format(wanted, sizeof(wanted), " %d bytes", 3000 * i);
+        do
+            client_say(&c, 211, "STAT");
+        while (!strstr(c.reply, wanted));
+        rig_pass(r, 31000);
+    }
+    client_expect(&c, 426);
+    (void)close(data);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void an_idle_session_ends_and_a_transfer_is_not_idle(void **state UNUSED)
+{
+    struct rig *r = rig_start("idle_timeout = 300s\nstall_timeout = 600s\nrate_min = 0", NULL);
+    struct client c = client_login(r), quiet = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, PICTURE_SIZE - 1000);
+    rig_pass(r, 200000);
+    client_say(&quiet, 200, "NOOP");
+    rig_pass(r, 200000);
+    client_say(&quiet, 200, "NOOP");
+    send_all(data, picture + PICTURE_SIZE - 1000, 1000);
+    (void)close(data);
+    client_expect(&c, 226);
+    rig_pass(r, 299000);
+    client_say(&c, 200, "NOOP");
+    rig_pass(r, 2000);
+    client_expect(&quiet, 421);
+    assert_int_equal(client_reply(&quiet), 0);
+    client_say(&c, 200, "NOOP");
+    client_close(&c);
+    client_close(&quiet);
+    rig_end(r);
+}
+
+static void strangers_have_little_time(void **state UNUSED)
+{
+    struct rig *r = rig_start("command_timeout = 15s\nlogin_timeout = 30s", NULL);
+    struct client silent = client_open(r, "127.0.0.1"), talker = client_open(r, "127.0.0.1");
+    client_expect(&silent, 220);
+    client_expect(&talker, 220);
+    client_send(&silent, "NOO"); /* no whole command */
+    client_say(&talker, 331, "USER cam");
+    rig_pass(r, 16000);
+    client_expect(&silent, 421);
+    client_say(&talker, 331, "USER cam");
+    rig_pass(r, 16000);
+    client_expect(&talker, 421);
+    client_close(&silent);
+    client_close(&talker);
+    rig_end(r);
+}
+
+/* ---- passwords ---- */
+
+static void says_no_late_and_three_times_at_most(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_open(r, "127.0.0.3");
+    client_expect(&c, 220);
+    for (int i = 0; i < 3; i++) {
+        client_say(&c, 331, i == 1 ? "USER nobody" : "USER cam");
+        client_send(&c, "PASS wrong\r\n");
+        struct pollfd p = {.fd = c.fd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 20), 0); /* the clock stands still but for these 20 ms */
+        rig_pass(r, 1000);
+        client_expect(&c, i == 2 ? 421 : 530);
+    }
+    assert_int_equal(client_reply(&c), 0);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void shuts_an_address_out_that_guesses(void **state UNUSED)
+{
+    struct rig *r = rig_start("login_failures_max = 2\nban = 10m", NULL);
+    struct client c = client_open(r, "127.0.0.3"), other = client_open(r, "127.0.0.3");
+    client_expect(&c, 220);
+    client_expect(&other, 220);
+    for (int i = 0; i < 2; i++) {
+        client_say(&c, 331, "USER cam");
+        client_send(&c, "PASS wrong\r\n");
+        rig_pass(r, 1000);
+        client_expect(&c, 530);
+    }
+    /* Neither over what is open nor over what is new, ... */
+    client_say(&other, 331, "USER cam");
+    client_say(&other, 421, "PASS " RIG_PASSWORD);
+    struct client late = client_open(r, "127.0.0.3");
+    client_expect(&late, 421);
+    assert_int_equal(client_reply(&late), 0);
+    /* ... and a camera elsewhere does not feel it. */
+    struct client camera = client_login(r);
+    rig_pass(r, 660000);
+    struct client again = client_open(r, "127.0.0.3");
+    client_expect(&again, 220);
+    client_close(&c);
+    client_close(&other);
+    client_close(&late);
+    client_close(&camera);
+    client_close(&again);
+    rig_end(r);
+}
+
+/* bcrypt at its least cost, so that it is checked at the disk threads and takes no time. */
+static void checks_hashed_passwords_beside(void **state UNUSED)
+{
+    struct rig *r = rig_start(
+        NULL, "[ftp_account:hash]\n"
+              "password = $2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e\n");
+    struct client c = client_open(r, "127.0.0.1");
+    client_send(&c, "USER hash\r\nPASS correct horse\r\nPWD\r\n");
+    client_expect(&c, 220);
+    client_expect(&c, 331);
+    client_expect(&c, 230);
+    client_expect(&c, 257);
+    client_close(&c);
+    c = client_open(r, "127.0.0.1");
+    client_expect(&c, 220);
+    client_say(&c, 331, "USER hash");
+    client_send(&c, "PASS correct horsE\r\n");
+    client_close(&c); /* nobody waits for it any more */
+    c = client_login(r);
+    client_close(&c);
+    rig_end(r);
+}
+
+/* ---- limits ---- */
+
+static void limits_sessions(void **state UNUSED)
+{
+    struct rig *r = rig_start("sessions_per_address = 2", "sessions_max = 3");
+    struct client a = client_login(r), b = client_login(r);
+    struct client c = client_open(r, "127.0.0.1");
+    client_expect(&c, 421);
+    client_close(&c);
+    client_say(&a, 221, "QUIT");
+    assert_int_equal(client_reply(&a), 0);
+    client_close(&a);
+    a = client_login(r); /* there is room again */
+    /* The account's own limit holds over all addresses. */
+    struct client far = client_open(r, "127.0.0.4"), farther = client_open(r, "127.0.0.4");
+    client_expect(&far, 220);
+    client_say(&far, 331, "USER cam");
+    client_say(&far, 230, "PASS " RIG_PASSWORD);
+    client_expect(&farther, 220);
+    client_say(&farther, 331, "USER cam");
+    client_say(&farther, 421, "PASS " RIG_PASSWORD);
+    client_close(&a);
+    client_close(&b);
+    client_close(&far);
+    client_close(&farther);
+    rig_end(r);
+}
+
+static void survives_without_descriptors(void **state UNUSED)
+{
+    struct rig *r = rig_start("sessions_per_address = 100", NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    int lowest = dup(c.fd); /* sockets made before are below it */
+    enum { COUNT = 4 };
+    int fds[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    few.rlim_cur = (rlim_t)lowest;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)r->port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&to, sizeof(to)), 0);
+    /* Who is in goes on. */
+    send_all(data, picture, PICTURE_SIZE);
+    (void)shutdown(data, SHUT_WR);
+    client_expect(&c, 226);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    for (int i = 0; i < COUNT; i++) {
+        struct client late = {.rig = r, .fd = fds[i]};
+        int code = client_reply(&late);
+        assert_true(code == 421 || code == 220);
+        (void)close(fds[i]);
+    }
+    (void)close(lowest);
+    (void)close(data);
+    struct client again = client_login(r);
+    client_close(&again);
+    client_close(&c);
+    rig_end(r);
+}
+
+/* All blocks are with slow uploads; a fast one beside them is not kept waiting for their end. */
+static void slow_uploads_do_not_starve_a_fast_one(void **state UNUSED)
+{
+    struct rig *r = rig_start("buffers = 512k\nsessions_per_address = 200", NULL);
+    enum { COUNT = 100 };
+    struct client *slow = xcalloc(COUNT, sizeof(*slow));
+    int data[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        char command[32];
+        slow[i] = client_login(r);
+        data[i] = client_passive(&slow[i]);
+        (void)text_format(command, sizeof(command), "STOR s%d.jpg", i);
+        client_say(&slow[i], 125, command);
+        send_all(data[i], picture, 1000);
+    }
+    struct client fast = client_login(r);
+    size_t size = 2 << 20;
+    AUTO_FREE char *large = make_picture(size);
+    upload(&fast, "fast.jpg", large, size, 226);
+    assert_true(rig_has(r, "fast.jpg", large, size));
+    for (int i = 0; i < COUNT; i++) {
+        send_all(data[i], picture + 1000, PICTURE_SIZE - 1000);
+        (void)close(data[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        char name[32];
+        client_expect(&slow[i], 226);
+        (void)text_format(name, sizeof(name), "s%d.jpg", i);
+        assert_true(rig_has(r, name, picture, PICTURE_SIZE));
+        client_close(&slow[i]);
+    }
+    free(slow);
+    client_close(&fast);
+    rig_end(r);
+}
+
+/* Clients that do not take what they asked for hold no block for ever. */
+static void slow_downloads_do_not_starve_an_upload(void **state UNUSED)
+{
+    struct rig *r = rig_start("buffers = 512k", NULL);
+    enum { COUNT = 6 };
+    size_t size = 16 << 20;
+    AUTO_FREE char *large = make_picture(size), *got = xmalloc(size + 1);
+    struct client up = client_login(r), slow[COUNT];
+    int data[COUNT];
+    upload(&up, "large.jpg", large, size, 226);
+    for (int i = 0; i < COUNT; i++) {
+        slow[i] = client_login(r);
+        data[i] = client_passive(&slow[i]);
+        client_say(&slow[i], 125, "RETR large.jpg");
+    }
+    upload(&up, "a.jpg", picture, PICTURE_SIZE, 226);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(receive_all(data[i], got, size + 1), size);
+        assert_memory_equal(got, large, size);
+        client_expect(&slow[i], 226);
+        (void)close(data[i]);
+        client_close(&slow[i]);
+    }
+    client_close(&up);
+    rig_end(r);
+}
+
+static void keeps_to_the_rate_of_the_account(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, "rate = 1M");
+    struct client c = client_login(r);
+    struct mono_time began = clock_mono();
+    size_t size = 400000;
+    AUTO_FREE char *large = make_picture(size);
+    upload(&c, "a.jpg", large, size, 226);
+    /* 0.1 s worth of it comes at once. */
+    assert_true(mono_diff_ms(clock_mono(), began) > 200);
+    client_close(&c);
+    rig_end(r);
+}
+
+/* ---- stop and reload ---- */
+
+static void *stop_server(void *arg)
+{
+    struct rig *r = arg;
+    return (void *)(intptr_t)ftp_server_stop(r->server, 10000);
+}
+
+static void a_stop_finishes_uploads_and_dismisses_the_rest(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r), idle = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, 1000);
+    pthread_t stopper;
+    assert_int_equal(pthread_create(&stopper, NULL, stop_server, r), 0);
+    client_expect(&idle, 421);
+    assert_int_equal(client_reply(&idle), 0);
+    assert_int_equal(rig_connect_from("127.0.0.1", r->port), -ECONNREFUSED);
+    send_all(data, picture + 1000, PICTURE_SIZE - 1000);
+    (void)close(data);
+    client_expect(&c, 226);
+    client_expect(&c, 421);
+    assert_int_equal(client_reply(&c), 0);
+    void *result = NULL;
+    assert_int_equal(pthread_join(stopper, &result), 0);
+    assert_null(result);
+    assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
+    client_close(&c);
+    client_close(&idle);
+    rig_end(r);
+}
+
+static void a_stop_without_grace_drops_uploads(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, 1000);
+    assert_int_equal(ftp_server_stop(r->server, 0), 0);
+    assert_int_equal(ftp_server_stop(r->server, 0), 0);
+    client_expect(&c, 421);
+    assert_int_equal(client_reply(&c), 0);
+    (void)close(data);
+    assert_int_equal(rig_count_files(r), 0);
+    client_close(&c);
+    rig_end(r);
+}
+
+static void a_changed_account_logs_in_again(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, "[ftp_account:kept]\npassword = another one\n");
+    struct client c = client_login(r), kept = client_open(r, "127.0.0.1");
+    client_expect(&kept, 220);
+    client_say(&kept, 331, "USER kept");
+    client_say(&kept, 230, "PASS another one");
+    int data = client_passive(&c);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, 1000);
+    AUTO(cfg)
+    cfg = rig_load("[ftp_account:cam]\npassword = changed it\ndirectory = cam\n"
+                   "[ftp_account:kept]\npassword = another one\n");
+    AUTO(ftp_accounts) accounts = NULL;
+    struct err e = {0};
+    assert_int_equal(ftp_accounts_load(cfg, &accounts, &e), 0);
+    assert_int_equal(ftp_server_set_accounts(r->server, accounts, &e), 0);
+    /* Its transfer is finished first. */
+    send_all(data, picture + 1000, PICTURE_SIZE - 1000);
+    (void)close(data);
+    client_expect(&c, 226);
+    client_expect(&c, 421);
+    assert_int_equal(client_reply(&c), 0);
+    client_close(&c);
+    client_say(&kept, 200, "NOOP");
+    c = client_open(r, "127.0.0.1");
+    client_expect(&c, 220);
+    client_say(&c, 331, "USER cam");
+    client_say(&c, 230, "PASS changed it");
+    client_close(&c);
+    client_close(&kept);
+    rig_end(r);
+}
+
+static void leaves_no_descriptor_behind(void **state UNUSED)
+{
+    int before = test_count_fds();
+    stores_a_picture(NULL);
+    cut_uploads_leave_nothing(NULL);
+    assert_int_equal(test_count_fds(), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stores_a_picture),
+        cmocka_unit_test(takes_the_data_connection_after_the_command_as_well),
+        cmocka_unit_test(stores_what_is_larger_than_all_blocks),
+        cmocka_unit_test(stores_an_empty_file),
+        cmocka_unit_test(connects_to_an_active_client),
+        cmocka_unit_test(sends_files_and_lists),
+        cmocka_unit_test(takes_commands_byte_by_byte),
+        cmocka_unit_test(takes_everything_in_one_write),
+        cmocka_unit_test(runs_what_was_sent_ahead_after_the_transfer),
+        cmocka_unit_test(waits_for_a_client_that_does_not_read),
+        cmocka_unit_test(closes_on_a_browser),
+        cmocka_unit_test(takes_one_data_connection),
+        cmocka_unit_test(another_passive_replaces_the_first),
+        cmocka_unit_test(sends_a_stranger_away_from_the_data_port),
+        cmocka_unit_test(takes_a_stranger_where_the_account_says_so),
+        cmocka_unit_test(refuses_to_connect_elsewhere),
+        cmocka_unit_test(waits_for_the_data_connection_only_so_long),
+        cmocka_unit_test(passive_ports_are_spread_evenly),
+        cmocka_unit_test(uses_the_whole_of_a_small_range_and_then_says_so),
+        cmocka_unit_test(cut_uploads_leave_nothing),
+        cmocka_unit_test(abor_with_urgent_bytes_ends_the_transfer),
+        cmocka_unit_test(stat_in_the_middle_tells_how_far_it_is),
+        cmocka_unit_test(quit_in_the_middle_waits_for_the_end),
+        cmocka_unit_test(finishes_a_picture_whose_client_has_gone),
+        cmocka_unit_test(refuses_what_is_too_large_at_once),
+        cmocka_unit_test(a_silent_upload_ends),
+        cmocka_unit_test(an_upload_that_dribbles_ends),
+        cmocka_unit_test(an_idle_session_ends_and_a_transfer_is_not_idle),
+        cmocka_unit_test(strangers_have_little_time),
+        cmocka_unit_test(says_no_late_and_three_times_at_most),
+        cmocka_unit_test(shuts_an_address_out_that_guesses),
+        cmocka_unit_test(checks_hashed_passwords_beside),
+        cmocka_unit_test(limits_sessions),
+        cmocka_unit_test(survives_without_descriptors),
+        cmocka_unit_test(slow_uploads_do_not_starve_a_fast_one),
+        cmocka_unit_test(slow_downloads_do_not_starve_an_upload),
+        cmocka_unit_test(keeps_to_the_rate_of_the_account),
+        cmocka_unit_test(a_stop_finishes_uploads_and_dismisses_the_rest),
+        cmocka_unit_test(a_stop_without_grace_drops_uploads),
+        cmocka_unit_test(a_changed_account_logs_in_again),
+        cmocka_unit_test(leaves_no_descriptor_behind),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
