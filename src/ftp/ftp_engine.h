@@ -38,13 +38,13 @@ enum ftp_ask {
 
 enum ftp_op {
     /* FTP_ASK_FILE */
-    FTP_OP_ENTER,       /* CWD: is it a folder? */
-    FTP_OP_STAT,        /* SIZE, MDTM, MLST, RNFR (is it there?) */
+    FTP_OP_ENTER, /* CWD: is it a folder? */
+    FTP_OP_STAT,  /* SIZE, MDTM, MLST, RNFR (is it there?) */
     FTP_OP_LIST_INLINE, /* STAT path: the list goes over the control connection */
-    FTP_OP_MAKE,        /* MKD, with the parents that are missing */
+    FTP_OP_MAKE,  /* MKD, with the parents that are missing */
     FTP_OP_REMOVE_FOLDER,
     FTP_OP_DELETE,
-    FTP_OP_RENAME,   /* path -> path_to */
+    FTP_OP_RENAME,  /* path -> path_to */
     FTP_OP_MODIFIED, /* MFMT, MDTM with two arguments, SITE UTIME */
     /* FTP_ASK_TRANSFER */
     FTP_OP_STORE,    /* also STOU: path is chosen by the jail when `unique` */
@@ -76,7 +76,7 @@ struct ftp_engine_options {
     bool tls_required;  /* no USER before it; data connections must be protected */
     bool tls_implicit;  /* the connection began with TLS */
     bool peer_is_ipv6;
-    char peer[64];       /* numeric address of the control peer: PORT/EPRT must name it */
+    char peer[64]; /* numeric address of the control peer: PORT/EPRT must name it */
     int active_port_min; /* lowest port accepted in PORT/EPRT: 1024 */
     bool active_allowed;
 };
@@ -117,7 +117,7 @@ enum ftp_ask ftp_engine_listening(struct ftp_engine *en, int port, const uint8_t
 /* How the data connection of the next transfer comes about; reset after each, so the session drops
  * a listener or a connection that waits while this is not FTP_DATA_PASSIVE. */
 enum ftp_data_mode ftp_engine_data_mode(const struct ftp_engine *en);
-int ftp_engine_active_port(const struct ftp_engine *en);     /* at the control peer's address */
+int ftp_engine_active_port(const struct ftp_engine *en); /* at the control peer's address */
 bool ftp_engine_data_protected(const struct ftp_engine *en); /* PROT P */
 
 /* `file` of STAT (and what MAKE, RENAME... need not). code: 0 or -errno, with the text for logs in

@@ -1,7 +1,7 @@
 #pragma once
-/* An account's folder on the disk. All paths are virtual and normal (ftp_path.h), opened beneath
- * the root's descriptor by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS),
- * or, where the kernel has none, part by part with O_NOFOLLOW. Calls block: they belong on the disk
+/* An account's folder on the disk. All paths are virtual and normal (ftp_path.h), opened beneath the
+ * root's descriptor by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS), or,
+ * where the kernel has none, part by part with O_NOFOLLOW. Calls block: they belong on the disk
  * threads (ftp_disk.h). Any thread; a jail is shared by the sessions of an account.
  *
  * Codes: -ENOENT, -EEXIST, -ENOTDIR, -EISDIR, -ENOTEMPTY, -EACCES (link, device), -ENOSPC (disk, or
@@ -14,9 +14,9 @@
 #include "ftp/ftp_file.h"
 
 struct ftp_jail_options {
-    const char *root;    /* FTP root; made with the account's directory */
-    int64_t reserve;     /* bytes of free disk space that stay */
-    bool sync;           /* durability: fsync of files and folders */
+    const char *root;  /* FTP root; made with the account's directory */
+    int64_t reserve;   /* bytes of free disk space that stay */
+    bool sync;         /* durability: fsync of files and folders */
     int64_t folders_max; /* below an account's folder */
 };
 
@@ -51,10 +51,10 @@ struct ftp_upload_options {
                                it is shorter); -1 = append */
     int64_t announced;
 };
-/* Missing folders above it are made: a camera that entered its folder yesterday finds it gone
- * today, because empty ones are cleaned. */
-int ftp_upload_open(struct ftp_jail *j, const struct ftp_upload_options *o, struct ftp_upload **ret,
-                    struct err *e);
+/* Missing folders above it are made: a camera that entered its folder yesterday finds it gone today,
+ * because empty ones are cleaned. */
+int ftp_upload_open(struct ftp_jail *j, const struct ftp_upload_options *o,
+                    struct ftp_upload **ret, struct err *e);
 const struct ftp_file *ftp_upload_file(const struct ftp_upload *u);
 int ftp_upload_write(struct ftp_upload *u, const void *bytes, size_t size, struct err *e);
 /* Whether what was written looks cut: a JPEG that does not end. */

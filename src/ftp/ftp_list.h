@@ -5,8 +5,8 @@
 #include "base/dynbuf.h"
 #include "ftp/ftp_file.h"
 
-/* As `ls -l` prints it: "-rw-r--r--   1 ftp      ftp          4711 Jan 02 03:04 name"; with the
- * year instead of the time when older than six months or in the future at `now` (times in UTC). */
+/* As `ls -l` prints it: "-rw-r--r--   1 ftp      ftp          4711 Jan 02 03:04 name"; with the year
+ * instead of the time when older than six months or in the future at `now` (times in UTC). */
 int ftp_list_long(struct dynbuf *out, const struct ftp_file *f, struct wall_time now);
 int ftp_list_name(struct dynbuf *out, const struct ftp_file *f); /* NLST */
 /* RFC 3659 7: "type=file;size=4711;modify=20260102030405;perm=...;unique=...; name". */

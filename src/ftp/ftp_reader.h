@@ -34,8 +34,7 @@ size_t ftp_reader_room(const struct ftp_reader *r);
  * same, hence the length) and valid until the next call of this or of ftp_reader_feed(); 0 when
  * there is none yet; -EMSGSIZE once for a line that was too long. */
 int ftp_reader_next(struct ftp_reader *r, const char **ret, size_t *ret_len);
-/* True when the next whole line is this verb, alone or with arguments, in any case; takes nothing.
- */
+/* True when the next whole line is this verb, alone or with arguments, in any case; takes nothing. */
 bool ftp_reader_next_is(const struct ftp_reader *r, const char *verb);
 /* Forgets all that waits, half a line as well: what came in clear behind AUTH TLS is not run
  * (CVE-2011-1575). */

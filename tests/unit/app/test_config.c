@@ -148,6 +148,7 @@ static const struct {
     {"ftp", "tls_cert_file", "tls_cert_file = c\n"},
     {"ftp", "tls_key_file", "tls_key_file = k\n"},
     {"ftp_account:x", "password", "password = env:OTHER\n"},
+    {"watch:x", "path", "path = here\n"},
 };
 
 /* What keys of other sections may ask for, the section, and what it needs. */
@@ -566,13 +567,86 @@ static void times_must_be_times(void **state)
     assert_non_null(strstr(l.faults, "t.conf:3: camera:a.times: "));
 }
 
+static void a_camera_with_no_more_than_a_location_pushes(void **state)
+{
+    (void)state;
+    AUTO_DONE(loaded)
+    l = load("[camera:porch]\nlocation = Back Porch\n[camera:x]\nkind = push\n", NULL);
+    assert_good(&l);
+    const struct camera *cam = camera_set_find(l.a->cameras, "porch");
+    assert_string_equal(cam->kind, "push");
+    assert_string_equal(cam->directory, "backporch");
+    assert_false(camera_is_fetchable(cam));
+    AUTO_DONE(loaded) timed = load("[camera:a]\ninterval = 5m\n", NULL);
+    assert_int_equal(timed.result, -EINVAL);
+    assert_non_null(strstr(timed.faults, "camera:a.interval: this camera cannot be asked"));
+}
+
+static void accounts_say_whose_pictures_their_folders_hold(void **state)
+{
+    (void)state;
+    static char *const environment[] = {"OTHER=correct horse", NULL};
+    AUTO_DONE(loaded)
+    l = load("[camera:a]\n[camera:b]\nlocation = B Side\n"
+             "[ftp]\nuser = u\npassword = env:OTHER\ncreate_dirs = one, two\n"
+             "[ftp_account:x]\npassword = env:OTHER\n"
+             "[ftp_account:y]\npassword = env:OTHER\ncamera = a\ndirectory = cams/y\n",
+             environment);
+    assert_good(&l);
+    static const struct push_folder expected[] = {{"cams/y", "a"}, {"a", "a"},       {"bside", "b"},
+                                                  {"x/a", "a"},    {"x/bside", "b"}};
+    assert_int_equal(l.a->push_folder_count, ARRAY_LEN(expected));
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_string_equal(l.a->push_folders[i].directory, expected[i].directory);
+        assert_string_equal(l.a->push_folders[i].camera, expected[i].camera);
+    }
+    static const char *const kept[] = {"uploads/one", "uploads/two", "cams/y", "x"};
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+        assert_string_equal(l.a->kept_folders[i], kept[i]);
+    assert_null(l.a->kept_folders[ARRAY_LEN(kept)]);
+}
+
+static void watched_folders_and_our_own_keep_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *lines, *fault;
+    } cases[] = {
+        {"path = /d/store\n", "watch:w.path: \"/d/store\" and /d/store, where the pictures"},
+        {"path = /d\n", "watch:w.path: \"/d\" and /d/store, where the pictures"},
+        {"path = /d/store/porch/\n", "where the pictures"},
+        {"path = /d/ftp/uploads\n", "the FTP root, which is watched already"},
+        {"path = /d/refused\n", "where refused files"},
+        {"path = /x\ncamera = nobody\n", "watch:w.camera: there is no [camera:nobody]"},
+        {"path = /x\n[watch:v]\npath = /x/y\n", "watch:v.path: \"/x/y\" and that of [watch:w]"},
+        {"path = /x\n[watch:ftp]\npath = /y\n", "choose another name"},
+        {"camera = a\n", "watch:w.path: "},
+        {"path = /d/storehouse\n[watch:v]\npath = /d/ftp2\ncamera = a\n", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO_FREE char *text =
+            xasprintf("[app]\ndata_dir = /d\n[camera:a]\n[watch:w]\n%s", cases[i].lines);
+        AUTO_DONE(loaded) l = load(text, NULL);
+        if (!cases[i].fault)
+            assert_good(&l);
+        else if (!l.faults || !strstr(l.faults, cases[i].fault))
+            fail_msg("%s: %s", cases[i].lines, l.faults ? l.faults : "no fault");
+    }
+    AUTO_DONE(loaded)
+    off = load("[spool]\nenabled = no\n[camera:a]\n[watch:w]\npath = /x\ncamera = a\n", NULL);
+    assert_good(&off);
+    assert_int_equal(off.a->spool_folder_count, 1);
+    assert_string_equal(off.a->spool_folders[0].name, "w");
+    assert_true(off.a->spool_folders[0].keep);
+}
+
 static void faults_of_all_kinds_come_together(void **state)
 {
     (void)state;
     AUTO_DONE(loaded)
     l = load("[app]\nlog_level = loud\n"
              "[camera:a]\nadress = h:1\ntimes = at noon\n"
-             "[camera:b]\nlocation = X\n"
+             "[camera:b]\nlocation = X\nkind = foscam\n"
              "[camera:c]\nlocation = X\naddress = h:1\npassword = p\n"
              "[web]\nlisten = 0.0.0.0:80\n"
              "[detection]\nmodel = a\n[object_detection]\nmodel = b\n",
@@ -580,12 +654,13 @@ static void faults_of_all_kinds_come_together(void **state)
     assert_int_equal(l.result, -EINVAL);
     static const char *const begins[] = {"t.conf:2: app.log_level: ",
                                          "t.conf:4: camera:a.adress: ",
+                                         "t.conf:5: camera:a.times: this camera cannot be asked",
                                          "t.conf:5: camera:a.times: ",
                                          "t.conf:6: camera:b.address: ",
-                                         "t.conf:8: camera:c.user: ",
-                                         "t.conf:9: camera:c.location: ",
-                                         "t.conf:13: web.",
-                                         "t.conf:17: object_detection.model: "};
+                                         "t.conf:9: camera:c.user: ",
+                                         "t.conf:10: camera:c.location: ",
+                                         "t.conf:14: web.",
+                                         "t.conf:18: object_detection.model: "};
     const char *line = l.faults;
     for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
         if (!text_starts_with(line, begins[i]))
@@ -634,6 +709,9 @@ int main(void)
         cmocka_unit_test(an_output_and_a_section_can_be_one_camera),
         cmocka_unit_test(hosts_must_be_hosts_and_a_broker_has_an_address),
         cmocka_unit_test(times_must_be_times),
+        cmocka_unit_test(a_camera_with_no_more_than_a_location_pushes),
+        cmocka_unit_test(accounts_say_whose_pictures_their_folders_hold),
+        cmocka_unit_test(watched_folders_and_our_own_keep_apart),
         cmocka_unit_test(faults_of_all_kinds_come_together),
         cmocka_unit_test(a_file_with_five_faults_lists_five),
     };

@@ -119,7 +119,7 @@ static void what_a_camera_lacks_is_told_for_all_cameras_at_once(void **state)
     (void)state;
     static const char *const expected[] = {"needs an address", "holds {uesr}", "stay below",
                                            "gives no folder",  "no user",      "connect_timeout"};
-    assert_faults("[camera:b]\n"
+    assert_faults("[camera:b]\nkind = foscam\n"
                   "[camera:off]\nenabled = no\n"
                   "[camera:c]\nkind = http\nurl = http://cam/{uesr}\n"
                   "[camera:f]\naddress = cam:88\ndirectory = ../up\n"
