@@ -64,6 +64,7 @@ int watch_new(const struct watch_options *o, struct watch **ret, struct err *e)
     hash_random(&w->seed, sizeof(w->seed));
     watch_table_init(&w->names);
     watch_table_init(&w->wds);
+    watch_table_init(&w->paths);
     watch_table_init(&w->files);
     watch_told_init(&w->told, (size_t)w->o.told_max);
     LIST_INIT(&w->floating);
@@ -90,6 +91,7 @@ void watch_free(struct watch *w)
         (void)close(w->fd); /* only read */
     watch_table_done(&w->names);
     watch_table_done(&w->wds);
+    watch_table_done(&w->paths);
     watch_table_done(&w->files);
     watch_told_done(&w->told);
     free(w->heap);

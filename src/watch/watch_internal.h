@@ -36,7 +36,7 @@ struct folder {
     struct pending_list pending;
     struct watch_node by_name; /* below its parent */
     struct watch_node by_wd;   /* when wd >= 0 */
-    uint64_t path_key;         /* hash of the path under which it was found first */
+    struct watch_node by_path; /* its key: hash of the path under which it was found first */
     uint64_t device, inode;
     int64_t touched_us; /* monotonic: when something changed in it last */
     uint32_t number;    /* of all folders that there ever were */
@@ -81,7 +81,7 @@ struct watch {
     struct folder *near;
     struct folder *root; /* NULL: not there */
 
-    struct watch_table names, wds;
+    struct watch_table names, wds, paths;
     struct folder_list floating; /* lost their place by a rename, and have no other yet */
     int64_t floating_until_us;
     struct {

@@ -232,7 +232,8 @@ struct folder *watch_meet_folder(struct watch *w, struct folder *parent, const c
 {
     int dirfd = watch_folder_open(w, parent);
     if (dirfd < 0) {
-        watch_look_queue(w, parent->parent ? parent->parent : parent);
+        /* It was renamed itself, perhaps, and the event is on its way. */
+        watch_look_queue(w, parent);
         return NULL;
     }
     return meet_folder_at(w, parent, dirfd, name);

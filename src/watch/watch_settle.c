@@ -48,7 +48,7 @@ static uint64_t identity_hash(const struct watch *w, const struct identity *i)
 uint64_t watch_settle_key(const struct watch *w, const struct folder *f, const char *name)
 {
     (void)w; /* its seed is in the folder's key */
-    return watch_hash(f->path_key, name, strlen(name));
+    return watch_hash(f->by_path.key, name, strlen(name));
 }
 
 static struct watch_told_entry told_entry(const struct watch *w, const struct folder *f,

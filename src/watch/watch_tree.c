@@ -36,7 +36,12 @@ struct folder *watch_folder_new(struct watch *w, struct folder *parent, const ch
     f->touched_us = clock_mono().us;
     f->number = ++w->folders_ever;
     f->is_new = true;
-    f->path_key = watch_hash(parent ? parent->path_key : w->seed, name, strlen(name));
+    /* Of a folder that was renamed the key stays as it is, with all that was told below it. When
+     * another folder gets that path then, it needs a key of its own. */
+    uint64_t key = watch_hash(parent ? parent->by_path.key : w->seed, name, strlen(name));
+    while (watch_table_find(&w->paths, key))
+        key = watch_hash(key, name, strlen(name));
+    watch_table_add(&w->paths, &f->by_path, key);
     if (parent)
         enter(w, f, parent);
     w->counts.folders++;
@@ -101,6 +106,7 @@ static void free_folder(struct watch *w, struct folder *f)
         (void)inotify_rm_watch(w->fd, f->wd);
         watch_folder_set_wd(w, f, -1);
     }
+    watch_table_remove(&w->paths, &f->by_path);
     watch_folder_detach(w, f);
     if (f == w->root) {
         w->root = NULL;

@@ -51,7 +51,16 @@ static bool keep_line(enum log_level level, const char *id, const char *text, vo
     return true;
 }
 
-static UNUSED int set_up(void **state)
+/* Many changes are quicker where they do not wait for a disk. */
+static int new_home(char path[64], bool in_memory)
+{
+    (void)snprintf(path, 64, "/dev/shm/snapshotd-test-XXXXXX");
+    if (!in_memory || !mkdtemp(path))
+        return test_folder_new(path);
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static UNUSED int set_up_in(void **state, bool in_memory)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
     f->fds_before = test_count_fds();
@@ -59,7 +68,7 @@ static UNUSED int set_up(void **state)
     test_wall_us = INT64_C(1767323045000000);
     clock_set_mono_source(test_mono);
     clock_set_wall_source(test_wall);
-    f->fd = test_folder_new(f->home);
+    f->fd = new_home(f->home, in_memory);
     (void)snprintf(f->root, sizeof(f->root), "%s/root", f->home);
     log_set_hook(keep_line, f);
     f->o = (struct watch_options){.root = f->root,
@@ -69,6 +78,16 @@ static UNUSED int set_up(void **state)
                                   .settle_unsure_ms = UNSURE_MS};
     *state = f;
     return 0;
+}
+
+static UNUSED int set_up(void **state)
+{
+    return set_up_in(state, false);
+}
+
+static UNUSED int set_up_in_memory(void **state)
+{
+    return set_up_in(state, true);
 }
 
 static UNUSED int tear_down(void **state)
