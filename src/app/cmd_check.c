@@ -3,6 +3,7 @@
 
 #include "app/command.h"
 #include "app/options.h"
+#include "sys/tls_server.h"
 #include "web/web_config.h"
 
 static int run(int argc, char **argv);
@@ -76,6 +77,7 @@ static int count_lines(const char *text)
 static void print_cameras(const struct app_config *a);
 static void print_devices(const char *what, char letter, const struct app_device *list,
                           size_t count);
+static void print_ftp(const struct app_config *a);
 static void print_warnings(const char *warnings);
 
 static void print_summary(const struct app_config *a, const char *warnings)
@@ -104,6 +106,7 @@ static void print_summary(const struct app_config *a, const char *warnings)
     const struct web_config *web = cfg_values(a->cfg, &web_cfg_section);
     (void)printf("  API        %s%s\n", web->enabled ? "http://" : "off",
                  web->enabled ? web->listen : "");
+    print_ftp(a);
     print_warnings(warnings);
 }
 
@@ -138,6 +141,45 @@ static void print_devices(const char *what, char letter, const struct app_device
     for (size_t i = 0; i < count; i++)
         (void)printf("%s%s (%c%u)", i ? ", " : "", list[i].device_key, letter, list[i].number);
     (void)printf("\n");
+}
+
+static void print_account(const struct ftp_account *who)
+{
+    (void)printf("             %s: %s%s", who->name,
+                 *who->directory ? who->directory : "the whole tree",
+                 who->rights & FTP_RIGHT_STORE ? "" : ", nothing may be stored");
+    if (who->camera)
+        (void)printf(", pictures of %s", who->camera);
+    (void)printf("\n");
+}
+
+/* As who runs this would listen: another user may have no right to port 21. */
+static void print_ftp(const struct app_config *a)
+{
+    static const char *const tls[FTP_TLS_COUNT] = {[FTP_TLS_OFF] = "without TLS",
+                                                   [FTP_TLS_OPTIONAL] = "TLS for who asks for it",
+                                                   [FTP_TLS_REQUIRED] = "with TLS only"};
+    struct ftp_listener places[FTP_LISTENERS_MAX];
+    struct err e = {0};
+
+    if (!a->ftp_runs) {
+        (void)printf("  FTP        off%s\n",
+                     a->ftp->enabled == FTP_ENABLED_NO
+                         ? ""
+                         : ": nobody may log in; add an [ftp_account:NAME]");
+        return;
+    }
+    (void)printf("  FTP        ");
+    int count = ftp_config_listeners(a->ftp, ftp_config_low_ports(), places, &e);
+    for (int i = 0; i < count; i++)
+        (void)printf("%s%s, ", places[i].tls ? "ftps://" : "ftp://", places[i].text);
+    (void)printf("%s\n", count < 0 ? e.text : tls[ftp_config_tls(a->ftp)]);
+    for (size_t i = 0; i < ftp_accounts_count(a->ftp_accounts); i++)
+        print_account(ftp_accounts_at(a->ftp_accounts, i));
+    AUTO(tls_server) t = NULL;
+    if (ftp_config_tls(a->ftp) != FTP_TLS_OFF &&
+        tls_server_new(a->ftp->tls_cert_file, a->ftp->tls_key_file, &t, &e) < 0)
+        (void)printf("             TLS will not work: %s\n", e.text);
 }
 
 /* Warnings about what comes later are shortened to their keys and stand under one heading. */

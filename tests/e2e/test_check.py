@@ -50,6 +50,34 @@ def test_the_predecessors_file_without_its_environment_names_each_variable(tmp_p
     assert lines[-1].startswith(f"snapshotd: {ORIGINAL}: 46 faults: ")
 
 
+def test_who_may_push_and_where_is_told(tmp_path):
+    assert "  FTP        off: nobody may log in" in run("check", cwd=tmp_path).stdout
+    (tmp_path / "x.conf").write_text(
+        "[ftp]\nlisten = 127.0.0.1:2199\nuser = all\npassword = correct horse\n"
+        "[camera:porch]\naddress = 192.0.2.7:88\n"
+        "[ftp_account:porch]\npassword = battery staple\ncamera = porch\n"
+        "directory = uploads/porch\n")
+    done = run("check", "-c", "x.conf", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("  FTP ")[1].splitlines()[:3] == [
+        "       ftp://127.0.0.1:2199, without TLS", "             all: the whole tree",
+        "             porch: uploads/porch, pictures of porch"]
+    assert "horse" not in done.stdout and "staple" not in done.stdout
+    done = run("check", "-c", "x.conf", "--set", "ftp.tls_cert_file=missing.pem", "--set",
+               "ftp.tls_key_file=missing.pem", cwd=tmp_path)
+    assert "TLS for who asks for it" in done.stdout
+    assert "TLS will not work: our certificate 'missing.pem' cannot be read" in done.stdout
+    done = run("check", "-c", "x.conf", "--set", "ftp.enabled=no", cwd=tmp_path)
+    assert "  FTP        off\n" in done.stdout
+
+
+def test_a_weak_password_is_a_fault_without_the_password(tmp_path):
+    done = run("check", cwd=tmp_path, env={"FTP_USER": "cams", "FTP_PASS": "Passwort"})
+    assert done.returncode == 2
+    assert "everybody tries first" in done.stderr and "FTP_PASS" in done.stderr
+    assert "Passwort" not in done.stderr + done.stdout
+
+
 def test_five_faults_are_listed_at_once(tmp_path):
     (tmp_path / "x.conf").write_text("[app]\nlog_level = loud\ndevice_nmae = x\n"
                                      "[camera:porch]\nkind = foscm\nadress = 192.0.2.7:88\n"

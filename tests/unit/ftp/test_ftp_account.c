@@ -202,6 +202,44 @@ static void a_login_from_a_wrong_address_is_no_login(void **state UNUSED)
             CASE_FAILS("%s", cases[i].address);
 }
 
+/* Of this thread's processor time, the least of some, so that the machine's load does not count. */
+static int64_t cost_us(const struct ftp_accounts *a, const char *user, const char *password)
+{
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < 5; i++) {
+        struct timespec begin, end;
+        (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+        (void)ftp_accounts_login(a, user, password, from("192.0.2.1"));
+        (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+        int64_t us = (end.tv_sec - begin.tv_sec) * 1000000 + (end.tv_nsec - begin.tv_nsec) / 1000;
+        least = MIN(least, us);
+    }
+    return least;
+}
+
+/* What fails early would tell which users there are. One hash or none is a factor of a hundred and
+ * more, so half and twice as much are one and the same. */
+static void a_login_that_fails_costs_one_hash_whatever_is_wrong(void **state UNUSED)
+{
+    AUTO(ftp_accounts)
+    a = load("[ftp_account:hashed]\npassword=" HASH_CORRECT_HORSE "\n"
+             "[ftp_account:far]\npassword=" HASH_CORRECT_HORSE "\nhosts=10.0.0.1\n"
+             "[ftp_account:text]\npassword=battery staple\n");
+    static const struct {
+        const char *user, *password;
+    } cases[] = {{"nobody", "correct horse"},
+                 {"text", "correct horse"},
+                 {"far", "correct horse"}, /* the right one, from a wrong address */
+                 {"", ""}};
+    int64_t one = cost_us(a, "hashed", "wrong one");
+    assert_true(one > 100);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int64_t us = cost_us(a, cases[i].user, cases[i].password);
+        if (us < one / 2 || us > one * 2)
+            CASE_FAILS("%s: %lld us instead of %lld", cases[i].user, (long long)us, (long long)one);
+    }
+}
+
 /* ---- what is refused ---- */
 
 static void passwords_that_are_guessed_at_once_are_refused(void **state UNUSED)
@@ -340,6 +378,7 @@ int main(void)
         cmocka_unit_test(nobody_may_log_in_unless_told),
         cmocka_unit_test(a_login_takes_the_right_user_with_the_right_password),
         cmocka_unit_test(a_hash_is_as_good_as_its_password),
+        cmocka_unit_test(a_login_that_fails_costs_one_hash_whatever_is_wrong),
         cmocka_unit_test(a_login_from_a_wrong_address_is_no_login),
         cmocka_unit_test(passwords_that_are_guessed_at_once_are_refused),
         cmocka_unit_test(what_is_wrong_is_said_with_its_place_and_what_would_be_right),
