@@ -63,8 +63,9 @@ bool ftp_upload_is_cut(const struct ftp_upload *u);
 bool ftp_upload_is_durable(const struct ftp_upload *u);
 /* Makes `count` uploads durable together and puts them under their final names: all files are
  * started to be written, synced, renamed, and each folder synced once. codes[i] is 0 when upload i
- * is safe; then, and only then, 226 may be said. After a failed fsync nothing is claimed. Frees
- * none. */
+ * is safe; then, and only then, 226 may be said. Of one that failed nothing stays; where its folder
+ * could not be synced, its name is taken back, too. A picture that is in the way gets another name
+ * ("a~1.jpg"), since it may not have been taken yet. Frees none. */
 void ftp_upload_finish(struct ftp_upload *const *uploads, int count, int *codes, struct err *errs);
 /* Frees it; of one that was not finished nothing stays. NULL is fine. */
 void ftp_upload_close(struct ftp_upload *u);

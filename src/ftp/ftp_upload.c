@@ -82,6 +82,7 @@ static void put_name(struct ftp_upload *u, int *code, struct err *e);
 static void sync_folders(struct ftp_upload *const *uploads, int count, int *codes,
                          struct err *errs);
 static void end(struct ftp_upload *u, int code);
+static void take_back(struct ftp_upload *u);
 static void discard(struct ftp_upload *u);
 
 /* ---- opening ---- */
@@ -473,7 +474,23 @@ static void end(struct ftp_upload *u, int code)
     }
     u->state = UPLOAD_FAILED;
     u->failure = code;
+    if (u->folder_tried)
+        take_back(u);
     discard(u);
+}
+
+/* It has its name, and its folder may not keep it: the client is told that it failed and sends it
+ * again, so this one must not become a picture, too. */
+static void take_back(struct ftp_upload *u)
+{
+    struct stat st;
+    if (fstatat(u->place.folder_fd, u->place.name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        st.st_ino != u->file.inode || st.st_dev != u->file.device)
+        return; /* taken already, or replaced by a newer one */
+    if (unlinkat(u->place.folder_fd, u->place.name, 0) < 0)
+        return; /* the failure that led here is the story */
+    ftp_tally_let_bytes(u->jail->tally, 0, -u->file.size);
+    ftp_tally_grow_entries(u->jail->tally, &u->folder, -1);
 }
 
 void ftp_upload_close(struct ftp_upload *u)

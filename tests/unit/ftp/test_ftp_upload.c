@@ -486,6 +486,14 @@ static void claims_nothing_for_a_file_without_its_name(void **state)
     assert_false(fixture_has(f, "/c"));
 }
 
+/* Another session's, before the sync of the folder says no. */
+static void replace_it(int folder_fd)
+{
+    assert_int_equal(unlinkat(folder_fd, "b.txt", 0), 0);
+    AUTO_CLOSE int fd = openat(folder_fd, "b.txt", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    assert_int_equal(write(fd, "newer", 5), 5);
+}
+
 static void claims_nothing_in_a_folder_whose_sync_failed(void **state)
 {
     struct fixture *f = *state;
@@ -502,7 +510,14 @@ static void claims_nothing_in_a_folder_whose_sync_failed(void **state)
     assert_int_equal(codes[2], 0);
     assert_int_equal(codes[3], -EIO);
     assert_int_equal(codes[4], 0);
-    expect_nothing_hidden(f, "/y");
+    assert_int_equal(fixture_count(f, "/x", ""), 2);
+    assert_int_equal(fixture_count(f, "/y", ""), 0); /* the client sends them again */
+    assert_int_equal(fixture_count(f, "/z", ""), 1);
+    /* A newer one of that name is not taken back with it. */
+    calls_fail(CALL_SYNC_FOLDER, 1, EIO);
+    calls.before[CALL_SYNC_FOLDER] = replace_it;
+    expect_code(f, store(f, "/y/b.txt", "old"), -EIO);
+    fixture_expect(f, "/y/b.txt", "newer");
 }
 
 static void leaves_nothing_of_a_write_that_failed(void **state)
@@ -621,6 +636,7 @@ static int race_for_a_folder(struct fixture *f, bool sync_fails)
     assert_int_equal((int)(intptr_t)made, sync_fails ? -EIO : 0);
     ftp_upload_close(x.upload);
     calls_reset();
+    assert_int_equal(fixture_has(f, "/a/b/x.jpg"), !sync_fails);
     return x.code;
 }
 
