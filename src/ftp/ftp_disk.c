@@ -21,9 +21,9 @@
  * makes them safe as one group; one thread never does, so that there is somebody for all other
  * work. Measured on ext4 on a disk with a write cache: one thread that syncs all is bound by the
  * flushes, one for each file, whereas the kernel makes one flush of those that several threads ask
- * for at the same time. Of 64 uploads of 100 KB 280 a second got safe with one thread for all of
- * them, 980 with 4 threads, 1,110 with 8, and 1,350 with 16 of which each takes 4; the groups save
- * the folder's syncs, and start all writes at once. */
+ * for at the same time. With 64 uploads of 100 KB waiting, 350 a second got safe with 1 thread, 330
+ * with 2 (of which one syncs), 650 with 4, 1,380 with 8, 1,410 with 16; a bare loop on one thread
+ * made 370 (bench_ftp_disk on a busy machine: good for the order, not for the digits). */
 
 /* Of one group: what a session waits for when it comes first. */
 #define GROUP_MAX 64
