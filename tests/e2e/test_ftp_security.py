@@ -1,6 +1,7 @@
 """What attackers try on an FTP server, seen from outside: goals S1 to S5 and S14 of reliability.
 
-SNAPSHOT_FTP_FULL=1 takes the numbers of the goals where the suite takes fewer."""
+SNAPSHOT_FTP_FULL=1 takes the numbers of the goals where the suite takes fewer, times among them, so it
+wants a quiet machine."""
 
 import collections
 import contextlib
