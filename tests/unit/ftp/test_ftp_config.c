@@ -63,7 +63,7 @@ static void the_defaults_are_safe_and_durable(void **state UNUSED)
     assert_int_equal(f->data_timeout_ms, 30000);
     assert_int_equal(f->stall_timeout_ms, 60000);
     assert_int_equal(f->buffers, 4 << 20);
-    assert_int_equal(f->disk_threads, 2);
+    assert_int_equal(f->disk_threads, 8);
     assert_null(warnings_of(""));
 }
 
