@@ -136,11 +136,12 @@ camera = porch
         wait_until(lambda: all(self.published()[d] for d in digests), "the events of pictures")
 
     def drain(self):
-        """Until nothing is left to do."""
+        """Until nothing is left to do. The files are looked at first: what is gone from there is in
+        the ledger, and that is asked once for all, so that nothing slips from one count to the next."""
         def done():
-            counts = self.daemon.get("/api/v1/status")["counts"]
-            return not (self.uploaded() or self.temporaries() or counts["stored"]
-                        or counts["outbox_pending"])
+            return not (self.uploaded() or self.temporaries() or sum(self.ask(
+                "SELECT (SELECT count(*) FROM snapshots WHERE state = 0),"
+                " (SELECT count(*) FROM outbox WHERE state = 0)")[0]))
         wait_until(done, "the pushed pictures to be taken", patience=180)
 
     def check(self, ledger):
