@@ -23,6 +23,7 @@ import rabbit
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BINARY = pathlib.Path(os.environ.get("SNAPSHOTD", ROOT / "build/src/app/snapshotd"))
+SANITIZED = "san" in BINARY.parents[2].name  # build-asan, build-tsan
 TESTDATA = pathlib.Path(os.environ.get("SNAPSHOT_TESTDATA", ROOT / "../shared/testdata"))
 FOOTAGE = ROOT / "footage"
 # Generous: the machines that run tests are slow at times, and nothing here measures speed.

@@ -10,13 +10,15 @@ import subprocess
 
 import pytest
 
-from conftest import wait_until
+from conftest import SANITIZED, wait_until
 
 
 def wrapper(log, *options):
     """Arguments to start a daemon under strace; the daemon stays the child of the test (-D)."""
     if not shutil.which("strace"):
         pytest.skip("no strace: run tools/setup test")
+    if SANITIZED:
+        pytest.skip("the leak sanitizer does not work in a traced program")
     return ["strace", "-D", "-f", "-tt", "-y", "-qq", "-s", "64", "-o", str(log), *options]
 
 

@@ -17,7 +17,7 @@ import time
 import pytest
 
 import ftp_load
-from conftest import wait_until
+from conftest import SANITIZED, wait_until
 from ftp_load import Broken, Client, Crowd, Refused, addresses, percentile
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -83,7 +83,8 @@ def test_two_thousand_idle_and_slow_strangers_shut_no_camera_out(ftp_rig):
                                ("without a login", busy, login_s)):
         longest = max(crowd.lived)
         assert longest <= limit + slack, f"{name}: there for {longest:.1f} s"
-    assert grown <= 12, f"{grown:.1f} MB more for 2,000 strangers"
+    if not SANITIZED:  # whose shadow memory is another matter
+        assert grown <= 12, f"{grown:.1f} MB more for 2,000 strangers"
     rig.check(ledger)
 
 
