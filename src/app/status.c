@@ -240,8 +240,9 @@ static json_t *storages_json(struct daemon *d)
 }
 
 /* What people have to do that holds nothing up but uploads, or "". Pictures are safe meanwhile. */
-static const char *attention(struct daemon *d, char ret[ERR_TEXT_MAX])
+static void backend_attention(void *arg, char ret[ERR_TEXT_MAX])
 {
+    struct daemon *d = arg;
     ret[0] = '\0';
     for (unsigned i = 0; d->topology && d->storages[i] && !ret[0]; i++) {
         struct storage_status st;
@@ -250,7 +251,6 @@ static const char *attention(struct daemon *d, char ret[ERR_TEXT_MAX])
             (void)text_format(ret, ERR_TEXT_MAX, "%s: %s; its files wait", d->storages[i]->name,
                               st.error); /* cut */
     }
-    return ret;
 }
 
 /* How triggers come from the broker; null when none are taken from one. */
@@ -329,6 +329,7 @@ static json_t *backend_status(void *arg)
     if (!ready)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
+    backend_attention(d, note);
     return json_pack(
         "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
         "s:o,s:o}",
@@ -341,7 +342,7 @@ static json_t *backend_status(void *arg)
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
         control_json(d), "ftp", ftp_json(d), "spool", spool_json(d), "storages", storages_json(d),
-        "attention", js_string(attention(d, note)));
+        "attention", js_string(note));
 }
 
 struct web_backend status_backend(struct daemon *d)
@@ -351,5 +352,6 @@ struct web_backend status_backend(struct daemon *d)
                                 .status = backend_status,
                                 .bytes = backend_bytes,
                                 .ready = backend_ready,
+                                .attention = backend_attention,
                                 .healthy = backend_healthy};
 }
