@@ -925,19 +925,20 @@ static int gather(struct upload_self *u, const struct upload_job *job, struct er
 #define AHEAD RESERVE_MAX
 
 /* Takes due jobs, in their order, into the queue or to those that want a mark. */
-static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int max,
-                    int room, const struct upload_order *order, struct census *c, struct err *e)
+static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int room,
+                    const struct upload_order *order, struct census *c, struct err *e)
 {
     bool may_reserve = batch_state(u) == ERRAND_NONE;
     int marked = 0;
-    bool wanted = count < max; /* there is no more, so waiting for more would be for ever */
+    bool hurry = false;
     int r = 0;
     for (int i = 0; i < count && (r == 0 || r == -ENOENT); i++) {
         bool live = jobs[i].row > order->live_after;
         if (!jobs[i].mark[0]) {
-            wanted = wanted || live || room > 0;
+            hurry = hurry || marked < u->parallel; /* it is its turn soon */
             if (may_reserve && u->batch.count < RESERVE_MAX)
                 r = gather(u, &jobs[i], e);
+            room -= !live; /* those behind it do not overtake it; for a live one nobody waits */
             continue;
         }
         marked++;
@@ -948,8 +949,8 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
         c->free -= r == 0;
         room -= r == 0;
     }
-    wanted = wanted || marked < AHEAD / 2;
-    if (may_reserve && u->batch.count > 0 && wanted && (r == 0 || r == -ENOENT)) {
+    hurry = hurry || marked < AHEAD / 2;
+    if (may_reserve && u->batch.count > 0 && hurry && (r == 0 || r == -ENOENT)) {
         pthread_mutex_lock(&u->lock);
         u->batch.state = ERRAND_ASKED;
         pthread_cond_broadcast(&u->work);
@@ -982,7 +983,9 @@ static void fill(struct upload_self *u)
     if (allowed == 0 || (allowed == 1 && batch_state(u) != ERRAND_NONE && !is_well(u)))
         return;
     /* A queue as long as the row of workers keeps them busy while a commit takes its time. */
-    int room = (is_well(u) ? 2 * allowed : 1) - c.queued - c.running;
+    int room = 2 * allowed - c.queued - c.running;
+    if (!is_well(u)) /* until it is known what became of the one */
+        room = u->slot_count - c.free == 0;
     int max = MAX(room, 0) + AHEAD;
     AUTO_FREE struct upload_job *jobs = xcalloc((size_t)max, sizeof(*jobs));
     struct upload_order order = {.newest_first = u->plan.order == STORAGE_NEWEST_FIRST,
@@ -991,7 +994,7 @@ static void fill(struct upload_self *u)
     int n = ledger_upload_due(u->ledger, u->storage->name, &order, ledger_now(), busy, busy_count,
                               jobs, max, &e);
     if (n >= 0)
-        n = take_due(u, jobs, n, max, room, &order, &c, &e);
+        n = take_due(u, jobs, n, room, &order, &c, &e);
     if (n < 0)
         rest(u, "look for files to upload", &e);
 }
