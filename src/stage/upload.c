@@ -101,10 +101,12 @@ struct batch {
     struct err error;
 };
 
-/* Tidying, or the star of one file. */
+/* What has to be done beside files. */
+enum errand_kind { ERRAND_TEND, ERRAND_STAR, ERRAND_ARCHIVE };
 struct errand {
     enum errand_state state; /* guarded by the lock */
-    bool archive;
+    enum errand_kind kind;
+    int64_t again_ms; /* of TEND */
     struct upload_job job;
     struct storage_mark mark;
     int code;
@@ -141,7 +143,7 @@ struct upload_self {
     struct mono_time live_at;      /* when live_after becomes live_next */
     struct mono_time next_at;      /* by the rate */
     struct mono_time rest_until;   /* the ledger takes nothing */
-    struct mono_time archive_at, stars_at;
+    struct mono_time archive_at, stars_at, tend_at;
 
     unsigned generation; /* of pauses */
     int failures;        /* in a row */
@@ -506,10 +508,20 @@ static void run_errand(struct worker *w, struct errand *x)
     x->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     x->error = (struct err){0};
     x->code = need_session(w, &x->failure, &x->error);
+    x->again_ms = ARCHIVE_AGAIN_MS;
     if (x->code < 0)
         return;
-    x->code = x->archive ? ops->archive(w->session, clock_wall(), &x->failure, &x->error)
-                         : ops->star(w->session, &x->mark, x->job.starred, &x->failure, &x->error);
+    switch (x->kind) {
+    case ERRAND_TEND:
+        x->again_ms = ops->tend(w->session);
+        break;
+    case ERRAND_STAR:
+        x->code = ops->star(w->session, &x->mark, x->job.starred, &x->failure, &x->error);
+        break;
+    case ERRAND_ARCHIVE:
+        x->code = ops->archive(w->session, clock_wall(), &x->failure, &x->error);
+        break;
+    }
 }
 
 static void *errand_main(void *arg)
@@ -557,7 +569,8 @@ static int64_t pause_ms(const struct upload_self *u, const struct storage_failur
                       : doubled_ms(u->failures, PAUSE_MAX_MS);
     int64_t named = MIN(f->pause_ms, (int64_t)PAUSE_NAMED_MAX_MS);
     /* Who says how long knows it better, but may not make us hasty. */
-    return f->trouble == STORAGE_RATE && named > 0 ? named : MAX(own, named);
+    bool exact = f->trouble == STORAGE_RATE || f->trouble == STORAGE_LOGIN;
+    return exact && named > 0 ? named : MAX(own, named);
 }
 
 /* What waits in the queue goes back: nothing of it has begun. */
@@ -1050,10 +1063,17 @@ static void end_star(struct upload_self *u, const struct errand *x)
 static void end_errand(struct upload_self *u)
 {
     struct errand *x = &u->errand;
-    if (x->archive)
-        end_archive(u, x);
-    else
+    switch (x->kind) {
+    case ERRAND_TEND:
+        u->tend_at = mono_add_ms(clock_mono(), MAX(x->again_ms, (int64_t)SWEEP_MS));
+        break;
+    case ERRAND_STAR:
         end_star(u, x);
+        break;
+    case ERRAND_ARCHIVE:
+        end_archive(u, x);
+        break;
+    }
     pthread_mutex_lock(&u->lock);
     x->state = ERRAND_NONE;
     pthread_mutex_unlock(&u->lock);
@@ -1072,21 +1092,28 @@ static void find_errand(struct upload_self *u)
     const struct storage_ops *ops = u->storage->ops;
     struct errand *x = &u->errand;
     struct err e = {0};
-    if (u->ending || errand_state(u) != ERRAND_NONE || !is_well(u))
+    if (u->ending || errand_state(u) != ERRAND_NONE)
+        return;
+    if (ops->tend && mono_passed(u->tend_at)) {
+        x->kind = ERRAND_TEND;
+        ask_errand(u);
+        return;
+    }
+    if (!is_well(u))
         return;
     if (mono_passed(u->stars_at)) {
         int n = ledger_upload_stars(u->ledger, u->storage->name, &x->job, 1, &e);
         if (n == 1 && !ops->star) {                                /* nobody there wants to know */
             (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
         } else if (n == 1) {
-            x->archive = false;
+            x->kind = ERRAND_STAR;
             mark_read(x->job.mark, &x->mark);
             ask_errand(u);
             return;
         }
     }
     if (ops->archive && mono_passed(u->archive_at)) {
-        x->archive = true;
+        x->kind = ERRAND_ARCHIVE;
         ask_errand(u);
     }
 }
@@ -1255,7 +1282,7 @@ static int upload_init(void *self, struct stage *st, struct err *e)
         r = start_worker(u, put_main, e);
     if (r == 0)
         r = start_worker(u, reserve_main, e);
-    if (r == 0 && (u->storage->ops->archive || u->storage->ops->star))
+    if (r == 0 && (u->storage->ops->archive || u->storage->ops->star || u->storage->ops->tend))
         r = start_worker(u, errand_main, e);
     return r;
 }
