@@ -1,0 +1,54 @@
+#pragma once
+/* Access to a Google account: an access token that is valid for the next minute, refreshed early,
+ * one refresh at a time however many threads ask. Sources: RFC 6749, 7523, 7636, 8252, 8628 and
+ * Google's "Using OAuth 2.0".
+ *
+ * The token file has the form of Python's oauth2client, so that it restores into either program; it
+ * is replaced atomically, mode 0600, and keys that we do not know stay as they are. */
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/macros.h"
+#include "sys/http_call.h"
+
+enum google_login_kind {
+    GOOGLE_LOGIN_NONE,    /* nobody has logged in yet */
+    GOOGLE_LOGIN_USER,    /* token file with a refresh token */
+    GOOGLE_LOGIN_SERVICE, /* service account key (JWT) */
+};
+
+struct google_login_options {
+    const char *token_file; /* in data_dir/tokens, or as configured */
+    const char *token_json; /* GOOGLE_OAUTH_TOKEN: written to the file at start when that is missing
+                               or not usable; NULL = none */
+    const char *service_file; /* service account key; NULL = none. Goes before a token file */
+    const char *scope;        /* "https://www.googleapis.com/auth/drive.file" */
+    const char *token_url;    /* tests; NULL = what the file says, which must be Google's */
+};
+
+struct google_login;
+/* -ENOENT is no failure: the login is then of kind NONE. -EBADMSG: a file that is none. */
+int google_login_open(const struct google_login_options *o, struct google_login **ret,
+                      struct err *e);
+void google_login_close(struct google_login *l);
+DEFINE_AUTO(google_login, google_login_close)
+
+#define GOOGLE_TOKEN_MAX 8192
+/* A valid access token; asks for one when needed. `c` is the caller's client. -ENOKEY (NEVER): log
+ * in first; -EKEYREVOKED (NEVER): the grant is gone, in words what may be the reason; network and
+ * 5xx are LATER. */
+int google_login_token(struct google_login *l, struct http_client *c, char ret[GOOGLE_TOKEN_MAX],
+                       struct err *e);
+/* An API refused this token with 401: the next call asks for a new one, unless another thread has.
+ */
+void google_login_refused(struct google_login *l, const char *token);
+void google_login_reload(struct google_login *l); /* the file may have been replaced */
+
+struct google_login_state {
+    enum google_login_kind kind;
+    bool usable;
+    struct wall_time expires, since; /* of the access token; since when it has not been usable */
+    char text[256];                  /* for people: "signed in; token good for 41 min" */
+    char error[ERR_TEXT_MAX];
+};
+void google_login_describe(struct google_login *l, struct google_login_state *ret);

@@ -1,0 +1,118 @@
+#pragma once
+/* A place where pictures are kept for people: Google Drive, S3, a mounted folder.
+ *
+ * Several threads may use one storage, each with a session of its own (connection, buffers). Calls
+ * block as long as the network does, within the limits that each request has, and end with
+ * -ECANCELED as soon as the stop descriptor of their session is readable. What a storage has to
+ * remember over a restart it writes through `struct storage_memory` (the ledger's), never into
+ * files of its own. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/blob.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/macros.h"
+#include "model/snapshot.h"
+
+/* What is to be kept: one file. Borrowed for the call. */
+struct storage_object {
+    const char *snapshot_id;
+    bool annotated;   /* the copy with boxes, not the picture itself */
+    const char *name; /* "human_front-door-camera_1767323045.jpg" */
+    const char
+        *path; /* below the store, with the camera's folder and the day: for places with paths */
+    const char *content_type;
+    struct blob *bytes;
+    const char *md5, *sha256; /* of the bytes, lower-case hex */
+    struct wall_time taken_at;
+    const char *camera, *device_label;
+    const char *labels; /* "car,person", best first; "" = none */
+    bool starred;
+};
+
+/* What is known of an object's other end. Kept in the ledger with the job from before the first
+ * attempt on, so that a repeat after a crash goes on with it and never makes a second one. */
+#define STORAGE_ID_MAX 512
+#define STORAGE_RESUME_MAX 2048
+struct storage_mark {
+    char id[STORAGE_ID_MAX]; /* Drive: the file's id, made before; others: the key or path */
+    char resume[STORAGE_RESUME_MAX]; /* of an upload under way; a secret; "" = none */
+    char url[STORAGE_ID_MAX];        /* where a person finds it, or "" */
+};
+
+/* Why a storage as a whole takes nothing: its jobs wait and count no attempts. */
+enum storage_trouble {
+    STORAGE_WELL,
+    STORAGE_AWAY,  /* network, 5xx, mount gone: back-off */
+    STORAGE_RATE,  /* asked to slow down: pause_ms */
+    STORAGE_QUOTA, /* full: a try an hour */
+    STORAGE_LOGIN, /* somebody has to log in or to grant something: a try an hour and after a reload
+                    */
+    STORAGE_TROUBLE_COUNT
+};
+extern const char *const storage_trouble_names[STORAGE_TROUBLE_COUNT];
+
+/* Set by a call that failed, beside its err. WELL: the fault is the object's own, the retry class
+ * of the err decides about its repeat. */
+struct storage_failure {
+    enum storage_trouble trouble;
+    int64_t pause_ms; /* at least so long; 0 = the caller's back-off. With RATE and LOGIN exactly
+                         so long: for a login whose look-up asks nobody it may be short */
+};
+
+/* Small texts that outlive the program, by key; the caller's thread, the caller's ledger. */
+struct storage_memory {
+    int (*get)(void *arg, const char *key, char *ret, size_t size, struct err *e); /* -ENOENT */
+    int (*set)(void *arg, const char *key, const char *value, struct err *e); /* NULL forgets */
+    void *arg;
+};
+
+struct storage;
+struct storage_session;
+
+struct storage_state { /* for people and metrics; any thread */
+    char text[256];    /* "Drive folder 'cameras': signed in as ...", "/mnt/nas: 1.2 TB free" */
+    char error[ERR_TEXT_MAX];
+    char
+        url[STORAGE_ID_MAX]; /* of the whole, for events' storage_url; "" = none or not known yet */
+};
+
+struct storage_ops {
+    const char *kind; /* "gdrive", "s3", "directory" */
+    int (*session_new)(struct storage *s, int stop_fd, const struct storage_memory *memory,
+                       struct storage_session **ret, struct err *e);
+    void (*session_free)(struct storage_session *w);
+    /* Fills the marks of objects that were never tried: durable before the first put. */
+    int (*reserve)(struct storage_session *w, const struct storage_object *objects,
+                   struct storage_mark *marks, int count, struct storage_failure *f, struct err *e);
+    /* 0: the object is there, once, and its size and digest are right. `save` makes a changed mark
+     * durable (a resumable upload began); when that fails, so does the call. */
+    int (*put)(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
+               int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
+               struct storage_failure *f, struct err *e);
+    /* 0 = there and the same; -ENOENT = gone; -EBADMSG = another size or digest. */
+    int (*verify)(struct storage_session *w, const struct storage_object *o,
+                  const struct storage_mark *mark, struct storage_failure *f, struct err *e);
+    /* Moves what is older than a day where it belongs (Drive's YYYY/MM/DD). One run, from the start
+     * or on from where it was cut; NULL = the place needs none. Returns how many were moved. */
+    int (*archive)(struct storage_session *w, struct wall_time now, struct storage_failure *f,
+                   struct err *e);
+    /* The star of a picture changed. NULL = the place has no stars. */
+    int (*star)(struct storage_session *w, const struct storage_mark *mark, bool starred,
+                struct storage_failure *f, struct err *e);
+    /* Care that is due by time and not by files (the copy of a login). At the start and when its
+     * time has come, in trouble too. Returns in how many ms it wants to be called again. NULL =
+     * none. */
+    int64_t (*tend)(struct storage_session *w);
+    int (*free_bytes)(struct storage_session *w, int64_t *ret, struct err *e); /* NULL = unknown */
+    void (*describe)(struct storage *s, struct storage_state *ret);
+    void (*free)(struct storage *s);
+};
+
+/* Implementations embed this first. The names are the configuration's: "gdrive", "s3:NAME". */
+struct storage {
+    const struct storage_ops *ops;
+    const char *name;
+};
