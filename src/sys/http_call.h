@@ -24,8 +24,9 @@ struct http_answer {
 };
 void http_answer_done(struct http_answer *a); /* for AUTO_DONE(http_answer) */
 
-/* `wanted` is NULL-terminated names (any case), or NULL. 0: an answer came, of whatever status.
+/* `wanted` is NULL-terminated names (any case), at most HTTP_HEADERS_WANTED_MAX, or NULL; values
+ * above 4 KB count as absent. 0: an answer came, of whatever status.
  * Else it failed and `e` says why with its retry class; whether the server did what was asked is
- * then unknown unless the failure is one of connecting (ret_sent false). */
+ * then unknown unless no connection came about (*ret_sent, which may be NULL, is false then). */
 int http_call(struct http_client *c, const struct httpc_request *req, const char *const *wanted,
               struct http_answer *ret, bool *ret_sent, struct err *e);
