@@ -357,11 +357,11 @@ static const char *token_url(const struct google_login *l)
 static int prepare(struct google_login *l, struct question *q, struct err *e)
 {
     const char *url = token_url(l);
+    *q = (struct question){.login = l->login, .kind = l->kind};
     if (!l->token_url && !google_url_is_googles(url))
         return err_set(e, -EKEYREJECTED, ERR_NEVER,
                        "the token_uri in %s is not Google's: nothing is sent there",
                        l->service_file ? l->service_file : l->token_file);
-    *q = (struct question){.login = l->login, .kind = l->kind};
     (void)text_copy(q->url, sizeof(q->url), url);
     if (l->kind == GOOGLE_LOGIN_SERVICE)
         return google_service_assertion(l->service, l->scope, url,
@@ -426,7 +426,7 @@ static int take_grant(struct google_login *l, struct reply *reply, struct mono_t
     return keep(l) == -ESTALE ? -ESTALE : 0;
 }
 
-static void take_refusal(struct google_login *l, const struct reply *reply, int r)
+static int take_refusal(struct google_login *l, const struct reply *reply, int r)
 {
     int64_t pause_ms = is_good(l) ? AGAIN_GOOD_MS : AGAIN_MS;
     if (reply->retry_after_s > 0)
@@ -435,10 +435,10 @@ static void take_refusal(struct google_login *l, const struct reply *reply, int 
         pause_ms = GONE_AGAIN_MS;
     if (r != -ECANCELED)
         l->ask_again = mono_add_ms(clock_mono(), pause_ms);
-    if (reply->refusal == GOOGLE_GONE && l->kind == GOOGLE_LOGIN_USER && !l->token->invalid) {
-        google_token_set_invalid(l->token); /* as oauth2client does */
-        (void)keep(l);                      /* the failure that is told is Google's */
-    }
+    if (reply->refusal != GOOGLE_GONE || l->kind != GOOGLE_LOGIN_USER || l->token->invalid)
+        return r;
+    google_token_set_invalid(l->token); /* as oauth2client does */
+    return keep(l) == -ESTALE ? -ESTALE : r;
 }
 
 /* A service account's assertion says what time it is, and Google refuses one of another time. */
@@ -473,6 +473,7 @@ static int renew(struct google_login *l, struct http_client *c, struct err *e)
         from = clock_mono();
         r = prepare(l, &q, &failure);
     }
+    look(l);
     bool other = l->login != q.login; /* the answer is for a login that is not ours any more */
     l->outcome = failure;
     if (r < 0)
@@ -482,7 +483,7 @@ static int renew(struct google_login *l, struct http_client *c, struct err *e)
     else if (r == 0)
         r = l->outcome.code = take_grant(l, &reply, from);
     else
-        take_refusal(l, &reply, r);
+        r = l->outcome.code = take_refusal(l, &reply, r);
     google_grant_done(&reply.grant);
     if (q.assertion)
         explicit_bzero(q.assertion, strlen(q.assertion));
