@@ -181,6 +181,7 @@ static void a_client_of_another_type_gets_no_device_code(void **state)
     stub_will(&stub, 401, "{\"error\":\"invalid_client\"}", NULL);
     assert_int_equal(run(desktop_client, GOOGLE_WAY_DEVICE, -1, &g, &e), -EKEYREJECTED);
     assert_non_null(strstr(e.text, "TVs and Limited Input devices"));
+    assert_string_equal(told.code, "");
 }
 
 /* ---- the browser's ---- */
@@ -386,8 +387,8 @@ static void the_clients_type_chooses_the_way(void **state)
         enum google_way way;
         const char *why;
     } cases[] = {
-        {device_client, GOOGLE_WAY_DEVICE, "limited input devices"},
-        {desktop_client, GOOGLE_WAY_LOOPBACK, "desktop client"},
+        {device_client, GOOGLE_WAY_DEVICE, "device codes"},
+        {desktop_client, GOOGLE_WAY_DEVICE, "device codes"}, /* refused, see above */
         {"{\"web\":{\"client_id\":\"i\",\"redirect_uris\":[\"http://localhost:8080/\"]}}",
          GOOGLE_WAY_LOOPBACK, "web client with a redirect"},
     };
