@@ -59,6 +59,7 @@ struct google_login {
     struct err file_trouble; /* of the last look or save; code 0 = none */
 
     char access[GOOGLE_TOKEN_MAX]; /* "" = none */
+    bool refused;                  /* by an API, whatever its end says */
     struct mono_time renew_at, good_until;
     struct wall_time expires;
 
@@ -229,14 +230,14 @@ static int known_failure(struct google_login *l, struct err *e)
 
 static bool is_good(const struct google_login *l)
 {
-    return *l->access && !mono_passed(l->good_until);
+    return *l->access && !l->refused && !mono_passed(l->good_until);
 }
 
 void google_login_refused(struct google_login *l, const char *token)
 {
     (void)pthread_mutex_lock(&l->lock);
     if (*l->access && strcmp(l->access, token) == 0) {
-        l->access[0] = '\0';
+        l->refused = true;
         l->ask_again = (struct mono_time){0};
     }
     (void)pthread_mutex_unlock(&l->lock);
@@ -288,6 +289,7 @@ static void look(struct google_login *l)
 static void forget_access(struct google_login *l)
 {
     explicit_bzero(l->access, sizeof(l->access));
+    l->refused = false;
     l->ask_again = (struct mono_time){0};
     err_clear(&l->outcome);
     l->login++;
@@ -300,6 +302,7 @@ static void set_access(struct google_login *l, const char *access, struct mono_t
 {
     int64_t early_ms = MIN(EARLY_MS, life_s * 1000 / 4), last_ms = MIN(LAST_MS, life_s * 1000 / 8);
     (void)text_copy(l->access, sizeof(l->access), access);
+    l->refused = false;
     l->renew_at = mono_add_ms(from, left_s * 1000 - early_ms);
     l->good_until = mono_add_ms(from, left_s * 1000 - last_ms);
     l->expires = (struct wall_time){clock_wall().us + left_s * 1000000};
@@ -313,7 +316,8 @@ static void take_token(struct google_login *l, struct google_token *t)
     l->kind = GOOGLE_LOGIN_USER;
     l->unsaved = false;
     (void)text_copy(l->filed, sizeof(l->filed), t->refresh_token);
-    if (same && (*l->access || t->invalid))
+    /* The file's token may be the one that was refused. */
+    if (same && (is_good(l) || t->invalid || strcmp(l->access, t->access_token) == 0))
         return;
     if (!same)
         forget_access(l);
@@ -538,7 +542,7 @@ void google_login_describe(struct google_login *l, struct google_login_state *re
         l->outcome.code < 0 && !is_no_outcome(l->outcome.code) ? &l->outcome : &l->file_trouble;
     if (trouble->code < 0 && l->kind != GOOGLE_LOGIN_NONE)
         (void)text_copy(ret->error, sizeof(ret->error), trouble->text);
-    if (!*l->access)
+    if (!*l->access || l->refused)
         ret->expires = (struct wall_time){0};
     (void)pthread_mutex_unlock(&l->lock);
 }

@@ -1,5 +1,5 @@
-/* A login as a program that pytest drives: `google_login_drive TOKEN_FILE TOKEN_URL [SERVICE_FILE]`,
- * a command a line, an answer a line:
+/* A login as a program that pytest drives:
+ * `google_login_drive TOKEN_FILE TOKEN_URL [SERVICE_FILE]`, a command a line, an answer a line:
  *   token       ok TOKEN, or error ERRNO RETRY WORDS
  *   refused     the last token was refused by an API
  *   state       ok WORDS | ERROR

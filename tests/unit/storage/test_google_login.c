@@ -352,6 +352,22 @@ static void a_token_that_was_refused_is_asked_for_once(void **state)
     assert_int_equal(stub_asked(&stub), 1);
 }
 
+static void a_new_token_that_is_refused_at_once_is_not_taken_from_the_file_again(void **state)
+{
+    (void)state;
+    write_login("1//a", "old", -10);
+    stub_will(&stub, 200, ACCESS("t1"), NULL);
+    stub_will(&stub, 200, ACCESS("t2"), NULL);
+    open_login();
+    expect_token("t1");
+    google_login_refused(login, "t1");
+    expect_token("t2");
+    google_login_refused(login, "t2");
+    write_login("1//a", "t3", 1800); /* another program was quicker */
+    expect_token("t3");
+    assert_int_equal(stub_asked(&stub), 2);
+}
+
 static void jumps_of_the_clock_cost_nothing(void **state)
 {
     (void)state;
@@ -781,6 +797,7 @@ int main(void)
         TEST(a_file_that_is_gone_means_logged_out),
         TEST(a_file_that_is_being_written_changes_nothing),
         TEST(a_token_that_was_refused_is_asked_for_once),
+        TEST(a_new_token_that_is_refused_at_once_is_not_taken_from_the_file_again),
         TEST(jumps_of_the_clock_cost_nothing),
         TEST(a_token_of_the_file_is_believed_for_an_hour_at_most),
         TEST(a_token_that_lives_for_seconds_is_not_asked_for_at_each_call),
