@@ -177,6 +177,10 @@ static void what_was_sent_is_not_shown_when_a_server_repeats_it(void **state)
                            &g, &refusal, &e),
                      -EKEYREVOKED);
     assert_null(strstr(e.text, "canary"));
+    assert_int_equal(
+        judge(GOOGLE_ASK_REFRESH, 400, "{\"error\":\"no_canary-refresh\"}", &g, &refusal, &e),
+        -EACCES);
+    assert_null(strstr(e.text, "canary"));
     assert_int_equal(judge(GOOGLE_ASK_REFRESH, 500, "canary-secret", &g, &refusal, &e), -EAGAIN);
     assert_null(strstr(e.text, "canary"));
 }
