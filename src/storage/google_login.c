@@ -56,7 +56,8 @@ struct google_login {
     char filed[GOOGLE_SECRET_MAX]; /* the refresh token that the file holds */
     bool unsaved;                  /* what we have is newer than the file */
     struct mono_time save_again;
-    struct err file_trouble; /* of the last look or save; code 0 = none */
+    struct err file_trouble;  /* of the last look or save; code 0 = none */
+    struct err given_trouble; /* of what the configuration gives; likewise */
 
     char access[GOOGLE_TOKEN_MAX]; /* "" = none */
     bool refused;                  /* by an API, whatever its end says */
@@ -81,10 +82,11 @@ struct question {
     char *assertion;
 };
 
-static int place_text(const struct google_login_options *o, struct err *e);
+static void place_text(struct google_login *l, const char *text);
 static void look(struct google_login *l);
 static void take_file(struct google_login *l);
 static bool is_good(const struct google_login *l);
+static const char *why_none(const struct google_login *l);
 static void wait_for_outcome(struct google_login *l);
 static int keep(struct google_login *l);
 static int known_failure(struct google_login *l, struct err *e);
@@ -94,27 +96,16 @@ static void note_usable(struct google_login *l);
 int google_login_open(const struct google_login_options *o, struct google_login **ret,
                       struct err *e)
 {
-    int r = 0;
-    AUTO(google_service) service = NULL;
-    AUTO(google_token) token = NULL;
-    if (o->service_file && *o->service_file) {
-        r = google_service_read(o->service_file, &service, e);
-    } else {
-        r = o->token_json && *o->token_json ? place_text(o, e) : 0;
-        if (r == 0)
-            r = google_token_read(o->token_file, &token, e);
-        if (r == -ENOENT)
-            r = 0;
-    }
-    if (r < 0)
-        return r;
     struct google_login *l = xcalloc(1, sizeof(*l));
+    (void)e; /* what is wrong with a file can be mended while the program runs */
     l->token_file = xstrdup(o->token_file);
     l->service_file = o->service_file && *o->service_file ? xstrdup(o->service_file) : NULL;
     l->scope = xstrdup(o->scope);
     l->token_url = o->token_url && *o->token_url ? xstrdup(o->token_url) : NULL;
     (void)pthread_mutex_init(&l->lock, NULL);
     (void)pthread_cond_init(&l->outcome_known, NULL);
+    if (!l->service_file && o->token_json && *o->token_json)
+        place_text(l, o->token_json);
     l->look_again = true;
     look(l);
     note_usable(l);
@@ -123,22 +114,22 @@ int google_login_open(const struct google_login_options *o, struct google_login 
 }
 
 /* Puts GOOGLE_OAUTH_TOKEN into the file when what is there is worse. */
-static int place_text(const struct google_login_options *o, struct err *e)
+static void place_text(struct google_login *l, const char *text)
 {
     AUTO(google_token) old = NULL;
     AUTO(google_token) given = NULL;
-    int r = google_token_read(o->token_file, &old, NULL);
-    if (r == 0 && !old->invalid)
-        return 0;
-    if (r < 0 && r != -ENOENT && r != -EBADMSG)
-        return 0; /* a file that cannot be read is the reader's story */
-    r = google_token_parse(o->token_json, strlen(o->token_json), &given, e);
-    if (r < 0 && !old)
-        return err_prefix(e, "the login that the configuration gives ([gdrive] token, "
-                             "GOOGLE_OAUTH_TOKEN)");
-    if (r < 0 || (old && (given->invalid || google_token_is_same_login(old, given))))
-        return 0;
-    return google_token_save_text(o->token_file, o->token_json, strlen(o->token_json), e);
+    struct err *e = &l->given_trouble;
+    int r = google_token_read(l->token_file, &old, NULL);
+    if ((r == 0 && !old->invalid) || (r < 0 && r != -ENOENT && r != -EBADMSG))
+        return; /* a file that cannot be read is the reader's story */
+    r = google_token_parse(text, strlen(text), &given, e);
+    if (r == 0 && old && (given->invalid || google_token_is_same_login(old, given)))
+        return;
+    if (r == 0)
+        r = google_token_save_text(l->token_file, text, strlen(text), e);
+    if (r < 0)
+        (void)err_prefix(e, "the login that the configuration gives ([gdrive] token, "
+                            "GOOGLE_OAUTH_TOKEN)");
 }
 
 void google_login_close(struct google_login *l)
@@ -189,7 +180,7 @@ int google_login_token(struct google_login *l, struct http_client *c, char ret[G
             r = 0;
             break;
         case NEXT_LOG_IN:
-            r = err_set(e, -ENOKEY, ERR_NEVER, NOT_YET);
+            r = err_set(e, -ENOKEY, ERR_NEVER, "%s", why_none(l));
             break;
         case NEXT_FAIL:
             r = known_failure(l, e);
@@ -212,6 +203,13 @@ int google_login_token(struct google_login *l, struct http_client *c, char ret[G
         (void)text_copy(ret, GOOGLE_TOKEN_MAX, l->access);
     (void)pthread_mutex_unlock(&l->lock);
     return r;
+}
+
+static const char *why_none(const struct google_login *l)
+{
+    return l->file_trouble.code < 0    ? l->file_trouble.text
+           : l->given_trouble.code < 0 ? l->given_trouble.text
+                                       : NOT_YET;
 }
 
 static void wait_for_outcome(struct google_login *l)
@@ -334,7 +332,8 @@ static void take_file(struct google_login *l)
     int r = l->service_file ? google_service_read(l->service_file, &service, &l->file_trouble)
                             : google_token_read(l->token_file, &token, &l->file_trouble);
     if (r == -ENOENT) {
-        err_clear(&l->file_trouble);
+        if (!l->service_file) /* which nobody makes by logging in */
+            err_clear(&l->file_trouble);
         google_token_free(STEAL(l->token));
         google_service_free(STEAL(l->service));
         l->kind = GOOGLE_LOGIN_NONE;
@@ -539,8 +538,10 @@ void google_login_describe(struct google_login *l, struct google_login_state *re
                           : l->outcome.retry == ERR_NEVER ? "Google does not accept the login"
                                                           : "Google cannot be asked for a token");
     const struct err *trouble =
-        l->outcome.code < 0 && !is_no_outcome(l->outcome.code) ? &l->outcome : &l->file_trouble;
-    if (trouble->code < 0 && l->kind != GOOGLE_LOGIN_NONE)
+        l->kind == GOOGLE_LOGIN_NONE && l->file_trouble.code == 0 ? &l->given_trouble
+        : l->outcome.code < 0 && !is_no_outcome(l->outcome.code)  ? &l->outcome
+                                                                  : &l->file_trouble;
+    if (trouble->code < 0)
         (void)text_copy(ret->error, sizeof(ret->error), trouble->text);
     if (!*l->access || l->refused)
         ret->expires = (struct wall_time){0};

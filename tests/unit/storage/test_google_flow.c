@@ -24,25 +24,10 @@ static struct stub stub;
 static struct {
     char url[4096], code[64], notes[1024];
     int port, waits;
-    int64_t wait_ms[32], waited_ms;
-    int browser_fd; /* gets the browser's address */
+    int64_t wait_ms[32];
+    _Atomic int64_t waited_ms; /* the server's thread looks at the clock, too */
+    int browser_fd;            /* gets the browser's address */
 } told;
-
-static int setup(void **state)
-{
-    (void)state;
-    memset(&told, 0, sizeof(told));
-    stub_start(&stub);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    clock_set_mono_source(NULL);
-    stub_stop(&stub);
-    return 0;
-}
 
 static struct mono_time test_mono(void)
 {
@@ -50,6 +35,23 @@ static struct mono_time test_mono(void)
     (void)clock_gettime(CLOCK_MONOTONIC, &ts);
     return (struct mono_time){(int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 +
                               told.waited_ms * 1000};
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&told, 0, sizeof(told));
+    clock_set_mono_source(test_mono);
+    stub_start(&stub);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    stub_stop(&stub);
+    clock_set_mono_source(NULL);
+    return 0;
 }
 
 static void tell_device_code(void *arg, const char *url, const char *code, int64_t expires_s)
@@ -104,7 +106,6 @@ static void a_device_waits_as_long_as_it_is_told_to(void **state)
     struct google_grant g = {0};
     struct err e = {0};
     (void)state;
-    clock_set_mono_source(test_mono);
     stub_will(&stub, 200, DEVICE, NULL);
     stub_will(&stub, 428, PENDING, NULL);
     stub_will(&stub, 403, "{\"error\":\"slow_down\"}", NULL);
@@ -131,7 +132,6 @@ static void a_device_outlives_trouble_and_asks_less_often(void **state)
     struct google_grant g = {0};
     struct err e = {0};
     (void)state;
-    clock_set_mono_source(test_mono);
     stub_will(&stub, 200, DEVICE, NULL);
     stub_will(&stub, 503, "<html>", NULL);
     stub_will(&stub, 200, GRANT, NULL);
@@ -163,7 +163,6 @@ static void a_device_ends_when_it_must(void **state)
         struct err e = {0};
         stub_stop(&stub);
         (void)setup(NULL);
-        clock_set_mono_source(test_mono);
         stub_will(&stub, 200, DEVICE, NULL);
         stub_will(&stub, cases[i].status, cases[i].body, NULL);
         int r = run(device_client, GOOGLE_WAY_DEVICE, -1, &g, &e);

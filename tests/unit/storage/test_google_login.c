@@ -504,28 +504,53 @@ static void a_given_login_goes_where_none_is_that_is_any_good(void **state)
     assert_non_null(json_object_get(j, "x")); /* the same login is not written again */
 }
 
+static void expect_state(bool usable, const char *error)
+{
+    struct google_login_state s;
+    google_login_describe(login, &s);
+    if (s.usable != usable || !strstr(s.error, error) || strstr(s.error, "canary") ||
+        (!*error && *s.error))
+        CASE_FAILS("usable %d: %s", s.usable, s.error);
+}
+
 static void a_given_login_that_is_none_is_told_unless_there_is_a_good_one(void **state)
 {
     struct err e = {0};
     struct google_login_options o = {.token_json = "{\"refresh_token\":\"canary\""};
     (void)state;
-    assert_int_equal(open_with(o, &e), -EBADMSG);
-    assert_non_null(strstr(e.text, "GOOGLE_OAUTH_TOKEN"));
-    assert_null(strstr(e.text, "canary"));
+    assert_int_equal(open_with(o, &e), 0);
+    expect_failure(-ENOKEY, ERR_NEVER, "GOOGLE_OAUTH_TOKEN");
+    expect_state(false, "GOOGLE_OAUTH_TOKEN");
     assert_int_equal(access(path, F_OK), -1);
     write_login("1//a", "mine", 1800);
+    expect_token("mine");
+    expect_state(true, "");
+    google_login_close(login);
     assert_int_equal(open_with(o, &e), 0);
     expect_token("mine");
+    expect_state(true, "");
 }
 
-static void a_file_that_is_none_is_told_at_the_start(void **state)
+static void a_file_that_is_none_is_told_until_there_is_a_better_one(void **state)
+{
+    (void)state;
+    write_file("{\"installed\":{\"client_secret\":\"canary\"}}");
+    open_login();
+    expect_failure(-ENOKEY, ERR_NEVER, "client_secret_file");
+    expect_state(false, "client_secret_file");
+    write_login("1//a", "mine", 1800);
+    expect_token("mine");
+    expect_state(true, "");
+}
+
+static void a_service_account_without_its_file_is_told(void **state)
 {
     struct err e = {0};
     (void)state;
-    write_file("{\"installed\":{\"client_secret\":\"canary\"}}");
-    assert_int_equal(open_with((struct google_login_options){0}, &e), -EBADMSG);
-    assert_non_null(strstr(e.text, "client_secret_file"));
-    assert_null(strstr(e.text, "canary"));
+    assert_int_equal(
+        open_with((struct google_login_options){.service_file = "/nowhere/key.json"}, &e), 0);
+    expect_failure(-ENOKEY, ERR_NEVER, "the service account /nowhere/key.json");
+    expect_state(false, "/nowhere/key.json");
 }
 
 /* ---- service accounts ---- */
@@ -806,7 +831,8 @@ int main(void)
         TEST(a_call_that_is_stopped_says_so_and_is_nobodys_failure),
         TEST(a_given_login_goes_where_none_is_that_is_any_good),
         TEST(a_given_login_that_is_none_is_told_unless_there_is_a_good_one),
-        TEST(a_file_that_is_none_is_told_at_the_start),
+        TEST(a_file_that_is_none_is_told_until_there_is_a_better_one),
+        TEST(a_service_account_without_its_file_is_told),
         TEST(a_service_account_signs_for_itself),
         TEST(a_service_account_with_a_wrong_clock_takes_googles),
         TEST(a_service_account_that_is_gone_is_told),
