@@ -277,12 +277,12 @@ static void an_empty_file_is_kept(struct rig *r)
 
 static void odd_names_are_kept(struct rig *r)
 {
-    char longest[256], longest_utf8[256] = "";
+    char longest[256], longest_utf8[256];
     memset(longest, 'x', sizeof(longest));
     memcpy(longest + 251, ".jpg", 5);
-    for (int n = 0; n < 125; n++)
-        strcat(longest_utf8, "ü");
-    strcat(longest_utf8, "x.jpg");
+    for (size_t n = 0; n < 125; n++)
+        memcpy(longest_utf8 + 2 * n, "ü", 2);
+    memcpy(longest_utf8 + 250, "x.jpg", 6);
     assert_int_equal(strlen(longest), 255);
     assert_int_equal(strlen(longest_utf8), 255);
     const char *const names[] = {"with a space.jpg",
