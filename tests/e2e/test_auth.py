@@ -18,11 +18,12 @@ from oauth2client.client import HttpAccessTokenRefreshError
 from oauth2client.file import Storage
 
 from conftest import BINARY, PATIENCE, ROOT, Process
+from fakes.aws import FakeAws, Fault, Key
 from drive_rig import drive_in_thread, write_login
 from fakes.oauth import DESKTOP_CLIENT, DEVICE_CLIENT, DRIVE, DRIVE_FILE
 
-DRIVER = pathlib.Path(os.environ.get("BUILD_ROOT", ROOT / "build")) / \
-    "tests/unit/storage/google_login_drive"
+PROGRAMS = pathlib.Path(os.environ.get("BUILD_ROOT", ROOT / "build")) / "tests/unit/storage"
+DRIVER = PROGRAMS / "google_login_drive"
 
 
 @pytest.fixture
@@ -431,3 +432,58 @@ def test_a_service_account_signs_what_another_library_accepts(tmp_path, drive):
         assert word == "ok" and drive.oauth.check(token)
         assert key["client_email"] in d.say("state")
     assert not (tmp_path / "none").exists()
+
+
+# ---- the copy in the bucket ----
+
+@pytest.fixture
+def aws():
+    fake = FakeAws()
+    fake.keys["AKIDCANARY"] = Key("canary-aws-secret")
+    fake.bucket("backups")
+    yield fake
+    fake.close()
+
+
+def backup_turn(aws, token_file, bucket="backups"):
+    """(ms until the next, words, error) of a turn."""
+    done = subprocess.run(
+        [PROGRAMS / "token_backup_drive", bucket, aws.url, token_file], text=True, timeout=PATIENCE,
+        capture_output=True, env={**os.environ, "AWS_ACCESS_KEY_ID": "AKIDCANARY",
+                                  "AWS_SECRET_ACCESS_KEY": "canary-aws-secret",
+                                  "AWS_EC2_METADATA_DISABLED": "true"})
+    assert "canary" not in done.stdout + done.stderr and "1//" not in done.stdout
+    ms, words, error = done.stdout.strip("\n").split(" | ")
+    return int(ms), words, error.strip()
+
+
+def test_a_login_survives_the_loss_of_the_machine(tmp_path, drive, aws):
+    file = write_login(drive, tmp_path / "creds")
+    before = json.loads(file.read_text())
+    ms, words, error = backup_turn(aws, file)
+    assert 0 < ms <= 1800_000 and "saved" in words and not error
+    assert "up to date" in backup_turn(aws, file)[1]
+    file.unlink()
+    assert "restored" in backup_turn(aws, file)[1]
+    assert json.loads(file.read_text()) == before and mode(file) == 0o600
+    assert refreshed_by_oauth2client(drive, file)
+    with driven(tmp_path, drive, file) as d:
+        assert d.say("token").startswith("ok ")
+
+
+def test_without_a_login_nothing_is_made(tmp_path, aws):
+    assert "there is none yet" in backup_turn(aws, tmp_path / "creds")[1]
+    assert not (tmp_path / "creds").exists()
+
+
+def test_a_bucket_in_trouble_is_asked_again_soon(tmp_path, drive, aws):
+    file = write_login(drive, tmp_path / "creds")
+    aws.faults.append(Fault(lambda r: True, status=503, code="SlowDown", times=100))
+    ms, _, error = backup_turn(aws, file)
+    assert 0 < ms <= 300_000 and "the copy of the login" in error
+    assert json.loads(file.read_text())
+
+
+def test_a_bucket_that_is_not_ours_is_told(tmp_path, drive, aws):
+    _, _, error = backup_turn(aws, write_login(drive, tmp_path / "creds"), "nobodys")
+    assert "the copy of the login" in error
