@@ -15,6 +15,8 @@
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 #include "stage/cron.h"
+#include "storage/directory.h"
+#include "storage/gdrive_config.h"
 #include "web/web_config.h"
 
 #define AT(type, field) .offset = offsetof(struct type, field)
@@ -290,13 +292,6 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
         .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
     }
 
-static const struct cfg_key gdrive_keys[] = {
-    LATER_KEY("folder", CFG_STRING, "GOOGLE_DRIVE_FOLDER", "Title of the folder for pictures"),
-    LATER_KEY("creds_file", CFG_PATH, NULL, "Where the login is kept"),
-    LATER_ENV("token", CFG_SECRET, "GOOGLE_OAUTH_TOKEN", "Content for creds_file"),
-};
-SECTION(gdrive_section, "gdrive", no_values, gdrive_keys, "Google Drive.");
-
 static const struct cfg_key rekognition_keys[] = {
     LATER_KEY("region", CFG_STRING, "AWS_ALT_REGION", "Region that is asked"),
 };
@@ -310,7 +305,6 @@ static const struct cfg_key aws_keys[] = {
     LATER_ENV("access_key_id", CFG_SECRET, "AWS_ACCESS_KEY_ID", "Access key"),
     LATER_ENV("secret_access_key", CFG_SECRET, "AWS_SECRET_ACCESS_KEY", "Its secret"),
     LATER_ENV("session_token", CFG_SECRET, "AWS_SESSION_TOKEN", "Its session"),
-    LATER_ENV("backup_s3_bucket", CFG_STRING, "BACKUP_S3_BUCKET", "Bucket for the Drive login"),
 };
 SECTION(aws_section, "aws", no_values, aws_keys, "Amazon Web Services.");
 
@@ -360,7 +354,8 @@ static const struct cfg_section *const all_sections[] = {
     &input_type_section,
     &output_location_section,
     &output_type_section,
-    &gdrive_section,
+    &directory_cfg_section,
+    &gdrive_cfg_section,
     &rekognition_section,
     &aws_section,
     &creds_section,
@@ -553,6 +548,10 @@ static void resolve_places(struct app_config_full *f)
     a->ftp_root = *root ? root : own(f, "%s/ftp", a->app.data_dir);
     a->upload_dir = own_path(f, theirs->upload_dir);
     a->refused_path = own(f, "%s/refused", a->app.data_dir);
+    a->gdrive = cfg_values(a->cfg, &gdrive_cfg_section);
+    a->gdrive_token_file = *a->gdrive->creds_file
+                               ? a->gdrive->creds_file
+                               : own(f, "%s/tokens/gdrive.json", a->app.data_dir);
     a->spool_folders = spool_config_folders(a->cfg, a->ftp_root, &a->spool_folder_count);
 }
 

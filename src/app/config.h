@@ -27,6 +27,7 @@
 #include "notify/amqp_config.h"
 #include "stage/push_route.h"
 #include "stage/spool_config.h"
+#include "storage/gdrive_config.h"
 #include "storage/registry.h"
 
 extern const struct cfg_schema app_schema;
@@ -86,6 +87,8 @@ struct app_config {
     struct camera_set *cameras;       /* [camera:NAME] and the outputs that are cameras */
     struct host_list *allow_hosts;    /* [rabbitmq] allow_hosts */
     const struct amqp_config *broker; /* NULL = none */
+    const struct gdrive_config *gdrive;
+    const char *gdrive_token_file; /* [gdrive] creds_file, or <data_dir>/tokens/gdrive.json */
     const struct ftp_config *ftp;
     struct ftp_accounts *ftp_accounts; /* who may push; may be empty */
     bool ftp_runs;                     /* the server is wanted and somebody may log in */

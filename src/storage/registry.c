@@ -5,9 +5,11 @@
 
 #include "base/macros.h"
 #include "base/text.h"
+#include "storage/directory.h"
 
 /* One line per kind. */
 static const struct storage_kind *const all[] = {
+    &directory_storage,
     NULL,
 };
 

@@ -821,11 +821,21 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
     }
     body_drop(c);
     r->shown = c->shown;
+    r->sent = c->in_exchange || c->redirects > 0 || c->rechallenged;
+    r->handle = c->easy;
     r->redirects = c->redirects;
     r->connect_ms = c->connect_ms;
     r->first_ms = c->first_ms;
     r->total_ms = mono_diff_ms(clock_mono(), c->started);
     c->done(c->arg, r);
+}
+
+const char *httpc_response_header(const struct httpc_response *r, const char *name)
+{
+    struct curl_header *header = NULL;
+    if (curl_easy_header(r->handle, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return NULL;
+    return header->value;
 }
 
 /* True when both URLs have scheme, host and port in common. */

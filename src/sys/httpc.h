@@ -119,10 +119,16 @@ struct httpc_response {
     bool login_sent;                   /* user and password went out in some form */
     bool offers_digest, offers_basic;  /* of the last 401 */
     int redirects;
+    bool sent; /* a connection was there and the request on its way: the server may have acted on it
+                */
     double connect_ms; /* until connected (0 on a kept connection) */
     double first_ms;   /* until the first byte of the answer */
     double total_ms;
+    void *handle; /* private */
 };
+/* A header of the answer, by name in any case; the first when there are several, NULL when there is
+ * none. Valid during the done callback. */
+const char *httpc_response_header(const struct httpc_response *r, const char *name);
 typedef void httpc_done_fn(void *arg, const struct httpc_response *r);
 
 struct httpc;

@@ -19,7 +19,7 @@ test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
     nginx-light apache2-bin openssl strace procps git
-    rabbitmq-server python3-pika python3-u-msgpack
+    rabbitmq-server python3-pika python3-u-msgpack python3-oauth2client
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
 )
 

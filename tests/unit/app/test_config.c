@@ -309,7 +309,6 @@ static void the_predecessors_file_and_environment_are_understood(void **state)
     assert_null(l.warnings);
     static const char *const later[] = {
         ":7: app: cronitor_monitor_key: " CFG_LATER_WORDS,
-        ": gdrive: folder, creds_file: " CFG_LATER_WORDS,
         ": rekognition: region: " CFG_LATER_WORDS,
         "aws: default_region, config_file: " CFG_LATER_WORDS,
         ": creds: sentry_dsn, cronitor: " CFG_LATER_WORDS,

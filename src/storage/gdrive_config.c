@@ -1,0 +1,86 @@
+#include "storage/gdrive_config.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#include "base/text.h"
+
+#define FIELD(name) offsetof(struct gdrive_config, name)
+/* A key of the predecessor's file: the variable of its name counts, too. */
+#define THEIRS CFG_ENV_NAME
+
+static int check_url(const void *value, char *why, size_t why_size);
+
+#define TEST_URL(key_name, words)                                                                  \
+    {                                                                                              \
+        .name = #key_name, .type = CFG_STRING, .offset = FIELD(key_name), .validate = check_url,   \
+        .flags = CFG_COMPAT, .help = words " instead of Google's; for tests and proxies"           \
+    }
+
+static const struct cfg_key keys[] = {
+    {.name = "folder",
+     .type = CFG_STRING,
+     .offset = FIELD(folder),
+     .flags = THEIRS,
+     .env = "GOOGLE_DRIVE_FOLDER",
+     .help = "Title of the folder for pictures; empty = nothing goes to Google Drive",
+     .doc = "It is made when it is not there. A folder that was made by hand in the browser is "
+            "invisible to this program, whatever its title: Google shows it only what it made "
+            "itself."},
+    {.name = "creds_file",
+     .type = CFG_PATH,
+     .offset = FIELD(creds_file),
+     .flags = THEIRS,
+     .help = "Where the login is kept; empty = tokens/gdrive.json in data_dir",
+     .doc = "Written by `snapshotd auth gdrive`, which may be used while the program runs. The "
+            "predecessor's file serves as it is, and what is left in it serves the predecessor."},
+    {.name = "token",
+     .type = CFG_SECRET,
+     .offset = FIELD(token),
+     .env = "GOOGLE_OAUTH_TOKEN",
+     .help = "Content for creds_file, used when that is missing or no good"},
+    {.name = "client_secret_file",
+     .type = CFG_PATH,
+     .offset = FIELD(client_file),
+     .help = "The OAuth client for `snapshotd auth gdrive`, as downloaded from Google's console",
+     .doc = "Running needs it no more: the login holds what it needs of it."},
+    {.name = "service_account_file",
+     .type = CFG_PATH,
+     .offset = FIELD(service_file),
+     .help = "Key of a service account, used instead of a person's login",
+     .doc = "A service account has no room of its own: the folder must be in a shared drive that "
+            "it was let into."},
+    {.name = "backup_s3_bucket",
+     .type = CFG_STRING,
+     .offset = FIELD(backup_s3_bucket),
+     .env = "BACKUP_S3_BUCKET",
+     .help = "Bucket for a copy of creds_file, made twice an hour; empty = none",
+     .doc = "When creds_file is missing the copy is taken. Its name in the bucket is "
+            "snapshot_processor_creds, as the predecessor has it."},
+    {.name = "backup_s3_endpoint",
+     .type = CFG_STRING,
+     .offset = FIELD(backup_s3_endpoint),
+     .validate = check_url,
+     .help = "Address of the server that has backup_s3_bucket; empty = AWS's"},
+    TEST_URL(api_url, "Drive"),
+    TEST_URL(token_url, "The token endpoint"),
+    TEST_URL(auth_url, "The page for signing in"),
+    TEST_URL(device_url, "The endpoint for device codes"),
+};
+
+const struct cfg_section gdrive_cfg_section = {
+    .name = "gdrive",
+    .struct_size = sizeof(struct gdrive_config),
+    .keys = keys,
+    .key_count = sizeof(keys) / sizeof(keys[0]),
+    .help = "Google Drive.",
+};
+
+static int check_url(const void *value, char *why, size_t why_size)
+{
+    const char *url = *(const char *const *)value;
+    if (!*url || text_starts_with(url, "http://") || text_starts_with(url, "https://"))
+        return 0;
+    (void)text_format(why, why_size, "an address begins with http:// or https://"); /* fits */
+    return -EINVAL;
+}
