@@ -104,7 +104,7 @@ static void get_region(struct s3_bucket *b, char ret[REGION_MAX])
 
 void s3_bucket_describe(struct s3_bucket *b, char *buf, size_t size)
 {
-    char region[REGION_MAX], source[128];
+    char region[REGION_MAX], source[160];
     get_region(b, region);
     aws_chain_describe(b->chain, source, sizeof(source));
     /* May be cut. */

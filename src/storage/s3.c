@@ -11,6 +11,7 @@
 #include "base/fsutil.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "sys/hash.h"
 
 enum {
     METADATA_MAX = 400,  /* of one value: S3 takes 2 KB for all names and values */
@@ -253,16 +254,29 @@ static int upload(struct storage_session *w, const struct storage_object *o, con
 }
 
 /* The ETag is of the bytes that are there; the SHA-256 is what we once said of them, so it decides
- * only where the ETag is no MD5. */
-static bool is_the_same(const struct s3 *s3, const struct storage_object *o,
+ * only where the ETag is no MD5. A server whose ETags look like MD5 and are none is found out by
+ * reading one object back. */
+static bool is_the_same(struct storage_session *w, const struct storage_object *o, const char *key,
                         const struct s3_facts *facts)
 {
+    struct s3 *s3 = w->s3;
     if (facts->size >= 0 && (uint64_t)facts->size != o->bytes->size)
         return false;
     if (!strcmp(facts->etag, o->md5))
         return true;
-    return (!facts->etag_is_md5 || atomic_load(&s3->odd_etags)) && facts->sha256[0] &&
-           !strcmp(facts->sha256, o->sha256);
+    if (strcmp(facts->sha256, o->sha256) != 0)
+        return false;
+    if (!facts->etag_is_md5 || atomic_load(&s3->odd_etags))
+        return true;
+    AUTO(blob) there = NULL;
+    char sha256[HASH_SHA256_HEX];
+    if (s3_object_get(s3->bucket, w->http, key, o->bytes->size, &there, NULL, NULL) < 0)
+        return false;
+    hash_sha256_hex(there->data, there->size, sha256);
+    bool same = !strcmp(sha256, o->sha256);
+    if (same)
+        atomic_store(&s3->odd_etags, true);
+    return same;
 }
 
 static bool may_look(const struct s3 *s3)
@@ -276,9 +290,6 @@ static int look(struct storage_session *w, const struct storage_object *o, const
 {
     struct s3 *s3 = w->s3;
     bool etag_fits = !strcmp(put->etag, o->md5);
-    /* It took the bytes by their MD5 and calls them by another: such are its ETags. */
-    if (!etag_fits && put->etag_is_md5)
-        atomic_store(&s3->odd_etags, true);
     if (etag_fits && !may_look(s3))
         return 0;
     struct s3_facts facts;
@@ -291,7 +302,7 @@ static int look(struct storage_session *w, const struct storage_object *o, const
     }
     if (r == -ENOENT)
         return err_set(e, -EIO, ERR_LATER, "S3: took the picture and does not have it");
-    if (r == 0 && !is_the_same(s3, o, &facts))
+    if (r == 0 && !is_the_same(w, o, key, &facts))
         return err_set(e, -EBADMSG, ERR_NOW, "S3: has other bytes than it was given");
     return r;
 }
@@ -323,7 +334,7 @@ static int verify(struct storage_session *w, const struct storage_object *o,
     if (!mark->id[0])
         return err_set(e, -ENOENT, ERR_NEVER, "S3: was never there");
     int r = s3_object_head(w->s3->bucket, w->http, mark->id, &facts, &error, e);
-    if (r == 0 && !is_the_same(w->s3, o, &facts))
+    if (r == 0 && !is_the_same(w, o, mark->id, &facts))
         r = err_set(e, -EBADMSG, ERR_NEVER, "S3: has another size or digest");
     return conclude(w->s3, r, &error, f, e);
 }
