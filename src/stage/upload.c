@@ -101,10 +101,12 @@ struct batch {
     struct err error;
 };
 
-/* Tidying, or the star of one file. */
+/* What has to be done beside files. */
+enum errand_kind { ERRAND_TEND, ERRAND_STAR, ERRAND_ARCHIVE };
 struct errand {
     enum errand_state state; /* guarded by the lock */
-    bool archive;
+    enum errand_kind kind;
+    int64_t again_ms; /* of TEND */
     struct upload_job job;
     struct storage_mark mark;
     int code;
@@ -141,7 +143,7 @@ struct upload_self {
     struct mono_time live_at;      /* when live_after becomes live_next */
     struct mono_time next_at;      /* by the rate */
     struct mono_time rest_until;   /* the ledger takes nothing */
-    struct mono_time archive_at, stars_at;
+    struct mono_time archive_at, stars_at, tend_at;
 
     unsigned generation; /* of pauses */
     int failures;        /* in a row */
@@ -506,10 +508,20 @@ static void run_errand(struct worker *w, struct errand *x)
     x->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     x->error = (struct err){0};
     x->code = need_session(w, &x->failure, &x->error);
+    x->again_ms = ARCHIVE_AGAIN_MS;
     if (x->code < 0)
         return;
-    x->code = x->archive ? ops->archive(w->session, clock_wall(), &x->failure, &x->error)
-                         : ops->star(w->session, &x->mark, x->job.starred, &x->failure, &x->error);
+    switch (x->kind) {
+    case ERRAND_TEND:
+        x->again_ms = ops->tend(w->session);
+        break;
+    case ERRAND_STAR:
+        x->code = ops->star(w->session, &x->mark, x->job.starred, &x->failure, &x->error);
+        break;
+    case ERRAND_ARCHIVE:
+        x->code = ops->archive(w->session, clock_wall(), &x->failure, &x->error);
+        break;
+    }
 }
 
 static void *errand_main(void *arg)
@@ -557,7 +569,8 @@ static int64_t pause_ms(const struct upload_self *u, const struct storage_failur
                       : doubled_ms(u->failures, PAUSE_MAX_MS);
     int64_t named = MIN(f->pause_ms, (int64_t)PAUSE_NAMED_MAX_MS);
     /* Who says how long knows it better, but may not make us hasty. */
-    return f->trouble == STORAGE_RATE && named > 0 ? named : MAX(own, named);
+    bool exact = f->trouble == STORAGE_RATE || f->trouble == STORAGE_LOGIN;
+    return exact && named > 0 ? named : MAX(own, named);
 }
 
 /* What waits in the queue goes back: nothing of it has begun. */
@@ -925,19 +938,20 @@ static int gather(struct upload_self *u, const struct upload_job *job, struct er
 #define AHEAD RESERVE_MAX
 
 /* Takes due jobs, in their order, into the queue or to those that want a mark. */
-static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int max,
-                    int room, const struct upload_order *order, struct census *c, struct err *e)
+static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int room,
+                    const struct upload_order *order, struct census *c, struct err *e)
 {
     bool may_reserve = batch_state(u) == ERRAND_NONE;
     int marked = 0;
-    bool wanted = count < max; /* there is no more, so waiting for more would be for ever */
+    bool hurry = false;
     int r = 0;
     for (int i = 0; i < count && (r == 0 || r == -ENOENT); i++) {
         bool live = jobs[i].row > order->live_after;
         if (!jobs[i].mark[0]) {
-            wanted = wanted || live || room > 0;
+            hurry = hurry || marked < u->parallel; /* it is its turn soon */
             if (may_reserve && u->batch.count < RESERVE_MAX)
                 r = gather(u, &jobs[i], e);
+            room -= !live; /* those behind it do not overtake it; for a live one nobody waits */
             continue;
         }
         marked++;
@@ -948,8 +962,8 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
         c->free -= r == 0;
         room -= r == 0;
     }
-    wanted = wanted || marked < AHEAD / 2;
-    if (may_reserve && u->batch.count > 0 && wanted && (r == 0 || r == -ENOENT)) {
+    hurry = hurry || marked < AHEAD / 2;
+    if (may_reserve && u->batch.count > 0 && hurry && (r == 0 || r == -ENOENT)) {
         pthread_mutex_lock(&u->lock);
         u->batch.state = ERRAND_ASKED;
         pthread_cond_broadcast(&u->work);
@@ -982,7 +996,9 @@ static void fill(struct upload_self *u)
     if (allowed == 0 || (allowed == 1 && batch_state(u) != ERRAND_NONE && !is_well(u)))
         return;
     /* A queue as long as the row of workers keeps them busy while a commit takes its time. */
-    int room = (is_well(u) ? 2 * allowed : 1) - c.queued - c.running;
+    int room = 2 * allowed - c.queued - c.running;
+    if (!is_well(u)) /* until it is known what became of the one */
+        room = u->slot_count - c.free == 0;
     int max = MAX(room, 0) + AHEAD;
     AUTO_FREE struct upload_job *jobs = xcalloc((size_t)max, sizeof(*jobs));
     struct upload_order order = {.newest_first = u->plan.order == STORAGE_NEWEST_FIRST,
@@ -991,7 +1007,7 @@ static void fill(struct upload_self *u)
     int n = ledger_upload_due(u->ledger, u->storage->name, &order, ledger_now(), busy, busy_count,
                               jobs, max, &e);
     if (n >= 0)
-        n = take_due(u, jobs, n, max, room, &order, &c, &e);
+        n = take_due(u, jobs, n, room, &order, &c, &e);
     if (n < 0)
         rest(u, "look for files to upload", &e);
 }
@@ -1047,10 +1063,17 @@ static void end_star(struct upload_self *u, const struct errand *x)
 static void end_errand(struct upload_self *u)
 {
     struct errand *x = &u->errand;
-    if (x->archive)
-        end_archive(u, x);
-    else
+    switch (x->kind) {
+    case ERRAND_TEND:
+        u->tend_at = mono_add_ms(clock_mono(), MAX(x->again_ms, (int64_t)SWEEP_MS));
+        break;
+    case ERRAND_STAR:
         end_star(u, x);
+        break;
+    case ERRAND_ARCHIVE:
+        end_archive(u, x);
+        break;
+    }
     pthread_mutex_lock(&u->lock);
     x->state = ERRAND_NONE;
     pthread_mutex_unlock(&u->lock);
@@ -1069,21 +1092,28 @@ static void find_errand(struct upload_self *u)
     const struct storage_ops *ops = u->storage->ops;
     struct errand *x = &u->errand;
     struct err e = {0};
-    if (u->ending || errand_state(u) != ERRAND_NONE || !is_well(u))
+    if (u->ending || errand_state(u) != ERRAND_NONE)
+        return;
+    if (ops->tend && mono_passed(u->tend_at)) {
+        x->kind = ERRAND_TEND;
+        ask_errand(u);
+        return;
+    }
+    if (!is_well(u))
         return;
     if (mono_passed(u->stars_at)) {
         int n = ledger_upload_stars(u->ledger, u->storage->name, &x->job, 1, &e);
         if (n == 1 && !ops->star) {                                /* nobody there wants to know */
             (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
         } else if (n == 1) {
-            x->archive = false;
+            x->kind = ERRAND_STAR;
             mark_read(x->job.mark, &x->mark);
             ask_errand(u);
             return;
         }
     }
     if (ops->archive && mono_passed(u->archive_at)) {
-        x->archive = true;
+        x->kind = ERRAND_ARCHIVE;
         ask_errand(u);
     }
 }
@@ -1252,7 +1282,7 @@ static int upload_init(void *self, struct stage *st, struct err *e)
         r = start_worker(u, put_main, e);
     if (r == 0)
         r = start_worker(u, reserve_main, e);
-    if (r == 0 && (u->storage->ops->archive || u->storage->ops->star))
+    if (r == 0 && (u->storage->ops->archive || u->storage->ops->star || u->storage->ops->tend))
         r = start_worker(u, errand_main, e);
     return r;
 }
