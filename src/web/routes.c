@@ -20,6 +20,8 @@ const struct web_route web_routes[] = {
     {"POST", "/api/v1/snapshots/{id}/unstar", web_unstar_post, "takes its star away"},
     {"GET", "/api/v1/snapshots/{id}/image", web_image_get,
      "the picture as the camera sent it; ?annotated=1 with boxes"},
+    {"POST", "/api/v1/snapshots/{id}/upload-again", web_upload_again_post,
+     "its files that a storage was not to get any more are tried again"},
     {"GET", "/api/v1/status", web_status, "stages, cameras, detector, counts, disk"},
     {"GET", "/healthz", web_health, "200 while the program makes progress"},
     {"GET", "/readyz", web_readiness, "200 when the program is ready to work"},

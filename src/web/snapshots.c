@@ -266,6 +266,28 @@ static json_t *next_link(const struct http_request *req, const struct snapshot *
 
 /* ---- one ---- */
 
+/* The upload stages look for themselves within a second. */
+void web_upload_again_post(struct web_context *w, const struct http_request *req,
+                           const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)req;
+    struct err e;
+    err_clear(&e);
+    const char *id = captures[0];
+    int r = snapshot_id_valid(id) ? ledger_upload_again(w->ledger, id, &e) : -ENOENT;
+    if (r == -ENOENT) {
+        http_response_error(ret, 404, "unknown-snapshot",
+                            "there is no snapshot of this id, or its files are gone");
+        return;
+    }
+    if (r < 0) {
+        web_answer_err(ret, r, &e);
+        return;
+    }
+    AUTO_JSON json_t *document = json_pack("{s:i}", "again", r);
+    web_answer_json(ret, 200, document);
+}
+
 static int find(struct web_context *w, const char *id, struct snapshot **ret,
                 struct http_response *response)
 {
