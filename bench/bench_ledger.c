@@ -2,7 +2,10 @@
  * disk, the way of one picture through ledger and store over the fsyncs that it cannot do without,
  * and both again, with the pages of the dashboard, when the history holds a million pictures.
  *
- * Usage: bench_ledger [FOLDER [ROWS]]; FOLDER must be on the disk in question, not on a tmpfs. */
+ * Usage: bench_ledger [FOLDER [ROWS]]; FOLDER must be on the disk in question, not on a tmpfs.
+ *        bench_ledger FOLDER uploads ROWS...: what a delivery to a storage costs in a new ledger
+ * and with each of these many behind it, ascending; the ratio to the new one is to be at most 1.3.
+ */
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -17,7 +20,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_upload.h"
 #include "ledger/store.h"
 #include "sys/db.h"
 
@@ -40,7 +43,8 @@ static double commit_ms(struct bench *b);
 static double threads_ms(struct bench *b);
 static double picture_over_floor(struct bench *b, const char *title);
 static double picture_ms(struct bench *b, bool with_store);
-static void fill(struct bench *b, int64_t rows);
+static void fill(struct bench *b, int64_t behind, int64_t rows);
+static void compare_uploads(struct bench *b, char **sizes, int count);
 static void show_pages(struct bench *b, const char *title);
 static void must(int r, const struct err *e);
 static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw);
@@ -50,7 +54,8 @@ int main(int argc, char **argv)
     struct bench b = {.next = 1};
     struct err e;
     int64_t rows = ROWS_DEFAULT;
-    if (argc > 2 && parse_int64(argv[2], strlen(argv[2]), 1, 100000000, &rows) < 0)
+    bool uploads = argc > 2 && strcmp(argv[2], "uploads") == 0;
+    if (argc > 2 && !uploads && parse_int64(argv[2], strlen(argv[2]), 1, 100000000, &rows) < 0)
         return 2;
     (void)text_format(b.folder, sizeof(b.folder), "%s/bench-ledger-XXXXXX",
                       argc > 1 ? argv[1] : "/tmp");
@@ -61,6 +66,10 @@ int main(int argc, char **argv)
     must(ledger_open(b.db, &b.l, &e), &e);
     must(store_open(b.root, 0, &b.s, &e), &e);
 
+    if (uploads) {
+        compare_uploads(&b, argv + 3, argc - 3);
+        goto end;
+    }
     double bare = bare_ms(&b, 4096), big = bare_ms(&b, PICTURE_BYTES);
     printf("bare write+fsync of 4 kB   %8.3f ms\n", bare);
     printf("bare write+fsync of 100 kB %8.3f ms\n", big);
@@ -73,7 +82,7 @@ int main(int argc, char **argv)
     show_pages(&b, "new ledger");
 
     struct mono_time start = clock_mono();
-    fill(&b, rows);
+    fill(&b, 0, rows);
     struct stat st;
     if (stat(b.db, &st) < 0)
         return 1;
@@ -83,6 +92,7 @@ int main(int argc, char **argv)
     printf("a picture, full ledger over new ledger: %.2f\n", full / few);
     show_pages(&b, "full ledger");
 
+end:
     store_close(b.s);
     ledger_close(b.l);
     (void)nftw(b.folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS); /* leftovers harm nobody */
@@ -221,33 +231,132 @@ static double picture_ms(struct bench *b, bool with_store)
 
 /* Rows as the transitions would have left them, by the quickest way. One picture in ten shows a
  * person, one in a thousand a giraffe. */
-static void fill(struct bench *b, int64_t rows)
+static void fill(struct bench *b, int64_t behind, int64_t rows)
 {
+    static long long base; /* behind the rows that the measures have made meanwhile */
     struct err e;
     AUTO(db) db = NULL;
     must(db_open(b->db, false, &db, &e), &e);
-    char sql[2048];
+    char sql[4096];
+    base += 100000;
     int n = text_format(
         sql, sizeof(sql),
         "PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; BEGIN;"
         "INSERT OR IGNORE INTO labels (id, name) VALUES (101, 'person'), (102, 'giraffe');"
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %lld)"
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8)"
+        "INSERT OR IGNORE INTO cameras (id, name) SELECT i, printf('filled%%d', i) FROM n;"
+        "INSERT OR IGNORE INTO storages (id, name) VALUES (1, 'gdrive');"
+        "WITH RECURSIVE n (i) AS (SELECT %lld UNION ALL SELECT i + 1 FROM n WHERE i < %lld)"
         "INSERT INTO snapshots (row, id, camera, device, source, state, event_at, received_at,"
         " stored_at, path, unsettled, size, md5, sha256, format, width, height, orientation,"
         " fetch_ms, examined_at, outcome, persons, things, confidence)"
-        " SELECT 1000 + i, printf('%%032x', i), 1 + i %% 8, 1, 0, 1, i * 1000000, i * 1000000,"
+        " SELECT %lld + i, printf('%%032x', i), 1 + i %% 8, 1, 0, 1, i * 1000000, i * 1000000,"
         " i * 1000000, printf('camera%%d/2020/01/%%02d/fetch_front-door-camera_%%d.jpg', i %% 8,"
         " i * 28 / %lld, i), 0, 100000, printf('%%032x', i), printf('%%064x', i), 'jpeg', 640, 480,"
         " 1, 100, i * 1000000, 0, i %% 10 = 0, (i %% 10 = 0) + (i %% 1000 = 5), 0.5 FROM n;"
         "INSERT INTO detections SELECT row, 0, iif(persons, 101, 102), 0, 0.5, 1, 1, 2, 2"
-        " FROM snapshots WHERE things > 0 AND row BETWEEN 1001 AND 1000 + %lld;"
+        " FROM snapshots WHERE things > 0 AND row BETWEEN %lld AND %lld;"
         "INSERT INTO sightings SELECT iif(persons, 101, 102), event_at, row, 0.5 FROM snapshots"
-        " WHERE things > 0 AND row BETWEEN 1001 AND 1000 + %lld;"
+        " WHERE things > 0 AND row BETWEEN %lld AND %lld;"
+        "INSERT INTO uploads (row, snapshot, storage, annotated, state, attempts, created_at,"
+        " not_before, finished_at, mark) SELECT row, row, 1, 0, 1, 1, event_at, 0, event_at,"
+        " printf('%%033d' || char(10) || char(10), row) FROM snapshots"
+        " WHERE row BETWEEN %lld AND %lld;"
         "COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
-        (long long)rows, (long long)rows, (long long)rows, (long long)rows);
+        (long long)behind + 1, (long long)rows, base, (long long)rows, base + (long long)behind + 1,
+        base + (long long)rows, base + (long long)behind + 1, base + (long long)rows,
+        base + (long long)behind + 1, base + (long long)rows);
     if (n < 0)
         exit(1);
     must(db_exec(db, sql, &e), &e);
+}
+
+/* ---- uploads ---- */
+
+#define JOBS 320
+#define MARKS 32 /* in one commit, as the stage does */
+#define REPEATS 9
+
+/* Pictures with a job each, which cost nothing here. */
+static void add_jobs(struct bench *b)
+{
+    struct err e;
+    static const struct upload_wish wish = {"gdrive", true, false};
+    struct verdict v = {.outcome = VERDICT_EXAMINED};
+    must(ledger_group_begin(b->l, &e), &e);
+    for (int i = 0; i < JOBS; i++) {
+        AUTO(snapshot) s = snapshot_new();
+        (void)text_format(s->id, sizeof(s->id), "e%031llx", (unsigned long long)b->next);
+        (void)text_format(s->path, sizeof(s->path), "x/fetch_%llu.jpg",
+                          (unsigned long long)b->next++);
+        text_copy(s->camera, sizeof(s->camera), "camera1");
+        text_copy(s->format, sizeof(s->format), "jpeg");
+        memset(s->md5, 'a', sizeof(s->md5) - 1);
+        memset(s->sha256, 'a', sizeof(s->sha256) - 1);
+        s->event_at = s->received_at = clock_wall();
+        s->size = PICTURE_BYTES;
+        must(ledger_snapshot_add(b->l, s, &e), &e);
+        must(ledger_snapshot_examined(b->l, s, &v, NULL, NULL, NULL, &wish, 1, &e), &e);
+    }
+    must(ledger_group_end(b->l, &e), &e);
+}
+
+/* What is due, its marks, and its end, four at a time. */
+static double delivery_ms(struct bench *b)
+{
+    static struct upload_job jobs[MARKS];
+    struct upload_order order = {.live_after = INT64_MAX};
+    struct upload_counts counts;
+    struct err e;
+    add_jobs(b);
+    struct mono_time start = clock_mono();
+    for (int done = 0; done < JOBS; done += MARKS) {
+        int n = ledger_upload_due(b->l, "gdrive", &order, ledger_now(), NULL, 0, jobs, MARKS, &e);
+        if (n != MARKS)
+            exit(1);
+        for (int i = 0; i < n; i++)
+            (void)text_format(jobs[i].mark, sizeof(jobs[i].mark), "%033lld\n\n",
+                              (long long)jobs[i].row); /* fits */
+        must(ledger_upload_mark(b->l, jobs, n, &e), &e);
+        for (int i = 0; i < n; i += 4) {
+            must(ledger_upload_done(b->l, jobs + i, NULL, 4, &e), &e);
+            must(ledger_upload_counts(b->l, "gdrive", &counts, &e), &e);
+        }
+    }
+    return mono_diff_ms(clock_mono(), start) / JOBS;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static double delivery_median_ms(struct bench *b)
+{
+    double all[REPEATS];
+    for (int i = 0; i < REPEATS; i++)
+        all[i] = delivery_ms(b);
+    qsort(all, REPEATS, sizeof(*all), compare_doubles);
+    return all[REPEATS / 2];
+}
+
+static void compare_uploads(struct bench *b, char **sizes, int count)
+{
+    int64_t behind = 0, rows;
+    (void)delivery_ms(b); /* the file grows, caches fill */
+    double few = delivery_median_ms(b);
+    printf("a delivery, new ledger        %8.4f ms\n", few);
+    for (int i = 0; i < count; i++) {
+        if (parse_int64(sizes[i], strlen(sizes[i]), behind + 1, 100000000, &rows) < 0)
+            exit(2);
+        fill(b, behind, rows);
+        behind = rows;
+        (void)delivery_ms(b);
+        double many = delivery_median_ms(b);
+        printf("a delivery, %9lld behind  %8.4f ms, %.2f of it\n", (long long)rows, many,
+               many / few);
+    }
 }
 
 static void show_pages(struct bench *b, const char *title)

@@ -344,6 +344,7 @@ static const struct cfg_section *const all_sections[] = {
     &web_cfg_section,
     &store_section,
     &cache_section,
+    &retention_cfg_section,
     &spool_cfg_section,
     &watch_cfg_section,
     &events_section,

@@ -34,6 +34,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "ledger/ledger_upload.h"
+#include "stage/upload_object.h"
 #include "sys/hash.h"
 
 /* Marks made in one go: a commit and, for some storages, a round trip for so many. */
@@ -101,10 +102,12 @@ struct batch {
     struct err error;
 };
 
-/* Tidying, or the star of one file. */
+/* What has to be done beside files. */
+enum errand_kind { ERRAND_TEND, ERRAND_STAR, ERRAND_ARCHIVE };
 struct errand {
     enum errand_state state; /* guarded by the lock */
-    bool archive;
+    enum errand_kind kind;
+    int64_t again_ms; /* of TEND */
     struct upload_job job;
     struct storage_mark mark;
     int code;
@@ -141,7 +144,7 @@ struct upload_self {
     struct mono_time live_at;      /* when live_after becomes live_next */
     struct mono_time next_at;      /* by the rate */
     struct mono_time rest_until;   /* the ledger takes nothing */
-    struct mono_time archive_at, stars_at;
+    struct mono_time archive_at, stars_at, tend_at;
 
     unsigned generation; /* of pauses */
     int failures;        /* in a row */
@@ -195,38 +198,6 @@ static void register_metrics(void)
     metric_register(&seconds);
 }
 
-/* ---- marks as the ledger keeps them: id, resume and url, a line each ---- */
-
-static int mark_write(const struct storage_mark *m, char ret[UPLOAD_MARK_MAX], struct err *e)
-{
-    if (!m->id[0] || strchr(m->id, '\n') || strchr(m->resume, '\n') || strchr(m->url, '\n') ||
-        text_format(ret, UPLOAD_MARK_MAX, "%s\n%s\n%s", m->id, m->resume, m->url) < 0)
-        return err_set(e, -EINVAL, ERR_NEVER, "the storage gave an impossible mark");
-    return 0;
-}
-
-static const char *mark_line(const char *text, char *dst, size_t size)
-{
-    size_t n = strcspn(text, "\n");
-    (void)text_format(dst, size, "%.*s", (int)n, text); /* written by mark_write() */
-    return text[n] ? text + n + 1 : text + n;
-}
-
-static void mark_read(const char *text, struct storage_mark *ret)
-{
-    text = mark_line(text, ret->id, sizeof(ret->id));
-    text = mark_line(text, ret->resume, sizeof(ret->resume));
-    (void)mark_line(text, ret->url, sizeof(ret->url));
-}
-
-/* ---- objects ---- */
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* Best first, each once; what does not fit is left out. */
 static void list_labels(const struct verdict *v, char ret[LABELS_MAX])
 {
@@ -242,26 +213,6 @@ static void list_labels(const struct verdict *v, char ret[LABELS_MAX])
         int n = text_format(ret + len, LABELS_MAX - len, "%s%s", len ? "," : "", label);
         len += (size_t)MAX(n, 0);
     }
-}
-
-static struct storage_object make_object(const struct snapshot *s, const struct upload_job *job,
-                                         const char *labels)
-{
-    const char *path = job->annotated ? s->annotated_path : s->path;
-    return (struct storage_object){
-        .snapshot_id = s->id,
-        .annotated = job->annotated,
-        .name = base_name(path),
-        .path = path,
-        .content_type = job->annotated ? "image/jpeg" : snapshot_content_type(s->format),
-        .md5 = job->annotated ? "" : s->md5,
-        .sha256 = job->annotated ? "" : s->sha256,
-        .taken_at = s->event_at,
-        .camera = s->camera,
-        .device_label = s->device_label,
-        .labels = labels,
-        .starred = job->starred,
-    };
 }
 
 /* ---- the workers ---- */
@@ -308,7 +259,7 @@ static int save_mark(void *arg, const struct storage_mark *mark, struct err *e)
     struct saving *s = arg;
     struct upload_self *u = s->upload;
     char text[UPLOAD_MARK_MAX];
-    int r = mark_write(mark, text, e);
+    int r = upload_mark_write(mark, text, e);
     if (r < 0)
         return r;
     text_copy(s->slot->job.mark, sizeof(s->slot->job.mark), text); /* fits */
@@ -392,7 +343,7 @@ static void put_file(struct worker *w, struct slot *slot)
         r = need_session(w, &slot->failure, &slot->error);
     }
     if (r == 0) {
-        struct storage_object o = make_object(slot->snapshot, &slot->job, slot->labels);
+        struct storage_object o = upload_object(slot->snapshot, &slot->job, slot->labels);
         o.bytes = bytes;
         o.md5 = md5;
         o.sha256 = sha256;
@@ -467,7 +418,7 @@ static void make_marks(struct worker *w, struct batch *b)
     b->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     b->error = (struct err){0};
     for (int i = 0; i < b->count; i++) {
-        objects[i] = make_object(b->snapshots[i], &b->jobs[i], b->labels[i]);
+        objects[i] = upload_object(b->snapshots[i], &b->jobs[i], b->labels[i]);
         b->marks[i] = (struct storage_mark){.id = ""};
     }
     b->code = need_session(w, &b->failure, &b->error);
@@ -475,7 +426,7 @@ static void make_marks(struct worker *w, struct batch *b)
         b->code = u->storage->ops->reserve(w->session, objects, b->marks, b->count, &b->failure,
                                            &b->error);
     for (int i = 0; i < b->count && b->code >= 0; i++)
-        b->code = mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
+        b->code = upload_mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
 }
 
 static void *reserve_main(void *arg)
@@ -506,10 +457,20 @@ static void run_errand(struct worker *w, struct errand *x)
     x->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     x->error = (struct err){0};
     x->code = need_session(w, &x->failure, &x->error);
+    x->again_ms = ARCHIVE_AGAIN_MS;
     if (x->code < 0)
         return;
-    x->code = x->archive ? ops->archive(w->session, clock_wall(), &x->failure, &x->error)
-                         : ops->star(w->session, &x->mark, x->job.starred, &x->failure, &x->error);
+    switch (x->kind) {
+    case ERRAND_TEND:
+        x->again_ms = ops->tend(w->session);
+        break;
+    case ERRAND_STAR:
+        x->code = ops->star(w->session, &x->mark, x->job.starred, &x->failure, &x->error);
+        break;
+    case ERRAND_ARCHIVE:
+        x->code = ops->archive(w->session, clock_wall(), &x->failure, &x->error);
+        break;
+    }
 }
 
 static void *errand_main(void *arg)
@@ -557,7 +518,8 @@ static int64_t pause_ms(const struct upload_self *u, const struct storage_failur
                       : doubled_ms(u->failures, PAUSE_MAX_MS);
     int64_t named = MIN(f->pause_ms, (int64_t)PAUSE_NAMED_MAX_MS);
     /* Who says how long knows it better, but may not make us hasty. */
-    return f->trouble == STORAGE_RATE && named > 0 ? named : MAX(own, named);
+    bool exact = f->trouble == STORAGE_RATE || f->trouble == STORAGE_LOGIN;
+    return exact && named > 0 ? named : MAX(own, named);
 }
 
 /* What waits in the queue goes back: nothing of it has begun. */
@@ -691,7 +653,7 @@ static void report_kept(struct upload_self *u, const struct slot *s)
     stage_count_done(u->stage);
     log_context_snapshot(s->job.snapshot_id);
     log_info("kept", "%s has %s", name,
-             base_name(s->job.annotated ? s->snapshot->annotated_path : s->snapshot->path));
+             upload_base_name(s->job.annotated ? s->snapshot->annotated_path : s->snapshot->path));
     log_context_snapshot(NULL);
     pthread_mutex_lock(&u->lock);
     u->shown.kept++;
@@ -724,8 +686,8 @@ static int write_kept(struct upload_self *u, struct slot *const *list, int count
         if (s->code < 0)
             continue;
         jobs[n] = s->job;
-        s->mark.resume[0] = '\0';                       /* a secret, and of no use any more */
-        (void)mark_write(&s->mark, jobs[n].mark, NULL); /* else the one from before stays */
+        s->mark.resume[0] = '\0'; /* a secret, and of no use any more */
+        (void)upload_mark_write(&s->mark, jobs[n].mark, NULL); /* else the one from before stays */
         urls[n++] = s->mark.url;
     }
     return ledger_upload_done(u->ledger, jobs, urls, n, e);
@@ -891,7 +853,7 @@ static int enqueue(struct upload_self *u, const struct upload_job *job, bool liv
     int r = describe_job(u, job, &slot->snapshot, slot->labels, e);
     if (r < 0)
         return r;
-    mark_read(job->mark, &slot->mark);
+    upload_mark_read(job->mark, &slot->mark);
     slot->size = slot->snapshot->size;
     slot->turn = live ? -job->row : u->turn++; /* the newest live one first */
     pthread_mutex_lock(&u->lock);
@@ -925,19 +887,20 @@ static int gather(struct upload_self *u, const struct upload_job *job, struct er
 #define AHEAD RESERVE_MAX
 
 /* Takes due jobs, in their order, into the queue or to those that want a mark. */
-static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int max,
-                    int room, const struct upload_order *order, struct census *c, struct err *e)
+static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int room,
+                    const struct upload_order *order, struct census *c, struct err *e)
 {
     bool may_reserve = batch_state(u) == ERRAND_NONE;
     int marked = 0;
-    bool wanted = count < max; /* there is no more, so waiting for more would be for ever */
+    bool hurry = false;
     int r = 0;
     for (int i = 0; i < count && (r == 0 || r == -ENOENT); i++) {
         bool live = jobs[i].row > order->live_after;
         if (!jobs[i].mark[0]) {
-            wanted = wanted || live || room > 0;
+            hurry = hurry || marked < u->parallel; /* it is its turn soon */
             if (may_reserve && u->batch.count < RESERVE_MAX)
                 r = gather(u, &jobs[i], e);
+            room -= !live; /* those behind it do not overtake it; for a live one nobody waits */
             continue;
         }
         marked++;
@@ -948,8 +911,8 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
         c->free -= r == 0;
         room -= r == 0;
     }
-    wanted = wanted || marked < AHEAD / 2;
-    if (may_reserve && u->batch.count > 0 && wanted && (r == 0 || r == -ENOENT)) {
+    hurry = hurry || marked < AHEAD / 2;
+    if (may_reserve && u->batch.count > 0 && hurry && (r == 0 || r == -ENOENT)) {
         pthread_mutex_lock(&u->lock);
         u->batch.state = ERRAND_ASKED;
         pthread_cond_broadcast(&u->work);
@@ -982,7 +945,9 @@ static void fill(struct upload_self *u)
     if (allowed == 0 || (allowed == 1 && batch_state(u) != ERRAND_NONE && !is_well(u)))
         return;
     /* A queue as long as the row of workers keeps them busy while a commit takes its time. */
-    int room = (is_well(u) ? 2 * allowed : 1) - c.queued - c.running;
+    int room = 2 * allowed - c.queued - c.running;
+    if (!is_well(u)) /* until it is known what became of the one */
+        room = u->slot_count - c.free == 0;
     int max = MAX(room, 0) + AHEAD;
     AUTO_FREE struct upload_job *jobs = xcalloc((size_t)max, sizeof(*jobs));
     struct upload_order order = {.newest_first = u->plan.order == STORAGE_NEWEST_FIRST,
@@ -991,7 +956,7 @@ static void fill(struct upload_self *u)
     int n = ledger_upload_due(u->ledger, u->storage->name, &order, ledger_now(), busy, busy_count,
                               jobs, max, &e);
     if (n >= 0)
-        n = take_due(u, jobs, n, max, room, &order, &c, &e);
+        n = take_due(u, jobs, n, room, &order, &c, &e);
     if (n < 0)
         rest(u, "look for files to upload", &e);
 }
@@ -1047,10 +1012,17 @@ static void end_star(struct upload_self *u, const struct errand *x)
 static void end_errand(struct upload_self *u)
 {
     struct errand *x = &u->errand;
-    if (x->archive)
-        end_archive(u, x);
-    else
+    switch (x->kind) {
+    case ERRAND_TEND:
+        u->tend_at = mono_add_ms(clock_mono(), MAX(x->again_ms, (int64_t)SWEEP_MS));
+        break;
+    case ERRAND_STAR:
         end_star(u, x);
+        break;
+    case ERRAND_ARCHIVE:
+        end_archive(u, x);
+        break;
+    }
     pthread_mutex_lock(&u->lock);
     x->state = ERRAND_NONE;
     pthread_mutex_unlock(&u->lock);
@@ -1069,21 +1041,28 @@ static void find_errand(struct upload_self *u)
     const struct storage_ops *ops = u->storage->ops;
     struct errand *x = &u->errand;
     struct err e = {0};
-    if (u->ending || errand_state(u) != ERRAND_NONE || !is_well(u))
+    if (u->ending || errand_state(u) != ERRAND_NONE)
+        return;
+    if (ops->tend && mono_passed(u->tend_at)) {
+        x->kind = ERRAND_TEND;
+        ask_errand(u);
+        return;
+    }
+    if (!is_well(u))
         return;
     if (mono_passed(u->stars_at)) {
         int n = ledger_upload_stars(u->ledger, u->storage->name, &x->job, 1, &e);
         if (n == 1 && !ops->star) {                                /* nobody there wants to know */
             (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
         } else if (n == 1) {
-            x->archive = false;
-            mark_read(x->job.mark, &x->mark);
+            x->kind = ERRAND_STAR;
+            upload_mark_read(x->job.mark, &x->mark);
             ask_errand(u);
             return;
         }
     }
     if (ops->archive && mono_passed(u->archive_at)) {
-        x->archive = true;
+        x->kind = ERRAND_ARCHIVE;
         ask_errand(u);
     }
 }
@@ -1252,7 +1231,7 @@ static int upload_init(void *self, struct stage *st, struct err *e)
         r = start_worker(u, put_main, e);
     if (r == 0)
         r = start_worker(u, reserve_main, e);
-    if (r == 0 && (u->storage->ops->archive || u->storage->ops->star))
+    if (r == 0 && (u->storage->ops->archive || u->storage->ops->star || u->storage->ops->tend))
         r = start_worker(u, errand_main, e);
     return r;
 }

@@ -58,7 +58,8 @@ extern const char *const storage_trouble_names[STORAGE_TROUBLE_COUNT];
  * of the err decides about its repeat. */
 struct storage_failure {
     enum storage_trouble trouble;
-    int64_t pause_ms; /* at least so long; 0 = the caller's back-off */
+    int64_t pause_ms; /* at least so long; 0 = the caller's back-off. With RATE and LOGIN exactly
+                         so long: for a login whose look-up asks nobody it may be short */
 };
 
 /* Small texts that outlive the program, by key; the caller's thread, the caller's ledger. */
@@ -101,6 +102,10 @@ struct storage_ops {
     /* The star of a picture changed. NULL = the place has no stars. */
     int (*star)(struct storage_session *w, const struct storage_mark *mark, bool starred,
                 struct storage_failure *f, struct err *e);
+    /* Care that is due by time and not by files (the copy of a login). At the start and when its
+     * time has come, in trouble too. Returns in how many ms it wants to be called again. NULL =
+     * none. */
+    int64_t (*tend)(struct storage_session *w);
     int (*free_bytes)(struct storage_session *w, int64_t *ret, struct err *e); /* NULL = unknown */
     void (*describe)(struct storage *s, struct storage_state *ret);
     void (*free)(struct storage *s);

@@ -11,12 +11,13 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "ledger/ledger_upload.h"
 
 enum { THREADS = 3, ROUNDS = 50, SETTLE_BATCH = 3 };
 #define NUMBERS_MAX 100000
 
 /* What the child told us before it died. */
-enum ack { ACK_TRIGGER, ACK_SNAPSHOT, ACK_DELIVERED, ACK_COUNT };
+enum ack { ACK_TRIGGER, ACK_SNAPSHOT, ACK_DELIVERED, ACK_MARKED, ACK_KEPT, ACK_COUNT };
 struct ack_message {
     uint32_t number;
     uint32_t kind;
@@ -37,6 +38,7 @@ struct worker {
 };
 
 static const char *const destinations[] = {"amqp", NULL};
+static const struct upload_wish wish = {"gdrive", true, true};
 
 /* ---- the child ---- */
 
@@ -92,7 +94,7 @@ static void examine(struct worker *w, struct snapshot *s)
     static const char *const labels[] = {"person"};
     static const float scores[] = {0.9f};
     struct verdict v = make_verdict(labels, scores, person);
-    if (ledger_snapshot_examined(w->l, s, &v, human, detect, destinations, NULL, 0, &e) < 0)
+    if (ledger_snapshot_examined(w->l, s, &v, human, detect, destinations, &wish, 1, &e) < 0)
         die("examined", &e);
     verdict_done(&v);
     if (!person)
@@ -148,6 +150,33 @@ static void deliver(struct worker *w)
         tell(w, ACK_DELIVERED, number_of(items[i].snapshot_id));
 }
 
+/* What an upload stage does: no mark is made twice. */
+static void upload(struct worker *w)
+{
+    static const struct upload_order order = {.live_after = INT64_MAX};
+    struct err e;
+    struct upload_job jobs[4];
+    int n = ledger_upload_due(w->l, "gdrive", &order, ledger_now(), NULL, 0, jobs, 4, &e);
+    if (n < 0)
+        die("upload due", &e);
+    for (int i = 0; i < n; i++)
+        if (jobs[i].mark[0] == '\0')
+            (void)snprintf(jobs[i].mark, sizeof(jobs[i].mark), "%u-%d-%d",
+                           number_of(jobs[i].snapshot_id), jobs[i].annotated, (int)getpid());
+    if (ledger_upload_mark(w->l, jobs, n, &e) < 0)
+        die("mark", &e);
+    for (int i = 0; i < n; i++)
+        if (!jobs[i].annotated)
+            tell(w, ACK_MARKED, number_of(jobs[i].snapshot_id));
+    if (n == 4 && ledger_upload_retry(w->l, &jobs[3], (struct wall_time){1}, "busy", &e) < 0)
+        die("upload retry", &e);
+    if (ledger_upload_done(w->l, jobs, NULL, n, &e) < 0)
+        die("upload done", &e);
+    for (int i = 0; i < n; i++)
+        if (!jobs[i].annotated)
+            tell(w, ACK_KEPT, number_of(jobs[i].snapshot_id));
+}
+
 /* What was left by the last one first, then new pictures without end. */
 static void *work(void *arg)
 {
@@ -181,6 +210,8 @@ static void *work(void *arg)
         take_in(w, &t);
         if (w->number == 0)
             deliver(w);
+        if (w->number == 1)
+            upload(w);
     }
     return NULL;
 }
@@ -282,6 +313,32 @@ static void check_acknowledged(struct fixture *f, const struct witness *w)
     }
 }
 
+/* What was said to be kept is, and what was said to be marked has its mark. */
+static void check_uploads(struct fixture *f, const struct witness *w)
+{
+    AUTO_FREE bool *kept = calloc(NUMBERS_MAX, sizeof(*kept));
+    struct upload_job job;
+    int64_t row = 0;
+    int n;
+    while ((n = ledger_upload_kept(f->l, "gdrive", row, &job, 1, &f->e)) == 1) {
+        row = job.row;
+        assert_true(job.mark[0] != '\0');
+        assert_int_equal(strtoul(job.mark, NULL, 10), number_of(job.snapshot_id));
+        if (!job.annotated)
+            kept[number_of(job.snapshot_id)] = true;
+    }
+    assert_int_equal(n, 0);
+    for (uint32_t i = 1; i < w->next; i++)
+        if (w->acks[ACK_KEPT][i])
+            assert_true(kept[i]);
+    static const struct upload_order order = {.live_after = INT64_MAX};
+    static struct upload_job jobs[256];
+    n = ledger_upload_due(f->l, "gdrive", &order, ledger_now(), NULL, 0, jobs, 256, &f->e);
+    for (int i = 0; i < n; i++)
+        if (!jobs[i].annotated && w->acks[ACK_MARKED][number_of(jobs[i].snapshot_id)])
+            assert_true(jobs[i].mark[0] != '\0');
+}
+
 static void check_what_is_left(struct fixture *f, const struct witness *w)
 {
     fixture_open(f);
@@ -297,6 +354,7 @@ static void check_what_is_left(struct fixture *f, const struct witness *w)
     dynbuf_done(&report);
     assert_sound(f);
     check_acknowledged(f, w);
+    check_uploads(f, w);
     struct ledger_unsettled u;
     assert_int_equal(ledger_unsettled(f->l, 0, &u, 1, &f->e), 0);
     fixture_close(f);
@@ -330,6 +388,11 @@ static void a_kill_at_every_named_point_leaves_all_in_order(void **state)
         {"before-outbox-done-commit", false},
         {"after-outbox-done-commit", false},
         {"before-outbox-retry-commit", false},
+        {"before-upload-mark-commit", false},
+        {"after-upload-mark-commit", false},
+        {"before-upload-retry-commit", false},
+        {"before-upload-done-commit", false},
+        {"after-upload-done-commit", false},
     };
     struct witness *w = calloc(1, sizeof(*w));
     assert_non_null(w);
