@@ -432,3 +432,47 @@ def test_a_server_and_clients_that_others_wrote_agree(s3rver, tmp_path):
              f"s3://pictures/{names[0]}", tmp_path / "got.jpg"], capture_output=True, text=True)
         assert said.returncode == 0, said.stderr
         assert (tmp_path / "got.jpg").read_bytes() == content(60_000, 0)
+
+
+# ---- the whole program
+
+def test_the_daemon_keeps_its_pictures_in_a_bucket(launch, people, fake, tmp_path):
+    from conftest import sha256, wait_until
+    fake.buckets["pictures"].region = "eu-north-1"
+    fake.faults.append(Fault(lambda r: r.method == "PUT", status=503, code="SlowDown",
+                             headers=[("Retry-After", "1")]))
+    sim = launch.camera(people)
+    d = launch.daemon(f"""
+[camera:porch]
+kind = foscam
+address = {sim.address}
+user = admin
+password = secret1234
+location = Front Door
+[detection]
+enabled = no
+[s3:kept]
+bucket = pictures
+endpoint = {fake.url}
+access_key = AKID
+secret_key = {SECRET}
+upload = all
+prefix = home
+""", env={"HOME": str(tmp_path), "AWS_REGION": "", "AWS_DEFAULT_REGION": ""})
+    stored = []
+    for _ in range(3):
+        status, doc = d.trigger("porch", wait=30)
+        assert status == 200, doc
+        stored.append(d.get(f"/api/v1/snapshots/{doc['id']}"))
+    bucket = fake.buckets["pictures"]
+    wait_until(lambda: len(bucket.objects) == 3, "the pictures to be in the bucket")
+    for one in stored:
+        there = bucket.objects[f"home/{one['path']}"]
+        assert sha256(there.body) == one["sha256"]
+        assert there.headers["x-amz-meta-snapshot-id"] == one["id"]
+        assert there.headers["x-amz-meta-camera"] == "porch"
+    status = json.dumps(d.get("/api/v1/status"))
+    assert "s3:kept" in status
+    assert d.stop() == 0
+    for file in [*tmp_path.glob("*.log"), *(p for p in d.data.rglob("*") if p.is_file())]:
+        assert SECRET.encode() not in file.read_bytes(), file
