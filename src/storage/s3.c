@@ -19,6 +19,9 @@ enum {
     HEADERS_MAX = 16,
 };
 
+/* An empty id would be a job without a mark; no picture has this name, which has no folder. */
+#define NO_KEY "?"
+
 struct s3 {
     struct storage storage;
     struct s3_bucket *bucket;
@@ -144,6 +147,19 @@ static enum storage_trouble trouble_of(enum aws_trouble t)
     return STORAGE_AWAY;
 }
 
+/* How long until somebody may have mended it, without anybody telling us; 0 = the caller's figure.
+ * Looking for credentials asks nobody beyond this machine; another program may renew those that
+ * have expired, and asking S3 about them costs a request. */
+static int64_t login_pause_ms(int r, const struct aws_error *error)
+{
+    if (r == -ENOKEY)
+        return 30 * 1000;
+    bool expired = text_starts_with(error->code, "ExpiredToken") ||
+                   !strcmp(error->code, "InvalidToken") ||
+                   !strcmp(error->code, "TokenRefreshRequired");
+    return expired ? 5 * 60 * 1000 : 0;
+}
+
 /* Remembers what is wrong with the bucket as a whole, and forgets it when it answers. */
 static int conclude(struct s3 *s3, int r, const struct aws_error *error, struct storage_failure *f,
                     struct err *e)
@@ -151,6 +167,8 @@ static int conclude(struct s3 *s3, int r, const struct aws_error *error, struct 
     struct storage_failure failure = {STORAGE_WELL, 0};
     if (r < 0 && r != -ECANCELED)
         failure = (struct storage_failure){trouble_of(error->trouble), error->pause_ms};
+    if (failure.trouble == STORAGE_LOGIN && !failure.pause_ms)
+        failure.pause_ms = login_pause_ms(r, error);
     if (r < 0 && f)
         *f = failure;
     if (failure.trouble != STORAGE_WELL && e)
@@ -168,7 +186,7 @@ static int conclude(struct s3 *s3, int r, const struct aws_error *error, struct 
 
 /* ---- put ---- */
 
-/* A path that cannot be a key gets an empty mark: its put says so, and no other has to wait. */
+/* A path that cannot be a key gets NO_KEY for one: its put says so, and no other has to wait. */
 static int reserve(struct storage_session *w, const struct storage_object *objects,
                    struct storage_mark *marks, int count, struct storage_failure *f UNUSED,
                    struct err *e UNUSED)
@@ -178,7 +196,7 @@ static int reserve(struct storage_session *w, const struct storage_object *objec
         marks[i] = (struct storage_mark){0};
         if (!fs_path_is_plain(objects[i].path) ||
             text_format(marks[i].id, sizeof(marks[i].id), "%s%s", s3->prefix, objects[i].path) < 0)
-            marks[i].id[0] = '\0';
+            (void)text_copy(marks[i].id, sizeof(marks[i].id), NO_KEY); /* fits */
     }
     return 0;
 }
@@ -313,7 +331,7 @@ static int put(struct storage_session *w, const struct storage_object *o, struct
 {
     struct aws_error error = {0};
     struct s3_facts facts;
-    if (!mark->id[0])
+    if (!strcmp(mark->id, NO_KEY))
         return conclude(w->s3,
                         err_set(e, -ENAMETOOLONG, ERR_NEVER, "S3: the path is no key: too long?"),
                         &error, f, e);
@@ -331,7 +349,7 @@ static int verify(struct storage_session *w, const struct storage_object *o,
 {
     struct aws_error error = {0};
     struct s3_facts facts;
-    if (!mark->id[0])
+    if (!strcmp(mark->id, NO_KEY))
         return err_set(e, -ENOENT, ERR_NEVER, "S3: was never there");
     int r = s3_object_head(w->s3->bucket, w->http, mark->id, &facts, &error, e);
     if (r == 0 && !is_the_same(w, o, mark->id, &facts))

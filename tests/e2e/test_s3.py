@@ -208,6 +208,7 @@ def test_credentials_that_expired_are_fetched_anew(fake, tmp_path):
         key.expires = fake.clock() - 1
         got = d.put()
         assert got["trouble"] == "login" and "expired" in got["error"], got
+        assert got["pause_ms"] == 300_000
         write(fake.issue(None)[0])  # a cron job comes by
         well(d.put())
         assert d.do("describe")["text"].endswith(f"profile 'default' of {folder}/credentials)")
@@ -216,7 +217,7 @@ def test_credentials_that_expired_are_fetched_anew(fake, tmp_path):
 def test_without_credentials_the_words_say_where_they_were_looked_for(fake, tmp_path):
     with driver_of(fake, tmp_path, access_key="", secret_key="") as d:
         got = d.put()
-        assert (got["trouble"], got["retry"]) == ("login", "later"), got
+        assert (got["trouble"], got["retry"], got["pause_ms"]) == ("login", "later", 30_000), got
         assert "looked in" in got["error"] and ".aws/credentials" in got["error"]
     assert not fake.requests
 
@@ -292,6 +293,7 @@ def test_a_path_that_is_no_key_ends_with_a_reason(fake, tmp_path):
         for path in ("../x.jpg", "a/./b.jpg", "a" * 600, "/x.jpg", "a//b.jpg"):
             got = d.put(path=path)
             assert (got["code"], got["retry"], got["trouble"]) == (-36, "never", "well"), (path, got)
+            assert got["key"], "an empty key is a job that never was reserved"
     assert not fake.requests
 
 
