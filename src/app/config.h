@@ -26,6 +26,7 @@
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 #include "stage/push_route.h"
+#include "stage/retention_config.h"
 #include "stage/spool_config.h"
 #include "storage/gdrive_config.h"
 #include "storage/registry.h"

@@ -274,6 +274,11 @@ static struct spool_rules spool_rules_of(const struct app_config *c)
     return spool->rules;
 }
 
+static const struct retention_config *retention_rules_of(const struct app_config *c)
+{
+    return cfg_values(c->cfg, &retention_cfg_section);
+}
+
 /* The folders of the start, which stay until the end: the first configuration may go before. */
 static void open_spool(struct daemon *d)
 {
@@ -308,6 +313,7 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
                            .limits = detect_config_limits(&c->detect),
                            .destinations = d->destinations,
                            .spool = spool_rules_of(c),
+                           .retention = *retention_rules_of(c),
                            .push_folders = c->push_folders,
                            .push_folder_count = c->push_folder_count,
                            .kept_folders = c->kept_folders,
@@ -349,6 +355,7 @@ static int open_parts(struct daemon *d, struct err *e)
     p->detect_workers = (unsigned)MAX(1, MIN(workers, CLAIM_WORKERS_MAX));
     d->ledger_path = xstrdup(d->config->ledger_path);
     d->store_reserve = d->config->store_reserve;
+    p->store_reserve = d->store_reserve;
     p->ledger_path = d->ledger_path;
     open_spool(d);
     return 0;

@@ -241,6 +241,12 @@ static json_t *storages_json(struct daemon *d)
     return list;
 }
 
+static void backend_starred(void *arg)
+{
+    struct daemon *d = arg;
+    pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
+}
+
 /* What people have to do that holds nothing up but uploads, or "". Pictures are safe meanwhile. */
 static void backend_attention(void *arg, char ret[ERR_TEXT_MAX])
 {
@@ -354,6 +360,7 @@ struct web_backend status_backend(struct daemon *d)
                                 .status = backend_status,
                                 .bytes = backend_bytes,
                                 .ready = backend_ready,
+                                .starred = backend_starred,
                                 .attention = backend_attention,
                                 .healthy = backend_healthy};
 }

@@ -58,6 +58,10 @@ static void *new_control(struct pipeline *p, unsigned index UNUSED)
 {
     return control_stage_new(p);
 }
+static void *new_janitor(struct pipeline *p, unsigned index UNUSED)
+{
+    return janitor_stage_new(p);
+}
 static unsigned one(const struct pipeline *p UNUSED)
 {
     return 1;
@@ -117,6 +121,7 @@ static const struct thread_row {
     int receive_depth;
     int woken; /* enum pipeline_stage, -1 = nobody wakes it */
 } rows[] = {
+    {&janitor_stage, new_janitor, one, NULL, 0, -1},
     {&upload_stage, new_upload, storage_count, NULL, 0, PIPELINE_UPLOAD},
     {&deliver_stage, new_deliver, notifier_count, NULL, 0, PIPELINE_DELIVER},
     {&annotate_stage, new_annotate, one, EDGE_PROMISED, 16, -1},

@@ -29,7 +29,7 @@ enum {
     ANSWER_MAX = 64 * 1024,
     TOKEN_MAX = 16 * 1024, /* of a container's authorization file */
     LOOKED_MAX = 400,
-    SOURCE_MAX = 96,
+    SOURCE_MAX = 160,
 };
 
 struct found {

@@ -15,8 +15,9 @@ enum {
     BUCKET_MAX = 255, /* AWS allows 63 today, old buckets of us-east-1 have up to this */
 };
 
-enum { WANT_REGION, WANT_ETAG, WANT_DIGEST };
-static const char *const wanted[] = {"x-amz-bucket-region", "ETag", S3_DIGEST_HEADER, NULL};
+enum { WANT_REGION, WANT_ETAG, WANT_DIGEST, WANT_SSE };
+static const char *const wanted[] = {"x-amz-bucket-region", "ETag", S3_DIGEST_HEADER,
+                                     "x-amz-server-side-encryption", NULL};
 
 struct s3_bucket {
     char *name, *endpoint, *shown;
@@ -103,7 +104,7 @@ static void get_region(struct s3_bucket *b, char ret[REGION_MAX])
 
 void s3_bucket_describe(struct s3_bucket *b, char *buf, size_t size)
 {
-    char region[REGION_MAX], source[128];
+    char region[REGION_MAX], source[160];
     get_region(b, region);
     aws_chain_describe(b->chain, source, sizeof(source));
     /* May be cut. */
@@ -190,6 +191,9 @@ static void take_facts(const struct http_answer *a, struct s3_facts *ret)
     etag += *etag == '"';
     text_copy(ret->etag, sizeof(ret->etag), etag);
     ret->etag[strcspn(ret->etag, "\"")] = '\0';
+    const char *sse = a->headers[WANT_SSE] ? a->headers[WANT_SSE] : "";
+    ret->etag_is_md5 = !text_starts_with(sse, "aws:kms") && strlen(ret->etag) == HASH_MD5_HEX - 1 &&
+                       strspn(ret->etag, "0123456789abcdef") == HASH_MD5_HEX - 1;
     if (strlen(digest) < sizeof(ret->sha256))
         text_copy(ret->sha256, sizeof(ret->sha256), digest);
 }

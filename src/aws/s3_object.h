@@ -48,7 +48,8 @@ struct s3_upload {
 struct s3_facts {
     int64_t size; /* -1 = not told */
     char etag[80];
-    char sha256[65]; /* of S3_DIGEST_HEADER; "" = the object has none */
+    bool etag_is_md5; /* of the whole object: not encrypted by KMS, not put in parts */
+    char sha256[65];  /* of S3_DIGEST_HEADER; "" = the object has none */
 };
 
 /* `ret_error` may be NULL. All: 0; -ENOENT: no such object (the bucket is there, or that is not

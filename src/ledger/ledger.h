@@ -115,6 +115,7 @@ struct ledger_filter {
     const char *label;         /* has a detection of it (exact name), NULL = any */
     double confidence_min;     /* of that label (or of any one), 0 = any */
     int person;                /* 1 only with, 0 only without, -1 any */
+    int starred;               /* 1 only with a star, -1 only without, 0 any */
     struct wall_time from, to; /* event_at, [from, to); 0 = open */
     const char *state;         /* state name or NULL */
 };
@@ -190,6 +191,9 @@ int ledger_unsettled_get(struct ledger *l, const char *id, struct ledger_unsettl
                          struct err *e);
 /* Marks rows whose files are in place and synced, one transaction; call it for many at once. */
 int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *e);
+/* The annotated copy of this row is to be drawn again. 1, or 0 when it has none or its picture is
+ * not here. */
+int ledger_unsettle(struct ledger *l, int64_t row, struct err *e);
 /* The annotated copy that an unsettled row names can never be drawn: the row names none any more.
  */
 int ledger_annotation_drop(struct ledger *l, int64_t row, struct err *e);
@@ -198,7 +202,7 @@ int ledger_snapshot_exists(struct ledger *l, const char *id, struct err *e);
 /* 1 when a recorded snapshot uses this path, or one that differs from it only in a leading "fetch",
  * "human" or "detect" of the file name: a picture may move between those. */
 int ledger_path_taken(struct ledger *l, const char *path, struct err *e);
-/* 1 when exactly this path is recorded as present or annotated. */
+/* 1 when exactly this path is recorded as that of a picture or copy that is here (not removed). */
 int ledger_path_named(struct ledger *l, const char *path, struct err *e);
 
 /* ---- pictures that cameras push ---- */

@@ -176,8 +176,9 @@ int ledger_path_taken(struct ledger *l, const char *path, struct err *e)
 int ledger_path_named(struct ledger *l, const char *path, struct err *e)
 {
     AUTO(db_query)
-    q = db_query(l->db, "SELECT 1 FROM snapshots WHERE path = ?1"
-                        " UNION ALL SELECT 1 FROM snapshots WHERE annotated_path = ?1");
+    q = db_query(l->db, "SELECT 1 FROM snapshots WHERE path = ?1 AND removed_at IS NULL"
+                        " UNION ALL SELECT 1 FROM snapshots WHERE annotated_path = ?1"
+                        " AND removed_at IS NULL");
     db_bind_text(q, path);
     return db_step(q, e);
 }
@@ -655,12 +656,15 @@ static int page_query(struct ledger *l, const struct ledger_filter *f,
     int n = text_format(
         sql, sizeof(sql),
         "SELECT " SNAPSHOT_COLUMNS " FROM %s" SNAPSHOT_NAMES
-        "WHERE 1%s%s%s%s%s%s%s%s ORDER BY %s DESC, %s DESC LIMIT ?",
+        "WHERE 1%s%s%s%s%s%s%s%s%s ORDER BY %s DESC, %s DESC LIMIT ?",
         from, f->label != NULL ? " AND g.label = ? AND g.confidence >= ?" : "",
         f->label == NULL && f->confidence_min > 0 ? " AND s.confidence >= ?" : "",
         f->camera != NULL ? " AND s.camera = ?" : "",
         f->person == 1   ? " AND s.persons > 0"
         : f->person == 0 ? " AND s.persons = 0"
+                         : "",
+        f->starred > 0   ? " AND s.starred_at IS NOT NULL"
+        : f->starred < 0 ? " AND s.starred_at IS NULL"
                          : "",
         state == SNAPSHOT_STORED     ? " AND s.state = 0"
         : state == SNAPSHOT_EXAMINED ? " AND s.state = 1"
@@ -774,6 +778,24 @@ int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *
     }
     FAULT_POINT("before-settle-commit");
     return db_finish(l->db, r, e);
+}
+
+int ledger_unsettle(struct ledger *l, int64_t row, struct err *e)
+{
+    int r = db_begin(l->db, e);
+    if (r < 0)
+        return r;
+    int changed = 0;
+    {
+        AUTO(db_query)
+        q = db_query(l->db, "UPDATE snapshots SET unsettled = 1 WHERE row = ?"
+                            " AND annotated_path IS NOT NULL AND removed_at IS NULL");
+        db_bind_int(q, row);
+        r = db_run(q, e);
+        changed = db_changes(l->db);
+    }
+    r = db_finish(l->db, r, e);
+    return r < 0 ? r : changed;
 }
 
 int ledger_annotation_drop(struct ledger *l, int64_t row, struct err *e)

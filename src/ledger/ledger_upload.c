@@ -670,7 +670,7 @@ static int retention_class_next(struct ledger *l, int starred, int person, int64
         "SELECT " SNAPSHOT_COLUMNS " FROM snapshots s INDEXED BY snapshots_present" SNAPSHOT_NAMES
         "WHERE (s.starred_at IS NOT NULL) = %d AND (s.persons > 0) = %d"
         " AND s.removed_at IS NULL AND s.row > ?%s%s%s ORDER BY s.row LIMIT ?",
-        starred, person, before.us != 0 ? " AND s.event_at < ?" : "",
+        starred, person, before.us != 0 ? " AND s.received_at < ?" : "",
         camera != 0 ? " AND s.camera = ?" : "", delivered ? RETENTION_DELIVERED : "");
     assert(n > 0);
     AUTO(db_query) q = db_query(l->db, sql);
@@ -717,6 +717,34 @@ int ledger_retention_next(struct ledger *l, const struct retention_class *c, con
     for (int i = kept; i < count; i++)
         snapshot_unref(found[i]);
     return r < 0 ? r : kept;
+}
+
+int ledger_retention_camera(struct ledger *l, const char *after, char ret[SNAPSHOT_KEY_MAX],
+                            struct err *e)
+{
+    AUTO(db_query)
+    q = db_query(l->db, "SELECT name FROM cameras WHERE name > ? ORDER BY name LIMIT 1");
+    db_bind_text(q, after);
+    int r = db_step(q, e);
+    if (r == 1)
+        (void)text_copy(ret, SNAPSHOT_KEY_MAX, db_text(q, 0)); /* was a name of that size */
+    return r;
+}
+
+int ledger_history_next(struct ledger *l, struct wall_time before, bool pushed, int64_t *ret,
+                        int max, struct err *e)
+{
+    AUTO(db_query)
+    q = db_query(l->db, "SELECT row FROM snapshots INDEXED BY snapshots_removed"
+                        " WHERE removed_at IS NOT NULL AND removed_at < ?"
+                        " AND source <= ? ORDER BY removed_at LIMIT ?");
+    db_bind_int(q, before.us);
+    db_bind_int(q, pushed ? SNAPSHOT_SOURCE_COUNT : SNAPSHOT_FETCHED);
+    db_bind_int(q, max);
+    int count = 0, r;
+    while ((r = db_step(q, e)) == 1)
+        ret[count++] = db_int(q, 0);
+    return r < 0 ? r : count;
 }
 
 static int run_for_row(struct ledger *l, const char *sql, int64_t row, struct err *e)

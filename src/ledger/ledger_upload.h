@@ -90,7 +90,8 @@ struct retention_class {
     int starred, person; /* 1 only, 0 without, -1 any */
 };
 /* Candidates for removal, oldest row first, from behind `after_row` on: those of a class whose file
- * is here, taken before `before` (0 = any), of a camera (NULL = all); `delivered` = only those that
+ * is here, received before `before` (0 = any; not the event's time, which a pushed picture brings
+ * along and which may be old), of a camera (NULL = all); `delivered` = only those that
  * have all they should: examined, settled, no pending job or event. At most `max`, each a new
  * reference. Returns the count. */
 int ledger_retention_next(struct ledger *l, const struct retention_class *c, const char *camera,
@@ -103,6 +104,14 @@ struct retention_sums {
 };
 int ledger_retention_sums(struct ledger *l, const struct retention_class *c, const char *camera,
                           struct retention_sums *ret, struct err *e);
+/* The first camera, by name, behind `after` ("" = from the start) that ever had a picture. 1, or 0
+ * when there is none more. */
+int ledger_retention_camera(struct ledger *l, const char *after, char ret[SNAPSHOT_KEY_MAX],
+                            struct err *e);
+/* Rows whose files were removed before this moment, oldest removal first, that can be forgotten;
+ * without `pushed` only those of pictures that were asked for. At most `max`; returns the count. */
+int ledger_history_next(struct ledger *l, struct wall_time before, bool pushed, int64_t *ret,
+                        int max, struct err *e);
 /* The files of these rows are gone, in one transaction: the rows stay for the history, without
  * their files, and what was still to be uploaded is given up with the same reason; or, with
  * `forget`, they go with all that hangs on them. Rows of removed files are passed over, unless they

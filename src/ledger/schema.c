@@ -174,6 +174,8 @@ static const char version_3[] =
     "ALTER TABLE snapshots ADD COLUMN removed_why TEXT;"
     "CREATE INDEX snapshots_present ON snapshots"
     " ((starred_at IS NOT NULL), (persons > 0), row) WHERE removed_at IS NULL;"
+    "CREATE INDEX snapshots_removed ON snapshots (removed_at) WHERE removed_at IS NOT NULL;"
+    "CREATE INDEX snapshots_starred ON snapshots (event_at, row) WHERE starred_at IS NOT NULL;"
     /* Without it a picture that is forgotten costs a walk over all sightings. */
     "CREATE INDEX sightings_snapshot ON sightings (snapshot);"
     "CREATE TABLE retention ("

@@ -38,6 +38,14 @@ struct store {
     int64_t reserve;
 };
 
+/* Over all files, for those that no row names. */
+struct walk {
+    struct store *s;
+    struct ledger *l;
+    store_orphan *each;
+    void *arg;
+};
+
 enum name_kind { NAME_PICTURE, NAME_ANNOTATED, NAME_FOREIGN };
 
 static int check_space(struct store *s, size_t size, struct err *e);
@@ -70,10 +78,9 @@ static int discard(struct store *s, const char *name, struct store_recovery *ret
 static enum name_kind parse_name(const char *name, char id[SNAPSHOT_ID_SIZE]);
 static int check_rows(struct store *s, struct ledger *l, struct dynbuf *report, struct err *e);
 static int check_row(struct store *s, const struct snapshot *snap, struct dynbuf *report);
-static int check_files(struct store *s, struct ledger *l, const char *folder, int depth,
-                       struct dynbuf *report, struct err *e);
-static int check_entry(struct store *s, struct ledger *l, const char *path, int depth,
-                       struct dynbuf *report, struct err *e);
+static int walk_files(const struct walk *w, const char *folder, int depth, struct err *e);
+static int walk_entry(const struct walk *w, const char *path, int depth, struct err *e);
+static int report_orphan(void *arg, const char *path, const struct stat *st);
 
 /* ---- opening ---- */
 
@@ -305,6 +312,17 @@ int store_sync(struct store *s, const char *path, struct err *e)
     return r < 0 ? (err_prefix(e, "store '%s'", s->root), r) : 0;
 }
 
+int store_size(struct store *s, const char *path, int64_t *ret)
+{
+    struct stat st;
+    if (!fs_path_is_plain(path))
+        return -EINVAL;
+    if (fstatat(s->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    *ret = st.st_size;
+    return S_ISREG(st.st_mode) ? 0 : -EINVAL;
+}
+
 bool store_holds(struct store *s, const char *path)
 {
     return fs_path_is_plain(path) && fs_exists(s->fd, path);
@@ -323,6 +341,17 @@ int store_unlink(struct store *s, const char *path, struct err *e)
     if (unlinkat(s->fd, path, 0) < 0 && errno != ENOENT)
         return err_errno(e, -errno, "store '%s': delete %s", s->root, path);
     return 0;
+}
+
+void store_remove_folder(struct store *s, const char *path)
+{
+    char folder[SNAPSHOT_PATH_MAX];
+    (void)text_copy(folder, sizeof(folder), path); /* paths are no longer */
+    for (char *slash; (slash = strrchr(folder, '/')) != NULL;) {
+        *slash = '\0';
+        if (strchr(folder, '/') == NULL || unlinkat(s->fd, folder, AT_REMOVEDIR) < 0)
+            return; /* the camera's own stays; one that is not empty does, too */
+    }
 }
 
 static int move_into(struct store *s, int from_fd, const char *from, const char *to, struct err *e)
@@ -681,7 +710,7 @@ int store_check(struct store *s, struct ledger *l, struct dynbuf *report, struct
     /* It only reads and may take minutes: a daemon that starts meanwhile must not be refused. */
     (void)flock(s->fd, LOCK_UN); /* a lock of ours can always be given up */
     int rows = check_rows(s, l, report, e);
-    int files = rows < 0 ? rows : check_files(s, l, ".", 0, report, e);
+    int files = rows < 0 ? rows : store_orphans(s, l, report_orphan, report, e);
     (void)flock(s->fd, LOCK_SH | LOCK_NB); /* refused only beside a recovery, which is short */
     return files < 0 ? files : rows + files;
 }
@@ -727,12 +756,23 @@ static int check_row(struct store *s, const struct snapshot *snap, struct dynbuf
     return count;
 }
 
-static int check_files(struct store *s, struct ledger *l, const char *folder, int depth,
-                       struct dynbuf *report, struct err *e)
+int store_orphans(struct store *s, struct ledger *l, store_orphan *each, void *arg, struct err *e)
+{
+    struct walk w = {s, l, each, arg};
+    return walk_files(&w, ".", 0, e);
+}
+
+static int report_orphan(void *arg, const char *path, const struct stat *st UNUSED)
+{
+    (void)dynbuf_printf(arg, "file %s belongs to no snapshot\n", path);
+    return 0;
+}
+
+static int walk_files(const struct walk *w, const char *folder, int depth, struct err *e)
 {
     if (depth > DEPTH_MAX)
         return 0;
-    AUTO_CLOSE int fd = openat(s->fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    AUTO_CLOSE int fd = openat(w->s->fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return err_errno(e, -errno, "list %s", folder);
     DIR *dir = fdopendir(fd);
@@ -748,7 +788,7 @@ static int check_files(struct store *s, struct ledger *l, const char *folder, in
         r = depth == 0 ? text_format(path, sizeof(path), "%s", entry->d_name)
                        : text_format(path, sizeof(path), "%s/%s", folder, entry->d_name);
         if (r >= 0)
-            r = check_entry(s, l, path, depth, report, e);
+            r = walk_entry(w, path, depth, e);
         if (r > 0)
             count += r;
     }
@@ -756,17 +796,16 @@ static int check_files(struct store *s, struct ledger *l, const char *folder, in
     return r < 0 ? r : count;
 }
 
-static int check_entry(struct store *s, struct ledger *l, const char *path, int depth,
-                       struct dynbuf *report, struct err *e)
+static int walk_entry(const struct walk *w, const char *path, int depth, struct err *e)
 {
     struct stat st;
-    if (fstatat(s->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fstatat(w->s->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0; /* gone meanwhile */
     if (S_ISDIR(st.st_mode))
-        return check_files(s, l, path, depth + 1, report, e);
-    int r = ledger_path_named(l, path, e);
+        return walk_files(w, path, depth + 1, e);
+    int r = ledger_path_named(w->l, path, e);
     if (r != 0)
         return r < 0 ? r : 0;
-    (void)dynbuf_printf(report, "file %s belongs to no snapshot\n", path);
-    return 1;
+    r = w->each(w->arg, path, &st);
+    return r < 0 ? r : 1;
 }

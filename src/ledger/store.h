@@ -21,6 +21,8 @@
  * rename that is about to be settled is (store_sync), because the settled row forgets the old name.
  */
 
+#include <sys/stat.h>
+
 #include "base/blob.h"
 #include "base/dynbuf.h"
 #include "base/err.h"
@@ -59,11 +61,15 @@ int store_place(struct store *s, const char *id, bool annotated, const char *pat
 int store_rename(struct store *s, const char *from, const char *to, struct err *e);
 /* Makes the names in the directory of `path` durable. */
 int store_sync(struct store *s, const char *path, struct err *e);
-bool store_holds(struct store *s, const char *path); /* there is a file of this name */
+int store_size(struct store *s, const char *path, int64_t *ret); /* -ENOENT ...; no story */
+bool store_holds(struct store *s, const char *path);             /* there is a file of this name */
 /* The whole file; -EFBIG above `max` bytes, -ENOENT. */
 int store_read(struct store *s, const char *path, size_t max, struct blob **ret, struct err *e);
 int store_unlink(struct store *s, const char *path, struct err *e); /* absent is success */
-int64_t store_free_bytes(struct store *s);                          /* -1 when unknown */
+/* Removes the folder that `path` lies in, and those above it up to the camera's, as far as they are
+ * empty. For days that get no pictures any more. */
+void store_remove_folder(struct store *s, const char *path);
+int64_t store_free_bytes(struct store *s); /* -1 when unknown */
 
 /* Chooses a free final path for a fetched picture: the original's name, "-2", "-3" … when that, or
  * what it may be renamed to, is taken in the ledger or on the disk. Another thread may take it
@@ -95,6 +101,12 @@ int store_settle(struct store *s, struct ledger *l, const struct ledger_unsettle
 /* Finishes what a crash left half-way. Called before any stage runs, by the only process that uses
  * the store: -EBUSY when another one has it open. Counts what it did. */
 int store_recover(struct store *s, struct ledger *l, struct store_recovery *ret, struct err *e);
+
+/* Calls `each` for every file below the root that no row names, with its path; a negative answer
+ * ends the walk and is returned. A running daemon may be in the middle of a step, so ask the ledger
+ * again (ledger_path_named) before doing anything about one. Returns the count. */
+typedef int store_orphan(void *arg, const char *path, const struct stat *st);
+int store_orphans(struct store *s, struct ledger *l, store_orphan *each, void *arg, struct err *e);
 
 /* Compares all rows with all files: rows whose file is missing or has another size, files that no
  * row names. Appends a line per finding; returns the number of findings or a negative errno. A

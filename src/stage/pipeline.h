@@ -19,6 +19,7 @@
 #include "stage/cache.h"
 #include "stage/claims.h"
 #include "stage/push_route.h"
+#include "stage/retention_config.h"
 #include "stage/spool_config.h"
 #include "stage/stage.h"
 #include "storage/registry.h"
@@ -36,6 +37,7 @@ struct settings {
     const struct storage_plan *storages; /* what goes where; the owner's */
     size_t storage_count;
     struct spool_rules spool;
+    struct retention_config retention;
     const struct push_folder *push_folders; /* of accounts with a camera; the owner's */
     size_t push_folder_count;
     const char *const *kept_folders; /* below the FTP root, NULL-terminated; NULL = none */
@@ -63,7 +65,8 @@ enum pipeline_stage {
 struct pipeline {
     struct bus *bus;
     const char *ledger_path;
-    struct store *store; /* its calls may come from any thread */
+    struct store *store;   /* its calls may come from any thread */
+    int64_t store_reserve; /* bytes that it leaves free */
     struct picture_cache *cache;
     struct claims *claims;
     struct detector *detector; /* NULL when there is none */
@@ -166,7 +169,8 @@ void judged_unref(void *judged); /* release hook */
  * ---- */
 
 extern const struct stage_ops fetch_stage, choose_stage, intake_stage, detect_stage, record_stage,
-    annotate_stage, deliver_stage, schedule_stage, control_stage, spool_stage, upload_stage;
+    annotate_stage, deliver_stage, schedule_stage, control_stage, spool_stage, janitor_stage,
+    upload_stage;
 void *fetch_stage_new(struct pipeline *p);
 void *choose_stage_new(struct pipeline *p); /* needs p->detector */
 void *intake_stage_new(struct pipeline *p);
@@ -175,6 +179,7 @@ void *record_stage_new(struct pipeline *p);
 void *annotate_stage_new(struct pipeline *p);
 void *deliver_stage_new(struct pipeline *p, struct notifier *n);
 void *schedule_stage_new(struct pipeline *p);
+void *janitor_stage_new(struct pipeline *p);
 void *control_stage_new(struct pipeline *p); /* needs p->broker */
 void *spool_stage_new(struct pipeline *p);   /* needs p->spool */
 void *upload_stage_new(struct pipeline *p, struct storage *s);

@@ -34,6 +34,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "ledger/ledger_upload.h"
+#include "stage/upload_object.h"
 #include "sys/hash.h"
 
 /* Marks made in one go: a commit and, for some storages, a round trip for so many. */
@@ -197,38 +198,6 @@ static void register_metrics(void)
     metric_register(&seconds);
 }
 
-/* ---- marks as the ledger keeps them: id, resume and url, a line each ---- */
-
-static int mark_write(const struct storage_mark *m, char ret[UPLOAD_MARK_MAX], struct err *e)
-{
-    if (!m->id[0] || strchr(m->id, '\n') || strchr(m->resume, '\n') || strchr(m->url, '\n') ||
-        text_format(ret, UPLOAD_MARK_MAX, "%s\n%s\n%s", m->id, m->resume, m->url) < 0)
-        return err_set(e, -EINVAL, ERR_NEVER, "the storage gave an impossible mark");
-    return 0;
-}
-
-static const char *mark_line(const char *text, char *dst, size_t size)
-{
-    size_t n = strcspn(text, "\n");
-    (void)text_format(dst, size, "%.*s", (int)n, text); /* written by mark_write() */
-    return text[n] ? text + n + 1 : text + n;
-}
-
-static void mark_read(const char *text, struct storage_mark *ret)
-{
-    text = mark_line(text, ret->id, sizeof(ret->id));
-    text = mark_line(text, ret->resume, sizeof(ret->resume));
-    (void)mark_line(text, ret->url, sizeof(ret->url));
-}
-
-/* ---- objects ---- */
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* Best first, each once; what does not fit is left out. */
 static void list_labels(const struct verdict *v, char ret[LABELS_MAX])
 {
@@ -244,26 +213,6 @@ static void list_labels(const struct verdict *v, char ret[LABELS_MAX])
         int n = text_format(ret + len, LABELS_MAX - len, "%s%s", len ? "," : "", label);
         len += (size_t)MAX(n, 0);
     }
-}
-
-static struct storage_object make_object(const struct snapshot *s, const struct upload_job *job,
-                                         const char *labels)
-{
-    const char *path = job->annotated ? s->annotated_path : s->path;
-    return (struct storage_object){
-        .snapshot_id = s->id,
-        .annotated = job->annotated,
-        .name = base_name(path),
-        .path = path,
-        .content_type = job->annotated ? "image/jpeg" : snapshot_content_type(s->format),
-        .md5 = job->annotated ? "" : s->md5,
-        .sha256 = job->annotated ? "" : s->sha256,
-        .taken_at = s->event_at,
-        .camera = s->camera,
-        .device_label = s->device_label,
-        .labels = labels,
-        .starred = job->starred,
-    };
 }
 
 /* ---- the workers ---- */
@@ -310,7 +259,7 @@ static int save_mark(void *arg, const struct storage_mark *mark, struct err *e)
     struct saving *s = arg;
     struct upload_self *u = s->upload;
     char text[UPLOAD_MARK_MAX];
-    int r = mark_write(mark, text, e);
+    int r = upload_mark_write(mark, text, e);
     if (r < 0)
         return r;
     text_copy(s->slot->job.mark, sizeof(s->slot->job.mark), text); /* fits */
@@ -394,7 +343,7 @@ static void put_file(struct worker *w, struct slot *slot)
         r = need_session(w, &slot->failure, &slot->error);
     }
     if (r == 0) {
-        struct storage_object o = make_object(slot->snapshot, &slot->job, slot->labels);
+        struct storage_object o = upload_object(slot->snapshot, &slot->job, slot->labels);
         o.bytes = bytes;
         o.md5 = md5;
         o.sha256 = sha256;
@@ -469,7 +418,7 @@ static void make_marks(struct worker *w, struct batch *b)
     b->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     b->error = (struct err){0};
     for (int i = 0; i < b->count; i++) {
-        objects[i] = make_object(b->snapshots[i], &b->jobs[i], b->labels[i]);
+        objects[i] = upload_object(b->snapshots[i], &b->jobs[i], b->labels[i]);
         b->marks[i] = (struct storage_mark){.id = ""};
     }
     b->code = need_session(w, &b->failure, &b->error);
@@ -477,7 +426,7 @@ static void make_marks(struct worker *w, struct batch *b)
         b->code = u->storage->ops->reserve(w->session, objects, b->marks, b->count, &b->failure,
                                            &b->error);
     for (int i = 0; i < b->count && b->code >= 0; i++)
-        b->code = mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
+        b->code = upload_mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
 }
 
 static void *reserve_main(void *arg)
@@ -704,7 +653,7 @@ static void report_kept(struct upload_self *u, const struct slot *s)
     stage_count_done(u->stage);
     log_context_snapshot(s->job.snapshot_id);
     log_info("kept", "%s has %s", name,
-             base_name(s->job.annotated ? s->snapshot->annotated_path : s->snapshot->path));
+             upload_base_name(s->job.annotated ? s->snapshot->annotated_path : s->snapshot->path));
     log_context_snapshot(NULL);
     pthread_mutex_lock(&u->lock);
     u->shown.kept++;
@@ -737,8 +686,8 @@ static int write_kept(struct upload_self *u, struct slot *const *list, int count
         if (s->code < 0)
             continue;
         jobs[n] = s->job;
-        s->mark.resume[0] = '\0';                       /* a secret, and of no use any more */
-        (void)mark_write(&s->mark, jobs[n].mark, NULL); /* else the one from before stays */
+        s->mark.resume[0] = '\0'; /* a secret, and of no use any more */
+        (void)upload_mark_write(&s->mark, jobs[n].mark, NULL); /* else the one from before stays */
         urls[n++] = s->mark.url;
     }
     return ledger_upload_done(u->ledger, jobs, urls, n, e);
@@ -904,7 +853,7 @@ static int enqueue(struct upload_self *u, const struct upload_job *job, bool liv
     int r = describe_job(u, job, &slot->snapshot, slot->labels, e);
     if (r < 0)
         return r;
-    mark_read(job->mark, &slot->mark);
+    upload_mark_read(job->mark, &slot->mark);
     slot->size = slot->snapshot->size;
     slot->turn = live ? -job->row : u->turn++; /* the newest live one first */
     pthread_mutex_lock(&u->lock);
@@ -1107,7 +1056,7 @@ static void find_errand(struct upload_self *u)
             (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
         } else if (n == 1) {
             x->kind = ERRAND_STAR;
-            mark_read(x->job.mark, &x->mark);
+            upload_mark_read(x->job.mark, &x->mark);
             ask_errand(u);
             return;
         }

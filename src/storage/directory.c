@@ -370,7 +370,7 @@ static int path_of(const struct directory_config *c, const struct storage_object
     return 0;
 }
 
-/* An object without a path for it gets no id here, and its end with the reason by put(). */
+/* An object that can have no path there ends with the reason by put(), alone. */
 static int reserve(struct storage_session *w, const struct storage_object *objects,
                    struct storage_mark *marks, int count, struct storage_failure *f UNUSED,
                    struct err *e UNUSED)
@@ -379,7 +379,7 @@ static int reserve(struct storage_session *w, const struct storage_object *objec
         struct memo memo;
         marks[i] = (struct storage_mark){0};
         if (path_of(&w->d->config, &objects[i], marks[i].id, sizeof(marks[i].id), NULL) < 0)
-            marks[i].id[0] = '\0';
+            (void)text_copy(marks[i].id, sizeof(marks[i].id), "?"); /* fits */
         memo_new(objects[i].md5, &memo);
         memo_write(&memo, &marks[i]);
     }
@@ -639,8 +639,6 @@ static int put_somewhere(struct put *p, int root, struct err *e)
 {
     char wanted[STORAGE_ID_MAX];
     int r = path_of(&p->w->d->config, p->o, wanted, sizeof(wanted), e);
-    if (r == 0 && p->mark->id[0] == '\0')
-        (void)text_copy(p->mark->id, sizeof(p->mark->id), wanted); /* of one size */
     if (r == 0)
         r = open_folder(root, p->mark->id, &p->folder, e);
     if (r == 0)

@@ -36,9 +36,9 @@ const struct web_route *web_answer(struct web_context *w, const struct http_requ
 /* Handlers, by file. */
 typedef void web_handler(struct web_context *w, const struct http_request *req,
                          const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
-web_handler web_trigger_post, web_trigger_get, web_cameras_get; /* cameras.c */
-web_handler web_snapshots_get, web_snapshot_get, web_image_get,
-    web_upload_again_post;                                                     /* snapshots.c */
+web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /* cameras.c */
+web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
+web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 
 /* ---- helpers that handlers share ---- */

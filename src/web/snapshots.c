@@ -72,6 +72,39 @@ void web_snapshot_get(struct web_context *w, const struct http_request *req,
     web_answer_json(ret, 200, document);
 }
 
+/* The same wish again is no failure, so that a client may repeat it. */
+static void set_star(struct web_context *w, const struct http_request *req, const char *id,
+                     bool starred, struct http_response *ret)
+{
+    static const char *const known[] = {NULL};
+    AUTO(snapshot) s = NULL;
+    if (!query_only(req, known, ret) || find(w, id, &s, ret) < 0)
+        return;
+    struct err e;
+    err_clear(&e);
+    int r = ledger_snapshot_star(w->ledger, s->id, starred, &e);
+    if (r < 0) {
+        web_answer_err(ret, r, &e);
+        return;
+    }
+    if (w->backend->starred != NULL)
+        w->backend->starred(w->backend->arg);
+    const char *captures[WEB_CAPTURES_MAX] = {id};
+    web_snapshot_get(w, req, captures, ret);
+}
+
+void web_star_post(struct web_context *w, const struct http_request *req,
+                   const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    set_star(w, req, captures[0], true, ret);
+}
+
+void web_unstar_post(struct web_context *w, const struct http_request *req,
+                     const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    set_star(w, req, captures[0], false, ret);
+}
+
 /* The copy is drawn after the verdict is out: who asks at once waits a moment. False when the
  * moment is over. */
 static bool wait_for_copy(const struct http_request *req, const char *id, struct http_response *ret)
@@ -150,18 +183,20 @@ static bool read_cursor(const char *text, struct ledger_page_key *ret);
 static bool read_page_query(const struct http_request *req, struct page_query *ret,
                             struct http_response *response)
 {
-    static const char *const known[] = {"camera", "label", "confidence", "person", "state",
-                                        "from",   "to",    "limit",      "cursor", NULL};
+    static const char *const known[] = {"camera",  "label",  "confidence", "person",
+                                        "starred", "state",  "from",       "to",
+                                        "limit",   "cursor", NULL};
     struct page_query q = {
         .filter = {.camera = query_text(req, "camera"),
                    .label = query_text(req, "label"),
                    .person = -1},
         .limit = PAGE_DEFAULT,
     };
-    bool person = false;
+    bool person = false, starred = false;
     if (!query_only(req, known, response) ||
         !query_double(req, "confidence", 0, 1, &q.filter.confidence_min, response) ||
         !query_bool(req, "person", &person, response) ||
+        !query_bool(req, "starred", &starred, response) ||
         !query_choice(req, "state", snapshot_state_names, SNAPSHOT_STATE_COUNT, &q.filter.state,
                       response) ||
         !query_time(req, "from", &q.filter.from, response) ||
@@ -170,6 +205,8 @@ static bool read_page_query(const struct http_request *req, struct page_query *r
         return false;
     if (query_text(req, "person"))
         q.filter.person = person;
+    if (query_text(req, "starred"))
+        q.filter.starred = starred ? 1 : -1;
     if (q.filter.from.us && q.filter.to.us && q.filter.from.us >= q.filter.to.us) {
         query_refuse(response, "to", query_text(req, "to"), "a time after 'from'");
         return false;

@@ -27,6 +27,8 @@ struct web_backend {
      * -ENOENT: the file is gone. */
     int (*bytes)(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,
                  struct err *e);
+    /* The star of a picture has changed in the ledger: storages have it to hear. May be NULL. */
+    void (*starred)(void *arg);
     /* 0 when ready to work, else negative with a reason per part in `e`. */
     int (*ready)(void *arg, struct err *e);
     /* What somebody should do though the program is ready (a storage wants a login), or "". May be

@@ -183,6 +183,7 @@ static void lose(void *place, const struct storage_mark *mark)
     struct kept *k = find(p, mark->id);
     blob_unref(k->bytes);
     *k = p->kept[--p->count];
+    p->kept[p->count].bytes = NULL;
 }
 
 static void spoil(void *place, const struct storage_mark *mark)

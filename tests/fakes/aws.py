@@ -18,6 +18,7 @@ import hashlib
 import http.server
 import re
 import socketserver
+import sys
 import threading
 import time
 import urllib.parse
@@ -132,7 +133,7 @@ class FakeAws:
         self.server = Server(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.server.shutdown()
@@ -154,9 +155,36 @@ class FakeAws:
             self.keys[name] = Key(f"secret/{name}+", f"token/{name}==", expires, role)
             return name, self.keys[name]
 
+    # ---- control, for tests in another language: /control/WHAT/BUCKET/KEY
+
+    def control(self, r):
+        _, _, what, name, key = (urllib.parse.unquote(r.path).split("/", 4) + ["", ""])[:5]
+        objects = self.buckets[name].objects if name in self.buckets else {}
+        with self.lock:
+            if what == "bucket":
+                self.bucket(name, key or "us-east-1")
+            elif what == "count":
+                return Answer(200, str(len(objects)))
+            elif what == "get":
+                return Answer(200, objects[key].body) if key in objects else Answer(404)
+            elif what == "lose":
+                del objects[key]
+            elif what == "spoil":
+                body = objects[key].body
+                objects[key] = Object(bytes([body[0] ^ 1]) + body[1:], objects[key].headers)
+            elif what == "key":
+                self.keys[name] = Key(key)
+            elif what == "cut":
+                self.faults = [Fault(lambda q: q.method == "PUT", times=1 << 30, cut=True)] * int(name)
+            elif what == "away":
+                self.faults = [Fault(times=1 << 30, cut=True)] * int(name)
+        return Answer(200)
+
     # ---- answers
 
     def serve(self, handler, request):
+        if request.path.startswith("/control/"):
+            return self.say(handler, request, self.control(request))
         with self.lock:
             self.requests.append(request)
             fault = next((f for f in self.faults if f.times > 0 and f.match(request)), None)
@@ -170,9 +198,9 @@ class FakeAws:
                 answer = self.faulty(fault, handler)
         except Answer as a:
             answer = a
-        if answer is None:  # the connection is gone
-            handler.close_connection = True
-            return
+        return self.say(handler, request, answer)
+
+    def say(self, handler, request, answer):
         request.answer = answer.status
         handler.send_response_only(answer.status)
         handler.send_header("Date", email.utils.formatdate(self.clock(), usegmt=True))
@@ -350,3 +378,10 @@ class FakeAws:
     def s3_delete(self, bucket, key, _):
         bucket.objects.pop(key, None)
         return Answer(204)
+
+
+if __name__ == "__main__":
+    # For tests in another language: the address on standard output; the end with standard input.
+    main_fake = FakeAws()
+    print(main_fake.url, flush=True)
+    sys.stdin.read()

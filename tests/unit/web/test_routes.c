@@ -394,6 +394,50 @@ static void shows_all_that_is_known_of_a_snapshot(void **state)
     reply_done(&r);
 }
 
+static void a_star_is_given_taken_and_looked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct reply r;
+    snapshot_unref(add_snapshot(f, 7, "porch", 7000000));
+    snapshot_unref(add_snapshot(f, 8, "porch", 8000000));
+    static const struct {
+        const char *method, *target;
+        int status;
+        bool starred;
+    } steps[] = {
+        {"GET", "/api/v1/snapshots/00000000000000000000000000000007", 200, false},
+        {"POST", "/api/v1/snapshots/00000000000000000000000000000007/star", 200, true},
+        {"POST", "/api/v1/snapshots/00000000000000000000000000000007/star", 200, true},
+        {"GET", "/api/v1/snapshots/00000000000000000000000000000007", 200, true},
+        {"POST", "/api/v1/snapshots/00000000000000000000000000000009/star", 404, false},
+        {"POST", "/api/v1/snapshots/nonsense/star", 404, false},
+        {"POST", "/api/v1/snapshots/00000000000000000000000000000007/star?x=1", 400, false},
+        {"GET", "/api/v1/snapshots/00000000000000000000000000000007/star", 405, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        ask(f, steps[i].method, steps[i].target, &r);
+        if (r.response.status != steps[i].status ||
+            json_is_true(at(r.json, "starred")) != steps[i].starred)
+            fail_msg("step %zu: %d", i, r.response.status);
+        reply_done(&r);
+    }
+    ask(f, "GET", "/api/v1/snapshots?starred=1", &r);
+    assert_int_equal(json_array_size(at(r.json, "snapshots")), 1);
+    assert_string_equal(text_at(r.json, "snapshots.0.id"), "00000000000000000000000000000007");
+    reply_done(&r);
+    ask(f, "GET", "/api/v1/snapshots?starred=0", &r);
+    assert_int_equal(json_array_size(at(r.json, "snapshots")), 1);
+    assert_string_equal(text_at(r.json, "snapshots.0.id"), "00000000000000000000000000000008");
+    reply_done(&r);
+    ask(f, "POST", "/api/v1/snapshots/00000000000000000000000000000007/unstar", &r);
+    assert_int_equal(r.response.status, 200);
+    assert_true(json_is_false(at(r.json, "starred")));
+    reply_done(&r);
+    ask(f, "GET", "/api/v1/snapshots?starred=1", &r);
+    assert_int_equal(json_array_size(at(r.json, "snapshots")), 0);
+    reply_done(&r);
+}
+
 static void hostile_names_stay_text(void **state)
 {
     struct fixture *f = *state;
@@ -809,6 +853,7 @@ int main(void)
         CASE(tells_what_is_known_when_the_wait_is_over),
         CASE(does_not_wait_when_the_server_cannot),
         CASE(shows_all_that_is_known_of_a_snapshot),
+        CASE(a_star_is_given_taken_and_looked_for),
         CASE(hostile_names_stay_text),
         CASE(serves_pictures_so_that_browsers_keep_them),
         CASE(a_copy_that_is_not_drawn_yet_is_waited_for),

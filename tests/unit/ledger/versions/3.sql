@@ -61,5 +61,7 @@ CREATE INDEX uploads_awaited ON uploads (storage, row) WHERE state = 3;
 CREATE INDEX uploads_dead ON uploads (storage, row) WHERE state = 2;
 CREATE INDEX uploads_star ON uploads (storage, row) WHERE star_due = 1;
 CREATE INDEX snapshots_present ON snapshots ((starred_at IS NOT NULL), (persons > 0), row) WHERE removed_at IS NULL;
+CREATE INDEX snapshots_removed ON snapshots (removed_at) WHERE removed_at IS NOT NULL;
+CREATE INDEX snapshots_starred ON snapshots (event_at, row) WHERE starred_at IS NOT NULL;
 CREATE INDEX sightings_snapshot ON sightings (snapshot);
 COMMIT;

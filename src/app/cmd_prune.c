@@ -1,0 +1,166 @@
+/* snapshotd prune: removes old pictures now, by the rules of [retention] or older than one says. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "app/command.h"
+#include "app/options.h"
+#include "base/parse.h"
+#include "stage/retention.h"
+
+#define YEARS_20_MS (20 * 365 * (int64_t)86400 * 1000)
+
+enum { OPTION_DRY_RUN = 0x3000, OPTION_OLDER_THAN };
+
+static int run(int argc, char **argv);
+static int prune(const struct app_config *config, const struct retention_config *rules,
+                 bool dry_run, bool json);
+static bool keeps_files(const struct app_config *config);
+static int open_both(const struct app_config *config, struct ledger **l, struct store **s);
+static int say(const struct retention_report *report, bool dry_run, bool json);
+
+const struct command command_prune = {
+    .name = "prune",
+    .arguments = "[--dry-run] [--older-than AGE] [--json] [-c FILE]",
+    .summary = "removes old pictures from this machine now",
+    .help =
+        "      --dry-run             says what would go, by each rule of [retention]\n"
+        "      --older-than AGE      all without a star that are so old (12h, 7d ...), instead\n"
+        "                            of what the rules say\n"
+        "      --json                one JSON object\n" APP_OPTIONS_HELP
+        "What has not reached all it should (events, storages) stays, and so do pictures with\n"
+        "a star unless a rule is for them. The daemon may run or not.\n"
+        "Exit status: 0 done, 1 something could not be removed, 2 wrong usage.\n",
+    .run = run,
+};
+
+static int run(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        APP_OPTIONS_LONG,
+        {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+        {"older-than", required_argument, NULL, OPTION_OLDER_THAN},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {0}};
+    struct app_options o = {0};
+    bool dry_run = false, json = false;
+    int64_t older_than_ms = 0;
+    int opt;
+    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "jh", longs, NULL)) != -1) {
+        if (app_options_take(&o, opt, optarg))
+            continue;
+        switch (opt) {
+        case OPTION_DRY_RUN:
+            dry_run = true;
+            break;
+        case OPTION_OLDER_THAN:
+            if (parse_duration_ms(optarg, strlen(optarg), 0, 1, YEARS_20_MS, &older_than_ms) < 0)
+                return command_usage(&command_prune,
+                                     "--older-than %s: right would be a time such as 12h or 7d",
+                                     optarg);
+            break;
+        case 'j':
+            json = true;
+            break;
+        case 'h':
+            return command_help(&command_prune);
+        default:
+            return command_usage(&command_prune, NULL);
+        }
+    }
+    if (optind < argc)
+        return command_usage(&command_prune, "unexpected \"%s\"", argv[optind]);
+    AUTO(app_config) config = NULL;
+    int status = app_options_load_or_say(&o, &config);
+    if (status != EXIT_DONE)
+        return status;
+    const struct retention_config *rules = cfg_values(config->cfg, &retention_cfg_section);
+    struct retention_config one = {
+        .age_ms = {[RETENTION_PLAIN] = older_than_ms, [RETENTION_PERSON] = older_than_ms}};
+    return prune(config, older_than_ms != 0 ? &one : rules, dry_run, json);
+}
+
+static int prune(const struct app_config *config, const struct retention_config *rules,
+                 bool dry_run, bool json)
+{
+    AUTO(ledger) l = NULL;
+    AUTO(store) s = NULL;
+    struct err e = {0};
+    struct retention_report report;
+    int status = open_both(config, &l, &s);
+    if (status != EXIT_DONE)
+        return status;
+    struct retention_options o = {.ledger = l,
+                                  .store = s,
+                                  .config = rules,
+                                  .reserve = config->store_reserve,
+                                  .keeps_files = keeps_files(config),
+                                  .dry_run = dry_run,
+                                  .now = clock_wall()};
+    int r = retention_run(&o, &report, &e);
+    status = say(&report, dry_run, json);
+    return r < 0 ? command_error(EXIT_FAILED, "%s", e.text) : status;
+}
+
+static bool keeps_files(const struct app_config *config)
+{
+    for (size_t i = 0; i < config->spool_folder_count; i++)
+        if (config->spool_folders[i].keep)
+            return true;
+    return false;
+}
+
+/* Neither is made when it is not there. */
+static int open_both(const struct app_config *config, struct ledger **l, struct store **s)
+{
+    struct stat st;
+    struct err e = {0};
+    const char *const paths[] = {config->ledger_path, config->store_path};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+        if (stat(paths[i], &st) < 0)
+            return command_error(EXIT_FAILED, "'%s': %s: has the daemon run with this data_dir?",
+                                 paths[i], strerror(errno));
+    if (ledger_open(config->ledger_path, l, &e) < 0 ||
+        store_open(config->store_path, config->store_reserve, s, &e) < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    return EXIT_DONE;
+}
+
+static int say_json(const struct retention_report *report, bool dry_run)
+{
+    printf("{\"dry_run\":%s,\"rules\":{", dry_run ? "true" : "false");
+    for (int i = 0; i < RETENTION_RULE_COUNT; i++)
+        printf("%s\"%s\":{\"pictures\":%lld,\"bytes\":%lld}", i > 0 ? "," : "",
+               retention_rule_names[i], (long long)report->files[i], (long long)report->bytes[i]);
+    printf("},\"failed\":%lld}\n", (long long)report->failed);
+    return report->failed > 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int say(const struct retention_report *report, bool dry_run, bool json)
+{
+    int64_t files = 0, bytes = 0;
+    if (json)
+        return say_json(report, dry_run);
+    for (int i = 0; i < RETENTION_RULE_COUNT; i++) {
+        if (report->files[i] == 0)
+            continue;
+        if (i == RETENTION_RULE_HISTORY) {
+            printf("%-20s %8lld rows of removed pictures\n", retention_rule_names[i],
+                   (long long)report->files[i]);
+            continue;
+        }
+        printf("%-20s %8lld pictures %10.1f MB\n", retention_rule_names[i],
+               (long long)report->files[i], (double)report->bytes[i] / (1 << 20));
+        files += report->files[i];
+        bytes += report->bytes[i];
+    }
+    printf("%s %lld pictures, %.1f MB\n", dry_run ? "would remove" : "removed", (long long)files,
+           (double)bytes / (1 << 20));
+    if (report->failed > 0)
+        return command_error(EXIT_FAILED, "%lld files could not be removed: %s",
+                             (long long)report->failed, report->failure);
+    return EXIT_DONE;
+}

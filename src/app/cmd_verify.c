@@ -1,0 +1,143 @@
+/* snapshotd verify: compares the ledger with the files here and with what storages keep. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/command.h"
+#include "app/options.h"
+#include "base/mem.h"
+#include "stage/verify.h"
+
+enum { OPTION_DEEP = 0x3000, OPTION_REMOTE, OPTION_REPAIR };
+
+static int run(int argc, char **argv);
+static int verify(const struct app_config *config, struct verify_options *o, bool remote);
+static int verify_with(struct verify_options *o, int storage_count);
+static void print_line(void *arg, const char *text);
+
+const struct command command_verify = {
+    .name = "verify",
+    .arguments = "[--deep] [--remote] [--repair] [-c FILE]",
+    .summary = "compares the ledger with the pictures here and with what storages keep",
+    .help =
+        "      --deep                reads every picture and compares its digests\n"
+        "      --remote              asks each storage for each file that it should have\n"
+        "      --repair              has missing copies with boxes drawn again, uploads again\n"
+        "                            what a storage has lost, and deletes files that belong to\n"
+        "                            no picture; without it nothing is changed\n" APP_OPTIONS_HELP
+        "Prints a line per finding. The daemon may run or not; what it changes at this moment\n"
+        "is passed over. Repairs that need it are done when it runs.\n"
+        "Exit status: 0 all is well, 1 there are findings, 2 wrong usage.\n",
+    .run = run,
+};
+
+static int run(int argc, char **argv)
+{
+    static const struct option longs[] = {APP_OPTIONS_LONG,
+                                          {"deep", no_argument, NULL, OPTION_DEEP},
+                                          {"remote", no_argument, NULL, OPTION_REMOTE},
+                                          {"repair", no_argument, NULL, OPTION_REPAIR},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    struct app_options options = {0};
+    struct verify_options o = {.stop_fd = -1, .line = print_line};
+    bool remote = false;
+    int opt;
+    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+        if (app_options_take(&options, opt, optarg))
+            continue;
+        switch (opt) {
+        case OPTION_DEEP:
+            o.deep = true;
+            break;
+        case OPTION_REMOTE:
+            remote = true;
+            break;
+        case OPTION_REPAIR:
+            o.repair = true;
+            break;
+        case 'h':
+            return command_help(&command_verify);
+        default:
+            return command_usage(&command_verify, NULL);
+        }
+    }
+    if (optind < argc)
+        return command_usage(&command_verify, "unexpected \"%s\"", argv[optind]);
+    AUTO(app_config) config = NULL;
+    int status = app_options_load_or_say(&options, &config);
+    return status == EXIT_DONE ? verify(config, &o, remote) : status;
+}
+
+/* Ctrl-C ends what waits for a server, too, and what was found is still counted. */
+static int open_stop(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int verify(const struct app_config *config, struct verify_options *o, bool remote)
+{
+    AUTO(ledger) l = NULL;
+    AUTO(store) s = NULL;
+    AUTO_CLOSE int stop_fd = -1;
+    struct storage *storages[STORAGES_MAX + 1] = {NULL};
+    struct stat st;
+    struct err e = {0};
+    const char *const paths[] = {config->ledger_path, config->store_path};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) /* opening would make them */
+        if (stat(paths[i], &st) < 0)
+            return command_error(EXIT_FAILED, "'%s': %s: has the daemon run with this data_dir?",
+                                 paths[i], strerror(errno));
+    if (ledger_open(config->ledger_path, &l, &e) < 0 ||
+        store_open(config->store_path, config->store_reserve, &s, &e) < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    if (remote && storage_open_all(config->storages, config->storage_count, config->cfg,
+                                   config->app.data_dir, storages, &e) < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    stop_fd = open_stop();
+    o->ledger = l;
+    o->store = s;
+    o->storages = storages;
+    o->stop_fd = stop_fd;
+    o->now = clock_wall();
+    int status = verify_with(o, remote ? (int)config->storage_count : -1);
+    storage_close_all(storages);
+    return status;
+}
+
+static int verify_with(struct verify_options *o, int storage_count)
+{
+    struct verify_report report;
+    struct err e = {0};
+    int r = verify_run(o, &report, &e);
+    printf("%lld pictures, %.1f MB%s", (long long)report.pictures, (double)report.bytes / (1 << 20),
+           o->deep ? " read" : "");
+    if (storage_count >= 0)
+        printf("; %lld files at %d storage%s", (long long)report.kept, storage_count,
+               storage_count == 1 ? "" : "s");
+    if (report.not_compared > 0)
+        printf(", %lld more not compared (copies with boxes that are not here any more)",
+               (long long)report.not_compared);
+    printf(": %lld finding%s", (long long)report.findings, report.findings == 1 ? "" : "s");
+    if (report.repaired > 0)
+        printf(", %lld repaired or on the way", (long long)report.repaired);
+    printf("\n");
+    if (r < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    return report.findings > 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static void print_line(void *arg UNUSED, const char *text)
+{
+    (void)puts(text);
+}

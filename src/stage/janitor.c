@@ -1,0 +1,214 @@
+/* Janitor: removes old pictures by the rules of [retention] once an hour, and for room whenever the
+ * disk gets short of it. All the rest of the time it sleeps. */
+
+#include "stage/pipeline.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "stage/retention.h"
+
+/* Between two looks at the free space: at 10 pictures of 400 KB a second the margin above the
+ * reserve lasts as long. */
+#define LOOK_MS 15000
+/* When nothing could be removed for room: a walk over all that is pending costs something. */
+#define NO_ROOM_MS 300000
+/* The start has other things to do. */
+#define FIRST_MS 60000
+/* The same trouble is told again after so long. */
+#define TELL_MS 3600000
+
+struct janitor_self {
+    struct pipeline *pipeline;
+    struct stage *stage;
+    struct ledger *ledger;
+    struct mono_time run_at, space_at, told_at;
+};
+
+static struct metric removed = {.name = "snapshotd_retention_removed_total",
+                                .kind = METRIC_COUNTER,
+                                .label = "rule",
+                                .help = "Pictures removed from this machine, by the rule of "
+                                        "[retention]; filling: before they had reached all they "
+                                        "should; history_age: rows of removed ones"};
+static struct metric removed_bytes = {.name = "snapshotd_retention_removed_bytes_total",
+                                      .kind = METRIC_COUNTER,
+                                      .label = "rule",
+                                      .help = "About how much room that made"};
+static struct metric failures = {.name = "snapshotd_retention_failures_total",
+                                 .kind = METRIC_COUNTER,
+                                 .help = "Files that could not be removed"};
+static struct metric short_of_space = {.name = "snapshotd_retention_short_of_space",
+                                       .kind = METRIC_GAUGE,
+                                       .help = "1 while the disk is about to fill and nothing may "
+                                               "be removed"};
+
+static void register_metrics(void)
+{
+    metric_register(&removed);
+    metric_register(&removed_bytes);
+    metric_register(&failures);
+    metric_register(&short_of_space);
+}
+
+static bool progress(void *arg)
+{
+    struct janitor_self *j = arg;
+    stage_heartbeat(j->stage);
+    return stage_stopping(j->stage);
+}
+
+static bool keeps_files(const struct pipeline *p)
+{
+    for (size_t i = 0; p->spool != NULL && i < p->spool->count; i++)
+        if (p->spool->folders[i].keep)
+            return true;
+    return false;
+}
+
+static void tell_rule(enum retention_rule rule, int64_t files, int64_t bytes)
+{
+    const char *name = retention_rule_names[rule];
+    double mb = (double)bytes / (1 << 20);
+    metric_add(&removed, name, (double)files);
+    metric_add(&removed_bytes, name, (double)bytes);
+    if (rule == RETENTION_RULE_FILLING)
+        log_error(
+            "retention-filling",
+            "the disk was about to fill: removed %lld pictures, %.1f MB, that had not reached "
+            "all they should; make room, or bring their destinations back",
+            (long long)files, mb);
+    else if (rule == RETENTION_RULE_HISTORY)
+        log_notice("retention", "%s: forgot %lld removed pictures", name, (long long)files);
+    else
+        log_notice("retention", "%s: removed %lld pictures, %.1f MB", name, (long long)files, mb);
+}
+
+/* What lasts is told once an hour. */
+static void tell_trouble(struct janitor_self *j, const struct retention_report *report)
+{
+    metric_add(&failures, NULL, (double)report->failed);
+    metric_set(&short_of_space, NULL, report->short_of_space);
+    if ((report->failed == 0 && !report->short_of_space) || !mono_passed(j->told_at))
+        return;
+    j->told_at = mono_add_ms(clock_mono(), TELL_MS);
+    if (report->failed > 0)
+        log_error("retention-failed", "%lld files could not be removed: %s",
+                  (long long)report->failed, report->failure);
+    if (report->short_of_space)
+        log_error("retention-short", "the disk is about to fill, and no picture may be removed for "
+                                     "it: below [store] reserve new ones are refused; make room");
+}
+
+static int64_t removed_files(const struct retention_report *report)
+{
+    int64_t files = 0;
+    for (int i = 0; i < RETENTION_RULE_COUNT; i++)
+        files += report->files[i];
+    return files;
+}
+
+static void run(struct janitor_self *j, const struct settings *now, bool space_only)
+{
+    struct pipeline *p = j->pipeline;
+    struct retention_report report;
+    struct err e = {0};
+    struct retention_options o = {.ledger = j->ledger,
+                                  .store = p->store,
+                                  .config = &now->retention,
+                                  .reserve = p->store_reserve,
+                                  .keeps_files = keeps_files(p),
+                                  .space_only = space_only,
+                                  .now = clock_wall(),
+                                  .progress = progress,
+                                  .arg = j};
+    int r = retention_run(&o, &report, &e);
+    for (int i = 0; i < RETENTION_RULE_COUNT; i++)
+        if (report.files[i] > 0)
+            tell_rule(i, report.files[i], report.bytes[i]);
+    tell_trouble(j, &report);
+    if (r < 0) {
+        log_error("ledger-failed", "removing old pictures: %s; trying again later", e.text);
+        stage_count_failed(j->stage, e.text);
+    }
+    int64_t files = removed_files(&report);
+    for (int64_t i = 0; i < files; i++)
+        stage_count_done(j->stage);
+    j->space_at = mono_add_ms(clock_mono(), report.short_of_space ? NO_ROOM_MS : LOOK_MS);
+}
+
+static bool wants_space(const struct janitor_self *j, const struct settings *now)
+{
+    int64_t free_bytes = store_free_bytes(j->pipeline->store);
+    int64_t wanted =
+        MAX(now->retention.free_space, retention_filling_below(j->pipeline->store_reserve));
+    return free_bytes >= 0 && free_bytes < wanted;
+}
+
+static int64_t janitor_sweep(void *self)
+{
+    struct janitor_self *j = self;
+    AUTO(settings) now = pipeline_settings(j->pipeline);
+    if (!now->retention.enabled || stage_stopping(j->stage))
+        return LOOK_MS;
+    if (mono_passed(j->run_at)) {
+        /* Before the run: a shorter interval after a reload counts at the next look. */
+        j->run_at = mono_add_ms(clock_mono(), now->retention.interval_ms);
+        run(j, now, false);
+    } else if (mono_passed(j->space_at)) {
+        j->space_at = mono_add_ms(clock_mono(), LOOK_MS);
+        if (wants_space(j, now))
+            run(j, now, true);
+    }
+    int64_t by_interval = clock_mono().us + now->retention.interval_ms * 1000;
+    j->run_at.us = MIN(j->run_at.us, by_interval);
+    return MIN(mono_until_ms(j->run_at), mono_until_ms(j->space_at));
+}
+
+/* A person who keeps pictures nowhere else should know that they go. */
+static void tell_rules(const struct pipeline *p, const struct settings *now)
+{
+    const int64_t *age = now->retention.age_ms;
+    char span[TEXT_SPAN_MAX];
+    bool elsewhere = p->storages != NULL && p->storages[0] != NULL;
+    if (now->retention.enabled && !elsewhere && age[RETENTION_PERSON] > 0)
+        log_notice("retention",
+                   "pictures with persons are removed after %s and kept nowhere else: [retention] "
+                   "person_age, [gdrive], [s3:NAME], [directory:NAME]",
+                   text_span((double)age[RETENTION_PERSON] / 1000, span));
+}
+
+static int janitor_init(void *self, struct stage *st, struct err *e)
+{
+    struct janitor_self *j = self;
+    AUTO(settings) now = pipeline_settings(j->pipeline);
+    j->stage = st;
+    tell_rules(j->pipeline, now);
+    j->run_at = j->space_at = mono_add_ms(clock_mono(), FIRST_MS);
+    j->told_at = clock_mono();
+    return ledger_open(j->pipeline->ledger_path, &j->ledger, e);
+}
+
+static void janitor_fini(void *self)
+{
+    struct janitor_self *j = self;
+    ledger_close(j->ledger);
+}
+
+void *janitor_stage_new(struct pipeline *p)
+{
+    struct janitor_self *j = xcalloc(1, sizeof(*j));
+    j->pipeline = p;
+    return j;
+}
+
+const struct stage_ops janitor_stage = {
+    .name = "janitor",
+    .register_metrics = register_metrics,
+    .init = janitor_init,
+    .sweep = janitor_sweep,
+    .fini = janitor_fini,
+};
