@@ -32,11 +32,14 @@ def has_points():
 
 
 # Points that a healthy run of a few pictures does not pass: first start, retries, recovery, and the
-# broker's (tests/broker/test_control.py), and those of pushed pictures (tests/fault/test_upload_kill.c).
+# broker's (tests/broker/test_control.py), and those of pushed pictures (tests/fault/test_upload_kill.c),
+# of storages and of old pictures (tests/fault/test_keep_kill.c).
 ELSEWHERE = {"before-migration-commit", "before-outbox-retry-commit", "before-trigger-retry-commit",
              "before-recovery-discard", "before-store-sync", "after-store-sync",
              "before-settle-commit", "before-trigger-ack", "ftp-before-sync", "ftp-before-rename",
-             "ftp-before-folder-sync", "ftp-after-folder-sync"}
+             "ftp-before-folder-sync", "ftp-after-folder-sync",
+             "before-removed-commit", "retention-before-unlink", "retention-unlinked",
+             "retention-removed", "directory-written", "directory-noted", "directory-renamed"}
 # Only pushed pictures pass these, and these as well.
 PUSHED = ["after-store-link", "after-push-recorded", "before-push-remove", "after-push-aside",
           "after-push-remove", "before-push-refuse", "after-push-move"]
