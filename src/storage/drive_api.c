@@ -372,7 +372,7 @@ static const struct verdict_row verdict_rows[DRIVE_VERDICT_COUNT] = {
                     "no room: free some in Drive, or empty its trash"},
     [DRIVE_REFUSED] = {-EACCES, ERR_LATER, STORAGE_LOGIN,
                        "Google does not take the login; see `snapshotd auth gdrive`"},
-    [DRIVE_FORBIDDEN] = {-EPERM, ERR_LATER, STORAGE_LOGIN,
+    [DRIVE_FORBIDDEN] = {-EACCES, ERR_LATER, STORAGE_LOGIN,
                          "not allowed until somebody allows it, see doc/gdrive.md"},
     [DRIVE_FOREIGN] = {-EPERM, ERR_LATER, STORAGE_LOGIN,
                        "not visible to this program's Google project, see doc/gdrive.md"},

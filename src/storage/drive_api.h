@@ -97,7 +97,7 @@ enum drive_verdict {
     DRIVE_TOMORROW,  /* -EBUSY: a limit per day */
     DRIVE_FULL,      /* -EDQUOT: the account or the folder takes no more */
     DRIVE_REFUSED,   /* -EACCES: 401 */
-    DRIVE_FORBIDDEN, /* -EPERM: somebody has to grant or to switch on something */
+    DRIVE_FORBIDDEN, /* -EACCES: somebody has to grant or to switch on something */
     DRIVE_FOREIGN,   /* -EPERM: this file is not for us; elsewhere all may be well */
     DRIVE_GONE,      /* -ENOENT */
     DRIVE_EXISTS,    /* -EEXIST: the id is in use */
