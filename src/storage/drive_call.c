@@ -140,6 +140,8 @@ int drive_call(struct drive_link *l, const struct drive_ask *ask, struct drive_r
             return r;
         char reason[DRIVE_REASON_MAX], text[ERR_TEXT_MAX / 2];
         enum drive_verdict v = drive_judge(answer.status, answer.body, reason, text, sizeof(text));
+        if (ask->session && answer.status == 404)
+            v = DRIVE_GONE;
         if (v == DRIVE_REFUSED && attempt == 0) {
             google_login_refused(l->account->login, l->token);
             continue;

@@ -41,6 +41,7 @@ struct drive_ask {
     const void *body;
     size_t size;
     bool write;      /* takes its turn */
+    bool session;    /* a 404 is believed whatever comes with it: sessions answer so */
     bool stranger;   /* the URL is not of the API's origin: no token goes there */
     int64_t time_ms; /* 0 = DRIVE_CALL_MS */
 };

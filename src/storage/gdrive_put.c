@@ -336,6 +336,7 @@ static int put_rest(struct job *j, int64_t next, int64_t *ret_next)
         .headers = headers,
         .body = asks ? NULL : j->o->bytes->data + next,
         .size = asks ? 0 : (size_t)(total - next),
+        .session = true,
         .stranger = !drive_same_origin(j->mark->resume, j->w->g->base),
         .time_ms = PUT_TIME_MS,
     };
