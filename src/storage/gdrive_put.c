@@ -334,7 +334,8 @@ static int put_rest(struct job *j, int64_t next, int64_t *ret_next)
         .method = "PUT",
         .url = j->mark->resume,
         .headers = headers,
-        .body = asks ? NULL : j->o->bytes->data + next,
+        .type = j->o->content_type,
+        .body = asks ? (const void *)"" : j->o->bytes->data + next, /* a length of 0 must be said */
         .size = asks ? 0 : (size_t)(total - next),
         .session = true,
         .stranger = !drive_same_origin(j->mark->resume, j->w->g->base),
