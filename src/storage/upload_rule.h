@@ -14,7 +14,7 @@ enum upload_what {
     UPLOAD_PUSHED,
     UPLOAD_WHAT_COUNT
 };
-extern const char *const upload_what_names[UPLOAD_WHAT_COUNT];
+extern const char *const upload_what_names[UPLOAD_WHAT_COUNT + 1]; /* NULL at the end */
 
 struct upload_rule {
     const char *storage; /* its name in the ledger */
