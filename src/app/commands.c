@@ -3,17 +3,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const struct command *const commands[] = {&command_run,
-                                          &command_check,
-                                          &command_config,
-                                          &command_detect,
-                                          &command_trigger,
-                                          &command_status,
-                                          &command_model,
-                                          &command_integrity,
-                                          &command_passwd,
-                                          &command_camera_sim,
-                                          NULL};
+const struct command *const commands[] = {&command_run,    &command_check,      &command_config,
+                                          &command_detect, &command_trigger,    &command_status,
+                                          &command_model,  &command_integrity,  &command_auth,
+                                          &command_passwd, &command_camera_sim, NULL};
 
 static void print_help(const struct command *c, FILE *out)
 {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/macros.h"
+#include "storage/google_oauth.h"
 #include "sys/http_call.h"
 
 enum google_login_kind {
@@ -33,7 +34,6 @@ int google_login_open(const struct google_login_options *o, struct google_login 
 void google_login_close(struct google_login *l);
 DEFINE_AUTO(google_login, google_login_close)
 
-#define GOOGLE_TOKEN_MAX 8192
 /* A valid access token; asks for one when needed. `c` is the caller's client. -ENOKEY (NEVER): log
  * in first; -EKEYREVOKED (NEVER): the grant is gone, in words what may be the reason; network and
  * 5xx are LATER. */

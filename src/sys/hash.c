@@ -24,7 +24,7 @@ void hash_md5_hex(const void *data, size_t size, char ret[HASH_MD5_HEX])
     text_hex(raw, sizeof(raw), ret);
 }
 
-static void sha256(const void *data, size_t size, unsigned char ret[SHA256_DIGEST_LENGTH])
+void hash_sha256(const void *data, size_t size, uint8_t ret[HASH_SHA256_BYTES])
 {
     SHA256_CTX c;
     int ok = SHA256_Init(&c) && SHA256_Update(&c, data, size) && SHA256_Final(ret, &c);
@@ -34,7 +34,7 @@ static void sha256(const void *data, size_t size, unsigned char ret[SHA256_DIGES
 void hash_sha256_hex(const void *data, size_t size, char ret[HASH_SHA256_HEX])
 {
     unsigned char raw[SHA256_DIGEST_LENGTH];
-    sha256(data, size, raw);
+    hash_sha256(data, size, raw);
     text_hex(raw, sizeof(raw), ret);
 }
 
@@ -48,7 +48,7 @@ void hash_sha1(const void *data, size_t size, uint8_t ret[HASH_SHA1_BYTES])
 uint64_t hash_64(const void *data, size_t size)
 {
     unsigned char raw[SHA256_DIGEST_LENGTH];
-    sha256(data, size, raw);
+    hash_sha256(data, size, raw);
     uint64_t v = 0;
     for (int i = 0; i < 8; i++)
         v = v << 8 | raw[i];

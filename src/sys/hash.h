@@ -8,10 +8,12 @@
 #define HASH_SHA256_HEX 65
 
 #define HASH_SHA1_BYTES 20
+#define HASH_SHA256_BYTES 32
 
 void hash_md5_hex(const void *data, size_t size, char ret[HASH_MD5_HEX]);
 void hash_sha256_hex(const void *data, size_t size, char ret[HASH_SHA256_HEX]);
-void hash_sha1(const void *data, size_t size, uint8_t ret[HASH_SHA1_BYTES]); /* raw */
+void hash_sha1(const void *data, size_t size, uint8_t ret[HASH_SHA1_BYTES]);     /* raw */
+void hash_sha256(const void *data, size_t size, uint8_t ret[HASH_SHA256_BYTES]); /* raw */
 uint64_t hash_64(const void *data,
                  size_t size); /* first 8 bytes of SHA-256, for change detection */
 
