@@ -34,6 +34,12 @@ int drive_url(struct dynbuf *out, const char *base, const char *path, const char
     return out->failed ? -ENOSPC : r;
 }
 
+bool drive_id_plain(const char *id)
+{
+    return id[0] && id[strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789-_")] == '\0';
+}
+
 int drive_quote(struct dynbuf *out, const char *s)
 {
     (void)dynbuf_puts(out, "'");

@@ -27,6 +27,9 @@
 /* "<base><path>?name=value&..."; `params` holds names and values in turn, NULL-terminated; they are
  * percent-encoded, the path is not. 0 or -ENOSPC. */
 int drive_url(struct dynbuf *out, const char *base, const char *path, const char *const *params);
+/* Whether it has an id's letters only. Ids come from Drive, from the ledger and from people; others
+ * would change the URL that they are put into. */
+bool drive_id_plain(const char *id);
 /* A text in the query language: in single quotes, with \' and \\. */
 int drive_quote(struct dynbuf *out, const char *s);
 

@@ -187,22 +187,25 @@ static int ask_for_file(struct drive_link *l, const struct drive_ask *ask, struc
     return 0;
 }
 
-/* Ids come from Drive and from the ledger; what is not of an id's letters would change the URL. */
-static bool id_is_plain(const char *id)
+/* Shared drives answer only who says that he knows of them. */
+int drive_link_url(struct drive_link *l, struct dynbuf *url, const char *path,
+                   const char *const *params)
 {
-    return id[0] && id[strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                  "0123456789-_")] == '\0';
+    dynbuf_init(url, URL_MAX);
+    int r = drive_url(url, l->account->base, path, params);
+    if (r == 0 && l->account->shared)
+        r = dynbuf_puts(url, "&supportsAllDrives=true");
+    return r;
 }
 
 static int file_url(struct drive_link *l, struct dynbuf *url, const char *id,
                     const char *const *params, struct err *e)
 {
     char path[DRIVE_ID_MAX + 32];
-    if (!id_is_plain(id))
+    if (!drive_id_plain(id))
         return err_set(e, -EINVAL, ERR_NEVER, "'%.40s' is no id of Drive's", id);
     (void)text_format(path, sizeof(path), "/drive/v3/files/%s", id);
-    dynbuf_init(url, URL_MAX);
-    return drive_url(url, l->account->base, path, params);
+    return drive_link_url(l, url, path, params);
 }
 
 int drive_get(struct drive_link *l, const char *id, struct drive_file *ret,
@@ -258,10 +261,9 @@ int drive_create(struct drive_link *l, const char *what, const struct drive_meta
                  struct drive_file *ret, struct storage_failure *f, struct err *e)
 {
     static const char *const params[] = {"fields", DRIVE_FILE_FIELDS, NULL};
-    AUTO_DONE(dynbuf) url, body;
-    dynbuf_init(&url, URL_MAX);
+    AUTO_DONE(dynbuf) url = {0}, body = {0};
     dynbuf_init(&body, META_MAX);
-    int r = drive_url(&url, l->account->base, "/drive/v3/files", params);
+    int r = drive_link_url(l, &url, "/drive/v3/files", params);
     if (r == 0)
         r = drive_meta_write(m, &body);
     if (r < 0)
@@ -289,9 +291,9 @@ int drive_find(struct drive_link *l, const char *query, int page_size,
                                 "pageToken", token, NULL};
         if (!token[0])
             params[6] = NULL;
-        AUTO_DONE(dynbuf) url;
-        dynbuf_init(&url, URL_MAX);
-        if (drive_url(&url, l->account->base, "/drive/v3/files", params) < 0)
+        AUTO_DONE(dynbuf) url = {0};
+        if (drive_link_url(l, &url, "/drive/v3/files", params) < 0 ||
+            (l->account->shared && dynbuf_puts(&url, "&includeItemsFromAllDrives=true") < 0))
             return err_set(e, -EINVAL, ERR_NEVER, "list files: the question is too long");
         const struct drive_ask ask = {.what = "list files", .url = dynbuf_str(&url)};
         AUTO_DONE(drive_reply) reply;

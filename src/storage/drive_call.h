@@ -13,6 +13,7 @@
 struct drive_account {
     struct google_login *login;
     const char *base;    /* DRIVE_API_URL, or of a test */
+    bool shared;         /* the folder may be in a shared drive */
     int64_t interval_us; /* between two writes in the long run; 0 = as fast as it goes */
     pthread_mutex_t lock;
     struct mono_time next_write;
@@ -61,6 +62,10 @@ int drive_call(struct drive_link *l, const struct drive_ask *ask, struct drive_r
                struct storage_failure *f, struct err *e);
 
 /* ---- the requests that several need ---- */
+
+/* The address of `path` with parameters, at least one; initialises `url`. 0 or -ENOSPC. */
+int drive_link_url(struct drive_link *l, struct dynbuf *url, const char *path,
+                   const char *const *params);
 
 int drive_get(struct drive_link *l, const char *id, struct drive_file *ret,
               struct storage_failure *f, struct err *e);

@@ -303,5 +303,7 @@ int drive_folder_need(struct drive_folders *d, struct drive_link *l,
             (void)text_copy(ret_link, STORAGE_ID_MAX, k->link);
     }
     (void)pthread_mutex_unlock(&d->lock);
-    return r < 0 && strcmp(parent, DRIVE_ROOT) == 0 ? (err_prefix(e, "folder '%s'", name), r) : r;
+    if (r < 0)
+        (void)err_prefix(e, "folder '%s'", name);
+    return r;
 }

@@ -26,6 +26,8 @@ int gdrive_new(const struct gdrive_options *o, struct storage **ret, struct err 
     struct gdrive *g = xcalloc(1, sizeof(*g));
     g->name = xstrdup(o->name);
     g->folder = xstrdup(o->folder);
+    bool shared = o->parent && o->parent[0];
+    g->parent = xstrdup(shared ? o->parent : DRIVE_ROOT);
     g->base = xstrdup(o->api_url && o->api_url[0] ? o->api_url : DRIVE_API_URL);
     size_t length = strlen(g->base);
     if (length && g->base[length - 1] == '/')
@@ -36,6 +38,8 @@ int gdrive_new(const struct gdrive_options *o, struct storage **ret, struct err 
     g->storage = (struct storage){.ops = &ops, .name = g->name};
     (void)pthread_mutex_init(&g->lock, NULL); /* cannot fail with default attributes */
     drive_account_init(&g->account, o->login, g->base, o->rate);
+    g->account.shared = shared;
+    g->owns_login = o->takes_login;
     drive_folders_init(&g->folders);
     *ret = &g->storage;
     return 0;
@@ -52,10 +56,13 @@ static void gdrive_free(struct storage *s)
         return;
     struct gdrive *g = gdrive_of(s);
     drive_folders_done(&g->folders);
+    if (g->owns_login)
+        google_login_close(g->account.login);
     drive_account_done(&g->account);
     (void)pthread_mutex_destroy(&g->lock);
     free(g->name);
     free(g->folder);
+    free(g->parent);
     free(g->base);
     free(g);
 }
@@ -82,7 +89,7 @@ static int session_new(struct storage *s, int stop_fd, const struct storage_memo
     }
     /* Events carry the folder's address from the start on, also while Drive is away. */
     char id[DRIVE_ID_MAX], link[STORAGE_ID_MAX];
-    if (drive_folder_remembered(&w->memory, DRIVE_ROOT, w->g->folder, id, NULL) == 0) {
+    if (drive_folder_remembered(&w->memory, w->g->parent, w->g->folder, id, NULL) == 0) {
         (void)text_format(link, sizeof(link), FOLDER_LINK "%s", id);
         set_link(w->g, link);
     }
@@ -104,8 +111,14 @@ int gdrive_top_folder(struct storage_session *w, bool doubt, char ret[DRIVE_ID_M
                       struct storage_failure *f, struct err *e)
 {
     char link[STORAGE_ID_MAX] = "";
-    int r = drive_folder_need(&w->g->folders, &w->link, &w->memory, DRIVE_ROOT, w->g->folder, doubt,
-                              ret, link, f, e);
+    int r = drive_folder_need(&w->g->folders, &w->link, &w->memory, w->g->parent, w->g->folder,
+                              doubt, ret, link, f, e);
+    if (r == -ENOENT && w->g->account.shared) {
+        *f = (struct storage_failure){.trouble = STORAGE_LOGIN};
+        return err_set(e, -EACCES, ERR_LATER,
+                       "[gdrive] parent '%s' is not there, or not visible to this program",
+                       w->g->parent);
+    }
     if (r < 0)
         return r;
     if (!link[0])
@@ -140,7 +153,7 @@ int gdrive_day_folder(struct storage_session *w, struct wall_time day, bool doub
     int r = need_day(w, iso, doubt, ret, f, e);
     if (r == -ENOENT && !doubt) /* one of those above it was removed within the last minute */
         r = need_day(w, iso, true, ret, f, e);
-    return r < 0 ? (err_prefix(e, "folder of %.10s", iso), r) : 0;
+    return r;
 }
 
 /* ---- ids ---- */

@@ -9,10 +9,12 @@
  *
  * The archive (see gdrive_archive.c) moves what is older than a day into YYYY/MM/DD, in UTC. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "storage/google_login.h"
+#include "storage/registry.h"
 #include "storage/storage.h"
 
 enum gdrive_archive {
@@ -30,13 +32,17 @@ extern const char *const gdrive_archive_names[GDRIVE_ARCHIVE_COUNT + 1]; /* ...,
 
 struct gdrive_options {
     const char *name;   /* "gdrive" */
-    const char *folder; /* its title, in the account's root */
+    const char *folder; /* its title */
+    const char *parent; /* id of what it is in; NULL or "" = the account's root */
     enum gdrive_archive archive;
     double rate;                /* writes a second; 0 = any number */
     const char *api_url;        /* tests; NULL or "" = Google's */
     int64_t multipart_max;      /* bytes; 0 = GDRIVE_MULTIPART_MAX */
     int archive_batch;          /* files; 0 = GDRIVE_ARCHIVE_BATCH */
-    struct google_login *login; /* borrowed until the storage is freed */
+    struct google_login *login; /* until the storage is freed */
+    bool takes_login;           /* and closed with it */
 };
 /* Asks nobody: the folder is looked for when the first picture goes there. */
 int gdrive_new(const struct gdrive_options *o, struct storage **ret, struct err *e);
+
+extern const struct storage_kind gdrive_storage_kind; /* of [gdrive] */

@@ -10,7 +10,8 @@
 
 struct gdrive {
     struct storage storage;
-    char *name, *folder, *base;
+    char *name, *folder, *parent, *base;
+    bool owns_login;
     enum gdrive_archive archive;
     int64_t multipart_max;
     int archive_batch;

@@ -11,7 +11,6 @@
 #define ROUNDS_MAX 4       /* a new folder, a new session, a new id: each costs one */
 #define CONTINUES_MAX 64   /* pieces that a session takes of one picture */
 #define PUT_TIME_MS 300000 /* for a picture of 64 MB at 2 Mbit/s; a stall ends it sooner */
-#define URL_MAX 8192
 #define META_MAX 16384
 #define PART_OVERHEAD 1024 /* of a multipart body beside metadata and bytes */
 #define BOUNDARY_BYTES 16
@@ -230,8 +229,7 @@ static int send_new(struct job *j)
 static int upload_url(struct job *j, struct dynbuf *url, const char *kind)
 {
     const char *const params[] = {"uploadType", kind, "fields", DRIVE_FILE_FIELDS, NULL};
-    dynbuf_init(url, URL_MAX);
-    if (drive_url(url, j->w->g->base, "/upload/drive/v3/files", params) < 0)
+    if (drive_link_url(&j->w->link, url, "/upload/drive/v3/files", params) < 0)
         return err_set(j->e, -EINVAL, ERR_NEVER, "the address of Drive is too long");
     return 0;
 }

@@ -5,9 +5,11 @@
 
 #include "base/macros.h"
 #include "base/text.h"
+#include "storage/gdrive.h"
 
 /* One line per kind. */
 static const struct storage_kind *const all[] = {
+    &gdrive_storage_kind,
     NULL,
 };
 
