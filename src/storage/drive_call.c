@@ -176,7 +176,7 @@ int drive_nonsense(struct storage_failure *f, struct err *e, const char *what)
 static int ask_for_file(struct drive_link *l, const struct drive_ask *ask, struct drive_file *ret,
                         struct storage_failure *f, struct err *e)
 {
-    AUTO_DONE(drive_reply) reply;
+    AUTO_DONE(drive_reply) reply = {0};
     int r = drive_call(l, ask, &reply, f, e);
     if (r < 0)
         return r;
@@ -296,7 +296,7 @@ int drive_find(struct drive_link *l, const char *query, int page_size,
             (l->account->shared && dynbuf_puts(&url, "&includeItemsFromAllDrives=true") < 0))
             return err_set(e, -EINVAL, ERR_NEVER, "list files: the question is too long");
         const struct drive_ask ask = {.what = "list files", .url = dynbuf_str(&url)};
-        AUTO_DONE(drive_reply) reply;
+        AUTO_DONE(drive_reply) reply = {0};
         int r = drive_call(l, &ask, &reply, f, e);
         if (r == -EINVAL && page > 0) /* the page token is too old: from the start, later */
             return drive_nonsense(f, e, "next page");
@@ -323,7 +323,7 @@ int drive_new_ids(struct drive_link *l, const char *type, int count, char (*ret)
     int r = drive_url(&url, l->account->base, "/drive/v3/files/generateIds", params);
     assert(r == 0);
     const struct drive_ask ask = {.what = "ask for ids", .url = dynbuf_str(&url)};
-    AUTO_DONE(drive_reply) reply;
+    AUTO_DONE(drive_reply) reply = {0};
     r = drive_call(l, &ask, &reply, f, e);
     if (r < 0)
         return r;

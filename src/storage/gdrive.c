@@ -284,7 +284,7 @@ static int gdrive_free_bytes(struct storage_session *w, int64_t *ret, struct err
     if (drive_url(&url, w->g->base, "/drive/v3/about", params) < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "the address of Drive is too long");
     const struct drive_ask ask = {.what = "ask for free room", .url = dynbuf_str(&url)};
-    AUTO_DONE(drive_reply) reply;
+    AUTO_DONE(drive_reply) reply = {0};
     int r = drive_call(&w->link, &ask, &reply, &f, e);
     if (r < 0)
         return r;

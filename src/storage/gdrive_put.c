@@ -263,7 +263,7 @@ static int send_whole(struct job *j, const struct drive_meta *m)
         .write = true,
         .time_ms = PUT_TIME_MS,
     };
-    AUTO_DONE(drive_reply) reply;
+    AUTO_DONE(drive_reply) reply = {0};
     r = drive_call(&j->w->link, &ask, &reply, j->f, j->e);
     FAULT_POINT("drive-after-upload");
     return r < 0 ? r : check_answer(j, &reply);
@@ -294,7 +294,7 @@ static int open_session(struct job *j, const struct drive_meta *m)
         .size = meta.len,
         .write = true,
     };
-    AUTO_DONE(drive_reply) reply;
+    AUTO_DONE(drive_reply) reply = {0};
     r = drive_call(&j->w->link, &ask, &reply, j->f, j->e);
     if (r < 0) {
         j->w->link.unknown = false; /* a session alone is no file */
@@ -339,7 +339,7 @@ static int put_rest(struct job *j, int64_t next, int64_t *ret_next)
         .stranger = !drive_same_origin(j->mark->resume, j->w->g->base),
         .time_ms = PUT_TIME_MS,
     };
-    AUTO_DONE(drive_reply) reply;
+    AUTO_DONE(drive_reply) reply = {0};
     int r = drive_call(&j->w->link, &ask, &reply, j->f, j->e);
     if (r < 0)
         return r;
