@@ -169,6 +169,7 @@ static inline void fixture_stop(struct fixture *x)
 static inline void expect_requests(struct fixture *x, int from, const char *const *wanted)
 {
     int n = 0;
+    script_sync(&x->server);
     for (; wanted[n]; n++) {
         char got[2100] = "(none)";
         if (from + n < x->server.request_count)

@@ -30,7 +30,10 @@ static int put_bytes(struct fixture *x, const void *bytes, size_t size)
                                      .device_label = "Front Door",
                                      .labels = "person,car"};
     x->e = (struct err){0};
-    return x->storage->ops->put(x->session, &o, &x->mark, save, x, &x->f, &x->e);
+    script_sync(&x->server);
+    int r = x->storage->ops->put(x->session, &o, &x->mark, save, x, &x->f, &x->e);
+    script_sync(&x->server);
+    return r;
 }
 
 static int put(struct fixture *x)
@@ -44,6 +47,7 @@ static void reserve(struct fixture *x)
     struct storage_object o = {0};
     script_add(&x->server, 200, NULL, IDS("\"F3\",\"F2\",\"F1\""));
     assert_int_equal(x->storage->ops->reserve(x->session, &o, &x->mark, 1, &x->f, &x->e), 0);
+    script_sync(&x->server);
     assert_string_equal(x->mark.id, "F1");
 }
 
@@ -432,6 +436,7 @@ static void writes_keep_the_accounts_pace(void **state)
     for (int i = 0; i < 26; i++)
         assert_int_equal(x.storage->ops->star(x.session, &x.mark, true, &x.f, &x.e), 0);
     assert_true(mono_diff_ms(clock_mono(), began) >= 200); /* five more than the second's */
+    script_sync(&x.server);
     assert_string_equal(x.server.requests[0].body, "{\"starred\":true}");
     fixture_stop(&x);
 }

@@ -17,7 +17,10 @@ static struct wall_time time_of(const char *iso)
 static int archive(struct fixture *x)
 {
     x->e = (struct err){0};
-    return x->storage->ops->archive(x->session, time_of(NOW), &x->f, &x->e);
+    script_sync(&x->server);
+    int r = x->storage->ops->archive(x->session, time_of(NOW), &x->f, &x->e);
+    script_sync(&x->server);
+    return r;
 }
 
 /* Makes the folder known, as an earlier picture would have. */
