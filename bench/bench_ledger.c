@@ -208,7 +208,7 @@ static double picture_ms(struct bench *b, bool with_store)
         must(ledger_snapshot_add(b->l, s, &e), &e);
         if (with_store)
             must(store_place(b->s, s->id, false, s->path, &e), &e);
-        must(ledger_snapshot_examined(b->l, s, &v, NULL, NULL, destinations, &e), &e);
+        must(ledger_snapshot_examined(b->l, s, &v, NULL, NULL, destinations, NULL, 0, &e), &e);
         if (i % BATCH != BATCH - 1)
             continue;
         struct outbox_item items[BATCH];

@@ -168,7 +168,7 @@ static void add_snapshot(int n, bool examine)
     struct detection found = {.label = "person", .confidence = 0.5f, .has_box = n % 2};
     struct verdict v = {.found = {&found, (size_t)(n % 3 > 0)}};
     r = ledger_snapshot_examined(ledger, s, &v, NULL, n == 1 ? "porch/detect_1.jpg" : NULL, NULL,
-                                 &e);
+                                 NULL, 0, &e);
     assert(r == 0);
 }
 

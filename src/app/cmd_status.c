@@ -118,6 +118,7 @@ static void print_status(const json_t *status)
 static void format_bytes(double bytes, char *out, size_t size);
 static void print_control(const json_t *triggers);
 static void print_ftp(const json_t *ftp);
+static void print_storages(const json_t *storages);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -162,6 +163,7 @@ static void print_head(const json_t *status)
     print_broker(status);
     print_control(json_object_get(json_object_get(status, "broker"), "triggers"));
     print_ftp(json_object_get(status, "ftp"));
+    print_storages(json_object_get(status, "storages"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -212,6 +214,37 @@ static void print_ftp(const json_t *ftp)
     if (banned > 0)
         printf("; %.0f address%s shut out", banned, banned == 1 ? "" : "es");
     printf("%s%s\n", error[0] ? "; last error: " : "", error);
+}
+
+/* "gdrive    away for 3 min: HTTP 503; 128 files wait, the oldest for 2 h 5 min, next try in 8 s"
+ */
+static void print_storage(const json_t *s)
+{
+    char span[TEXT_SPAN_MAX];
+    struct wall_time since;
+    const char *state = client_text(s, "state"), *error = client_text(s, "last_error"),
+               *description = client_text(s, "description"),
+               *tidying = client_text(s, "archive_error");
+    double pending = number_of(s, "pending"), dead = number_of(s, "dead");
+    bool well = strcmp(state, "well") == 0;
+    printf("  %-8s  %s", client_text(s, "name"), well ? description : state);
+    if (!well && wall_parse_iso(client_text(s, "trouble_since"), &since) == 0)
+        printf(" for %s", text_span((double)(clock_wall().us - since.us) / 1e6, span));
+    printf("%s%s; %.0f kept, %.0f wait%s", error[0] ? ": " : "", error, number_of(s, "kept"),
+           pending, pending == 1 ? "s" : "");
+    if (pending > 0)
+        printf(", the oldest for %s", text_span(number_of(s, "oldest_pending_s"), span));
+    if (!well)
+        printf(", next try in %s", text_span(number_of(s, "next_try_ms") / 1000, span));
+    if (dead > 0)
+        printf("; %.0f given up", dead);
+    printf("%s%s\n", tidying[0] ? "; tidying failed: " : "", tidying);
+}
+
+static void print_storages(const json_t *storages)
+{
+    for (size_t i = 0; i < json_array_size(storages); i++)
+        print_storage(json_array_get(storages, i));
 }
 
 static double number_of(const json_t *object, const char *key)

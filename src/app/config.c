@@ -222,7 +222,7 @@ SECTION(human_detection_section, "human_detection", human_detection_values, huma
         "The predecessor's threshold for persons.");
 
 struct flags_values {
-    bool object_detection, local_object_detection;
+    bool object_detection, local_object_detection, cloud_storage_management;
 };
 static const struct cfg_key flags_keys[] = {
     {.name = "object_detection",
@@ -246,9 +246,11 @@ static const struct cfg_key flags_keys[] = {
      .help = "Detection by Amazon Rekognition, when the local one is switched off"},
     {.name = "cloud_storage_management",
      .type = CFG_BOOL,
-     .flags = CFG_COMPAT | CFG_LATER,
+     AT(flags_values, cloud_storage_management),
+     .fallback = "true",
+     .flags = CFG_COMPAT,
      .env = "FEATURE_FLAG_CLOUD_STORAGE_MANAGEMENT",
-     .help = "Upload to Google Drive and its tidying"},
+     .help = "Upload to Google Drive and its tidying; the others are not concerned"},
 };
 SECTION(flags_section, "feature_flags", flags_values, flags_keys,
         "The predecessor's feature flags; detection runs when all that concern it are true.");
@@ -421,6 +423,7 @@ static void resolve_broker(struct app_config_full *f, struct cfg_faults *faults)
 static void check_watches(const struct app_config *a, struct cfg_faults *faults);
 static void resolve_ftp(struct app_config_full *f, struct cfg_faults *faults);
 static void resolve_push_folders(struct app_config_full *f);
+static void resolve_storages(struct app_config *a);
 
 int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
                        char **ret_warnings)
@@ -444,6 +447,7 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
     check_watches(a, faults);
     resolve_ftp(f, faults);
     resolve_push_folders(f);
+    resolve_storages(a);
     amqp_config_warn(cfg_values(c, &amqp_cfg_section), warnings);
     ftp_config_warn(c, warnings);
     *ret_warnings = cfg_faults_take(warnings);
@@ -468,12 +472,33 @@ void app_config_free(struct app_config *a)
     free(f->inputs);
     free(a->spool_folders);
     free(a->push_folders);
+    free(a->storages);
     free((void *)(uintptr_t)a->kept_folders);
     camera_set_unref(a->cameras);
     host_list_free(a->allow_hosts);
     ftp_accounts_unref(a->ftp_accounts);
     cfg_unref(a->cfg);
     free(f);
+}
+
+/* The predecessor's flag concerns the only storage that it has. */
+#define FLAGGED_STORAGE "gdrive"
+
+static void resolve_storages(struct app_config *a)
+{
+    const struct flags_values *flags = cfg_values(a->cfg, &flags_section);
+    size_t kept = 0;
+    a->storages = xcalloc(STORAGES_MAX, sizeof(*a->storages));
+    size_t count = storage_plans(NULL, a->cfg, a->storages, STORAGES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (!flags->cloud_storage_management && strcmp(a->storages[i].name, FLAGGED_STORAGE) == 0)
+            continue;
+        if (kept != i)
+            a->storages[kept] = a->storages[i];
+        a->storages[kept].rule.storage = a->storages[kept].name;
+        kept++;
+    }
+    a->storage_count = kept;
 }
 
 static const char *own(struct app_config_full *f, const char *fmt, ...) PRINTF_LIKE(2, 3);

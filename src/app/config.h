@@ -28,6 +28,7 @@
 #include "stage/push_route.h"
 #include "stage/spool_config.h"
 #include "storage/gdrive_config.h"
+#include "storage/registry.h"
 
 extern const struct cfg_schema app_schema;
 
@@ -93,6 +94,8 @@ struct app_config {
     bool ftp_runs;                     /* the server is wanted and somebody may log in */
     const char *detection_off; /* a sentence why detection is off; NULL = on. detect.enabled says
                                   the same */
+    struct storage_plan *storages; /* owned: where pictures are kept */
+    size_t storage_count;
     const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */
     size_t output_count, input_count;
 };

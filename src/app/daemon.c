@@ -252,6 +252,17 @@ static int open_notifiers(struct daemon *d, struct err *e)
     return r < 0 ? r : open_broker(d, e);
 }
 
+/* Those of the start stay until the end; a reload changes rules only. */
+static int open_storages(struct daemon *d, struct err *e)
+{
+    const struct app_config *c = d->config;
+    d->storage_plans = xmemdup(c->storages, STORAGES_MAX * sizeof(*d->storage_plans));
+    int r = storage_open_all(d->storage_plans, c->storage_count, c->cfg, c->app.data_dir,
+                             d->storages, e);
+    d->pipeline.storages = d->storages;
+    return r;
+}
+
 static void release_config(void *config)
 {
     app_config_free(config);
@@ -300,6 +311,8 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
                            .push_folders = c->push_folders,
                            .push_folder_count = c->push_folder_count,
                            .kept_folders = c->kept_folders,
+                           .storages = c->storages,
+                           .storage_count = c->storage_count,
                            .owner = c,
                            .release = release_config};
     return s;
@@ -318,6 +331,8 @@ static int open_parts(struct daemon *d, struct err *e)
         r = open_detector(d, e);
     if (r == 0)
         r = open_notifiers(d, e);
+    if (r == 0)
+        r = open_storages(d, e);
     if (r == 0)
         r = bus_new(&p->bus, e);
     if (r < 0)
@@ -355,6 +370,8 @@ static void close_parts(struct daemon *d)
     ledger_close(d->ledger);
     for (size_t i = 0; d->notifiers[i]; i++)
         d->notifiers[i]->ops->free(d->notifiers[i]);
+    storage_close_all(d->storages);
+    free(d->storage_plans);
     int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
                  d->stop_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -561,6 +578,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
     reload_ftp(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
+    pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
     log_notice("reloaded", "the new configuration is in force");
     service_ready();
 }

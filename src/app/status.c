@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "ledger/ledger_upload.h"
 
 static struct metric waiting = {.name = "snapshotd_waiting",
                                 .kind = METRIC_GAUGE,
@@ -19,6 +20,20 @@ static struct metric free_bytes = {.name = "snapshotd_store_free_bytes",
 static struct metric cache_bytes = {.name = "snapshotd_cache_bytes",
                                     .kind = METRIC_GAUGE,
                                     .help = "Recent picture bytes kept in memory"};
+static struct metric uploads_pending = {.name = "snapshotd_uploads_pending",
+                                        .kind = METRIC_GAUGE,
+                                        .label = "storage",
+                                        .help = "Files that a storage does not have yet"};
+static struct metric oldest_pending = {
+    .name = "snapshotd_upload_oldest_pending_seconds",
+    .kind = METRIC_GAUGE,
+    .label = "storage",
+    .help = "Age of the oldest of them, 0 without any; it grows while a storage is away"};
+static struct metric trouble = {
+    .name = "snapshotd_storage_trouble",
+    .kind = METRIC_GAUGE,
+    .label = "storage",
+    .help = "0 well, 1 away, 2 asked to slow down, 3 full, 4 somebody has to log in"};
 static struct metric uptime = {.name = "snapshotd_uptime_seconds",
                                .kind = METRIC_GAUGE,
                                .help = "Seconds since the start, by the monotonic clock"};
@@ -29,11 +44,34 @@ void status_register_metrics(void)
     metric_register(&free_bytes);
     metric_register(&cache_bytes);
     metric_register(&uptime);
+    metric_register(&uploads_pending);
+    metric_register(&oldest_pending);
+    metric_register(&trouble);
 }
 
 static double uptime_s(const struct daemon *d)
 {
     return mono_diff_ms(clock_mono(), d->started_mono) / 1000;
+}
+
+static double age_s(struct wall_time since)
+{
+    return since.us ? (double)MAX(clock_wall().us - since.us, (int64_t)0) / 1e6 : 0;
+}
+
+static void update_storage_gauges(struct daemon *d)
+{
+    for (unsigned i = 0; d->topology && d->storages[i]; i++) {
+        struct upload_counts c;
+        struct storage_status st;
+        struct err e;
+        if (ledger_upload_counts(d->ledger, d->storages[i]->name, &c, &e) == 0) {
+            metric_set(&uploads_pending, d->storages[i]->name, (double)c.pending);
+            metric_set(&oldest_pending, d->storages[i]->name, age_s(c.oldest_pending));
+        }
+        topology_storage_status(d->topology, i, &st);
+        metric_set(&trouble, d->storages[i]->name, st.trouble);
+    }
 }
 
 void status_update_gauges(struct daemon *d)
@@ -49,6 +87,7 @@ void status_update_gauges(struct daemon *d)
     metric_set(&free_bytes, NULL, (double)store_free_bytes(d->pipeline.store));
     metric_set(&cache_bytes, NULL, (double)picture_cache_bytes(d->pipeline.cache));
     metric_set(&uptime, NULL, uptime_s(d));
+    update_storage_gauges(d);
 }
 
 /* ---- the API's view; all of it on the web thread ---- */
@@ -170,6 +209,50 @@ static json_t *destinations_json(struct daemon *d)
     return list;
 }
 
+static json_t *storage_json(struct daemon *d, unsigned i)
+{
+    struct upload_counts c = {0};
+    struct storage_status st;
+    struct err e;
+    const char *name = d->storages[i]->name;
+    if (ledger_upload_counts(d->web_ledger, name, &c, &e) < 0)
+        log_warn("ledger-failed", "count for the status: %s", e.text);
+    topology_storage_status(d->topology, i, &st);
+    char since[WALL_ISO_MAX];
+    return json_pack(
+        "{s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:I,s:o,s:o,s:o,s:o,s:o}", "name", js_string(name),
+        "kind", d->storages[i]->ops->kind, "state", storage_trouble_names[st.trouble], "pending",
+        (json_int_t)c.pending, "kept", (json_int_t)c.done, "dead", (json_int_t)c.dead,
+        "oldest_pending_s", (json_int_t)age_s(c.oldest_pending), "failed", (json_int_t)st.failed,
+        "under_way", st.under_way, "next_try_ms", (json_int_t)st.pause_ms, "trouble_since",
+        st.since.us ? json_string(wall_format_iso(st.since, true, since)) : json_null(),
+        "description", js_string(st.state), "url", st.url[0] ? js_string(st.url) : json_null(),
+        "last_error", js_string(st.error), "archive_error", js_string(st.archive_error));
+}
+
+/* Where pictures are kept. */
+static json_t *storages_json(struct daemon *d)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; d->storages[i]; i++)
+        json_array_append_new(list, storage_json(d, i));
+    return list;
+}
+
+/* What people have to do that holds nothing up but uploads, or "". Pictures are safe meanwhile. */
+static void backend_attention(void *arg, char ret[ERR_TEXT_MAX])
+{
+    struct daemon *d = arg;
+    ret[0] = '\0';
+    for (unsigned i = 0; d->topology && d->storages[i] && !ret[0]; i++) {
+        struct storage_status st;
+        topology_storage_status(d->topology, i, &st);
+        if (st.trouble == STORAGE_LOGIN || st.trouble == STORAGE_QUOTA)
+            (void)text_format(ret, ERR_TEXT_MAX, "%s: %s; its files wait", d->storages[i]->name,
+                              st.error); /* cut */
+    }
+}
+
 /* How triggers come from the broker; null when none are taken from one. */
 static json_t *control_json(const struct daemon *d)
 {
@@ -240,14 +323,16 @@ static json_t *model_json(const struct daemon *d)
 static json_t *backend_status(void *arg)
 {
     struct daemon *d = arg;
-    char started[WALL_ISO_MAX], reason[ERR_TEXT_MAX] = "";
+    char started[WALL_ISO_MAX], reason[ERR_TEXT_MAX] = "", note[ERR_TEXT_MAX];
     struct err e = {0};
     bool ready = backend_ready(d, &e) == 0;
     if (!ready)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
+    backend_attention(d, note);
     return json_pack(
-        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o}",
+        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
+        "s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
@@ -256,7 +341,8 @@ static json_t *backend_status(void *arg)
         d->pipeline.detector && now->detection_enabled, "counts", counts_json(d), "disk",
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
-        control_json(d), "ftp", ftp_json(d), "spool", spool_json(d));
+        control_json(d), "ftp", ftp_json(d), "spool", spool_json(d), "storages", storages_json(d),
+        "attention", js_string(note));
 }
 
 struct web_backend status_backend(struct daemon *d)
@@ -266,5 +352,6 @@ struct web_backend status_backend(struct daemon *d)
                                 .status = backend_status,
                                 .bytes = backend_bytes,
                                 .ready = backend_ready,
+                                .attention = backend_attention,
                                 .healthy = backend_healthy};
 }

@@ -18,6 +18,8 @@ struct daemon {
     struct pipeline pipeline;
     struct notifier *notifiers[DAEMON_NOTIFIERS_MAX + 1]; /* NULL-terminated */
     const char *destinations[DAEMON_NOTIFIERS_MAX + 1];   /* their names, likewise */
+    struct storage *storages[STORAGES_MAX + 1];           /* NULL-terminated */
+    struct storage_plan *storage_plans;                   /* of the start: has their names */
     int events_fd, lock_fd, signal_fd;
     int stop_fd; /* readable since the stop began: ends what waits for a peer that is not there */
     char *ledger_path;

@@ -12,7 +12,7 @@
 #define HUNG_MS 60000
 /* For the stages that had started when another could not. */
 #define START_FAILED_GRACE_MS 5000
-#define THREADS_MAX (CLAIM_WORKERS_MAX + 16)
+#define THREADS_MAX (CLAIM_WORKERS_MAX + STORAGES_MAX + 16)
 
 static void *new_fetch(struct pipeline *p, unsigned index UNUSED)
 {
@@ -41,6 +41,10 @@ static void *new_annotate(struct pipeline *p, unsigned index UNUSED)
 static void *new_deliver(struct pipeline *p, unsigned index)
 {
     return deliver_stage_new(p, p->notifiers[index]);
+}
+static void *new_upload(struct pipeline *p, unsigned index)
+{
+    return upload_stage_new(p, p->storages[index]);
 }
 static void *new_schedule(struct pipeline *p, unsigned index UNUSED)
 {
@@ -81,6 +85,14 @@ static unsigned notifier_count(const struct pipeline *p)
         n++;
     return n;
 }
+static unsigned storage_count(const struct pipeline *p)
+{
+    unsigned n = 0;
+    while (p->storages && p->storages[n])
+        n++;
+    return n;
+}
+static_assert(STORAGES_MAX <= PIPELINE_POOL_MAX, "each storage can be woken");
 
 /* The threads, in the order in which they start: consumers first. They stop from the bottom up.
  *
@@ -90,6 +102,7 @@ static unsigned notifier_count(const struct pipeline *p)
  *                                                 fetch ==burst==> choose ==fetched==> intake
  *   [files in watched folders] -> spool ==fetched==> intake
  *   detect x N ==judged==> record -> [outbox] -> deliver
+ *                          record -> [uploads] -> upload, one per storage, with workers of its own
  *                          record ==promised==> annotate
  *
  * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
@@ -104,6 +117,7 @@ static const struct thread_row {
     int receive_depth;
     int woken; /* enum pipeline_stage, -1 = nobody wakes it */
 } rows[] = {
+    {&upload_stage, new_upload, storage_count, NULL, 0, PIPELINE_UPLOAD},
     {&deliver_stage, new_deliver, notifier_count, NULL, 0, PIPELINE_DELIVER},
     {&annotate_stage, new_annotate, one, EDGE_PROMISED, 16, -1},
     {&record_stage, new_record, one, EDGE_JUDGED, 8, -1},
@@ -130,6 +144,7 @@ struct topology {
     void *control;                    /* of the control stage; NULL = there is none */
     void *spool;                      /* of the spool stage, likewise */
     void *deliver[PIPELINE_POOL_MAX]; /* of those of deliver */
+    void *upload[STORAGES_MAX];       /* of those of upload */
 };
 
 static int start_thread(struct topology *t, const struct thread_row *row, unsigned index,
@@ -158,6 +173,8 @@ static int start_thread(struct topology *t, const struct thread_row *row, unsign
         t->spool = th->self;
     if (row->ops == &deliver_stage)
         t->deliver[index] = th->self;
+    if (row->ops == &upload_stage)
+        t->upload[index] = th->self;
     if (row->woken >= 0) {
         assert(index < PIPELINE_POOL_MAX);
         atomic_store(&t->pipeline->woken[row->woken][index], th->stage);
@@ -276,6 +293,11 @@ void topology_destination_status(const struct topology *t, unsigned index,
                                  struct destination_status *ret)
 {
     deliver_stage_status(t->deliver[index], ret);
+}
+
+void topology_storage_status(const struct topology *t, unsigned index, struct storage_status *ret)
+{
+    upload_stage_status(t->upload[index], ret);
 }
 
 size_t topology_spool_status(const struct topology *t, struct spool_status *ret, size_t max)

@@ -27,6 +27,8 @@ void topology_camera_status(const struct topology *t, const char *camera,
 bool topology_control_status(const struct topology *t, struct control_status *ret);
 /* Of the watched folders, at most `max`; returns the count, 0 when none is watched. Any thread. */
 size_t topology_spool_status(const struct topology *t, struct spool_status *ret, size_t max);
+/* `index` as in the pipeline's list of storages. */
+void topology_storage_status(const struct topology *t, unsigned index, struct storage_status *ret);
 /* `index` as in the pipeline's list of notifiers. */
 void topology_destination_status(const struct topology *t, unsigned index,
                                  struct destination_status *ret);

@@ -85,6 +85,28 @@ static const struct {
     {"outbox rows finished without a time",
      "SELECT s.id FROM outbox o JOIN snapshots s ON s.row = o.snapshot"
      " WHERE (o.state = 0) != (o.finished_at IS NULL)"},
+    {"uploads before their snapshot was examined",
+     "SELECT s.id FROM uploads u JOIN snapshots s ON s.row = u.snapshot WHERE s.state = 0"},
+    {"uploads finished without a time",
+     "SELECT s.id FROM uploads u JOIN snapshots s ON s.row = u.snapshot"
+     " WHERE (u.state IN (1, 2)) != (u.finished_at IS NOT NULL)"},
+    {"uploads of a copy that is not there",
+     "SELECT s.id FROM uploads u JOIN snapshots s ON s.row = u.snapshot WHERE u.annotated"
+     " AND u.state IN (0, 3) AND s.annotated_path IS NULL"},
+    {"uploads that wait for a copy that is there",
+     "SELECT s.id FROM uploads u JOIN snapshots s ON s.row = u.snapshot WHERE u.state = 3"
+     " AND (s.unsettled = 0 OR NOT u.annotated)"},
+    {"uploads that wait for a removed file",
+     "SELECT s.id FROM uploads u JOIN snapshots s ON s.row = u.snapshot WHERE u.state IN (0, 3)"
+     " AND s.removed_at IS NOT NULL"},
+    {"storages whose count is wrong",
+     "SELECT name FROM storages WHERE done !="
+     " (SELECT count(*) FROM uploads WHERE storage = id AND state = 1)"},
+    {"sums of present files that are wrong",
+     "SELECT n.name FROM (SELECT * FROM retention WHERE files != 0 OR bytes != 0 EXCEPT"
+     " " RETENTION_OF_HISTORY ") r JOIN cameras n ON n.id = r.camera"
+     " UNION ALL SELECT n.name FROM (" RETENTION_OF_HISTORY
+     " EXCEPT SELECT * FROM retention) r JOIN cameras n ON n.id = r.camera"},
     {"paths that two snapshots use",
      "SELECT a.id FROM snapshots a JOIN snapshots b ON a.annotated_path = b.path"},
 };
@@ -176,6 +198,8 @@ static const struct {
     [NAME_MODEL] = {"SELECT id FROM models WHERE name = ?", "INSERT INTO models (name) VALUES (?)"},
     [NAME_DESTINATION] = {"SELECT id FROM destinations WHERE name = ?",
                           "INSERT INTO destinations (name) VALUES (?)"},
+    [NAME_STORAGE] = {"SELECT id FROM storages WHERE name = ?",
+                      "INSERT INTO storages (name) VALUES (?)"},
 };
 
 int name_find(struct ledger *l, enum name_table table, const char *name, int64_t *ret,

@@ -15,7 +15,7 @@
 
 struct ledger;
 
-#define LEDGER_VERSION 2 /* schema; migrations run upwards at open */
+#define LEDGER_VERSION 3 /* schema; migrations run upwards at open */
 
 /* Opens, creating and migrating when needed. A damaged database gives -EUCLEAN with a text that
  * says how to go on; one of a newer version -ENOTSUP. */
@@ -80,14 +80,22 @@ int ledger_trigger_get(struct ledger *l, const char *id, struct trigger *ret,
  * and repeat; -EALREADY when its trigger was given up before. */
 int ledger_snapshot_add(struct ledger *l, struct snapshot *s, struct err *e);
 
-/* Detect: records the verdict, the new file names and one outbox row per destination, in one
- * transaction. `new_path` NULL or equal to s->path: not renamed; `annotated_path` NULL or "": none;
- * `destinations` is NULL-terminated, NULL for none. The copy need not be there yet. With a new name
+/* Wanted of a picture by one storage. */
+struct upload_wish {
+    const char *storage;
+    bool picture, annotated;
+};
+
+/* Detect: records the verdict, the new file names, one outbox row per destination and one upload
+ * job per wanted file and storage, in one transaction. `new_path` NULL or equal to s->path: not
+ * renamed; `annotated_path` NULL or "": none; `destinations` is NULL-terminated, NULL for none.
+ * `wishes` may be NULL when their count is 0. The copy need not be there yet. With a new name
  * or an annotated copy the row is unsettled until ledger_settle(). -EALREADY when another worker
  * was first, -ENOENT when the row is gone, -ENOTUNIQ when another snapshot holds a new name. */
 int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const struct verdict *v,
                              const char *new_path, const char *annotated_path,
-                             const char *const *destinations, struct err *e);
+                             const char *const *destinations, const struct upload_wish *wishes,
+                             size_t wish_count, struct err *e);
 
 /* Snapshots in state STORED, by ascending row above `after_row`, at most `max`; each *ret[i] is a
  * new reference without bytes. Returns the count. */

@@ -360,6 +360,13 @@ int ledger_story(struct ledger *l, const char *id, struct ledger_story *ret, int
         "  || iif(o.state = 2, ': ' || coalesce(o.error, ''), '')"
         "  FROM outbox o JOIN snapshots s ON s.row = o.snapshot"
         "  JOIN destinations d ON d.id = o.destination WHERE s.id = ?1 AND o.state != 0"
+        " UNION ALL SELECT u.finished_at, 7, iif(u.state = 1, 'kept', 'not kept'),"
+        "  printf('in %s%s, attempt %d', t.name, iif(u.annotated, ', the copy with boxes', ''),"
+        "   u.attempts) || iif(u.state = 2, ': ' || coalesce(u.error, ''), '')"
+        "  FROM uploads u JOIN snapshots s ON s.row = u.snapshot"
+        "  JOIN storages t ON t.id = u.storage WHERE s.id = ?1 AND u.state IN (1, 2)"
+        " UNION ALL SELECT removed_at, 9, 'removed', coalesce(removed_why, '') FROM snapshots"
+        "  WHERE id = ?1 AND removed_at IS NOT NULL"
         " ORDER BY at, step LIMIT ?2");
     db_bind_text(q, id);
     db_bind_int(q, max);

@@ -11,12 +11,6 @@
 #include "base/text.h"
 #include "ledger/internal.h"
 
-#define SNAPSHOT_COLUMNS                                                                           \
-    "s.row, s.id, c.name, d.key, d.label, s.source, s.state, s.event_at, s.received_at, s.path,"   \
-    " s.annotated_path, s.size, s.md5, s.sha256, s.format, s.width, s.height, s.orientation,"      \
-    " s.fetch_ms, s.unsettled"
-#define SNAPSHOT_NAMES " JOIN cameras c ON c.id = s.camera JOIN devices d ON d.id = s.device "
-
 static int check_new(const struct snapshot *s, struct err *e);
 static int add(struct ledger *l, const struct snapshot *s, int64_t *ret_row, struct err *e);
 static int insert(struct ledger *l, const struct snapshot *s, int64_t *ret_row, struct err *e);
@@ -31,8 +25,6 @@ static int insert_outbox(struct ledger *l, const struct snapshot *s,
 static float confidence_max(const struct verdict *v);
 static int read_snapshot(struct ledger *l, struct db_query *q, struct snapshot **ret,
                          struct err *e);
-static int read_all(struct ledger *l, struct db_query *q, struct snapshot **ret, int max,
-                    struct err *e);
 static int read_verdict(struct ledger *l, const char *id, struct verdict *v, struct err *e);
 static int read_detections(struct ledger *l, int64_t row, size_t count, struct verdict *v,
                            struct err *e);
@@ -125,9 +117,10 @@ static int insert(struct ledger *l, const struct snapshot *s, int64_t *ret_row, 
     db_bind_int(q, s->orientation);
     db_bind_real(q, s->fetch_ms);
     r = db_run(q, e);
-    if (r == 0)
-        *ret_row = db_last_row(l->db);
-    return r;
+    if (r < 0)
+        return r;
+    *ret_row = db_last_row(l->db);
+    return retention_count(l, *ret_row, 1, e);
 }
 
 /* A trigger has one outcome: one that was given up was reported as failed, and stays so. */
@@ -292,7 +285,8 @@ int ledger_snapshot_is_stored(struct ledger *l, int64_t row, struct err *e)
 
 int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const struct verdict *v,
                              const char *new_path, const char *annotated_path,
-                             const char *const *destinations, struct err *e)
+                             const char *const *destinations, const struct upload_wish *wishes,
+                             size_t wish_count, struct err *e)
 {
     assert(s->row > 0);
     assert(v->outcome < VERDICT_OUTCOME_COUNT);
@@ -304,11 +298,19 @@ int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const s
     int r = db_begin(l->db, e);
     if (r < 0)
         return r;
-    r = update_examined(l, s, v, path, annotated ? annotated_path : NULL, e);
+    bool counts = annotated || verdict_persons(v) > 0; /* else it stays in its class */
+    if (counts)
+        r = retention_count(l, s->row, -1, e);
+    if (r == 0)
+        r = update_examined(l, s, v, path, annotated ? annotated_path : NULL, e);
+    if (r == 0 && counts)
+        r = retention_count(l, s->row, 1, e);
     if (r == 0)
         r = insert_detections(l, s, v, e);
     if (r == 0 && destinations != NULL)
         r = insert_outbox(l, s, destinations, e);
+    if (r == 0 && wish_count > 0)
+        r = uploads_insert(l, s->row, annotated, wishes, wish_count, e);
     FAULT_POINT("before-examined-commit");
     r = db_finish(l->db, r, e);
     FAULT_POINT("after-examined-commit");
@@ -440,7 +442,7 @@ int ledger_backlog(struct ledger *l, int64_t after_row, struct snapshot **ret, i
                         "WHERE s.state = 0 AND s.row > ? ORDER BY s.row LIMIT ?");
     db_bind_int(q, after_row);
     db_bind_int(q, max);
-    return read_all(l, q, ret, max, e);
+    return snapshots_read(l, q, ret, max, e);
 }
 
 int ledger_snapshot_get(struct ledger *l, const char *id, struct snapshot **ret, struct err *e)
@@ -457,8 +459,8 @@ int ledger_snapshot_get(struct ledger *l, const char *id, struct snapshot **ret,
     return read_snapshot(l, q, ret, e);
 }
 
-static int read_all(struct ledger *l, struct db_query *q, struct snapshot **ret, int max,
-                    struct err *e)
+int snapshots_read(struct ledger *l, struct db_query *q, struct snapshot **ret, int max,
+                   struct err *e)
 {
     int count = 0, r;
     while ((r = db_step(q, e)) == 1) {
@@ -489,6 +491,8 @@ static int read_snapshot(struct ledger *l, struct db_query *q, struct snapshot *
     s->orientation = (int)db_int(q, 17);
     s->fetch_ms = db_real(q, 18);
     s->unsettled = db_int(q, 19) != 0;
+    s->starred = db_int(q, 20) != 0;
+    s->removed = db_int(q, 21) != 0;
     const struct {
         int column;
         char *dst;
@@ -688,7 +692,7 @@ static int page_query(struct ledger *l, const struct ledger_filter *f,
         db_bind_int(q, before.row);
     }
     db_bind_int(q, max);
-    return read_all(l, q, ret, max, e);
+    return snapshots_read(l, q, ret, max, e);
 }
 
 static int find_filter_names(struct ledger *l, const struct ledger_filter *f, int64_t *ret_camera,
@@ -764,6 +768,8 @@ int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *
         for (int i = 0; i < count && r == 0; i++) {
             db_bind_int(q, rows[i]);
             r = db_run(q, e);
+            if (r == 0 && db_changes(l->db) == 1)
+                r = uploads_copy_placed(l, rows[i], e);
         }
     }
     FAULT_POINT("before-settle-commit");
@@ -775,12 +781,17 @@ int ledger_annotation_drop(struct ledger *l, int64_t row, struct err *e)
     int r = db_begin(l->db, e);
     if (r < 0)
         return r;
-    {
+    r = retention_count(l, row, -1, e);
+    if (r == 0) {
         AUTO(db_query)
         q = db_query(l->db, "UPDATE snapshots SET annotated_path = NULL"
                             " WHERE row = ? AND unsettled = 1");
         db_bind_int(q, row);
         r = db_run(q, e);
+        if (r == 0 && db_changes(l->db) == 1)
+            r = uploads_copy_dropped(l, row, e);
     }
+    if (r == 0)
+        r = retention_count(l, row, 1, e);
     return db_finish(l->db, r, e);
 }

@@ -29,6 +29,7 @@ static int copy_detections(struct db *from, struct db *to, int64_t *rows, int64_
 static int copy_row(struct db *to, const char *table, struct db_query *row, int64_t *rows,
                     struct err *e);
 static bool is_damage(int r);
+static bool is_absent(struct db *from, const char *table);
 
 int ledger_rescue(const char *from_path, const char *to_path, struct ledger_rescue *ret,
                   struct err *e)
@@ -66,9 +67,25 @@ static const char *const mends[] = {
     "INSERT OR IGNORE INTO labels SELECT DISTINCT label, 'lost-' || label FROM detections",
     "INSERT OR IGNORE INTO destinations SELECT DISTINCT destination, 'lost-' || destination"
     " FROM outbox",
+    "INSERT OR IGNORE INTO storages (id, name) SELECT DISTINCT storage, 'lost-' || storage"
+    " FROM uploads",
     "UPDATE snapshots SET model = NULL WHERE model NOT IN (SELECT id FROM models)",
     "DELETE FROM detections WHERE snapshot NOT IN (SELECT row FROM snapshots WHERE state = 1)",
     "DELETE FROM outbox WHERE snapshot NOT IN (SELECT row FROM snapshots WHERE state = 1)",
+    "DELETE FROM uploads WHERE snapshot NOT IN (SELECT row FROM snapshots WHERE state = 1)"
+    " OR (annotated AND state IN (0, 3) AND snapshot IN"
+    "  (SELECT row FROM snapshots WHERE annotated_path IS NULL))",
+    "UPDATE uploads SET state = 0 WHERE state = 3 AND (NOT annotated OR snapshot IN"
+    " (SELECT row FROM snapshots WHERE unsettled = 0))",
+    "UPDATE uploads SET state = 2, finished_at = created_at, error = 'the file was removed'"
+    " WHERE state IN (0, 3) AND snapshot IN"
+    "  (SELECT row FROM snapshots WHERE removed_at IS NOT NULL)",
+    "UPDATE uploads SET finished_at = iif(state IN (1, 2), coalesce(finished_at, created_at),"
+    " NULL)",
+    "UPDATE storages SET done ="
+    " (SELECT count(*) FROM uploads WHERE storage = id AND state = 1)",
+    "DELETE FROM storage_memory WHERE storage NOT IN (SELECT id FROM storages)",
+    "INSERT INTO retention " RETENTION_OF_HISTORY,
     "UPDATE outbox SET camera = (SELECT s.camera FROM snapshots s WHERE s.row = snapshot)",
     "UPDATE snapshots SET things = (SELECT count(*) FROM detections d WHERE d.snapshot = row)",
     "INSERT INTO sightings SELECT d.label, s.event_at, s.row, max(d.confidence) FROM detections d"
@@ -84,12 +101,15 @@ static int copy_all(struct db *from, struct db *to, struct ledger_rescue *count,
 {
     static const struct {
         const char *table, *key;
-    } tables[] = {{"cameras", "id"},    {"devices", "id"},      {"labels", "id"},
-                  {"models", "id"},     {"destinations", "id"}, {"triggers", "row"},
-                  {"snapshots", "row"}, {"outbox", "row"},      {"incidents", "row"}};
+    } tables[] = {{"cameras", "id"},   {"devices", "id"},      {"labels", "id"},
+                  {"models", "id"},    {"destinations", "id"}, {"storages", "id"},
+                  {"triggers", "row"}, {"snapshots", "row"},   {"outbox", "row"},
+                  {"uploads", "row"},  {"incidents", "row"},   {"storage_memory", "row"}};
     int r = db_exec(to, "PRAGMA defer_foreign_keys = ON", e);
     for (size_t i = 0; i < ARRAY_LEN(tables) && r == 0; i++) {
         int64_t rows = 0;
+        if (is_absent(from, tables[i].table))
+            continue;
         r = copy_table(from, to, tables[i].table, tables[i].key, &rows, &count->gaps, e);
         count->rows += rows;
         if (text_equal_nocase(tables[i].table, "snapshots"))
@@ -100,6 +120,16 @@ static int copy_all(struct db *from, struct db *to, struct ledger_rescue *count,
     for (size_t i = 0; i < ARRAY_LEN(mends) && r == 0; i++)
         r = db_exec(to, mends[i], e);
     return r;
+}
+
+/* A file of an older version has fewer tables. Of one whose list cannot be read all are tried. */
+static bool is_absent(struct db *from, const char *table)
+{
+    AUTO(db_query) q = db_query(from, "SELECT count(*) FROM sqlite_schema WHERE name = ?");
+    db_bind_text(q, table);
+    int64_t count = 1;
+    struct err e;
+    return db_query_int(q, &count, &e) == 0 && count == 0;
 }
 
 static int copy_table(struct db *from, struct db *to, const char *table, const char *key,

@@ -6,7 +6,7 @@
 #include "base/fault.h"
 #include "base/macros.h"
 #include "base/text.h"
-#include "ledger/ledger.h"
+#include "ledger/internal.h"
 
 /* Times are microseconds since 1970 in UTC. States and other enumerations are the numbers of the
  * model's enumerations, whose order therefore never changes. Names that repeat (cameras, labels,
@@ -127,7 +127,65 @@ static const char version_2[] = "ALTER TABLE triggers ADD COLUMN address TEXT;"
                                 "ALTER TABLE triggers ADD COLUMN user TEXT;"
                                 "ALTER TABLE triggers ADD COLUMN password TEXT;";
 
-static const char *const migrations[] = {version_1, version_2};
+/* What is kept elsewhere, and what goes when there is no room.
+ *
+ * A job of a copy with boxes is in state 3 until the copy is there; then it is pending like the
+ * others. `mark` is the storage's own note of an object, there before the first attempt. The two
+ * indexes of pending jobs tell those that were never refused (not_before 0), which go by row, from
+ * those that wait for a time, so that neither is walked over to find the other. star_due: the
+ * storage has yet to hear of a star.
+ *
+ * `storages.done` and `retention` are running sums, kept by the transitions, so that nobody counts
+ * the history. `retention` is over pictures whose file is here; a copy counts as large as its
+ * picture. A removed picture keeps its row for the history. */
+static const char version_3[] =
+    "CREATE TABLE storages (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
+    " done INTEGER NOT NULL DEFAULT 0) STRICT;"
+    "CREATE TABLE uploads ("
+    " row INTEGER PRIMARY KEY,"
+    " snapshot INTEGER NOT NULL REFERENCES snapshots (row) ON DELETE CASCADE,"
+    " storage INTEGER NOT NULL REFERENCES storages (id),"
+    " annotated INTEGER NOT NULL CHECK (annotated BETWEEN 0 AND 1),"
+    " state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 3)," /* pending, done, dead, awaited */
+    " attempts INTEGER NOT NULL CHECK (attempts >= 0),"
+    " created_at INTEGER NOT NULL,"
+    " not_before INTEGER NOT NULL,"
+    " finished_at INTEGER,"
+    " star_due INTEGER NOT NULL DEFAULT 0,"
+    " mark TEXT,"
+    " url TEXT,"
+    " error TEXT,"
+    " UNIQUE (snapshot, storage, annotated)) STRICT;"
+    "CREATE INDEX uploads_fresh ON uploads (storage, row) WHERE state = 0 AND not_before = 0;"
+    "CREATE INDEX uploads_waiting ON uploads (storage, not_before, row)"
+    " WHERE state = 0 AND not_before > 0;"
+    "CREATE INDEX uploads_awaited ON uploads (storage, row) WHERE state = 3;"
+    "CREATE INDEX uploads_dead ON uploads (storage, row) WHERE state = 2;"
+    "CREATE INDEX uploads_star ON uploads (storage, row) WHERE star_due = 1;"
+    "CREATE TABLE storage_memory ("
+    " row INTEGER PRIMARY KEY,"
+    " storage INTEGER NOT NULL REFERENCES storages (id),"
+    " key TEXT NOT NULL,"
+    " value TEXT NOT NULL,"
+    " UNIQUE (storage, key)) STRICT;"
+
+    "ALTER TABLE snapshots ADD COLUMN starred_at INTEGER;"
+    "ALTER TABLE snapshots ADD COLUMN removed_at INTEGER;"
+    "ALTER TABLE snapshots ADD COLUMN removed_why TEXT;"
+    "CREATE INDEX snapshots_present ON snapshots"
+    " ((starred_at IS NOT NULL), (persons > 0), row) WHERE removed_at IS NULL;"
+    /* Without it a picture that is forgotten costs a walk over all sightings. */
+    "CREATE INDEX sightings_snapshot ON sightings (snapshot);"
+    "CREATE TABLE retention ("
+    " camera INTEGER NOT NULL REFERENCES cameras (id),"
+    " starred INTEGER NOT NULL,"
+    " person INTEGER NOT NULL,"
+    " files INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL,"
+    " PRIMARY KEY (camera, starred, person)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO retention " RETENTION_OF_HISTORY;
+
+static const char *const migrations[] = {version_1, version_2, version_3};
 _Static_assert(ARRAY_LEN(migrations) == LEDGER_VERSION, "one migration per version");
 
 static int read_version(struct db *db, int64_t *ret, struct err *e);

@@ -11,4 +11,5 @@ struct event {
     const struct verdict *verdict;
     const struct blob *bytes; /* the camera's bytes, NULL when they are gone */
     int attempt;              /* 1 = first */
+    const char *storage_url;  /* where people find the pictures, NULL = nowhere */
 };

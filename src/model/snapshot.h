@@ -40,6 +40,8 @@ struct snapshot {
     char path[SNAPSHOT_PATH_MAX]; /* relative to the store: <camera dir>/2026/01/02/fetch_....jpg */
     char annotated_path[SNAPSHOT_PATH_MAX]; /* "" when there is none */
     bool unsettled;                         /* its files may still be on their way to these names */
+    bool starred;                           /* somebody wants to keep it */
+    bool removed;                           /* its files are gone, only the row is left */
     int64_t size;                           /* bytes */
     char md5[33];                           /* lower-case hex */
     char sha256[65];

@@ -30,6 +30,7 @@ int amqp_body_make(const struct amqp_body *b, const struct event *ev, struct wal
                              .published_at = now,
                              .store_root = b->store_root,
                              .image_url = url,
+                             .storage_url = ev->storage_url,
                              .size_max = b->size_max};
     int r = image_event_encode(&ie, ret, e);
     *ret_smaller = r == -EMSGSIZE && ie.format != EVENT_FORMAT_CLAIM_CHECK;

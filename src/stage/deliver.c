@@ -176,7 +176,12 @@ static int offer(struct deliver_self *d, const struct outbox_item *item, int64_t
             return r;
         *bytes_total += bytes ? (int64_t)bytes->size : 0;
     }
-    struct event ev = {.snapshot = s, .verdict = &v, .bytes = bytes, .attempt = item->attempts + 1};
+    char url[STORAGE_ID_MAX];
+    struct event ev = {.snapshot = s,
+                       .verdict = &v,
+                       .bytes = bytes,
+                       .attempt = item->attempts + 1,
+                       .storage_url = pipeline_storage_url(d->pipeline, url)};
     return d->notifier->ops->deliver(d->notifier, &ev, e);
 }
 

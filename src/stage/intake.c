@@ -341,6 +341,8 @@ static int settle(struct intake_self *in, struct err *e)
     struct store_recovery done = {0};
     int r = store_settle(in->pipeline->store, in->ledger, rows, n, &done, e);
     in->settled_to = n == SETTLE_BATCH ? rows[n - 1].row : 0;
+    if (n > 0)
+        pipeline_wake(in->pipeline, PIPELINE_UPLOAD); /* copies are due when they are settled */
     return r < 0 ? r : n;
 }
 

@@ -120,6 +120,17 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
     return store_read(p->store, s->path, now->limits.bytes_max, ret, e);
 }
 
+const char *pipeline_storage_url(const struct pipeline *p, char buf[STORAGE_ID_MAX])
+{
+    for (size_t i = 0; p->storages && p->storages[i]; i++) {
+        struct storage_state st = {0};
+        p->storages[i]->ops->describe(p->storages[i], &st);
+        if (st.url[0] && text_copy(buf, STORAGE_ID_MAX, st.url))
+            return buf;
+    }
+    return NULL;
+}
+
 struct fetched *fetched_ref(struct fetched *f)
 {
     atomic_fetch_add(&f->refs, 1);

@@ -21,6 +21,7 @@
 #include "stage/push_route.h"
 #include "stage/spool_config.h"
 #include "stage/stage.h"
+#include "storage/registry.h"
 
 /* What a reload may change: immutable, shared by reference, swapped as a whole. */
 struct settings {
@@ -31,7 +32,9 @@ struct settings {
     bool detection_enabled;
     struct detect_config detect; /* filter and annotation */
     struct picture_limits limits;
-    const char *const *destinations; /* of events, NULL-terminated; static for the process */
+    const char *const *destinations;     /* of events, NULL-terminated; static for the process */
+    const struct storage_plan *storages; /* what goes where; the owner's */
+    size_t storage_count;
     struct spool_rules spool;
     const struct push_folder *push_folders; /* of accounts with a camera; the owner's */
     size_t push_folder_count;
@@ -49,10 +52,12 @@ enum pipeline_stage {
     PIPELINE_DELIVER,
     PIPELINE_SCHEDULE,
     PIPELINE_SPOOL,
+    PIPELINE_UPLOAD,
     PIPELINE_STAGE_COUNT
 };
 
-/* Stages of one kind that can be woken: detect workers, and deliver has one per destination. */
+/* Stages of one kind that can be woken: detect workers, deliver has one per destination, upload one
+ * per storage. */
 #define PIPELINE_POOL_MAX CLAIM_WORKERS_MAX
 
 struct pipeline {
@@ -64,6 +69,7 @@ struct pipeline {
     struct detector *detector; /* NULL when there is none */
     unsigned detect_workers;
     struct notifier *const *notifiers; /* NULL-terminated */
+    struct storage *const *storages;   /* NULL-terminated; NULL = none */
     const struct amqp_config *broker;  /* whose triggers are taken; NULL = nobody's */
     const struct spool_options *spool; /* folders whose files are taken; NULL = none */
     int stop_fd; /* readable since the program stops: ends what waits for a peer; 0 = none */
@@ -96,6 +102,9 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
                      char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
 /* A picture's bytes from the cache or the store. */
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
+/* Where people find the pictures, for events: the link of the first storage that has one. Returns
+ * `buf`, or NULL when there is none. */
+const char *pipeline_storage_url(const struct pipeline *p, char buf[STORAGE_ID_MAX]);
 
 /* ---- edges ---- */
 
@@ -157,7 +166,7 @@ void judged_unref(void *judged); /* release hook */
  * ---- */
 
 extern const struct stage_ops fetch_stage, choose_stage, intake_stage, detect_stage, record_stage,
-    annotate_stage, deliver_stage, schedule_stage, control_stage, spool_stage;
+    annotate_stage, deliver_stage, schedule_stage, control_stage, spool_stage, upload_stage;
 void *fetch_stage_new(struct pipeline *p);
 void *choose_stage_new(struct pipeline *p); /* needs p->detector */
 void *intake_stage_new(struct pipeline *p);
@@ -168,6 +177,7 @@ void *deliver_stage_new(struct pipeline *p, struct notifier *n);
 void *schedule_stage_new(struct pipeline *p);
 void *control_stage_new(struct pipeline *p); /* needs p->broker */
 void *spool_stage_new(struct pipeline *p);   /* needs p->spool */
+void *upload_stage_new(struct pipeline *p, struct storage *s);
 
 /* State of a camera as the fetch stage sees it, for the API. Any thread. */
 void fetch_stage_camera_status(void *self, const char *camera, struct camera_status *ret);
@@ -188,6 +198,20 @@ struct destination_status {
     char last_error[ERR_TEXT_MAX];
 };
 void deliver_stage_status(void *self, struct destination_status *ret);
+
+/* What a storage takes at the moment, for people. Any thread. */
+struct storage_status {
+    enum storage_trouble trouble;
+    int64_t pause_ms;                 /* until the next try, 0 = now */
+    struct wall_time since;           /* of the trouble; 0 = it is well */
+    int under_way;                    /* uploads at this moment */
+    int64_t kept, failed;             /* since the start */
+    char state[256];                  /* as the storage says it, "" = nothing */
+    char error[ERR_TEXT_MAX];         /* of the trouble, or the last failure; "" = none */
+    char url[STORAGE_ID_MAX];         /* where people find it, or "" */
+    char archive_error[ERR_TEXT_MAX]; /* of the last tidying, or "" */
+};
+void upload_stage_status(void *self, struct storage_status *ret);
 
 /* What the spool stage sees of one of its folders. Any thread. */
 struct spool_status {

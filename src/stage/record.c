@@ -82,21 +82,39 @@ static void choose_names(const struct settings *now, const struct judged *j, str
         ret->annotated[0] = '\0';
 }
 
+/* What the storages want of it; returns their count. */
+static size_t choose_uploads(const struct settings *now, const struct judged *j, bool has_copy,
+                             struct upload_wish ret[STORAGES_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < now->storage_count; i++) {
+        const struct upload_rule *rule = &now->storages[i].rule;
+        struct upload_choice c = upload_rule_choose(rule, j->snapshot, &j->verdict, has_copy);
+        if (c.picture || c.annotated)
+            ret[count++] = (struct upload_wish){
+                .storage = rule->storage, .picture = c.picture, .annotated = c.annotated};
+    }
+    return count;
+}
+
 /* One transition, within the group. */
 static int write_verdict(struct record_self *rec, const struct settings *now,
                          const struct judged *j, struct names *n, struct err *e)
 {
+    struct upload_wish wishes[STORAGES_MAX];
     choose_names(now, j, n);
+    size_t count = choose_uploads(now, j, n->annotated[0], wishes);
     int r = ledger_snapshot_examined(rec->ledger, j->snapshot, &j->verdict, n->path, n->annotated,
-                                     now->destinations, e);
+                                     now->destinations, wishes, count, e);
     if (r != -ENOTUNIQ)
         return r;
     /* Cannot be, paths are chosen with this in mind; keep the first name. */
     log_error("name-taken", "%s; the picture keeps its first name", e->text);
     text_copy(n->path, sizeof(n->path), j->snapshot->path);
     n->annotated[0] = '\0';
+    count = choose_uploads(now, j, false, wishes);
     return ledger_snapshot_examined(rec->ledger, j->snapshot, &j->verdict, NULL, NULL,
-                                    now->destinations, e);
+                                    now->destinations, wishes, count, e);
 }
 
 /* Renames after the commit. What fails here is repeated by intake's sweep. */
@@ -205,6 +223,7 @@ static void record_flush(void *self)
     log_about(NULL);
     rec->count = 0;
     pipeline_wake(rec->pipeline, PIPELINE_DELIVER);
+    pipeline_wake(rec->pipeline, PIPELINE_UPLOAD);
 }
 
 static void record_step(void *self, void *item)

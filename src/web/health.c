@@ -16,10 +16,13 @@ void web_status(struct web_context *w, const struct http_request *req,
     web_answer_json(ret, 200, document);
 }
 
-static void answer_ok(struct http_response *ret)
+/* A note of "" is none. */
+static void answer_ok(struct http_response *ret, const char *note)
 {
     AUTO_JSON json_t *document = json_object();
     json_object_set_new(document, "status", json_string("ok"));
+    if (note[0])
+        json_object_set_new(document, "note", js_string(note));
     web_answer_json(ret, 200, document);
 }
 
@@ -33,7 +36,7 @@ void web_health(struct web_context *w, const struct http_request *req,
     if (w->backend->healthy(w->backend->arg, &e) < 0)
         http_response_error(ret, 503, "unhealthy", "%s", e.text);
     else
-        answer_ok(ret);
+        answer_ok(ret, "");
 }
 
 void web_readiness(struct web_context *w, const struct http_request *req,
@@ -42,11 +45,15 @@ void web_readiness(struct web_context *w, const struct http_request *req,
     (void)req;
     (void)captures;
     struct err e;
+    char note[ERR_TEXT_MAX] = "";
     err_clear(&e);
-    if (w->backend->ready(w->backend->arg, &e) < 0)
+    if (w->backend->ready(w->backend->arg, &e) < 0) {
         http_response_error(ret, 503, "not-ready", "%s", e.text);
-    else
-        answer_ok(ret);
+        return;
+    }
+    if (w->backend->attention)
+        w->backend->attention(w->backend->arg, note);
+    answer_ok(ret, note);
 }
 
 void web_metrics_get(struct web_context *w, const struct http_request *req,

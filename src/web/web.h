@@ -29,6 +29,9 @@ struct web_backend {
                  struct err *e);
     /* 0 when ready to work, else negative with a reason per part in `e`. */
     int (*ready)(void *arg, struct err *e);
+    /* What somebody should do though the program is ready (a storage wants a login), or "". May be
+     * NULL. */
+    void (*attention)(void *arg, char ret[ERR_TEXT_MAX]);
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
 };

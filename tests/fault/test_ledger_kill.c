@@ -92,7 +92,7 @@ static void examine(struct worker *w, struct snapshot *s)
     static const char *const labels[] = {"person"};
     static const float scores[] = {0.9f};
     struct verdict v = make_verdict(labels, scores, person);
-    if (ledger_snapshot_examined(w->l, s, &v, human, detect, destinations, &e) < 0)
+    if (ledger_snapshot_examined(w->l, s, &v, human, detect, destinations, NULL, 0, &e) < 0)
         die("examined", &e);
     verdict_done(&v);
     if (!person)

@@ -17,6 +17,7 @@
 #include "cfg/cfg.h"
 #include "stage/pipeline.h"
 #include "stage/stage.h"
+#include "sys/hash.h"
 
 /* A thing that has not happened by then will not happen at all. */
 #define FLOW_PATIENCE_S 60
@@ -82,6 +83,8 @@ struct flow {
     struct spool_rules spool_rules; /* of the settings to come */
     const struct push_folder *push_folders;
     size_t push_folder_count;
+    struct storage_plan storage_plans[2]; /* of the settings to come */
+    size_t storage_count;
 
     struct camera_sim *sim;
     pthread_t sim_thread;
@@ -297,6 +300,8 @@ static inline void flow_configure(struct flow *f, const char *text)
                            .push_folders = f->push_folders,
                            .push_folder_count = f->push_folder_count,
                            .destinations = f->destinations,
+                           .storages = f->storage_plans,
+                           .storage_count = f->storage_count,
                            .refs = 1};
     if (camera_set_load(o->cfg, &s->cameras, &e) < 0)
         fail_msg("%s", e.text);
@@ -404,7 +409,7 @@ static inline struct flow *flow_new(int detect_workers, int notifiers)
     log_set_hook(flow_hear, f);
     static const struct stage_ops *const all[] = {&fetch_stage,   &choose_stage, &intake_stage,
                                                   &detect_stage,  &record_stage, &annotate_stage,
-                                                  &deliver_stage, &spool_stage};
+                                                  &deliver_stage, &spool_stage,  &upload_stage};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i]->register_metrics)
             all[i]->register_metrics();
@@ -575,6 +580,7 @@ static inline void flow_stop(struct flow *f)
                    : st.name[0] == 'a' ? "annotate"
                    : st.name[0] == 'c' ? "choose"
                    : st.name[0] == 's' ? "spool"
+                   : st.name[0] == 'u' ? "upload"
                                        : "fetch";
             first--;
             stage_stop(f->stages[first]);
@@ -703,8 +709,8 @@ static inline struct snapshot *flow_store_bytes(struct flow *f, const char *came
     s->received_at = clock_wall();
     (void)snprintf(s->path, sizeof(s->path), "%s/2023/11/14/fetch_%s_%d.jpg", camera, camera, n);
     s->size = (int64_t)size;
-    memset(s->md5, 'a', sizeof(s->md5) - 1);
-    memset(s->sha256, 'b', sizeof(s->sha256) - 1);
+    hash_md5_hex(data, size, s->md5);
+    hash_sha256_hex(data, size, s->sha256);
     text_copy(s->format, sizeof(s->format), "jpeg");
     s->width = s->height = 16;
     s->orientation = 1;

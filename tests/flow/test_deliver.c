@@ -49,8 +49,8 @@ static void examined(struct by_hand *h, const char *camera, int i, char ret_id[S
     AUTO(snapshot) s = flow_store(h->f, camera, i, true);
     struct verdict v = {.outcome = VERDICT_EXAMINED};
     struct err e = {0};
-    assert_int_equal(ledger_snapshot_examined(h->f->l, s, &v, NULL, NULL, h->f->destinations, &e),
-                     0);
+    assert_int_equal(
+        ledger_snapshot_examined(h->f->l, s, &v, NULL, NULL, h->f->destinations, NULL, 0, &e), 0);
     text_copy(ret_id, SNAPSHOT_ID_SIZE, s->id);
 }
 

@@ -199,7 +199,8 @@ static void renames_that_failed_are_finished_by_the_sweep(void **state UNUSED)
     for (int i = 0; i < 3; i++) {
         AUTO(snapshot) s = flow_store(h.f, "c", i, i != 1); /* the second is still unplaced */
         assert_int_equal(snapshot_name_renamed(s->path, "human", new_path, sizeof(new_path)), 0);
-        assert_int_equal(ledger_snapshot_examined(h.f->l, s, &v, new_path, NULL, none, &e), 0);
+        assert_int_equal(ledger_snapshot_examined(h.f->l, s, &v, new_path, NULL, none, NULL, 0, &e),
+                         0);
     }
     struct ledger_unsettled u[4];
     assert_int_equal(ledger_unsettled(h.f->l, 0, u, 4, &e), 3);

@@ -25,7 +25,7 @@ static struct snapshot *add(struct fixture *f, uint64_t n, const char *camera)
 static void examine(struct fixture *f, const struct snapshot *s, const char *const *destinations)
 {
     struct verdict v = make_verdict(person_label, person_score, 1);
-    int r = ledger_snapshot_examined(f->l, s, &v, NULL, NULL, destinations, &f->e);
+    int r = ledger_snapshot_examined(f->l, s, &v, NULL, NULL, destinations, NULL, 0, &f->e);
     if (r < 0)
         fail_msg("%s", f->e.text);
     verdict_done(&v);
@@ -387,8 +387,10 @@ static void refuses_paths_outside_the_store(void **state)
     }
     AUTO(snapshot) s = add(f, 1, "porch");
     struct verdict v = {.outcome = VERDICT_SKIPPED};
-    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, "../x", NULL, NULL, &f->e), -EINVAL);
-    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, "/x", NULL, &f->e), -EINVAL);
+    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, "../x", NULL, NULL, NULL, 0, &f->e),
+                     -EINVAL);
+    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, "/x", NULL, NULL, 0, &f->e),
+                     -EINVAL);
 }
 
 static void keeps_the_verdict_with_all_its_detections(void **state)
@@ -402,7 +404,8 @@ static void keeps_the_verdict_with_all_its_detections(void **state)
     const char *human = "porch/1970/01/01/human_porch_1.jpg";
     const char *detect = "porch/1970/01/01/detect_porch_1.jpg";
     assert_int_equal(ledger_verdict_get(f->l, s->id, &back, &f->e), -ENOENT);
-    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, human, detect, console, &f->e), 0);
+    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, human, detect, console, NULL, 0, &f->e),
+                     0);
     assert_int_equal(ledger_verdict_get(f->l, s->id, &back, &f->e), 0);
     assert_int_equal(back.outcome, VERDICT_EXAMINED);
     assert_string_equal(back.model, v.model);
@@ -437,7 +440,8 @@ static void a_verdict_without_detections_keeps_its_reason(void **state)
         struct verdict v = {.outcome = outcomes[i]}, back;
         if (v.outcome == VERDICT_FAILED)
             (void)text_copy(v.error, sizeof(v.error), "not a picture");
-        assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, NULL, NULL, &f->e), 0);
+        assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, NULL, NULL, NULL, 0, &f->e),
+                         0);
         assert_int_equal(ledger_verdict_get(f->l, s->id, &back, &f->e), 0);
         assert_int_equal(back.outcome, outcomes[i]);
         assert_string_equal(back.error, v.error);
@@ -454,11 +458,12 @@ static void examines_once(void **state)
     AUTO(snapshot) s = add(f, 1, "porch");
     examine(f, s, console);
     struct verdict v = {.outcome = VERDICT_SKIPPED};
-    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, NULL, console, &f->e), -EALREADY);
+    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, NULL, console, NULL, 0, &f->e),
+                     -EALREADY);
     AUTO(snapshot) unknown = make_snapshot(9, "porch");
     unknown->row = 4711;
-    assert_int_equal(ledger_snapshot_examined(f->l, unknown, &v, NULL, NULL, console, &f->e),
-                     -ENOENT);
+    assert_int_equal(
+        ledger_snapshot_examined(f->l, unknown, &v, NULL, NULL, console, NULL, 0, &f->e), -ENOENT);
     struct ledger_counts c;
     assert_int_equal(ledger_counts(f->l, &c, &f->e), 0);
     assert_int_equal(c.outbox_pending, 1);
@@ -473,7 +478,7 @@ static void refuses_a_new_name_that_another_snapshot_holds(void **state)
     AUTO(snapshot) a = add(f, 1, "porch");
     AUTO(snapshot) b = add(f, 2, "porch");
     struct verdict v = {.outcome = VERDICT_SKIPPED};
-    assert_int_equal(ledger_snapshot_examined(f->l, a, &v, b->path, NULL, console, &f->e),
+    assert_int_equal(ledger_snapshot_examined(f->l, a, &v, b->path, NULL, console, NULL, 0, &f->e),
                      -ENOTUNIQ);
     struct ledger_counts c;
     assert_int_equal(ledger_counts(f->l, &c, &f->e), 0);
@@ -516,9 +521,9 @@ static void settles_what_was_renamed(void **state)
     AUTO(snapshot) c = add(f, 3, "porch");
     const char *human = "porch/1970/01/01/human_porch_1.jpg";
     const char *detect = "porch/1970/01/01/detect_porch_2.jpg";
-    assert_int_equal(ledger_snapshot_examined(f->l, a, &v, human, NULL, NULL, &f->e), 0);
-    assert_int_equal(ledger_snapshot_examined(f->l, b, &v, NULL, detect, NULL, &f->e), 0);
-    assert_int_equal(ledger_snapshot_examined(f->l, c, &v, c->path, "", NULL, &f->e), 0);
+    assert_int_equal(ledger_snapshot_examined(f->l, a, &v, human, NULL, NULL, NULL, 0, &f->e), 0);
+    assert_int_equal(ledger_snapshot_examined(f->l, b, &v, NULL, detect, NULL, NULL, 0, &f->e), 0);
+    assert_int_equal(ledger_snapshot_examined(f->l, c, &v, c->path, "", NULL, NULL, 0, &f->e), 0);
     struct ledger_unsettled u[4];
     assert_int_equal(ledger_unsettled(f->l, 0, u, 4, &f->e), 2);
     assert_string_equal(u[0].previous_path, a->path);
@@ -575,7 +580,8 @@ static void fill(struct fixture *f, struct model_row *rows)
         if (!m->examined)
             continue;
         struct verdict v = make_verdict(labels, scores, count);
-        assert_int_equal(ledger_snapshot_examined(f->l, m->s, &v, NULL, NULL, NULL, &f->e), 0);
+        assert_int_equal(ledger_snapshot_examined(f->l, m->s, &v, NULL, NULL, NULL, NULL, 0, &f->e),
+                         0);
         verdict_done(&v);
     }
 }
@@ -944,7 +950,7 @@ static void *write_much(void *arg)
         int count = r < 0 ? r : ledger_backlog(l, 0, batch, 2, &e);
         for (int k = 0; k < count; k++) {
             struct verdict v = {.outcome = VERDICT_SKIPPED};
-            r = ledger_snapshot_examined(l, batch[k], &v, NULL, NULL, console, &e);
+            r = ledger_snapshot_examined(l, batch[k], &v, NULL, NULL, console, NULL, 0, &e);
             if (r == 0)
                 atomic_fetch_add(w->examined, 1);
             if (r < 0 && r != -EALREADY)

@@ -18,7 +18,8 @@ static void fill(struct fixture *f)
         AUTO(snapshot) s = make_snapshot(n, "porch");
         assert_int_equal(ledger_snapshot_add(f->l, s, &f->e), 0);
         struct verdict v = make_verdict(labels, scores, 2);
-        assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, NULL, destinations, &f->e), 0);
+        assert_int_equal(
+            ledger_snapshot_examined(f->l, s, &v, NULL, NULL, destinations, NULL, 0, &f->e), 0);
         verdict_done(&v);
     }
     ledger_close(f->l);

@@ -249,7 +249,7 @@ static void pictures_of_one_second_keep_apart(void **state)
     struct verdict v = {.outcome = VERDICT_SKIPPED};
     assert_int_equal(ledger_snapshot_examined(
                          f->l, s, &v, "porch/2026/01/02/human_front-door-camera_1767323045-2.jpg",
-                         NULL, NULL, &f->e),
+                         NULL, NULL, NULL, 0, &f->e),
                      0);
     char path[SNAPSHOT_PATH_MAX];
     assert_int_equal(store_path_fetched(f->s, f->l, s, "porch", path, sizeof(path), &f->e), 0);
@@ -458,7 +458,8 @@ static void finishes_renames_and_copies(void **state)
             assert_int_equal(store_place(f->s, s->id, false, s->path, &f->e), 0);
         put(f, n, true, "copy");
         struct verdict v = {.outcome = VERDICT_SKIPPED};
-        assert_int_equal(ledger_snapshot_examined(f->l, s, &v, human, detect, NULL, &f->e), 0);
+        assert_int_equal(ledger_snapshot_examined(f->l, s, &v, human, detect, NULL, NULL, 0, &f->e),
+                         0);
         if (cases[i].copy_placed)
             assert_int_equal(store_place(f->s, s->id, true, detect, &f->e), 0);
         if (cases[i].renamed)
@@ -497,11 +498,11 @@ static void missing_files_are_counted_and_do_not_stop_it(void **state)
     AUTO(snapshot) t = record(f, 2);
     write_file(f, t->path, "jpeg");
     struct verdict v = {.outcome = VERDICT_SKIPPED};
-    assert_int_equal(
-        ledger_snapshot_examined(f->l, s, &v, "porch/human.jpg", "porch/detect.jpg", NULL, &f->e),
-        0);
-    assert_int_equal(ledger_snapshot_examined(f->l, t, &v, "porch/human_2.jpg", NULL, NULL, &f->e),
+    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, "porch/human.jpg", "porch/detect.jpg",
+                                              NULL, NULL, 0, &f->e),
                      0);
+    assert_int_equal(
+        ledger_snapshot_examined(f->l, t, &v, "porch/human_2.jpg", NULL, NULL, NULL, 0, &f->e), 0);
     struct store_recovery done = recover(f);
     assert_int_equal(done.missing, 1);
     assert_int_equal(done.renamed, 1);
@@ -514,8 +515,8 @@ static void a_copy_that_is_not_drawn_yet_keeps_its_row_unsettled(void **state)
     AUTO(snapshot) s = record(f, 1);
     write_file(f, s->path, "jpeg");
     struct verdict v = {.outcome = VERDICT_SKIPPED};
-    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, "porch/detect.jpg", NULL, &f->e),
-                     0);
+    assert_int_equal(
+        ledger_snapshot_examined(f->l, s, &v, NULL, "porch/detect.jpg", NULL, NULL, 0, &f->e), 0);
     struct ledger_unsettled u;
     struct store_recovery done = recover(f);
     assert_int_equal(done.missing, 0);
@@ -541,7 +542,8 @@ static void several_rows_of_one_folder_settle_together(void **state)
         write_file(f, s->path, "jpeg");
         assert_int_equal(snapshot_name_renamed(s->path, "human", human, sizeof(human)), 0);
         assert_int_equal(ledger_snapshot_examined(f->l, s, &v, human,
-                                                  n == 2 ? "porch/detect.jpg" : NULL, NULL, &f->e),
+                                                  n == 2 ? "porch/detect.jpg" : NULL, NULL, NULL, 0,
+                                                  &f->e),
                          0);
     }
     int n = ledger_unsettled(f->l, 0, rows, 4, &f->e);
@@ -562,7 +564,8 @@ static void recovers_many_rows(void **state)
         assert_int_equal(snapshot_name_renamed(s->path, "human", human, sizeof(human)), 0);
         struct verdict v = {.outcome = VERDICT_SKIPPED};
         assert_int_equal(
-            ledger_snapshot_examined(f->l, s, &v, n % 2 ? human : NULL, NULL, NULL, &f->e), 0);
+            ledger_snapshot_examined(f->l, s, &v, n % 2 ? human : NULL, NULL, NULL, NULL, 0, &f->e),
+            0);
     }
     struct store_recovery done = recover(f);
     assert_int_equal(done.placed, 140);

@@ -95,7 +95,7 @@ static UNUSED void examine(struct fixture *f, struct snapshot *s, const char *co
     if (annotate)
         (void)snapshot_name_renamed(s->path, "detect", annotated, sizeof(annotated));
     static const char *const nowhere[] = {NULL};
-    if (ledger_snapshot_examined(f->ledger, s, &v, NULL, annotated, nowhere, &f->e) < 0)
+    if (ledger_snapshot_examined(f->ledger, s, &v, NULL, annotated, nowhere, NULL, 0, &f->e) < 0)
         fail_msg("%s", f->e.text);
     verdict_done(&v);
 }

@@ -1,0 +1,835 @@
+/* Uploads on a virtual clock: exactly once, the order, pauses, bad files, restarts, stops. The
+ * test turns the stage by hand; its workers are real threads and the storage is a shelf in memory
+ * that does what the test says. */
+#include "flow.h"
+
+#include <poll.h>
+
+#include "ledger/ledger_upload.h"
+
+#define PLACES 512
+
+static _Atomic int64_t now_us = 1000000000; /* monotonic */
+
+static struct mono_time virtual_mono(void)
+{
+    return (struct mono_time){atomic_load(&now_us)};
+}
+static void pass_ms(int64_t ms)
+{
+    atomic_fetch_add(&now_us, ms * 1000);
+}
+
+/* ---- the shelf ---- */
+
+struct answer {
+    int code;
+    enum err_retry retry;
+    struct storage_failure failure;
+    bool stored; /* it is there nevertheless: the answer got lost */
+};
+
+struct shelf {
+    struct storage base;
+    struct storage_ops ops;
+    struct storage_common common;
+    struct flow *flow;
+    int go_fd; /* readable: calls are not held */
+    /* Guarded by the flow's lock. */
+    struct answer now;     /* to all puts */
+    struct answer reserve; /* to all reserves */
+    const char *bad_name;  /* part of a name: puts of it get `bad` instead */
+    struct answer bad;
+    int ids, reserves, puts, inside, inside_max;
+    struct {
+        char id[64], name[128];
+        int times;
+        bool annotated, starred;
+    } places[PLACES]; /* in the order in which they came */
+    int count;
+    int archives, archive_code;
+    int stars;
+    char labels[64], md5[40], path[256];
+};
+
+struct storage_session {
+    struct shelf *shelf;
+    int stop_fd;
+    const struct storage_memory memory;
+};
+
+static int shelf_session_new(struct storage *s, int stop_fd, const struct storage_memory *memory,
+                             struct storage_session **ret, struct err *e UNUSED)
+{
+    struct storage_session *w = xcalloc(1, sizeof(*w));
+    struct storage_session start = {container_of(s, struct shelf, base), stop_fd, *memory};
+    memcpy(w, &start, sizeof(start));
+    *ret = w;
+    return 0;
+}
+
+static void shelf_session_free(struct storage_session *w)
+{
+    free(w);
+}
+
+static int give(const struct answer *a, struct storage_failure *f, struct err *e)
+{
+    *f = a->failure;
+    return a->code < 0 ? err_set(e, a->code, a->retry, "the shelf has its day") : 0;
+}
+
+static int shelf_reserve(struct storage_session *w, const struct storage_object *objects,
+                         struct storage_mark *marks, int count, struct storage_failure *f,
+                         struct err *e)
+{
+    struct shelf *s = w->shelf;
+    pthread_mutex_lock(&s->flow->lock);
+    struct answer a = s->reserve;
+    s->reserves++;
+    for (int i = 0; i < count && a.code == 0; i++) {
+        assert_null(objects[i].bytes);
+        (void)snprintf(marks[i].id, sizeof(marks[i].id), "id-%d", s->ids++);
+    }
+    pthread_cond_broadcast(&s->flow->changed);
+    pthread_mutex_unlock(&s->flow->lock);
+    return give(&a, f, e);
+}
+
+/* The same id again is the same place. */
+static void place(struct shelf *s, const struct storage_object *o, const char *id)
+{
+    int i = 0;
+    while (i < s->count && strcmp(s->places[i].id, id) != 0)
+        i++;
+    assert_true(i < PLACES);
+    if (i == s->count)
+        s->count++;
+    text_copy(s->places[i].id, sizeof(s->places[i].id), id);
+    text_copy(s->places[i].name, sizeof(s->places[i].name), o->name);
+    s->places[i].annotated = o->annotated;
+    s->places[i].starred = o->starred;
+    s->places[i].times++;
+    text_copy(s->labels, sizeof(s->labels), o->labels);
+    text_copy(s->md5, sizeof(s->md5), o->md5);
+    text_copy(s->path, sizeof(s->path), o->path);
+}
+
+static int shelf_put(struct storage_session *w, const struct storage_object *o,
+                     struct storage_mark *mark,
+                     int (*save)(void *arg, const struct storage_mark *mark, struct err *e),
+                     void *arg, struct storage_failure *f, struct err *e)
+{
+    struct shelf *s = w->shelf;
+    struct pollfd fds[] = {{.fd = w->stop_fd, .events = POLLIN},
+                           {.fd = s->go_fd, .events = POLLIN}};
+    pthread_mutex_lock(&s->flow->lock);
+    s->puts++;
+    s->inside++;
+    s->inside_max = MAX(s->inside_max, s->inside);
+    pthread_cond_broadcast(&s->flow->changed);
+    pthread_mutex_unlock(&s->flow->lock);
+    (void)poll(fds, 2, -1);
+    pthread_mutex_lock(&s->flow->lock);
+    s->inside--;
+    bool stopped = !(fds[1].revents & POLLIN);
+    struct answer a = s->bad_name && strstr(o->name, s->bad_name) ? s->bad : s->now;
+    assert_int_equal(o->bytes->size > 0, 1);
+    if (!stopped && (a.code == 0 || a.stored))
+        place(s, o, mark->id);
+    pthread_cond_broadcast(&s->flow->changed);
+    pthread_mutex_unlock(&s->flow->lock);
+    if (stopped)
+        return err_set(e, -ECANCELED, ERR_LATER, "stopped");
+    if (a.code < 0 && a.stored) { /* a resumable upload has begun */
+        text_copy(mark->resume, sizeof(mark->resume), "session");
+        if (save(arg, mark, e) < 0)
+            return e->code;
+    }
+    text_copy(mark->url, sizeof(mark->url), "shelf://");
+    return give(&a, f, e);
+}
+
+static int shelf_verify(struct storage_session *w UNUSED, const struct storage_object *o UNUSED,
+                        const struct storage_mark *mark UNUSED, struct storage_failure *f UNUSED,
+                        struct err *e UNUSED)
+{
+    return 0;
+}
+
+static int shelf_archive(struct storage_session *w, struct wall_time now UNUSED,
+                         struct storage_failure *f UNUSED, struct err *e)
+{
+    struct shelf *s = w->shelf;
+    char text[16];
+    assert_int_equal(w->memory.get(w->memory.arg, "none", text, sizeof(text), e), -ENOENT);
+    assert_int_equal(w->memory.set(w->memory.arg, "folder", "f-1", e), 0);
+    assert_int_equal(w->memory.get(w->memory.arg, "folder", text, sizeof(text), e), 0);
+    pthread_mutex_lock(&s->flow->lock);
+    s->archives++;
+    int code = s->archive_code;
+    pthread_cond_broadcast(&s->flow->changed);
+    pthread_mutex_unlock(&s->flow->lock);
+    return code < 0 ? err_set(e, code, ERR_LATER, "no tidying today") : code;
+}
+
+static int shelf_star(struct storage_session *w, const struct storage_mark *mark, bool starred,
+                      struct storage_failure *f UNUSED, struct err *e UNUSED)
+{
+    struct shelf *s = w->shelf;
+    pthread_mutex_lock(&s->flow->lock);
+    s->stars++;
+    for (int i = 0; i < s->count; i++)
+        if (strcmp(s->places[i].id, mark->id) == 0)
+            s->places[i].starred = starred;
+    pthread_cond_broadcast(&s->flow->changed);
+    pthread_mutex_unlock(&s->flow->lock);
+    return 0;
+}
+
+static void shelf_describe(struct storage *s UNUSED, struct storage_state *ret)
+{
+    text_copy(ret->text, sizeof(ret->text), "a shelf");
+    text_copy(ret->url, sizeof(ret->url), "shelf://");
+}
+
+static void shelf_init(struct shelf *s, struct flow *f, const char *name)
+{
+    *s = (struct shelf){
+        .ops = {.kind = "shelf",
+                .session_new = shelf_session_new,
+                .session_free = shelf_session_free,
+                .reserve = shelf_reserve,
+                .put = shelf_put,
+                .verify = shelf_verify,
+                .describe = shelf_describe},
+        .common = {.enabled = true,
+                   .upload = UPLOAD_ALL,
+                   .order = STORAGE_OLDEST_FIRST,
+                   .parallel = 4},
+        .flow = f,
+        .go_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK),
+    };
+    s->base = (struct storage){.ops = &s->ops, .name = name};
+    struct storage_plan *p = &f->storage_plans[f->storage_count++];
+    *p = (struct storage_plan){.common = &s->common};
+    text_copy(p->name, sizeof(p->name), name);
+    p->rule = storage_common_rule(&s->common, p->name);
+}
+
+static void hold(struct shelf *s, bool held)
+{
+    uint64_t n = 1;
+    if (held)
+        (void)!read(s->go_fd, &n, sizeof(n));
+    else
+        (void)!write(s->go_fd, &n, sizeof(n));
+}
+
+/* ---- the stage by hand ---- */
+
+struct by_hand {
+    struct flow *f;
+    struct shelf shelf;
+    struct stage *stage;
+    void *upload;
+};
+
+static int64_t nothing_to_do(void *self UNUSED)
+{
+    return 3600000;
+}
+static const struct stage_ops idle_ops = {.name = "idle", .sweep = nothing_to_do};
+
+static void start(struct by_hand *h)
+{
+    struct err e = {0};
+    h->upload = upload_stage_new(&h->f->p, &h->shelf.base);
+    if (upload_stage.init(h->upload, h->stage, &e) < 0)
+        fail_msg("%s", e.text);
+}
+
+static void stop(struct by_hand *h)
+{
+    upload_stage.fini(h->upload);
+    free(h->upload);
+    h->upload = NULL;
+}
+
+static struct by_hand *open_hand(void)
+{
+    struct by_hand *h = xcalloc(1, sizeof(*h));
+    h->f = flow_new(1, 0);
+    shelf_init(&h->shelf, h->f, "shelf");
+    return h;
+}
+
+static struct by_hand *begin(void)
+{
+    struct by_hand *h = open_hand();
+    flow_configure(h->f, "");
+    h->stage = h->f->stages[flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0)];
+    start(h);
+    return h;
+}
+
+static void close_hand(struct by_hand *h)
+{
+    if (h->upload)
+        stop(h);
+    flow_assert_sound(h->f);
+    (void)close(h->shelf.go_fd);
+    flow_free(h->f);
+    free(h);
+}
+
+/* An examined picture with a job for each plan; "fetch_NAME_N.jpg". */
+static void picture(struct by_hand *h, const char *name, int n, char ret_id[SNAPSHOT_ID_SIZE])
+{
+    struct upload_wish wishes[2];
+    struct detection found[2] = {{.label = "person", .confidence = 0.9f},
+                                 {.label = "dog", .confidence = 0.5f}};
+    struct verdict v = {.outcome = VERDICT_EXAMINED, .found = {found, 2}};
+    struct err e = {0};
+    AUTO(snapshot) s = flow_store(h->f, name, n, true);
+    for (size_t i = 0; i < h->f->storage_count; i++)
+        wishes[i] = (struct upload_wish){h->f->storage_plans[i].name, true, false};
+    if (ledger_snapshot_examined(h->f->l, s, &v, NULL, NULL, NULL, wishes, h->f->storage_count,
+                                 &e) < 0)
+        fail_msg("%s", e.text);
+    if (ret_id)
+        text_copy(ret_id, SNAPSHOT_ID_SIZE, s->id);
+}
+
+static struct upload_counts counts_of(struct by_hand *h, const char *storage)
+{
+    struct upload_counts c = {0};
+    struct err e = {0};
+    if (ledger_upload_counts(h->f->l, storage, &c, &e) < 0)
+        fail_msg("%s", e.text);
+    return c;
+}
+static struct upload_counts counts(struct by_hand *h)
+{
+    return counts_of(h, "shelf");
+}
+
+static struct storage_status status(struct by_hand *h)
+{
+    struct storage_status st;
+    upload_stage_status(h->upload, &st);
+    return st;
+}
+
+/* Turns the stage until this holds. */
+#define TURN_UNTIL(h, condition) FLOW_WAIT((h)->f, (upload_stage.sweep((h)->upload), (condition)))
+
+/* Some turns, in which nothing may happen. */
+static void turn(struct by_hand *h)
+{
+    for (int i = 0; i < 5; i++)
+        (void)upload_stage.sweep(h->upload);
+}
+
+static void name_of(const char *camera, int n, char ret[64])
+{
+    (void)snprintf(ret, 64, "fetch_%s_%d.jpg", camera, n);
+}
+
+static void assert_order(struct by_hand *h, const int *wanted, int count)
+{
+    assert_int_equal(h->shelf.count, count);
+    for (int i = 0; i < count; i++) {
+        char name[64];
+        name_of("c", wanted[i], name);
+        if (strcmp(h->shelf.places[i].name, name) != 0)
+            fail_msg("place %d has %s, not %s", i, h->shelf.places[i].name, name);
+    }
+}
+
+/* ---- the tests ---- */
+
+static void every_file_arrives_once(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    for (int i = 0; i < 100; i++)
+        picture(h, "c", i, NULL);
+    TURN_UNTIL(h, counts(h).done == 100);
+    assert_int_equal(h->shelf.count, 100);
+    assert_int_equal(h->shelf.puts, 100);
+    assert_true(h->shelf.inside_max <= 4);
+    assert_true(h->shelf.reserves <= 10); /* marks are made for many at once */
+    assert_string_equal(h->shelf.labels, "person,dog");
+    assert_int_equal(strlen(h->shelf.md5), 32);
+    assert_true(text_starts_with(h->shelf.path, "c/2023/11/14/fetch_c_"));
+    assert_int_equal(status(h).kept, 100);
+    assert_int_equal(counts(h).pending, 0);
+    close_hand(h);
+}
+
+/* What a crash leaves is the database as it was then. */
+static void copy_file(const char *from, const char *to)
+{
+    struct err e = {0};
+    AUTO(blob) b = NULL;
+    (void)unlink(to);
+    if (fs_read_blob(AT_FDCWD, from, 64 << 20, &b, &e) < 0)
+        return;
+    if (fs_create_synced(AT_FDCWD, to, b->data, b->size, 0600, &e) < 0)
+        fail_msg("%s", e.text);
+}
+static void copy_database(const char *from, const char *to)
+{
+    static const char *const parts[] = {"", "-wal"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        char a[200], b[200];
+        (void)snprintf(a, sizeof(a), "%s%s", from, parts[i]);
+        (void)snprintf(b, sizeof(b), "%s%s", to, parts[i]);
+        copy_file(a, b);
+    }
+}
+
+static void a_crash_between_the_upload_and_its_record_makes_no_second_one(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    struct err e = {0};
+    char saved[160], shm[160];
+    (void)snprintf(saved, sizeof(saved), "%s/saved.db", h->f->dir);
+    (void)snprintf(shm, sizeof(shm), "%s-shm", h->f->ledger_path);
+    for (int i = 0; i < 100; i++)
+        picture(h, "c", i, NULL);
+    /* All but the last of each round are written down; then the lights go out. */
+    for (int round = 1; round <= 4; round++) {
+        int before = FLOW_GET(h->f, h->shelf.count);
+        TURN_UNTIL(h, h->shelf.count > before);
+        FLOW_WAIT(h->f, h->shelf.inside == 0 && status(h).under_way == 0);
+        copy_database(h->f->ledger_path, saved);
+        stop(h); /* it writes what it knows, which is then lost */
+        ledger_close(h->f->l);
+        copy_database(saved, h->f->ledger_path);
+        (void)unlink(shm);
+        assert_int_equal(ledger_open(h->f->ledger_path, &h->f->l, &e), 0);
+        assert_true(counts(h).done < FLOW_GET(h->f, h->shelf.count));
+        start(h);
+    }
+    TURN_UNTIL(h, counts(h).done == 100);
+    assert_int_equal(h->shelf.count, 100);
+    assert_true(h->shelf.puts > 100); /* some were sent again, to where they were */
+    close_hand(h);
+}
+
+static void a_lost_answer_makes_no_second_one(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    struct upload_job job;
+    struct err e = {0};
+    h->shelf.now = (struct answer){-EIO, ERR_LATER, {STORAGE_AWAY, 0}, true};
+    picture(h, "c", 1, NULL);
+    TURN_UNTIL(h, status(h).trouble == STORAGE_AWAY);
+    assert_int_equal(h->shelf.count, 1);
+    struct upload_order order = {.live_after = INT64_MAX};
+    assert_int_equal(
+        ledger_upload_due(h->f->l, "shelf", &order, ledger_now(), NULL, 0, &job, 1, &e), 1);
+    assert_string_equal(job.mark, "id-0\nsession\n"); /* saved by the storage on the way */
+    assert_int_equal(job.attempts, 0);
+    FLOW_SET(h->f, h->shelf.now, (struct answer){0});
+    pass_ms(1000);
+    TURN_UNTIL(h, counts(h).done == 1);
+    assert_int_equal(h->shelf.count, 1);
+    assert_int_equal(h->shelf.places[0].times, 2);
+    assert_int_equal(ledger_upload_kept(h->f->l, "shelf", 0, &job, 1, &e), 1);
+    assert_string_equal(job.mark, "id-0\n\nshelf://"); /* the session is no secret to keep */
+    close_hand(h);
+}
+
+static void after_an_outage_all_goes_in_the_order_of_the_rule(void **state UNUSED)
+{
+    for (int newest = 0; newest <= 1; newest++) {
+        struct by_hand *h = open_hand();
+        int wanted[30];
+        h->shelf.common.parallel = 1;
+        h->shelf.common.order = newest ? STORAGE_NEWEST_FIRST : STORAGE_OLDEST_FIRST;
+        h->shelf.now = (struct answer){-EHOSTUNREACH, ERR_LATER, {STORAGE_AWAY, 0}, false};
+        flow_configure(h->f, "");
+        h->stage = h->f->stages[flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0)];
+        start(h);
+        picture(h, "c", 0, NULL);
+        TURN_UNTIL(h, status(h).trouble == STORAGE_AWAY);
+        for (int i = 1; i < 30; i++) {
+            picture(h, "c", i, NULL);
+            turn(h);
+        }
+        for (int i = 0; i < 30; i++)
+            wanted[i] = newest ? 29 - i : i;
+        FLOW_SET(h->f, h->shelf.now, (struct answer){0});
+        pass_ms(300000);
+        TURN_UNTIL(h, counts(h).done == 30);
+        assert_order(h, wanted, 30);
+        close_hand(h);
+    }
+}
+
+static void a_live_picture_goes_before_the_backlog(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    h->shelf.common.parallel = 1;
+    flow_configure(h->f, "");
+    h->stage = h->f->stages[flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0)];
+    for (int i = 0; i < 40; i++)
+        picture(h, "c", i, NULL);
+    start(h); /* what was there before is backlog */
+    hold(&h->shelf, true);
+    TURN_UNTIL(h, h->shelf.inside == 1);
+    picture(h, "live", 1, NULL);
+    int before = FLOW_GET(h->f, h->shelf.reserves);
+    TURN_UNTIL(h, h->shelf.reserves > before); /* its mark */
+    turn(h);
+    TURN_UNTIL(h, ({
+                   struct upload_job jobs[2];
+                   struct upload_order o = {.live_after = 40};
+                   struct err e = {0};
+                   ledger_upload_due(h->f->l, "shelf", &o, ledger_now(), NULL, 0, jobs, 1, &e) ==
+                           1 &&
+                       jobs[0].mark[0];
+               }));
+    turn(h); /* it is in the queue */
+    hold(&h->shelf, false);
+    TURN_UNTIL(h, counts(h).done == 41);
+    assert_string_equal(h->shelf.places[1].name, "fetch_live_1.jpg");
+    close_hand(h);
+}
+
+static void a_storage_that_is_away_is_asked_less_and_less(void **state UNUSED)
+{
+    static const int64_t pauses_s[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300};
+    struct by_hand *h = begin();
+    struct upload_job job;
+    struct err e = {0};
+    h->shelf.now = (struct answer){-EHOSTUNREACH, ERR_LATER, {STORAGE_AWAY, 0}, false};
+    flow_listen(h->f, "storage-paused");
+    picture(h, "c", 1, NULL);
+    TURN_UNTIL(h, status(h).trouble == STORAGE_AWAY);
+    for (int i = 2; i < 10; i++)
+        picture(h, "c", i, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(pauses_s); i++) {
+        int puts = FLOW_GET(h->f, h->shelf.puts);
+        pass_ms(pauses_s[i] * 1000 - 1);
+        turn(h);
+        assert_int_equal(FLOW_GET(h->f, h->shelf.puts), puts);
+        pass_ms(1);
+        TURN_UNTIL(h, h->shelf.puts == puts + 1 && status(h).pause_ms > 1);
+        assert_int_equal(FLOW_GET(h->f, h->shelf.inside_max), 1);
+    }
+    assert_int_equal(FLOW_GET(h->f, flow_heard(h->f, "storage-paused")), 1); /* said once */
+    struct upload_order order = {.live_after = INT64_MAX};
+    assert_int_equal(
+        ledger_upload_due(h->f->l, "shelf", &order, ledger_now(), NULL, 0, &job, 1, &e), 1);
+    assert_int_equal(job.attempts, 0); /* it is no fault of the file */
+    FLOW_SET(h->f, h->shelf.now, (struct answer){0});
+    pass_ms(300000);
+    TURN_UNTIL(h, counts(h).done == 9);
+    assert_int_equal(status(h).trouble, STORAGE_WELL);
+    assert_string_equal(status(h).error, "");
+    close_hand(h);
+}
+
+static void waits_as_long_as_the_storage_asks(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    h->shelf.now = (struct answer){-EAGAIN, ERR_LATER, {STORAGE_RATE, 7000}, false};
+    picture(h, "c", 1, NULL);
+    TURN_UNTIL(h, status(h).trouble == STORAGE_RATE);
+    pass_ms(6999);
+    turn(h);
+    assert_int_equal(FLOW_GET(h->f, h->shelf.puts), 1);
+    FLOW_SET(h->f, h->shelf.now, (struct answer){0});
+    pass_ms(1);
+    TURN_UNTIL(h, counts(h).done == 1);
+    close_hand(h);
+}
+
+static void a_missing_login_is_tried_hourly_and_after_a_reload(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    h->shelf.reserve = (struct answer){-ENOKEY, ERR_NEVER, {STORAGE_LOGIN, 0}, false};
+    picture(h, "c", 1, NULL);
+    TURN_UNTIL(h, status(h).trouble == STORAGE_LOGIN);
+    assert_int_equal(FLOW_GET(h->f, h->shelf.reserves), 1);
+    pass_ms(3599999);
+    turn(h);
+    assert_int_equal(FLOW_GET(h->f, h->shelf.reserves), 1);
+    pass_ms(1);
+    TURN_UNTIL(h, h->shelf.reserves == 2 && status(h).pause_ms > 3000000);
+    FLOW_SET(h->f, h->shelf.reserve, (struct answer){0});
+    flow_configure(h->f, "");
+    TURN_UNTIL(h, counts(h).done == 1);
+    close_hand(h);
+}
+
+static void a_bad_file_holds_up_no_other(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    struct ledger_story story[16];
+    struct err e = {0};
+    char bad[SNAPSHOT_ID_SIZE];
+    h->shelf.bad_name = "bad";
+    h->shelf.bad = (struct answer){-EBADMSG, ERR_LATER, {STORAGE_WELL, 0}, false};
+    picture(h, "bad", 0, bad);
+    for (int i = 1; i < 20; i++)
+        picture(h, "c", i, NULL);
+    TURN_UNTIL(h, counts(h).done == 19 && status(h).failed == 1);
+    assert_int_equal(status(h).trouble, STORAGE_WELL);
+    /* It waits by itself: 1, 2, 4 s. */
+    for (int i = 1; i <= 3; i++) {
+        int puts = FLOW_GET(h->f, h->shelf.puts);
+        pass_ms(((int64_t)1000 << (i - 1)) - 1);
+        turn(h);
+        assert_int_equal(FLOW_GET(h->f, h->shelf.puts), puts);
+        pass_ms(1);
+        TURN_UNTIL(h, status(h).failed == i + 1);
+    }
+    FLOW_SET(h->f, h->shelf.bad, ((struct answer){-EINVAL, ERR_NEVER, {STORAGE_WELL, 0}, false}));
+    pass_ms(8000);
+    TURN_UNTIL(h, counts(h).dead == 1);
+    pass_ms(86400000);
+    turn(h);
+    assert_int_equal(counts(h).pending, 0);
+    int n = ledger_story(h->f->l, bad, story, 16, &e);
+    assert_true(n > 0);
+    assert_string_equal(story[n - 1].what, "not kept");
+    assert_string_equal(story[n - 1].detail, "in shelf, attempt 5: the shelf has its day");
+    /* Somebody asks for it again. */
+    FLOW_SET(h->f, h->shelf.bad, (struct answer){0});
+    assert_int_equal(ledger_upload_again(h->f->l, bad, &e), 1);
+    TURN_UNTIL(h, counts(h).done == 20);
+    close_hand(h);
+}
+
+static void a_file_that_is_gone_ends_with_a_reason(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    struct err e = {0};
+    char gone[SNAPSHOT_ID_SIZE], changed[SNAPSHOT_ID_SIZE], path[700];
+    hold(&h->shelf, true);
+    picture(h, "c", 1, gone);
+    picture(h, "c", 2, changed);
+    picture(h, "c", 3, NULL);
+    struct snapshot s = flow_get_snapshot(h->f, gone);
+    assert_int_equal(store_unlink(h->f->p.store, s.path, &e), 0);
+    s = flow_get_snapshot(h->f, changed);
+    (void)snprintf(path, sizeof(path), "%s/%s", h->f->store_path, s.path);
+    FILE *file = fopen(path, "r+e");
+    assert_non_null(file);
+    assert_int_equal(fputc('x', file), 'x');
+    assert_int_equal(fclose(file), 0);
+    hold(&h->shelf, false);
+    TURN_UNTIL(h, counts(h).done == 1 && counts(h).dead == 2);
+    struct ledger_story story[16];
+    int n = ledger_story(h->f->l, gone, story, 16, &e);
+    assert_string_equal(story[n - 1].what, "not kept");
+    assert_non_null(strstr(story[n - 1].detail, "the file cannot be read any more"));
+    assert_int_equal(status(h).trouble, STORAGE_WELL);
+    int64_t row = flow_get_snapshot(h->f, gone).row;
+    assert_int_equal(ledger_snapshot_removed(h->f->l, &row, 1, "a test", false, &e), 0);
+    close_hand(h);
+}
+
+static void what_was_pending_goes_on_after_a_restart(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    hold(&h->shelf, true);
+    for (int i = 0; i < 10; i++)
+        picture(h, "c", i, NULL);
+    TURN_UNTIL(h, h->shelf.inside == 4);
+    stop(h);
+    assert_int_equal(counts(h).pending, 10);
+    assert_int_equal(h->shelf.count, 0);
+    hold(&h->shelf, false);
+    int ids = h->shelf.ids;
+    start(h);
+    TURN_UNTIL(h, counts(h).done == 10);
+    assert_int_equal(h->shelf.count, 10);
+    assert_int_equal(h->shelf.ids, ids); /* the marks are those of before */
+    close_hand(h);
+}
+
+static void a_stop_ends_what_hangs(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    struct upload_job job;
+    struct err e = {0};
+    hold(&h->shelf, true);
+    picture(h, "c", 1, NULL);
+    TURN_UNTIL(h, h->shelf.inside == 1);
+    assert_false(upload_stage.idle(h->upload)); /* it has a moment to finish */
+    pass_ms(999);
+    assert_false(upload_stage.idle(h->upload));
+    pass_ms(1);
+    FLOW_WAIT(h->f, upload_stage.idle(h->upload));
+    assert_int_equal(h->shelf.inside, 0);
+    stop(h);
+    struct upload_order order = {.live_after = INT64_MAX};
+    assert_int_equal(
+        ledger_upload_due(h->f->l, "shelf", &order, ledger_now(), NULL, 0, &job, 1, &e), 1);
+    assert_int_equal(job.attempts, 0);
+    close_hand(h);
+}
+
+static void a_storage_that_hangs_holds_up_no_other(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    struct shelf other;
+    struct err e = {0};
+    shelf_init(&other, h->f, "other");
+    flow_configure(h->f, "");
+    h->stage = h->f->stages[flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0)];
+    start(h);
+    void *second = upload_stage_new(&h->f->p, &other.base);
+    assert_int_equal(upload_stage.init(second, h->stage, &e), 0);
+    hold(&h->shelf, true);
+    for (int i = 0; i < 30; i++)
+        picture(h, "c", i, NULL);
+    TURN_UNTIL(h, h->shelf.inside == 4);
+    FLOW_WAIT(h->f, (upload_stage.sweep(second), counts_of(h, "other").done == 30));
+    assert_int_equal(counts(h).done, 0);
+    hold(&h->shelf, false);
+    TURN_UNTIL(h, counts(h).done == 30);
+    upload_stage.fini(second);
+    free(second);
+    (void)close(other.go_fd);
+    close_hand(h);
+}
+
+static void keeps_to_the_rate(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    h->shelf.common.rate = 30; /* one in two seconds */
+    flow_configure(h->f, "");
+    h->stage = h->f->stages[flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0)];
+    start(h);
+    for (int i = 0; i < 5; i++)
+        picture(h, "c", i, NULL);
+    for (int i = 1; i <= 5; i++) {
+        TURN_UNTIL(h, counts(h).done == i);
+        turn(h);
+        assert_int_equal(FLOW_GET(h->f, h->shelf.puts), i);
+        pass_ms(1999);
+        turn(h);
+        assert_int_equal(FLOW_GET(h->f, h->shelf.puts), i);
+        pass_ms(1);
+    }
+    close_hand(h);
+}
+
+static void tidies_at_the_start_and_daily(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    h->shelf.ops.archive = shelf_archive;
+    h->shelf.archive_code = -EIO;
+    flow_configure(h->f, "");
+    h->stage = h->f->stages[flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0)];
+    start(h);
+    TURN_UNTIL(h, status(h).archive_error[0]);
+    assert_int_equal(h->shelf.archives, 1);
+    pass_ms(59999);
+    turn(h);
+    assert_int_equal(FLOW_GET(h->f, h->shelf.archives), 1);
+    FLOW_SET(h->f, h->shelf.archive_code, 3);
+    pass_ms(1);
+    TURN_UNTIL(h, h->shelf.archives == 2 && !status(h).archive_error[0]);
+    pass_ms(86399999);
+    turn(h);
+    assert_int_equal(FLOW_GET(h->f, h->shelf.archives), 2);
+    pass_ms(1);
+    TURN_UNTIL(h, h->shelf.archives == 3);
+    close_hand(h);
+}
+
+static void stars_are_passed_on(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    struct err e = {0};
+    char first[SNAPSHOT_ID_SIZE], second[SNAPSHOT_ID_SIZE];
+    h->shelf.ops.star = shelf_star;
+    h->shelf.common.parallel = 1;
+    flow_configure(h->f, "");
+    h->stage = h->f->stages[flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0)];
+    picture(h, "c", 1, first);
+    picture(h, "c", 2, second);
+    assert_int_equal(ledger_snapshot_star(h->f->l, first, true, &e), 0);
+    start(h);
+    TURN_UNTIL(h, counts(h).done == 2);
+    turn(h);
+    assert_true(h->shelf.places[0].starred); /* with the upload */
+    assert_int_equal(FLOW_GET(h->f, h->shelf.stars), 0);
+    assert_int_equal(ledger_snapshot_star(h->f->l, first, false, &e), 0);
+    assert_int_equal(ledger_snapshot_star(h->f->l, second, true, &e), 0);
+    TURN_UNTIL(h, h->shelf.stars == 2);
+    assert_false(h->shelf.places[0].starred);
+    assert_true(h->shelf.places[1].starred);
+    TURN_UNTIL(h, ({
+                   struct upload_job job;
+                   ledger_upload_stars(h->f->l, "shelf", &job, 1, &e) == 0;
+               }));
+    close_hand(h);
+}
+
+static void verdicts_become_uploads_by_the_rules(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    static const struct flow_answer person[] = {{.person = true}, {.person = false}};
+    h->shelf.common.upload = UPLOAD_PERSONS;
+    h->f->storage_plans[0].rule = storage_common_rule(&h->shelf.common, "shelf");
+    h->f->detector.script = person;
+    h->f->detector.script_len = 2;
+    flow_configure(h->f, "");
+    struct flow_by_hand d;
+    flow_by_hand_init(&d, h->f);
+    h->stage = h->f->stages[0];
+    snapshot_unref(flow_store(h->f, "c", 1, true));
+    snapshot_unref(flow_store(h->f, "c", 2, true));
+    for (int i = 0; i < 10 && flow_counts(h->f).stored; i++)
+        (void)flow_by_hand_sweep(&d);
+    assert_int_equal(counts(h).pending, 1);
+    start(h);
+    TURN_UNTIL(h, counts(h).done == 1);
+    assert_string_equal(h->shelf.places[0].name, "human_c_1.jpg");
+    flow_by_hand_done(&d);
+    close_hand(h);
+}
+
+static int virtual_clock(void **state UNUSED)
+{
+    clock_set_mono_source(virtual_mono);
+    return 0;
+}
+static int real_clock(void **state UNUSED)
+{
+    clock_set_mono_source(NULL);
+    return 0;
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, virtual_clock, real_clock)
+    const struct CMUnitTest tests[] = {
+        CASE(every_file_arrives_once),
+        CASE(a_crash_between_the_upload_and_its_record_makes_no_second_one),
+        CASE(a_lost_answer_makes_no_second_one),
+        CASE(after_an_outage_all_goes_in_the_order_of_the_rule),
+        CASE(a_live_picture_goes_before_the_backlog),
+        CASE(a_storage_that_is_away_is_asked_less_and_less),
+        CASE(waits_as_long_as_the_storage_asks),
+        CASE(a_missing_login_is_tried_hourly_and_after_a_reload),
+        CASE(a_bad_file_holds_up_no_other),
+        CASE(a_file_that_is_gone_ends_with_a_reason),
+        CASE(what_was_pending_goes_on_after_a_restart),
+        CASE(a_stop_ends_what_hangs),
+        CASE(a_storage_that_hangs_holds_up_no_other),
+        CASE(keeps_to_the_rate),
+        CASE(tidies_at_the_start_and_daily),
+        CASE(stars_are_passed_on),
+        CASE(verdicts_become_uploads_by_the_rules),
+    };
+    return RUN_TESTS(tests);
+}
