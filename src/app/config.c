@@ -15,6 +15,7 @@
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 #include "stage/cron.h"
+#include "storage/directory.h"
 #include "storage/gdrive_config.h"
 #include "web/web_config.h"
 
@@ -353,6 +354,7 @@ static const struct cfg_section *const all_sections[] = {
     &input_type_section,
     &output_location_section,
     &output_type_section,
+    &directory_cfg_section,
     &gdrive_cfg_section,
     &rekognition_section,
     &aws_section,

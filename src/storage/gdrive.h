@@ -45,4 +45,4 @@ struct gdrive_options {
 /* Asks nobody: the folder is looked for when the first picture goes there. */
 int gdrive_new(const struct gdrive_options *o, struct storage **ret, struct err *e);
 
-extern const struct storage_kind gdrive_storage_kind; /* of [gdrive] */
+extern const struct storage_kind gdrive_storage; /* of [gdrive] */

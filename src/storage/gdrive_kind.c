@@ -47,7 +47,7 @@ static int gdrive_open(const struct storage_open_options *o, struct storage **re
     return r;
 }
 
-const struct storage_kind gdrive_storage_kind = {
+const struct storage_kind gdrive_storage = {
     .kind = "gdrive",
     .section = &gdrive_cfg_section,
     .common_offset = offsetof(struct gdrive_config, common),

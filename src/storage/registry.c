@@ -5,11 +5,13 @@
 
 #include "base/macros.h"
 #include "base/text.h"
+#include "storage/directory.h"
 #include "storage/gdrive.h"
 
 /* One line per kind. */
 static const struct storage_kind *const all[] = {
-    &gdrive_storage_kind,
+    &directory_storage,
+    &gdrive_storage,
     NULL,
 };
 

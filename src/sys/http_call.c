@@ -1,5 +1,6 @@
 #include "sys/http_call.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -52,10 +53,15 @@ void http_client_free(struct http_client *c)
     free(c);
 }
 
+int http_client_stop_fd(const struct http_client *c)
+{
+    return c->stop_fd;
+}
+
 int http_call(struct http_client *c, const struct httpc_request *req, const char *const *wanted,
               struct http_answer *ret, bool *ret_sent, struct err *e)
 {
-    struct http_answer answer = {.retry_after_s = -1, .date_s = -1};
+    struct http_answer answer = {.retry_after_s = -1, .date_s = -1, .content_length = -1};
     struct waiting w = {.wanted = wanted, .answer = &answer, .e = e};
     bool stopped = is_stopped(c);
     int r = stopped ? err_set(e, -ECANCELED, ERR_LATER, "stopped")
@@ -64,7 +70,7 @@ int http_call(struct http_client *c, const struct httpc_request *req, const char
         struct pollfd fds[] = {{.fd = httpc_fd(c->httpc), .events = POLLIN},
                                {.fd = c->stop_fd, .events = POLLIN}};
         if (poll(fds, c->stop_fd >= 0 ? 2 : 1, -1) < 0)
-            continue;
+            continue; /* a signal */
         if (fds[1].revents)
             httpc_cancel(c->channel);
         else
@@ -104,11 +110,14 @@ static void take_answer(void *arg, const struct httpc_response *r)
     a->body = r->body ? blob_ref(r->body) : NULL;
     a->retry_after_s = r->retry_after_s;
     a->date_s = r->date_s;
+    a->content_length = r->content_length;
     text_copy(a->content_type, sizeof(a->content_type), r->content_type);
-    for (int i = 0; w->wanted && w->wanted[i] && i < HTTP_HEADERS_WANTED_MAX; i++) {
+    for (int i = 0; w->wanted && w->wanted[i]; i++) {
+        assert(i < HTTP_HEADERS_WANTED_MAX);
         const char *value = httpc_response_header(r, w->wanted[i]);
         if (value && strlen(value) <= HEADER_MAX)
-            a->headers[i] = xstrdup(value);
+            /* Of an empty value this version of libcurl leaves the line's end. */
+            a->headers[i] = xstrndup(value, strcspn(value, "\r\n"));
     }
 }
 

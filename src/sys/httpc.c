@@ -821,7 +821,7 @@ static void finish(struct httpc_channel *c, struct httpc_response *r)
     }
     body_drop(c);
     r->shown = c->shown;
-    r->sent = c->in_exchange;
+    r->sent = c->in_exchange || c->redirects > 0 || c->rechallenged;
     r->handle = c->easy;
     r->redirects = c->redirects;
     r->connect_ms = c->connect_ms;
