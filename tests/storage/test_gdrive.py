@@ -80,9 +80,8 @@ def test_a_picture_is_there_with_all_that_is_known_of_it(drive, opened):
     assert folder["id"] in s.do("describe")
     assert int(s.do("free")) > 0
     # The second time it is known to be there, and nothing is sent.
-    before = drive.count()["requests"]
     s.do("put human_a_1.jpg 1000")
-    assert drive.count()["requests"] - before == 1
+    assert len(drive.requests(operation="multipart")) == 1
 
 
 @pytest.mark.parametrize("size", [0, 1, 300_000, LARGE])
@@ -160,6 +159,7 @@ def test_a_session_that_keeps_less_is_given_the_rest(drive, opened, keep):
     drive.fault("short308", where="chunk", count=1, keep=keep)
     s.do(f"put a.jpg {LARGE}")
     expect_once(drive, {"a.jpg": LARGE})
+    wait_until(lambda: len(drive.requests(operation="chunk")) == 2, "the second piece")
     chunks = drive.requests(operation="chunk")
     assert [c["body"] for c in chunks] == [LARGE, LARGE - keep]
 
@@ -180,7 +180,7 @@ def test_a_session_goes_on_after_a_kill(drive, opened):
     opened().do(f"put a.jpg {LARGE}")
     expect_once(drive, {"a.jpg": LARGE})
     assert len(drive.requests(operation="session")) == 1
-    assert drive.requests(operation="chunk")[-1]["body"] < LARGE
+    wait_until(lambda: drive.requests(operation="chunk")[-1]["body"] < LARGE, "the rest alone")
 
 
 def test_a_revoked_login_is_told_in_words(drive, opened):
@@ -277,9 +277,10 @@ def test_the_archive_moves_what_is_old_and_links_what_has_a_star(drive, opened):
     s = opened()
     assert s.do(f"archive now={NOW}") == "34"
     expect_archived(drive, 60, 9)
-    before = drive.count()["requests"]
+    # The last request of a run is a list, and the Drive enters a request before it reads the next.
+    before = len(drive.requests(operation="write"))
     assert s.do(f"archive now={NOW}") == "0"
-    assert [r["operation"] for r in drive.requests()[before:]] == ["list", "list"]
+    assert len(drive.requests(operation="write")) == before
 
 
 @pytest.mark.parametrize("seed", range(4))
