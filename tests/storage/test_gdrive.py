@@ -342,7 +342,7 @@ def test_many_with_kills_and_faults_are_there_once(drive, opened, seed):
         s.begin(f"many p {count} {size} 4 taken={DAY}")
         n = drive.count()["requests"] + rnd.randrange(1, 60)
         wait_until(lambda: drive.count()["requests"] >= n
-                   or any(x.startswith("ok many") for x in s.lines), "requests")
+                   or any(x.startswith(("ok many", "error many")) for x in s.lines), "requests")
         s.kill()
     opened().do(f"many p {count} {size} 4 taken={DAY}")
     drive.clear()
