@@ -117,9 +117,11 @@ static void other_value(const struct cfg_key *key, char *buf, size_t size)
         (void)text_format(buf, size, "%.17g",
                           key->min < key->max ? key->min + (key->max - key->min) / 8 : 1.5);
         break;
-    case CFG_CHOICE:
-        (void)text_copy(buf, size, key->choices[key->choices[1] ? 1 : 0]);
+    case CFG_CHOICE: {
+        bool second_is_default = key->fallback && !strcmp(key->fallback, key->choices[1]);
+        (void)text_copy(buf, size, key->choices[second_is_default ? 0 : 1]);
         break;
+    }
     case CFG_ENDPOINT:
         (void)text_copy(buf, size, "[::1]:4711");
         break;
