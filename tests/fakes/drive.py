@@ -173,9 +173,11 @@ class FakeDrive:
         self.ids_given = {}  # id: its type
         self.ids_used = set()
         self.sessions = {}
+        self.used = 0  # bytes
         self.sequence = itertools.count(1)
         self.root = "0A" + secrets.token_urlsafe(12) + "PVA"
         self.log = []
+        self.request_numbers = itertools.count(1)
         self.odd = []
         self.bucket = None
         self.plan = faults.Plan(GROUPS)
@@ -251,8 +253,8 @@ class FakeDrive:
 
     def requests(self, since=0, operation=None):
         """The requests that were met, in order of their answers. Each has n, operation, method,
-        target, began and ended (seconds, monotonic), wall, body, status (0: none was sent), fault,
-        file, name, reason, connection."""
+        target, began and ended (seconds, monotonic; it ends when its answer begins to leave), wall,
+        body, status (0: none was sent), fault, file, name, reason, connection."""
         with self.lock:
             rows = [dict(r) for r in self.log if r["n"] > since]
         return [r for r in rows if operation is None or r["operation"] in GROUPS[operation]]
@@ -387,6 +389,7 @@ class FakeDrive:
             for parent in row["parents"]:
                 self.children[parent][row["id"]] = None
         self.sequence = itertools.count(highest + 1)
+        self.used = sum(f.get("size", 0) for f in self.files_by_id.values())
         self.ids_given = state["ids_given"]
         self.ids_used = set(state["ids_used"])
         self.sessions = {k: {**s, "kept": bytearray(base64.b64decode(s["kept"]))}
@@ -406,13 +409,17 @@ class FakeDrive:
                "range": request.headers.get("content-range"),
                "expect": request.headers.get("expect"),
                "connection": request.connection.number}
-        call = Call(self, operation, request, row)
         try:
-            return call.run()
+            return Call(self, operation, request, row).run()
         finally:
-            row["ended"] = time.monotonic()
-            with self.lock:
-                row["n"] = len(self.log) + 1 if not self.log else self.log[-1]["n"] + 1
+            self._record(row)
+
+    def _record(self, row):
+        """Once, and before the answer leaves: who has it finds the request in the books."""
+        with self.lock:
+            if not row["n"]:
+                row["n"] = next(self.request_numbers)
+                row["ended"] = time.monotonic()
                 self.log.append(row)
 
     def _operation(self, request):
@@ -494,6 +501,8 @@ class FakeDrive:
         return "1" + secrets.token_urlsafe(24)
 
     def _fill(self, file, data):
+        """Content for a file that is there or is about to be; it counts from now on."""
+        self.used += len(data) - file.get("size", 0)
         file["size"] = len(data)
         file["md5Checksum"] = hashlib.md5(data).hexdigest()
         file["sha1Checksum"] = hashlib.sha1(data).hexdigest()
@@ -528,6 +537,7 @@ class FakeDrive:
         self.children.pop(file["id"], None)
         for parent in file["parents"]:
             self.children[parent].pop(file["id"], None)
+        self.used -= file.get("size", 0)
         del self.files_by_id[file["id"]]
 
     def _move(self, file, parents):
@@ -551,9 +561,6 @@ class FakeDrive:
             file_id = self.files_by_id[file_id]["parents"][0]
             depth += 1
         return depth
-
-    def _usage(self):
-        return sum(f.get("size", 0) for f in self.files_by_id.values())
 
     def _row(self, file):
         row = {k: v for k, v in file.items() if k not in ("content", "visible_at")}
@@ -596,6 +603,7 @@ class Call:
         """Returns whether the connection is kept."""
         if self.operation is None:
             self.request.read_body()
+            self.row["status"] = 404
             return self.send(html_page(404))
         needs_name = any(f.get("name") for f in self.drive.plan.faults)
         if not needs_name:
@@ -625,6 +633,7 @@ class Call:
         self.row["fault"] = self.fault.kind
         kind = self.fault.kind
         if kind == "half_open":
+            self.drive._record(self.row)
             self.drive.server.stopped.wait(self.fault.get("seconds"))
             return True
         if kind == "cut":
@@ -636,10 +645,12 @@ class Call:
                 data = e.data
             self.row["body"] = len(data)
             self.keep_part(data)
+            self.drive._record(self.row)
             self.connection.reset()
             return True
         if kind == "hang" and self.fault.get("when", "before") == "before":
             self.read_body()
+            self.drive._record(self.row)
             self.connection.wait_for_the_end(self.fault.get("seconds"))
             return True
         if kind == "token_expired":
@@ -739,13 +750,16 @@ class Call:
     def send(self, answer):
         wire_bytes = answer.wire(self.drive.now())
         kind = self.fault.kind if self.fault else None
-        if kind == "lost":
+        if kind in ("lost", "hang"):
             self.row["status"] = 0
+        elif kind == "garbage":
+            self.row["status"] = 200
+        self.drive._record(self.row)
+        if kind == "lost":
             if self.fault.get("reset"):
                 self.connection.reset()
             return False
         if kind == "hang":
-            self.row["status"] = 0
             self.connection.wait_for_the_end(self.fault.get("seconds"))
             return False
         if kind == "torn":
@@ -753,7 +767,6 @@ class Call:
                                                  1)])
             return False
         if kind == "garbage":
-            self.row["status"] = 200
             broken = Answer(200, answer.body[:len(answer.body) // 2] + b"\xff}",
                             "application/json; charset=UTF-8")
             self.connection.send(broken.wire(self.drive.now()))
@@ -870,7 +883,7 @@ class Call:
         if not self.request.query.get("fields"):
             raise Problem("required", "The 'fields' parameter is required for this method.",
                           "fields")
-        used = self.drive._usage()
+        used = self.drive.used
         trash = sum(f.get("size", 0) for f in self.drive.files_by_id.values() if f["trashed"])
         quota = {"usage": str(used), "usageInDrive": str(used), "usageInDriveTrash": str(trash)}
         if self.settings.quota_limit:
@@ -904,8 +917,10 @@ class Call:
         count = self.number("count", 10, 1, 1000)
         space = self.request.query.get("space", "drive")
         kind = self.request.query.get("type", "files")
-        if space not in ("drive", "appDataFolder") or kind not in ("files", "shortcuts"):
-            raise Problem("invalid", location="space" if kind == "files" else "type")
+        if space not in ("drive", "appDataFolder"):
+            raise Problem("invalid", location="space")
+        if kind not in ("files", "shortcuts"):
+            raise Problem("invalid", location="type")
         ids = [self.drive._new_id() for _ in range(count)]
         self.drive.ids_given.update({i: kind for i in ids})
         return as_json(self.select(drive_query.IDS, "*").cut(
@@ -1076,7 +1091,7 @@ class Call:
         elif "shortcutDetails" in meta:
             raise Problem("invalid", "shortcutDetails of what is no shortcut")
         limit = self.settings.quota_limit
-        if limit and size and drive._usage() + size > limit:
+        if limit and size and drive.used + size > limit:
             raise Problem("storageQuotaExceeded")
 
     def check_parent(self, parent):
@@ -1396,7 +1411,7 @@ class RemoteDrive:
         return self.url
 
     def __getattr__(self, name):
-        if name.startswith("_"):
+        if name.startswith("_") or not callable(getattr(FakeDrive, name, None)):
             raise AttributeError(name)
 
         def call(*positional, **arguments):

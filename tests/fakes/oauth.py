@@ -31,6 +31,7 @@ DEVICE_SCOPES = {DRIVE_FILE, "https://www.googleapis.com/auth/drive.appdata", "e
 SCOPES = DEVICE_SCOPES | {DRIVE, "https://www.googleapis.com/auth/drive.readonly",
                           "https://www.googleapis.com/auth/drive.metadata.readonly"}
 GRANT_DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+GRANT_DEVICE_OLD = "http://oauth.net/grant_type/device/1.0"  # before the RFC; code= is its code
 GRANT_JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GOOGLE_AUDIENCES = {"https://oauth2.googleapis.com/token",
                     "https://www.googleapis.com/oauth2/v4/token",
@@ -292,7 +293,9 @@ class OAuth:
         if grant == "refresh_token":
             return self._refresh(self._client(form), form)
         if grant == GRANT_DEVICE:
-            return self._poll(self._client(form), form)
+            return self._poll(self._client(form), form.get("device_code"))
+        if grant == GRANT_DEVICE_OLD:
+            return self._poll(self._client(form), form.get("code"))
         if grant == "authorization_code":
             return self._exchange(self._client(form), form)
         if not grant:
@@ -331,8 +334,8 @@ class OAuth:
                                                         grant["account"])
         return document(answer)
 
-    def _poll(self, client, form):
-        device = self.devices.get(form.get("device_code"))
+    def _poll(self, client, code):
+        device = self.devices.get(code)
         if not device or device["client"] != client["id"] or device["state"] == "used":
             raise Refusal(400, "invalid_grant", "Malformed auth code.")
         rfc = self.settings.rfc_statuses
