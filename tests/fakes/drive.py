@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Google Drive (API v3) and Google's OAuth, as far as a program that keeps pictures there uses them,
-with faults that can be switched on.
+"""Google Drive (API v3) and Google's OAuth, as far as a program that keeps pictures there uses
+them, with faults that can be switched on.
 
     python3 tests/fakes/drive.py --port 0 [--state FILE.json]
 
@@ -12,16 +12,17 @@ prints `listening on http://127.0.0.1:PORT` and serves until it is stopped. In t
         ...
         assert [f["name"] for f in drive.files()] == [...]
 
-Everything that a test may do is a method of FakeDrive that takes and returns what JSON can hold, and
-so it is there for other processes, too: POST /control/METHOD with its arguments as a JSON object,
-or RemoteDrive(url), which has the same methods. The control side is never faulty.
+Everything that a test may do is a method of FakeDrive that takes and returns what JSON can hold,
+and so it is there for other processes, too: POST /control/METHOD with its arguments as a JSON
+object, or RemoteDrive(url), which has the same methods. The control side is never faulty.
 
 URLs: the origin stands for www.googleapis.com (/drive/v3, /upload/drive/v3), oauth2.googleapis.com
 (/device/code, /token, /revoke) and accounts.google.com (/o/oauth2/v2/auth).
 
 Not known of Google and therefore chosen: an id stays used when its file has been deleted for good;
 a file's last parent cannot be taken away; a chunk that does not begin where the session ends is
-refused with 503 (as others have seen). What a client sent that Google would silently ignore is in
+refused with 503 (as others have seen). All logins share one account's Drive, service accounts
+included, which Google keeps apart. What a client sent that Google would silently ignore is in
 oddities(), for a test to insist that it is empty.
 """
 
@@ -37,6 +38,7 @@ import os
 import re
 import secrets
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -254,7 +256,8 @@ class FakeDrive:
     def requests(self, since=0, operation=None):
         """The requests that were met, in order of their answers. Each has n, operation, method,
         target, began and ended (seconds, monotonic; it ends when its answer begins to leave), wall,
-        body, status (0: none was sent), fault, file, name, reason, connection."""
+        body, status (0: none was sent), fault, file, name, reason, connection. Of a token request
+        `name` is its grant_type."""
         with self.lock:
             rows = [dict(r) for r in self.log if r["n"] > since]
         return [r for r in rows if operation is None or r["operation"] in GROUPS[operation]]
@@ -637,10 +640,10 @@ class Call:
             self.drive.server.stopped.wait(self.fault.get("seconds"))
             return True
         if kind == "cut":
-            half = self.request.length // 2
-            try:
-                data = (self.request.body if self.request.body is not None
-                        else self.request.read_some(self.fault.get("bytes", half)))
+            count = self.fault.get("bytes", self.request.length // 2)
+            try:  # a fault for one file comes when all has been read
+                data = (self.request.body[:count] if self.request.body is not None
+                        else self.request.read_some(count))
             except wire.BodyCut as e:
                 data = e.data
             self.row["body"] = len(data)
@@ -704,15 +707,28 @@ class Call:
         return fault_answer()
 
     def oauth_answer(self):
-        return self.drive.oauth.serve(self.operation, self.request, self.body)
+        answer, grant, error = self.drive.oauth.serve(self.operation, self.request, self.body)
+        self.row["name"], self.row["reason"] = grant, error
+        return answer
 
     def oauth_fault(self):
-        status = self.fault.get("status", 502)
-        if self.fault.kind == "html" or self.fault.get("form") in ("html", "empty", "garbage"):
-            return self.drive_fault()
-        return oauth.document({"error": self.fault.get("reason", "internal_failure")}, status)
+        reason = self.fault.get("reason", "internal_failure")
+        # Too many device codes are told in another way than all the rest.
+        key = "error_code" if reason == "rate_limit_exceeded" else "error"
+        self.row["reason"] = reason
+        return self.fault_answer(lambda status, _: oauth.document({key: reason}, status))
 
     def drive_fault(self):
+        def usual(status, form):
+            reason = self.fault.get("reason") or faults.DEFAULT_REASONS.get(
+                status, "internalError")
+            self.row["reason"] = reason
+            return Problem(reason, self.fault.get("message"), status=status).answer(form)
+
+        return self.fault_answer(usual)
+
+    def fault_answer(self, usual):
+        """The error that a fault stands for; usual(status, form) makes the one in JSON."""
         fault = self.fault
         status = fault.get("status", 502)
         headers = []
@@ -729,9 +745,7 @@ class Call:
         elif form == "garbage":
             answer = Answer(status, b'{"error": {"code": ', "application/json; charset=UTF-8")
         else:
-            reason = fault.get("reason") or faults.DEFAULT_REASONS.get(status, "internalError")
-            self.row["reason"] = reason
-            answer = Problem(reason, fault.get("message"), status=status).answer(form)
+            answer = usual(status, form)
         answer.headers += headers
         return answer
 
@@ -1441,13 +1455,18 @@ def main():
                         help="a setting, such as answer_ms=50 or consent='\"page\"'")
     parser.add_argument("--fault", action="append", default=[], metavar="JSON",
                         help="a fault, such as '{\"kind\": \"lost\", \"probability\": 0.1}'")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="https with these")
     parser.add_argument("--login", metavar="FILE", help="writes a login in oauth2client's form")
     options = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = dict(s.split("=", 1) for s in options.set)
-    drive = FakeDrive(options.port, options.state,
+    tls = None
+    if options.tls:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*options.tls)
+    drive = FakeDrive(options.port, options.state, tls,
                       **{k: json.loads(v) for k, v in settings.items()})
     for fault in options.fault:
         drive.fault(**json.loads(fault))

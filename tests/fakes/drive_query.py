@@ -194,9 +194,9 @@ FILE = {name: None for name in (
     "trashedTime", "parents", "spaces", "version", "webContentLink", "webViewLink", "iconLink",
     "hasThumbnail", "thumbnailLink", "thumbnailVersion", "viewedByMe", "viewedByMeTime",
     "createdTime", "modifiedTime", "modifiedByMeTime", "modifiedByMe", "sharedWithMeTime",
-    "ownedByMe", "driveId", "teamDriveId", "shared", "viewersCanCopyContent", "copyRequiresWriterPermission",
-    "writersCanShare", "permissionIds", "hasAugmentedPermissions", "folderColorRgb",
-    "originalFilename", "fullFileExtension", "fileExtension", "md5Checksum", "sha1Checksum",
+    "ownedByMe", "driveId", "teamDriveId", "shared", "viewersCanCopyContent",
+    "copyRequiresWriterPermission", "writersCanShare", "permissionIds", "hasAugmentedPermissions",
+    "folderColorRgb", "originalFilename", "fullFileExtension", "fileExtension", "md5Checksum", "sha1Checksum",
     "sha256Checksum", "size", "quotaBytesUsed", "headRevisionId", "isAppAuthorized", "resourceKey",
     "inheritedPermissionsDisabled")}
 FILE.update({

@@ -23,7 +23,7 @@ import threading
 # kind "error" with that reason and its status.
 KINDS = {
     "error": "an error answer; `status`, `reason`, `form` (legacy, rpc, html, empty, garbage), "
-             "`retry_after` (seconds, or 'date:SECONDS'), `when` (before or after the work is done)",
+             "`retry_after` (seconds, or 'date:SECONDS'), `when` (before or after the work)",
     "lost": "the work is done, then the connection ends without an answer; `reset` for RST",
     "torn": "the work is done, half of the answer is sent, then the connection ends",
     "cut": "the connection is reset after `bytes` of the request's body (default half of it); "

@@ -179,16 +179,16 @@ class OAuth:
         return ROUTES.get((method, path))
 
     def serve(self, operation, request, body):
-        """The answer to one request of ours."""
+        """One request of ours: its answer, its grant_type, its error word."""
         form = dict(request.query)
         if request.method == "POST":
             form.update(urllib.parse.parse_qsl(body.decode("utf-8", "replace"),
                                                keep_blank_values=True))
         try:
             with self.lock:
-                return getattr(self, "do_" + operation)(form)
+                return getattr(self, "do_" + operation)(form), form.get("grant_type"), None
         except Refusal as e:
-            return document(e.document, e.status)
+            return document(e.document, e.status), form.get("grant_type"), e.document["error"]
 
     def do_device(self, form):
         client = self._client_id(form)
@@ -253,8 +253,8 @@ class OAuth:
         what = self.settings.consent
         if what in ("allow", "deny"):
             return self._redirect(key, what == "allow")
-        boxes = "".join(f"<label><input type=checkbox name=granted value='{html.escape(s)}' checked>"
-                        f"{html.escape(s)}</label><br>" for s in scopes)
+        boxes = "".join("<label><input type=checkbox name=granted checked"
+                        f" value='{html.escape(s)}'>{html.escape(s)}</label><br>" for s in scopes)
         return page(f"<form method=post action=/o/oauth2/v2/consent>{boxes}"
                     f"<input type=hidden name=page value={key}>"
                     "<button name=allow value=yes>Allow</button>"

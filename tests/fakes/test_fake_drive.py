@@ -454,8 +454,8 @@ def test_unknown_fields_are_refused(files, fields):
 def test_answers_have_what_was_asked_for(files):
     made = files.create(body={"name": "a"}).execute()
     assert sorted(made) == ["id", "kind", "mimeType", "name"]
-    for fields, found in [("*", None), ("id", ["id"]), ("owners(emailAddress),id", ["id", "owners"]),
-                          ("owners/me", ["owners"]), ("size", ["size"]), ("trashedTime", [])]:
+    for fields, found in [("*", None), ("id", ["id"]),
+                          ("owners(emailAddress),id", ["id", "owners"]), ("owners/me", ["owners"]), ("size", ["size"]), ("trashedTime", [])]:
         got = files.get(fileId=made["id"], fields=fields).execute()
         assert found is None or sorted(got) == found
     got = files.get(fileId=made["id"], fields="webViewLink").execute()

@@ -2,9 +2,12 @@
 
 import contextlib
 import email.utils
+import hashlib
 import http.client
 import json
 import socket
+import ssl
+import subprocess
 import time
 import urllib.parse
 
@@ -406,3 +409,92 @@ def test_people_do_things_in_the_browser(drive, client):
     drive.delete(parent)
     assert client.call("GET", f"/drive/v3/files/{file_id}")[0] == 404
     assert client.upload(parents=[parent])[0] == 404
+
+
+def test_lists_can_be_incomplete(drive, client):
+    drive.fault("incomplete", where="list", nth=1)
+    answers = [json.loads(client.call("GET", "/drive/v3/files")[2]) for _ in range(2)]
+    assert [a["incompleteSearch"] for a in answers] == [True, False]
+
+
+def test_a_connection_can_close_without_warning(drive, client):
+    drive.fault("close", where="about", nth=1)
+    status, headers, _ = client.call("GET", "/drive/v3/about?fields=*")
+    assert status == 200 and headers["Connection"] is None
+    with pytest.raises(BROKEN):
+        client.call("GET", "/drive/v3/about?fields=*")
+
+
+def refresh(client, login):
+    form = urllib.parse.urlencode({"grant_type": "refresh_token", **{
+        k: login[k] for k in ("refresh_token", "client_id", "client_secret")}})
+    status, headers, body = client.call("POST", "/token", form)
+    return status, headers, json.loads(body)
+
+
+def test_the_login_can_be_taken_back_in_the_middle(drive, client):
+    login = drive.credentials()
+    assert refresh(client, login)[0] == 200
+    drive.fault("token_revoked", where="list")
+    assert client.call("GET", "/drive/v3/files")[0] == 401
+    status, _, answer = refresh(client, login)
+    assert (status, answer["error"]) == (400, "invalid_grant")
+    rows = drive.requests(operation="token")
+    assert [(r["name"], r["reason"]) for r in rows] == [
+        ("refresh_token", None), ("refresh_token", "invalid_grant")]
+
+
+def test_logins_have_faults_of_their_own(drive, client):
+    login = drive.credentials()
+    drive.fault("error", where="token", reason="invalid_grant", nth=1)
+    drive.fault("error", where="token", status=503, retry_after=9, nth=2)
+    drive.fault("error", where="device", status=403, reason="rate_limit_exceeded")
+    assert refresh(client, login)[::2] == (400, {"error": "invalid_grant"})
+    status, headers, _ = refresh(client, login)
+    assert (status, headers["Retry-After"]) == (503, "9")
+    assert refresh(client, login)[0] == 200
+    status, _, body = client.call("POST", "/device/code", "client_id=a")
+    assert (status, json.loads(body)) == (403, {"error_code": "rate_limit_exceeded"})
+
+
+def test_a_cut_for_one_file_leaves_half_of_it(drive, client):
+    unit = 256 << 10
+    drive.fault("cut", where="chunk", name="bad")
+    path = client.begin(2 * unit + 2, "bad.jpg")
+    with pytest.raises(BROKEN):
+        client.put(path, bytes(2 * unit + 2), 0, 2 * unit + 2)
+    _, headers, _ = client.call("PUT", path, b"", Content_Range=f"bytes */{2 * unit + 2}")
+    assert headers["Range"] == f"bytes=0-{unit - 1}"
+
+
+def test_it_speaks_tls(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=drive",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+                   check=True, capture_output=True)
+    with drive_rig.drive_process(tls=(cert, key)) as drive:
+        place = urllib.parse.urlsplit(drive.origin())
+        assert place.scheme == "https"
+        for trust, status in ((ssl.create_default_context(cafile=cert), 401),
+                              (ssl.create_default_context(), None)):
+            with contextlib.closing(http.client.HTTPSConnection(
+                    place.hostname, place.port, context=trust, timeout=30)) as link:
+                if status:
+                    link.request("GET", "/drive/v3/files")
+                    assert link.getresponse().status == status
+                else:
+                    with pytest.raises(ssl.SSLCertVerificationError):
+                        link.request("GET", "/drive/v3/files")
+
+
+def test_the_book_keeper_finds_what_is_wrong(drive, client):
+    right = hashlib.md5(JPEG).hexdigest()
+    for name in ("a", "b", "b", "c", "d"):
+        client.upload(name, JPEG + b"!" if name == "d" else JPEG)
+    for _ in range(2):
+        drive.add("2026", mimeType=FOLDER)
+    drive.trash(drive.add("a", text="an attempt that was wrong"))
+    assert drive_rig.kept_wrong(drive, dict.fromkeys("abde", right)) == [
+        "b: 2 times, in b, b", "c: not expected", f"d: other content, {len(JPEG) + 1} bytes",
+        "e: missing", "folder 2026: twice"]
