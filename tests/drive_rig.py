@@ -7,7 +7,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 from fakes.drive import FakeDrive, RemoteDrive
 
@@ -43,14 +42,6 @@ def drive_process(state=None, port=0, tls=None, **settings):
         child.terminate()
         child.wait(30)
         child.stdout.close()
-
-
-def wait_for(condition, seconds=30):
-    """Polls until condition() is true, for what another thread of the Drive does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def kept_wrong(drive, expected):

@@ -42,6 +42,7 @@ import ssl
 import sys
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
 
@@ -176,6 +177,7 @@ class FakeDrive:
         self.ids_used = set()
         self.sessions = {}
         self.used = 0  # bytes
+        self.late = 0
         self.sequence = itertools.count(1)
         self.root = "0A" + secrets.token_urlsafe(12) + "PVA"
         self.log = []
@@ -267,13 +269,14 @@ class FakeDrive:
             self.log.clear()
 
     def count(self):
-        """Numbers for somebody who waits: pictures, requests, sessions, refreshes."""
+        """Numbers for somebody who waits: pictures, files, requests, sessions, refreshes, and late:
+        what the fault of that name still has to do."""
         with self.lock:
             pictures = sum(1 for f in self.files_by_id.values()
                            if not f["mimeType"].startswith(NATIVE) and not f["trashed"])
             return {"pictures": pictures, "files": len(self.files_by_id) - 1,
                     "requests": len(self.log), "sessions": len(self.sessions),
-                    "refreshes": self.oauth.refreshes}
+                    "refreshes": self.oauth.refreshes, "late": self.late}
 
     def oddities(self):
         """What clients did that Google would let pass and that is wrong all the same."""
@@ -414,6 +417,14 @@ class FakeDrive:
                "connection": request.connection.number}
         try:
             return Call(self, operation, request, row).run()
+        except (wire.Gone, wire.BadRequest, OSError):
+            raise
+        except Exception as e:  # our own mistake, which must not look like one of Google's
+            traceback.print_exc()
+            self.odd.append({"operation": operation, "target": request.target,
+                             "what": f"this fake failed: {e!r}"})
+            row["fault"] = "failed"
+            return False
         finally:
             self._record(row)
 
@@ -571,6 +582,17 @@ class FakeDrive:
         return row
 
 
+def good_time(text):
+    """Files want RFC 3339 with a zone."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", text):
+        return False
+    try:
+        drive_query.parse_time(text)
+    except ValueError:
+        return False
+    return True
+
+
 def normal_time(text):
     """Google tells times in UTC with milliseconds."""
     if not text:
@@ -619,6 +641,8 @@ class Call:
             if self.fault and self.fault_at_head():
                 return False
         done = time.monotonic()
+        if self.is_fault("late"):
+            return self.work_late()
         answer = self.answer()
         self.row["status"] = answer.status
         left = done + self.settings.answer_ms / 1000 - time.monotonic()
@@ -627,6 +651,18 @@ class Call:
         if left > 0 and self.drive.server.stopped.wait(left):
             return False
         return self.send(answer)
+
+    def work_late(self):
+        drive = self.drive
+        with drive.lock:
+            drive.late += 1
+        drive._record(self.row)
+        self.connection.close()
+        if not drive.server.stopped.wait(self.fault.get("seconds", 1)):
+            self.answer()
+        with drive.lock:
+            drive.late -= 1
+        return False
 
     def is_fault(self, *kinds):
         return self.fault is not None and self.fault.kind in kinds
@@ -1057,9 +1093,10 @@ class Call:
             if not isinstance(meta.get(name, True), bool):
                 raise Problem("invalid", f"Invalid value for: {name}")
         for name in ("createdTime", "modifiedTime"):
-            if name in meta and not re.fullmatch(
-                    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", meta[name]):
+            if name in meta and not good_time(meta[name]):
                 raise Problem("invalid", f"Invalid value for: {name}, not RFC 3339")
+        if not isinstance(meta.get("shortcutDetails", {}), dict):
+            raise Problem("invalid", "Invalid value for: shortcutDetails")
         for name in ("appProperties", "properties"):
             self.check_properties(name, meta.get(name))
 
@@ -1119,7 +1156,7 @@ class Call:
 
     def check_shortcut(self, meta):
         target = (meta.get("shortcutDetails") or {}).get("targetId")
-        if not target:
+        if not isinstance(target, str) or not target:
             raise Problem("shortcutTargetInvalid", "The target of a shortcut is missing.")
         if self.visible(target, "file.shortcutDetails.targetId")["mimeType"] == SHORTCUT:
             raise Problem("shortcutTargetInvalid", "The target of a shortcut is a shortcut.",
@@ -1139,6 +1176,7 @@ class Call:
         return file
 
     def fill(self, file, data):
+        file["damaged"] = False
         if self.is_fault("wrong_md5") and data:
             file["damaged"] = True
             data = data[:-1] + bytes([data[-1] ^ 1])

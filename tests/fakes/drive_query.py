@@ -196,9 +196,9 @@ FILE = {name: None for name in (
     "createdTime", "modifiedTime", "modifiedByMeTime", "modifiedByMe", "sharedWithMeTime",
     "ownedByMe", "driveId", "teamDriveId", "shared", "viewersCanCopyContent",
     "copyRequiresWriterPermission", "writersCanShare", "permissionIds", "hasAugmentedPermissions",
-    "folderColorRgb", "originalFilename", "fullFileExtension", "fileExtension", "md5Checksum", "sha1Checksum",
-    "sha256Checksum", "size", "quotaBytesUsed", "headRevisionId", "isAppAuthorized", "resourceKey",
-    "inheritedPermissionsDisabled")}
+    "folderColorRgb", "originalFilename", "fullFileExtension", "fileExtension", "md5Checksum",
+    "sha1Checksum", "sha256Checksum", "size", "quotaBytesUsed", "headRevisionId", "isAppAuthorized",
+    "resourceKey", "inheritedPermissionsDisabled")}
 FILE.update({
     "properties": ANY, "appProperties": ANY, "capabilities": ANY, "exportLinks": ANY,
     "contentHints": ANY, "imageMediaMetadata": ANY, "videoMediaMetadata": ANY, "permissions": ANY,

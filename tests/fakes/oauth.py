@@ -380,6 +380,8 @@ class OAuth:
             head, claims, signature = form.get("assertion", "").split(".")
             header, claim = json.loads(unbase64(head)), json.loads(unbase64(claims))
             signed = unbase64(signature)
+            if not isinstance(header, dict) or not isinstance(claim, dict):
+                raise ValueError("no objects")
         except ValueError as e:
             raise Refusal(400, "invalid_grant", "Bad Request: the assertion is no JWT") from e
         service = self.services.get(claim.get("iss"))

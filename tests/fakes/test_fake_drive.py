@@ -455,7 +455,8 @@ def test_answers_have_what_was_asked_for(files):
     made = files.create(body={"name": "a"}).execute()
     assert sorted(made) == ["id", "kind", "mimeType", "name"]
     for fields, found in [("*", None), ("id", ["id"]),
-                          ("owners(emailAddress),id", ["id", "owners"]), ("owners/me", ["owners"]), ("size", ["size"]), ("trashedTime", [])]:
+                          ("owners(emailAddress),id", ["id", "owners"]),
+                          ("owners/me", ["owners"]), ("size", ["size"]), ("trashedTime", [])]:
         got = files.get(fileId=made["id"], fields=fields).execute()
         assert found is None or sorted(got) == found
     got = files.get(fileId=made["id"], fields="webViewLink").execute()
@@ -495,6 +496,7 @@ def test_what_google_would_ignore_is_noted(drive, files):
 
 # ---- logins ----
 
+@pytest.mark.filterwarnings("ignore:Cannot access")  # the store is empty at first
 def test_an_expired_login_is_refreshed_by_oauth2client(drive, tmp_path):
     store = Storage(str(tmp_path / "creds"))
     credentials = login(drive, expired=True)

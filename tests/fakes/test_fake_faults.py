@@ -1,5 +1,6 @@
 """The faults of our Drive, seen from a client that speaks HTTP by hand."""
 
+import concurrent.futures
 import contextlib
 import email.utils
 import hashlib
@@ -8,12 +9,14 @@ import json
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.parse
 
 import pytest
 
 import drive_rig
+from conftest import wait_until
 from fakes import faults
 from fakes.drive import FOLDER, FakeDrive
 
@@ -49,12 +52,13 @@ class Client:
         return self.call("POST", "/upload/drive/v3/files?uploadType=multipart", body,
                          Content_Type="multipart/related; boundary=B")
 
-    def begin(self, size, name="a.jpg"):
+    def begin(self, size, name="a.jpg", **meta):
         """The path of a new session."""
         status, headers, _ = self.call(
             "POST", "/upload/drive/v3/files?uploadType=resumable",
-            json.dumps({"name": name}).encode(), X_Upload_Content_Length=str(size))
-        assert status == 200
+            json.dumps({"name": name, **meta}).encode(), X_Upload_Content_Length=str(size))
+        if status != 200:
+            raise ValueError(f"no session: HTTP {status}")
         place = urllib.parse.urlsplit(headers["Location"])
         return f"{place.path}?{place.query}"
 
@@ -89,6 +93,28 @@ def test_an_answer_can_be_lost_after_the_work(drive, client):
         (0, "lost"), (0, "lost"), (200, None)]
 
 
+def test_the_work_can_be_done_late(drive, client):
+    file_id = json.loads(client.call("GET", "/drive/v3/files/generateIds?count=1")[2])["ids"][0]
+    drive.fault("late", where="upload", count=1, seconds=0.2)
+    with pytest.raises(BROKEN):
+        client.upload(id=file_id)
+    assert drive.count()["late"] == 1
+    assert client.call("GET", f"/drive/v3/files/{file_id}")[0] == 404  # and yet it comes
+    wait_until(lambda: not drive.count()["late"], "the late work")
+    assert client.call("GET", f"/drive/v3/files/{file_id}")[0] == 200
+    assert client.upload(id=file_id)[0] == 409
+
+
+def test_late_work_meets_what_has_happened_meanwhile(drive, client):
+    file_id = json.loads(client.call("GET", "/drive/v3/files/generateIds?count=1")[2])["ids"][0]
+    drive.fault("late", where="upload", count=1, seconds=0.2)
+    with pytest.raises(BROKEN):
+        client.upload(id=file_id)
+    assert client.upload(id=file_id)[0] == 200
+    wait_until(lambda: not drive.count()["late"], "the late work")
+    assert [p["commits"] for p in drive.pictures()] == [1]
+
+
 def test_an_answer_can_be_torn(drive, client):
     drive.fault("torn", where="upload")
     with pytest.raises(http.client.IncompleteRead):
@@ -109,7 +135,7 @@ def test_a_client_that_goes_away_leaves_no_file(drive, client):
     client.http.sock.sendall(b"POST /upload/drive/v3/files?uploadType=multipart HTTP/1.1\r\n"
                              b"Host: a\r\nContent-Length: 1000\r\n\r\n--B\r\n")
     client.close()
-    drive_rig.wait_for(lambda: drive.requests())
+    wait_until(lambda: drive.requests(), "the request to be in the books")
     assert drive.requests()[0]["fault"] == "client went away"
     assert drive.files() == []
 
@@ -366,7 +392,7 @@ def test_it_stops_with_connections_that_hang(drive):
         client.http.putrequest("POST", "/upload/drive/v3/files?uploadType=multipart")
         client.http.putheader("Content-Length", "0")
         client.http.endheaders()
-    drive_rig.wait_for(lambda: len(drive.requests()) == 3)
+    wait_until(lambda: len(drive.requests()) == 3, "three requests that hang")
     start = time.monotonic()
     drive.stop()
     assert time.monotonic() - start < 5
@@ -498,3 +524,68 @@ def test_the_book_keeper_finds_what_is_wrong(drive, client):
     assert drive_rig.kept_wrong(drive, dict.fromkeys("abde", right)) == [
         "b: 2 times, in b, b", "c: not expected", f"d: other content, {len(JPEG) + 1} bytes",
         "e: missing", "folder 2026: twice"]
+
+
+def new_id(drive, client):
+    while True:
+        with contextlib.suppress(*BROKEN, ValueError, KeyError):
+            status, _, body = client.call("GET", "/drive/v3/files/generateIds?count=1")
+            if status == 401:
+                client.token = drive.issue()["access_token"]
+            return json.loads(body)["ids"][0]
+
+
+def keep(drive, client, name, data):
+    """Brings a picture to its place as a careful client does: whatever has no good answer is looked
+    up by id before it is sent again, and what is wrong is made anew under another id."""
+    file_id = new_id(drive, client)
+    while True:
+        with contextlib.suppress(*BROKEN, ValueError):
+            status, _, body = client.call(
+                "GET", f"/drive/v3/files/{file_id}?fields=md5Checksum,trashed")
+            there = json.loads(body) if status == 200 else None
+            if there and there["md5Checksum"] == hashlib.md5(data).hexdigest():
+                return
+            if there and not there["trashed"]:
+                client.call("PATCH", f"/drive/v3/files/{file_id}", b'{"trashed": true}')
+                continue
+            if there:
+                file_id = new_id(drive, client)
+            if status == 401:
+                client.token = drive.issue()["access_token"]
+            elif len(data) % 2:
+                client.upload(name, data, id=file_id)
+            else:
+                path = client.begin(len(data), name, id=file_id)
+                client.put(path, data, 0, len(data))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_careful_client_keeps_each_picture_once(drive, seed):
+    for number, (kind, more) in enumerate([
+            ("lost", {}), ("torn", {}), ("cut", {}), ("garbage", {}), ("html", {}),
+            ("wrong_md5", {}), ("wrong_size", {}), ("token_expired", {}), ("session_gone", {}),
+            ("close", {}), ("short308", {}), ("late", {"seconds": 0.005}),
+            ("error", {"status": 500, "when": "after"}), ("userRateLimitExceeded", {})]):
+        drive.fault(kind, probability=0.03, seed=100 * seed + number, **more)
+    pictures = {f"{i}.jpg": bytes([i]) * (1000 + i) for i in range(200)}
+    names = iter(pictures)
+    lock = threading.Lock()
+
+    def work():
+        client = Client(drive)
+        while True:
+            with lock:
+                name = next(names, None)
+            if name is None:
+                return client.close()
+            keep(drive, client, name, pictures[name])
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work) for _ in range(8)]:
+            done.result()
+    wait_until(lambda: not drive.count()["late"], "late work")
+    expected = {name: hashlib.md5(data).hexdigest() for name, data in pictures.items()}
+    assert drive_rig.kept_wrong(drive, expected) == []
+    assert all(f["hits"] for f in drive.faults())
+    assert drive.oddities() == []
