@@ -7,11 +7,15 @@ import io
 import json
 import random
 
-import google.oauth2.service_account
+import pytest
+
+for name in ("googleapiclient", "google_auth_httplib2", "oauth2client"):  # not on every Linux
+    pytest.importorskip(name)
+
 import google.auth.exceptions
+import google.oauth2.service_account
 import google_auth_httplib2
 import httplib2
-import pytest
 from googleapiclient.discovery import build_from_document
 from googleapiclient.errors import HttpError
 from googleapiclient.http import MediaIoBaseDownload, MediaIoBaseUpload, build_http
