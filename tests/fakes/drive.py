@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Google Drive (API v3) and Google's OAuth, as far as a program that keeps pictures there uses them,
-with faults that can be switched on.
+"""Google Drive (API v3) and Google's OAuth, as far as a program that keeps pictures there uses
+them, with faults that can be switched on.
 
     python3 tests/fakes/drive.py --port 0 [--state FILE.json]
 
@@ -12,16 +12,17 @@ prints `listening on http://127.0.0.1:PORT` and serves until it is stopped. In t
         ...
         assert [f["name"] for f in drive.files()] == [...]
 
-Everything that a test may do is a method of FakeDrive that takes and returns what JSON can hold, and
-so it is there for other processes, too: POST /control/METHOD with its arguments as a JSON object,
-or RemoteDrive(url), which has the same methods. The control side is never faulty.
+Everything that a test may do is a method of FakeDrive that takes and returns what JSON can hold,
+and so it is there for other processes, too: POST /control/METHOD with its arguments as a JSON
+object, or RemoteDrive(url), which has the same methods. The control side is never faulty.
 
 URLs: the origin stands for www.googleapis.com (/drive/v3, /upload/drive/v3), oauth2.googleapis.com
 (/device/code, /token, /revoke) and accounts.google.com (/o/oauth2/v2/auth).
 
 Not known of Google and therefore chosen: an id stays used when its file has been deleted for good;
 a file's last parent cannot be taken away; a chunk that does not begin where the session ends is
-refused with 503 (as others have seen). What a client sent that Google would silently ignore is in
+refused with 503 (as others have seen). All logins share one account's Drive, service accounts
+included, which Google keeps apart. What a client sent that Google would silently ignore is in
 oddities(), for a test to insist that it is empty.
 """
 
@@ -37,9 +38,11 @@ import os
 import re
 import secrets
 import signal
+import ssl
 import sys
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
 
@@ -173,9 +176,12 @@ class FakeDrive:
         self.ids_given = {}  # id: its type
         self.ids_used = set()
         self.sessions = {}
+        self.used = 0  # bytes
+        self.late = 0
         self.sequence = itertools.count(1)
         self.root = "0A" + secrets.token_urlsafe(12) + "PVA"
         self.log = []
+        self.request_numbers = itertools.count(1)
         self.odd = []
         self.bucket = None
         self.plan = faults.Plan(GROUPS)
@@ -251,8 +257,9 @@ class FakeDrive:
 
     def requests(self, since=0, operation=None):
         """The requests that were met, in order of their answers. Each has n, operation, method,
-        target, began and ended (seconds, monotonic), wall, body, status (0: none was sent), fault,
-        file, name, reason, connection."""
+        target, began and ended (seconds, monotonic; it ends when its answer begins to leave), wall,
+        body, status (0: none was sent), fault, file, name, reason, connection. Of a token request
+        `name` is its grant_type."""
         with self.lock:
             rows = [dict(r) for r in self.log if r["n"] > since]
         return [r for r in rows if operation is None or r["operation"] in GROUPS[operation]]
@@ -262,13 +269,14 @@ class FakeDrive:
             self.log.clear()
 
     def count(self):
-        """Numbers for somebody who waits: pictures, requests, sessions, refreshes."""
+        """Numbers for somebody who waits: pictures, files, requests, sessions, refreshes, and late:
+        what the fault of that name still has to do."""
         with self.lock:
             pictures = sum(1 for f in self.files_by_id.values()
                            if not f["mimeType"].startswith(NATIVE) and not f["trashed"])
             return {"pictures": pictures, "files": len(self.files_by_id) - 1,
                     "requests": len(self.log), "sessions": len(self.sessions),
-                    "refreshes": self.oauth.refreshes}
+                    "refreshes": self.oauth.refreshes, "late": self.late}
 
     def oddities(self):
         """What clients did that Google would let pass and that is wrong all the same."""
@@ -387,6 +395,7 @@ class FakeDrive:
             for parent in row["parents"]:
                 self.children[parent][row["id"]] = None
         self.sequence = itertools.count(highest + 1)
+        self.used = sum(f.get("size", 0) for f in self.files_by_id.values())
         self.ids_given = state["ids_given"]
         self.ids_used = set(state["ids_used"])
         self.sessions = {k: {**s, "kept": bytearray(base64.b64decode(s["kept"]))}
@@ -406,13 +415,25 @@ class FakeDrive:
                "range": request.headers.get("content-range"),
                "expect": request.headers.get("expect"),
                "connection": request.connection.number}
-        call = Call(self, operation, request, row)
         try:
-            return call.run()
+            return Call(self, operation, request, row).run()
+        except (wire.Gone, wire.BadRequest, OSError):
+            raise
+        except Exception as e:  # our own mistake, which must not look like one of Google's
+            traceback.print_exc()
+            self.odd.append({"operation": operation, "target": request.target,
+                             "what": f"this fake failed: {e!r}"})
+            row["fault"] = "failed"
+            return False
         finally:
-            row["ended"] = time.monotonic()
-            with self.lock:
-                row["n"] = len(self.log) + 1 if not self.log else self.log[-1]["n"] + 1
+            self._record(row)
+
+    def _record(self, row):
+        """Once, and before the answer leaves: who has it finds the request in the books."""
+        with self.lock:
+            if not row["n"]:
+                row["n"] = next(self.request_numbers)
+                row["ended"] = time.monotonic()
                 self.log.append(row)
 
     def _operation(self, request):
@@ -494,6 +515,8 @@ class FakeDrive:
         return "1" + secrets.token_urlsafe(24)
 
     def _fill(self, file, data):
+        """Content for a file that is there or is about to be; it counts from now on."""
+        self.used += len(data) - file.get("size", 0)
         file["size"] = len(data)
         file["md5Checksum"] = hashlib.md5(data).hexdigest()
         file["sha1Checksum"] = hashlib.sha1(data).hexdigest()
@@ -528,6 +551,7 @@ class FakeDrive:
         self.children.pop(file["id"], None)
         for parent in file["parents"]:
             self.children[parent].pop(file["id"], None)
+        self.used -= file.get("size", 0)
         del self.files_by_id[file["id"]]
 
     def _move(self, file, parents):
@@ -552,13 +576,21 @@ class FakeDrive:
             depth += 1
         return depth
 
-    def _usage(self):
-        return sum(f.get("size", 0) for f in self.files_by_id.values())
-
     def _row(self, file):
         row = {k: v for k, v in file.items() if k not in ("content", "visible_at")}
         row["path"] = self._path(file)
         return row
+
+
+def good_time(text):
+    """Files want RFC 3339 with a zone."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", text):
+        return False
+    try:
+        drive_query.parse_time(text)
+    except ValueError:
+        return False
+    return True
 
 
 def normal_time(text):
@@ -596,6 +628,7 @@ class Call:
         """Returns whether the connection is kept."""
         if self.operation is None:
             self.request.read_body()
+            self.row["status"] = 404
             return self.send(html_page(404))
         needs_name = any(f.get("name") for f in self.drive.plan.faults)
         if not needs_name:
@@ -608,6 +641,8 @@ class Call:
             if self.fault and self.fault_at_head():
                 return False
         done = time.monotonic()
+        if self.is_fault("late"):
+            return self.work_late()
         answer = self.answer()
         self.row["status"] = answer.status
         left = done + self.settings.answer_ms / 1000 - time.monotonic()
@@ -617,6 +652,18 @@ class Call:
             return False
         return self.send(answer)
 
+    def work_late(self):
+        drive = self.drive
+        with drive.lock:
+            drive.late += 1
+        drive._record(self.row)
+        self.connection.close()
+        if not drive.server.stopped.wait(self.fault.get("seconds", 1)):
+            self.answer()
+        with drive.lock:
+            drive.late -= 1
+        return False
+
     def is_fault(self, *kinds):
         return self.fault is not None and self.fault.kind in kinds
 
@@ -625,21 +672,24 @@ class Call:
         self.row["fault"] = self.fault.kind
         kind = self.fault.kind
         if kind == "half_open":
+            self.drive._record(self.row)
             self.drive.server.stopped.wait(self.fault.get("seconds"))
             return True
         if kind == "cut":
-            half = self.request.length // 2
-            try:
-                data = (self.request.body if self.request.body is not None
-                        else self.request.read_some(self.fault.get("bytes", half)))
+            count = self.fault.get("bytes", self.request.length // 2)
+            try:  # a fault for one file comes when all has been read
+                data = (self.request.body[:count] if self.request.body is not None
+                        else self.request.read_some(count))
             except wire.BodyCut as e:
                 data = e.data
             self.row["body"] = len(data)
             self.keep_part(data)
+            self.drive._record(self.row)
             self.connection.reset()
             return True
         if kind == "hang" and self.fault.get("when", "before") == "before":
             self.read_body()
+            self.drive._record(self.row)
             self.connection.wait_for_the_end(self.fault.get("seconds"))
             return True
         if kind == "token_expired":
@@ -693,15 +743,28 @@ class Call:
         return fault_answer()
 
     def oauth_answer(self):
-        return self.drive.oauth.serve(self.operation, self.request, self.body)
+        answer, grant, error = self.drive.oauth.serve(self.operation, self.request, self.body)
+        self.row["name"], self.row["reason"] = grant, error
+        return answer
 
     def oauth_fault(self):
-        status = self.fault.get("status", 502)
-        if self.fault.kind == "html" or self.fault.get("form") in ("html", "empty", "garbage"):
-            return self.drive_fault()
-        return oauth.document({"error": self.fault.get("reason", "internal_failure")}, status)
+        reason = self.fault.get("reason", "internal_failure")
+        # Too many device codes are told in another way than all the rest.
+        key = "error_code" if reason == "rate_limit_exceeded" else "error"
+        self.row["reason"] = reason
+        return self.fault_answer(lambda status, _: oauth.document({key: reason}, status))
 
     def drive_fault(self):
+        def usual(status, form):
+            reason = self.fault.get("reason") or faults.DEFAULT_REASONS.get(
+                status, "internalError")
+            self.row["reason"] = reason
+            return Problem(reason, self.fault.get("message"), status=status).answer(form)
+
+        return self.fault_answer(usual)
+
+    def fault_answer(self, usual):
+        """The error that a fault stands for; usual(status, form) makes the one in JSON."""
         fault = self.fault
         status = fault.get("status", 502)
         headers = []
@@ -718,9 +781,7 @@ class Call:
         elif form == "garbage":
             answer = Answer(status, b'{"error": {"code": ', "application/json; charset=UTF-8")
         else:
-            reason = fault.get("reason") or faults.DEFAULT_REASONS.get(status, "internalError")
-            self.row["reason"] = reason
-            answer = Problem(reason, fault.get("message"), status=status).answer(form)
+            answer = usual(status, form)
         answer.headers += headers
         return answer
 
@@ -739,13 +800,16 @@ class Call:
     def send(self, answer):
         wire_bytes = answer.wire(self.drive.now())
         kind = self.fault.kind if self.fault else None
-        if kind == "lost":
+        if kind in ("lost", "hang"):
             self.row["status"] = 0
+        elif kind == "garbage":
+            self.row["status"] = 200
+        self.drive._record(self.row)
+        if kind == "lost":
             if self.fault.get("reset"):
                 self.connection.reset()
             return False
         if kind == "hang":
-            self.row["status"] = 0
             self.connection.wait_for_the_end(self.fault.get("seconds"))
             return False
         if kind == "torn":
@@ -753,7 +817,6 @@ class Call:
                                                  1)])
             return False
         if kind == "garbage":
-            self.row["status"] = 200
             broken = Answer(200, answer.body[:len(answer.body) // 2] + b"\xff}",
                             "application/json; charset=UTF-8")
             self.connection.send(broken.wire(self.drive.now()))
@@ -870,7 +933,7 @@ class Call:
         if not self.request.query.get("fields"):
             raise Problem("required", "The 'fields' parameter is required for this method.",
                           "fields")
-        used = self.drive._usage()
+        used = self.drive.used
         trash = sum(f.get("size", 0) for f in self.drive.files_by_id.values() if f["trashed"])
         quota = {"usage": str(used), "usageInDrive": str(used), "usageInDriveTrash": str(trash)}
         if self.settings.quota_limit:
@@ -904,8 +967,10 @@ class Call:
         count = self.number("count", 10, 1, 1000)
         space = self.request.query.get("space", "drive")
         kind = self.request.query.get("type", "files")
-        if space not in ("drive", "appDataFolder") or kind not in ("files", "shortcuts"):
-            raise Problem("invalid", location="space" if kind == "files" else "type")
+        if space not in ("drive", "appDataFolder"):
+            raise Problem("invalid", location="space")
+        if kind not in ("files", "shortcuts"):
+            raise Problem("invalid", location="type")
         ids = [self.drive._new_id() for _ in range(count)]
         self.drive.ids_given.update({i: kind for i in ids})
         return as_json(self.select(drive_query.IDS, "*").cut(
@@ -1028,9 +1093,10 @@ class Call:
             if not isinstance(meta.get(name, True), bool):
                 raise Problem("invalid", f"Invalid value for: {name}")
         for name in ("createdTime", "modifiedTime"):
-            if name in meta and not re.fullmatch(
-                    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", meta[name]):
+            if name in meta and not good_time(meta[name]):
                 raise Problem("invalid", f"Invalid value for: {name}, not RFC 3339")
+        if not isinstance(meta.get("shortcutDetails", {}), dict):
+            raise Problem("invalid", "Invalid value for: shortcutDetails")
         for name in ("appProperties", "properties"):
             self.check_properties(name, meta.get(name))
 
@@ -1076,7 +1142,7 @@ class Call:
         elif "shortcutDetails" in meta:
             raise Problem("invalid", "shortcutDetails of what is no shortcut")
         limit = self.settings.quota_limit
-        if limit and size and drive._usage() + size > limit:
+        if limit and size and drive.used + size > limit:
             raise Problem("storageQuotaExceeded")
 
     def check_parent(self, parent):
@@ -1090,7 +1156,7 @@ class Call:
 
     def check_shortcut(self, meta):
         target = (meta.get("shortcutDetails") or {}).get("targetId")
-        if not target:
+        if not isinstance(target, str) or not target:
             raise Problem("shortcutTargetInvalid", "The target of a shortcut is missing.")
         if self.visible(target, "file.shortcutDetails.targetId")["mimeType"] == SHORTCUT:
             raise Problem("shortcutTargetInvalid", "The target of a shortcut is a shortcut.",
@@ -1110,6 +1176,7 @@ class Call:
         return file
 
     def fill(self, file, data):
+        file["damaged"] = False
         if self.is_fault("wrong_md5") and data:
             file["damaged"] = True
             data = data[:-1] + bytes([data[-1] ^ 1])
@@ -1396,7 +1463,7 @@ class RemoteDrive:
         return self.url
 
     def __getattr__(self, name):
-        if name.startswith("_"):
+        if name.startswith("_") or not callable(getattr(FakeDrive, name, None)):
             raise AttributeError(name)
 
         def call(*positional, **arguments):
@@ -1426,13 +1493,18 @@ def main():
                         help="a setting, such as answer_ms=50 or consent='\"page\"'")
     parser.add_argument("--fault", action="append", default=[], metavar="JSON",
                         help="a fault, such as '{\"kind\": \"lost\", \"probability\": 0.1}'")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="https with these")
     parser.add_argument("--login", metavar="FILE", help="writes a login in oauth2client's form")
     options = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = dict(s.split("=", 1) for s in options.set)
-    drive = FakeDrive(options.port, options.state,
+    tls = None
+    if options.tls:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*options.tls)
+    drive = FakeDrive(options.port, options.state, tls,
                       **{k: json.loads(v) for k, v in settings.items()})
     for fault in options.fault:
         drive.fault(**json.loads(fault))

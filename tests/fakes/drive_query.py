@@ -194,11 +194,11 @@ FILE = {name: None for name in (
     "trashedTime", "parents", "spaces", "version", "webContentLink", "webViewLink", "iconLink",
     "hasThumbnail", "thumbnailLink", "thumbnailVersion", "viewedByMe", "viewedByMeTime",
     "createdTime", "modifiedTime", "modifiedByMeTime", "modifiedByMe", "sharedWithMeTime",
-    "ownedByMe", "driveId", "teamDriveId", "shared", "viewersCanCopyContent", "copyRequiresWriterPermission",
-    "writersCanShare", "permissionIds", "hasAugmentedPermissions", "folderColorRgb",
-    "originalFilename", "fullFileExtension", "fileExtension", "md5Checksum", "sha1Checksum",
-    "sha256Checksum", "size", "quotaBytesUsed", "headRevisionId", "isAppAuthorized", "resourceKey",
-    "inheritedPermissionsDisabled")}
+    "ownedByMe", "driveId", "teamDriveId", "shared", "viewersCanCopyContent",
+    "copyRequiresWriterPermission", "writersCanShare", "permissionIds", "hasAugmentedPermissions",
+    "folderColorRgb", "originalFilename", "fullFileExtension", "fileExtension", "md5Checksum",
+    "sha1Checksum", "sha256Checksum", "size", "quotaBytesUsed", "headRevisionId", "isAppAuthorized",
+    "resourceKey", "inheritedPermissionsDisabled")}
 FILE.update({
     "properties": ANY, "appProperties": ANY, "capabilities": ANY, "exportLinks": ANY,
     "contentHints": ANY, "imageMediaMetadata": ANY, "videoMediaMetadata": ANY, "permissions": ANY,

@@ -2,7 +2,8 @@
 
 A fault is a table with `kind` and what the kind takes, and says which requests it is for:
 
-    where        an operation, a group of them, or a list of both; default "drive"
+    where        an operation, a group of them, or a list of both; default: all of Drive's to which
+                 the kind can happen
     nth          only the n-th of the requests that match, counted from 1 since the fault was set:
                  a number or a list of them
     every        each n-th of them
@@ -23,8 +24,10 @@ import threading
 # kind "error" with that reason and its status.
 KINDS = {
     "error": "an error answer; `status`, `reason`, `form` (legacy, rpc, html, empty, garbage), "
-             "`retry_after` (seconds, or 'date:SECONDS'), `when` (before or after the work is done)",
+             "`retry_after` (seconds, or 'date:SECONDS'), `when` (before or after the work)",
     "lost": "the work is done, then the connection ends without an answer; `reset` for RST",
+    "late": "the connection ends without an answer, and the work is done `seconds` (default 1)"
+            " later, when the client may long have asked whether it was done",
     "torn": "the work is done, half of the answer is sent, then the connection ends",
     "cut": "the connection is reset after `bytes` of the request's body (default half of it); "
            "a resumable session keeps what it had of it",
@@ -95,12 +98,20 @@ DEFAULT_REASONS = {400: "badRequest", 401: "authError", 403: "insufficientPermis
 SELECTORS = {"where", "nth", "every", "after", "count", "probability", "seed", "name"}
 PARAMETERS = {
     "error": {"status", "reason", "form", "retry_after", "when", "message"},
-    "lost": {"reset"}, "torn": set(), "cut": {"bytes"}, "hang": {"when", "seconds"},
-    "half_open": {"seconds"}, "slow": {"rate"}, "delay": {"seconds"}, "garbage": set(),
+    "lost": {"reset"}, "late": {"seconds"}, "torn": set(), "cut": {"bytes"},
+    "hang": {"when", "seconds"}, "half_open": {"seconds"}, "slow": {"rate"}, "delay": {"seconds"},
+    "garbage": set(),
     "html": {"status", "retry_after"}, "short308": {"keep"}, "session_gone": {"status"},
     "wrong_md5": set(), "wrong_size": set(), "empty_page": set(), "incomplete": set(),
     "token_expired": set(), "token_revoked": set(), "close": set(),
 }
+
+
+# Kinds that mean something to a few operations only.
+NATURAL = {"short308": ["chunk"], "session_gone": ["chunk", "status"],
+           "wrong_md5": ["multipart", "simple", "chunk"],
+           "wrong_size": ["multipart", "simple", "chunk"],
+           "empty_page": ["list"], "incomplete": ["list"]}
 
 
 class Fault:
@@ -123,7 +134,7 @@ class Fault:
         self.number = number
         self.kind = kind
         self.spec = spec
-        where = spec.get("where", "drive")
+        where = spec.get("where", NATURAL.get(kind, "drive"))
         self.operations = set()
         for name in [where] if isinstance(where, str) else where:
             if name not in groups:

@@ -31,6 +31,7 @@ DEVICE_SCOPES = {DRIVE_FILE, "https://www.googleapis.com/auth/drive.appdata", "e
 SCOPES = DEVICE_SCOPES | {DRIVE, "https://www.googleapis.com/auth/drive.readonly",
                           "https://www.googleapis.com/auth/drive.metadata.readonly"}
 GRANT_DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+GRANT_DEVICE_OLD = "http://oauth.net/grant_type/device/1.0"  # before the RFC; code= is its code
 GRANT_JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GOOGLE_AUDIENCES = {"https://oauth2.googleapis.com/token",
                     "https://www.googleapis.com/oauth2/v4/token",
@@ -178,16 +179,16 @@ class OAuth:
         return ROUTES.get((method, path))
 
     def serve(self, operation, request, body):
-        """The answer to one request of ours."""
+        """One request of ours: its answer, its grant_type, its error word."""
         form = dict(request.query)
         if request.method == "POST":
             form.update(urllib.parse.parse_qsl(body.decode("utf-8", "replace"),
                                                keep_blank_values=True))
         try:
             with self.lock:
-                return getattr(self, "do_" + operation)(form)
+                return getattr(self, "do_" + operation)(form), form.get("grant_type"), None
         except Refusal as e:
-            return document(e.document, e.status)
+            return document(e.document, e.status), form.get("grant_type"), e.document["error"]
 
     def do_device(self, form):
         client = self._client_id(form)
@@ -252,8 +253,8 @@ class OAuth:
         what = self.settings.consent
         if what in ("allow", "deny"):
             return self._redirect(key, what == "allow")
-        boxes = "".join(f"<label><input type=checkbox name=granted value='{html.escape(s)}' checked>"
-                        f"{html.escape(s)}</label><br>" for s in scopes)
+        boxes = "".join("<label><input type=checkbox name=granted checked"
+                        f" value='{html.escape(s)}'>{html.escape(s)}</label><br>" for s in scopes)
         return page(f"<form method=post action=/o/oauth2/v2/consent>{boxes}"
                     f"<input type=hidden name=page value={key}>"
                     "<button name=allow value=yes>Allow</button>"
@@ -292,7 +293,9 @@ class OAuth:
         if grant == "refresh_token":
             return self._refresh(self._client(form), form)
         if grant == GRANT_DEVICE:
-            return self._poll(self._client(form), form)
+            return self._poll(self._client(form), form.get("device_code"))
+        if grant == GRANT_DEVICE_OLD:
+            return self._poll(self._client(form), form.get("code"))
         if grant == "authorization_code":
             return self._exchange(self._client(form), form)
         if not grant:
@@ -331,8 +334,8 @@ class OAuth:
                                                         grant["account"])
         return document(answer)
 
-    def _poll(self, client, form):
-        device = self.devices.get(form.get("device_code"))
+    def _poll(self, client, code):
+        device = self.devices.get(code)
         if not device or device["client"] != client["id"] or device["state"] == "used":
             raise Refusal(400, "invalid_grant", "Malformed auth code.")
         rfc = self.settings.rfc_statuses
@@ -377,6 +380,8 @@ class OAuth:
             head, claims, signature = form.get("assertion", "").split(".")
             header, claim = json.loads(unbase64(head)), json.loads(unbase64(claims))
             signed = unbase64(signature)
+            if not isinstance(header, dict) or not isinstance(claim, dict):
+                raise ValueError("no objects")
         except ValueError as e:
             raise Refusal(400, "invalid_grant", "Bad Request: the assertion is no JWT") from e
         service = self.services.get(claim.get("iss"))

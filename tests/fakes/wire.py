@@ -228,7 +228,6 @@ class Server:
         self.connections = {}  # number: Connection
         self.threads = {}
         self.count = 0
-        self.refuse = False
         self.stopped = threading.Event()  # for handlers that wait
         self.listener = None
         self.port = port

@@ -14,13 +14,16 @@ build_packages=(
 # of the C library, so they take a symbolizer (llvm) and that library's symbols. The tests use strace
 # to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, Apache for its
 # digest login (apache2-bin is the program without a service to start), pgrep of procps, a real
-# RabbitMQ with a client that is not ours, AWS's own library, which judges our signatures, and an FTP
-# server that is not ours (with TLS by python3-openssl).
+# RabbitMQ with a client that is not ours, AWS's own library, which judges our signatures, Google's own
+# clients for Python, which check our Drive, and an FTP server that is not ours (with TLS by
+# python3-openssl).
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
     nginx-light apache2-bin openssl strace procps git
-    rabbitmq-server python3-pika python3-u-msgpack python3-oauth2client python3-boto3 s3cmd
+    rabbitmq-server python3-pika python3-u-msgpack python3-boto3 s3cmd
+    python3-googleapi python3-google-auth python3-google-auth-httplib2 python3-httplib2
+    python3-oauth2client python3-cryptography
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
 )
 
