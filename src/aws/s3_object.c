@@ -49,8 +49,8 @@ int s3_bucket_new(const struct s3_bucket_options *o, struct s3_bucket **ret, str
     AUTO_FREE char *origin = xstrdup(endpoint);
     while (*origin && text_ends_with(origin, "/"))
         origin[strlen(origin) - 1] = '\0';
-    if (*origin && (!aws_origin_host(origin) || (!text_starts_with(origin, "http://") &&
-                                                 !text_starts_with(origin, "https://"))))
+    char host[AWS_HOST_MAX];
+    if (*origin && aws_origin_host(origin, host) < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "'%.80s' is no https://host:port", endpoint);
 
     struct s3_bucket *b = xcalloc(1, sizeof(*b));
