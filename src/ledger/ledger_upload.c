@@ -120,7 +120,8 @@ static int take_rows(struct db_query *q, const int64_t *busy, int busy_count, in
     int r = 0;
     while (count < max && (r = db_step(q, e)) == 1) {
         int64_t row = db_int(q, 0);
-        if (bsearch(&row, busy, (size_t)busy_count, sizeof(row), compare_rows) == NULL)
+        if (busy_count == 0 ||
+            bsearch(&row, busy, (size_t)busy_count, sizeof(row), compare_rows) == NULL)
             ret[count++] = row;
     }
     return r < 0 ? r : count;

@@ -31,10 +31,13 @@ def has_points():
 
 
 # Points that a healthy run of a few pictures does not pass: first start, retries, recovery, and the
-# broker's (tests/broker/test_control.py).
+# broker's (tests/broker/test_control.py), those of storages and of old pictures
+# (tests/fault/test_keep_kill.c).
 ELSEWHERE = {"before-migration-commit", "before-outbox-retry-commit", "before-trigger-retry-commit",
              "before-recovery-discard", "before-store-sync", "after-store-sync",
-             "before-settle-commit", "before-trigger-ack"}
+             "before-settle-commit", "before-trigger-ack", "before-removed-commit",
+             "retention-before-unlink", "retention-unlinked", "retention-removed",
+             "directory-written", "directory-noted", "directory-renamed"}
 
 
 def pending(d):

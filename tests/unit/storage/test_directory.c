@@ -284,9 +284,9 @@ static void a_name_that_is_full_gives_up_its_end_for_a_number(void **state)
     struct rig *r = *state;
     char path[300] = "front/", numbered[300] = "front/";
     memset(path + 6, 'n', 251);
-    strcpy(path + 6 + 251, ".jpg");
+    memcpy(path + 6 + 251, ".jpg", 5);
     memset(numbered + 6, 'n', 249);
-    strcpy(numbered + 6 + 249, "-2.jpg");
+    memcpy(numbered + 6 + 249, "-2.jpg", 7);
     r->o.path = path;
     write_file(r, path, "somebody else's");
     open_storage(r);

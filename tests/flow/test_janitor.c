@@ -1,0 +1,218 @@
+/* The janitor, by hand and on virtual clocks, on a disk that is as full as the test says. */
+#include "flow.h"
+
+#include "../unit/ftp/system_calls.h"
+
+#include "ledger/ledger_upload.h"
+#include "stage/retention.h"
+
+#define HOUR_S 3600
+#define PLENTY ((int64_t)1 << 40)
+#define SIZE 1000
+
+static _Atomic int64_t mono_us = 1000000000, wall_us;
+
+static struct mono_time virtual_mono(void)
+{
+    return (struct mono_time){atomic_load(&mono_us)};
+}
+static struct wall_time virtual_wall(void)
+{
+    return (struct wall_time){atomic_load(&wall_us)};
+}
+
+static int64_t nothing_to_do(void *self UNUSED)
+{
+    return 3600000;
+}
+static const struct stage_ops idle_ops = {.name = "idle", .sweep = nothing_to_do};
+
+struct by_hand {
+    struct flow *f;
+    void *janitor;
+    struct stage *stage;
+    uint64_t next;
+    int64_t elapsed_s;
+};
+
+static void janitor_open(struct by_hand *h, const struct retention_config *rules)
+{
+    calls.free_bytes = PLENTY;
+    atomic_store(&wall_us, (int64_t)1767323045 * 1000000);
+    *h = (struct by_hand){.f = flow_new(1, 0)};
+    flow_configure(h->f, "[camera:a]\nkind = http\nurl = http://127.0.0.1:9/\n");
+    {
+        AUTO(settings) now = pipeline_settings(&h->f->p);
+        now->retention = *rules;
+        now->retention.enabled = true;
+        now->retention.interval_ms = HOUR_S * 1000;
+    }
+    h->f->p.store_reserve = 4000; /* about to fill below 5000 */
+    flow_listen(h->f, "retention");
+    flow_listen(h->f, "retention-filling");
+    flow_listen(h->f, "retention-short");
+    int n = flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0);
+    h->stage = h->f->stages[n];
+    janitor_stage.register_metrics();
+    h->janitor = janitor_stage_new(&h->f->p);
+    struct err e = {0};
+    assert_int_equal(janitor_stage.init(h->janitor, h->stage, &e), 0);
+}
+
+static void janitor_close(struct by_hand *h)
+{
+    janitor_stage.fini(h->janitor);
+    free(h->janitor);
+    flow_free(h->f);
+    calls_reset();
+}
+
+/* Sleeps as long as the janitor says, as the loop does. Returns how often it was awake. */
+static int run_s(struct by_hand *h, int64_t seconds)
+{
+    int64_t left_ms = seconds * 1000;
+    int sweeps = 0;
+    for (;; sweeps++) {
+        int64_t pause = janitor_stage.sweep(h->janitor);
+        assert_true(pause >= 0);
+        if (pause > left_ms)
+            pause = left_ms;
+        atomic_fetch_add(&mono_us, pause * 1000);
+        atomic_fetch_add(&wall_us, pause * 1000);
+        left_ms -= pause;
+        if (left_ms == 0)
+            break;
+    }
+    (void)janitor_stage.sweep(h->janitor);
+    return sweeps;
+}
+
+static void add_picture(struct by_hand *h, bool person, bool waits)
+{
+    struct flow *f = h->f;
+    AUTO(snapshot) s = snapshot_new();
+    static const char bytes[SIZE];
+    struct err e = {0};
+    uint64_t n = ++h->next;
+    (void)snprintf(s->id, sizeof(s->id), "%032llx", (unsigned long long)n);
+    text_copy(s->camera, sizeof(s->camera), "a");
+    text_copy(s->device_key, sizeof(s->device_key), "A Camera");
+    text_copy(s->device_label, sizeof(s->device_label), "A");
+    s->event_at = s->received_at = clock_wall();
+    (void)snprintf(s->path, sizeof(s->path), "a/2026/01/02/fetch_%llu.jpg", (unsigned long long)n);
+    s->size = SIZE;
+    memset(s->md5, 'a', 32);
+    memset(s->sha256, 'b', 64);
+    text_copy(s->format, sizeof(s->format), "jpeg");
+    s->width = s->height = 10;
+    assert_int_equal(store_put(f->p.store, s->id, false, bytes, SIZE, &e), 0);
+    assert_int_equal(ledger_snapshot_add(f->l, s, &e), 0);
+    assert_int_equal(store_place(f->p.store, s->id, false, s->path, &e), 0);
+    struct verdict v = {.outcome = VERDICT_EXAMINED};
+    text_copy(v.model, sizeof(v.model), "fake.onnx");
+    if (person) {
+        v.found.items = xcalloc(1, sizeof(*v.found.items));
+        v.found.count = 1;
+        v.found.items[0].confidence = 0.9f;
+        text_copy(v.found.items[0].label, DETECTION_LABEL_MAX, "person");
+    }
+    struct upload_wish wish = {.storage = "gdrive", .picture = true};
+    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, NULL, NULL, &wish, waits, &e), 0);
+    verdict_done(&v);
+}
+
+static int64_t left(struct by_hand *h)
+{
+    static const struct retention_class any = {-1, -1};
+    struct retention_sums sums;
+    struct err e = {0};
+    assert_int_equal(ledger_retention_sums(h->f->l, &any, NULL, &sums, &e), 0);
+    return sums.files;
+}
+
+static void old_pictures_go_at_the_next_look(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {.age_ms = {2 * HOUR_S * 1000, 2 * HOUR_S * 1000, 0}};
+    janitor_open(&h, &rules);
+    add_picture(&h, false, false);
+    add_picture(&h, true, false);
+    add_picture(&h, true, true); /* not there yet */
+    (void)run_s(&h, 60);         /* the first look */
+    assert_int_equal(left(&h), 3);
+    (void)run_s(&h, 2 * HOUR_S - 61); /* a second before their time; looks at 1 min and 1 h 1 min */
+    assert_int_equal(left(&h), 3);
+    (void)run_s(&h, 61); /* their time has come, and the look */
+    assert_int_equal(left(&h), 1);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention")), 3); /* the start, two rules */
+    janitor_close(&h);
+}
+
+static void it_sleeps_between_two_looks(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {.age_ms = {1, 1, 0}};
+    janitor_open(&h, &rules);
+    int sweeps = run_s(&h, HOUR_S);
+    assert_in_range(sweeps, 200, 250); /* four a minute, for the free space */
+    janitor_close(&h);
+}
+
+static void a_disk_that_fills_is_seen_within_seconds(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {0};
+    janitor_open(&h, &rules);
+    add_picture(&h, true, false);
+    add_picture(&h, false, true);
+    (void)run_s(&h, HOUR_S / 2);
+    calls.free_bytes = 5000;
+    (void)run_s(&h, 30);
+    assert_int_equal(left(&h), 2);
+    calls.free_bytes = 4999; /* stays so: nothing that goes makes room on this disk */
+    (void)run_s(&h, 15);
+    assert_int_equal(left(&h), 0);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-filling")), 1);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-short")), 1);
+    (void)run_s(&h, HOUR_S - 60); /* told once an hour */
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-short")), 1);
+    (void)run_s(&h, 420);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-short")), 2);
+    janitor_close(&h);
+}
+
+static void a_reload_counts_at_the_next_look(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {.age_ms = {1000, 1000, 0}};
+    janitor_open(&h, &rules);
+    (void)run_s(&h, 120);
+    add_picture(&h, false, false);
+    {
+        AUTO(settings) now = pipeline_settings(&h.f->p);
+        now->retention.interval_ms = 60000;
+    }
+    (void)run_s(&h, 90);
+    assert_int_equal(left(&h), 0);
+    add_picture(&h, false, false);
+    {
+        AUTO(settings) now = pipeline_settings(&h.f->p);
+        now->retention.enabled = false;
+    }
+    (void)run_s(&h, 2 * HOUR_S);
+    assert_int_equal(left(&h), 1);
+    janitor_close(&h);
+}
+
+int main(void)
+{
+    clock_set_mono_source(virtual_mono);
+    clock_set_wall_source(virtual_wall);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(old_pictures_go_at_the_next_look),
+        cmocka_unit_test(it_sleeps_between_two_looks),
+        cmocka_unit_test(a_disk_that_fills_is_seen_within_seconds),
+        cmocka_unit_test(a_reload_counts_at_the_next_look),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
