@@ -19,8 +19,7 @@ test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx
     nginx-light apache2-bin openssl strace procps git
-    rabbitmq-server python3-pika python3-u-msgpack
-    python3-boto3 s3cmd
+    rabbitmq-server python3-pika python3-u-msgpack python3-oauth2client python3-boto3 s3cmd
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
 )
 
