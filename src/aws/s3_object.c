@@ -177,8 +177,15 @@ static int call(struct s3_bucket *b, struct http_client *http, const struct s3_c
             return r;
         if (i == 0 && learn_region(b, region, ret, error))
             continue;
-        if (ret->status == 404 && (!error->code[0] || !strcmp(error->code, "NoSuchKey")))
+        bool head = !strcmp(c->method, "HEAD");
+        if (ret->status == 404 && ((head && !error->code[0]) || !strcmp(error->code, "NoSuchKey")))
             return err_set(e, -ENOENT, ERR_NEVER, "%s: no such object", b->shown);
+        if (!head && !error->code[0] && error->trouble == AWS_WELL) {
+            /* A proxy, a login page: says nothing of the object, least of all that it is gone. */
+            error->trouble = AWS_AWAY;
+            return err_set(e, -EREMOTEIO, ERR_LATER, "%s: HTTP %ld, and not as S3 says it",
+                           b->shown, ret->status);
+        }
         return r;
     }
 }
