@@ -46,15 +46,16 @@ struct auth {
     int way; /* enum google_way, or -1: the client decides */
     int port;
     bool json;
+    const char *why_device; /* said before the code is shown; NULL = said */
 };
 enum { OPTION_DEVICE = 'd', OPTION_LOOPBACK = 'l', OPTION_PASTE = 'p', OPTION_PORT = 'P' };
 
 static int take_options(struct auth *a, int argc, char **argv, bool *ret_end);
-static int log_in(const struct auth *a, const struct app_config *config);
+static int log_in(struct auth *a, const struct app_config *config);
 static int find_client(const struct auth *a, const struct app_config *config,
-                       struct google_client **ret, const char **ret_why, struct err *e);
-static int keep(const struct auth *a, const struct app_config *config,
-                const struct google_client *client, const struct google_grant *grant);
+                       struct google_client **ret, struct err *e);
+static int keep(struct auth *a, const struct app_config *config, const struct google_client *client,
+                const struct google_grant *grant);
 static void say(const struct auth *a, json_t *event, const char *words);
 static void tell_device_code(void *arg, const char *url, const char *code, int64_t expires_s);
 static void tell_browser(void *arg, const char *url, int port);
@@ -141,27 +142,26 @@ static void say_way(const struct auth *a, enum google_way way, const char *why)
         line);
 }
 
-static int log_in(const struct auth *a, const struct app_config *config)
+static int log_in(struct auth *a, const struct app_config *config)
 {
     AUTO(google_client) client = NULL;
     struct err e = {0};
-    const char *why_client = NULL, *why;
-    if (find_client(a, config, &client, &why_client, &e) < 0)
+    const char *why;
+    if (find_client(a, config, &client, &e) < 0)
         return command_error(e.code == -ENOKEY ? EXIT_USAGE : EXIT_FAILED, "%s", e.text);
     enum google_way way = google_way_choose(client, &why);
     bool chosen = a->way >= 0;
-    if (why_client)
-        why = why_client;
     if (chosen) {
         way = (enum google_way)a->way;
         why = "as asked for";
     }
-    say_way(a, way, why);
+    if (way == GOOGLE_WAY_DEVICE)
+        a->why_device = why;
+    else
+        say_way(a, way, why);
 
-    const struct google_flow_talk talk = {.device_code = tell_device_code,
-                                          .browser = tell_browser,
-                                          .note = tell_note,
-                                          .arg = (void *)(uintptr_t)a};
+    const struct google_flow_talk talk = {
+        .device_code = tell_device_code, .browser = tell_browser, .note = tell_note, .arg = a};
     struct google_flow_options o = {
         .client = client,
         .scope = GDRIVE_SCOPE,
@@ -175,8 +175,9 @@ static int log_in(const struct auth *a, const struct app_config *config)
     };
     struct google_grant grant = {0};
     int r = google_flow_run(&o, way, &grant, &e);
-    if (r == -EKEYREJECTED && !chosen && way == GOOGLE_WAY_DEVICE) {
-        say_way(a, GOOGLE_WAY_LOOPBACK, "Google says that it is no client for devices");
+    if (r == -EKEYREJECTED && !chosen && a->why_device) {
+        say_way(a, GOOGLE_WAY_LOOPBACK,
+                "the client is for a desktop, Google gives it no device codes");
         r = google_flow_run(&o, GOOGLE_WAY_LOOPBACK, &grant, &e);
     }
     if (r < 0)
@@ -187,7 +188,7 @@ static int log_in(const struct auth *a, const struct app_config *config)
 }
 
 /* The client of a login that is there, so that one that has ended is renewed without looking for a
- * file. Its type is not known; the predecessor's is one with redirects. */
+ * file. */
 static int client_of_login(const char *path, struct google_client **ret)
 {
     AUTO(google_token) t = NULL;
@@ -201,15 +202,13 @@ static int client_of_login(const char *path, struct google_client **ret)
 }
 
 static int find_client(const struct auth *a, const struct app_config *config,
-                       struct google_client **ret, const char **ret_why, struct err *e)
+                       struct google_client **ret, struct err *e)
 {
     const char *path = a->client_file ? a->client_file : config->gdrive->client_file;
     if (*path)
         return google_client_read(path, ret, e);
-    if (client_of_login(config->gdrive_token_file, ret) == 0) {
-        *ret_why = "its client is that of the login that is there";
+    if (client_of_login(config->gdrive_token_file, ret) == 0)
         return 0;
-    }
     return err_set(e, -ENOKEY, ERR_NEVER,
                    "no OAuth client is known: make one of the type \"Desktop app\" or \"TVs and "
                    "Limited Input devices\" in Google's console, download it as JSON, and name the "
@@ -269,8 +268,8 @@ static bool has_scope(const char *granted, const char *scope)
     return false;
 }
 
-static int keep(const struct auth *a, const struct app_config *config,
-                const struct google_client *client, const struct google_grant *grant)
+static int keep(struct auth *a, const struct app_config *config, const struct google_client *client,
+                const struct google_grant *grant)
 {
     static const char all_files[] = "https://www.googleapis.com/auth/drive";
     const char *path = config->gdrive_token_file;
@@ -305,11 +304,11 @@ static int keep(const struct auth *a, const struct app_config *config,
                           "This login ends in %s. If the app's consent screen is in \"Testing\", "
                           "publish it in Google's console and log in again: then it stays.",
                           text_span((double)grant->refresh_expires_s, span)); /* fits */
-        tell_note((void *)(uintptr_t)a, line);
+        tell_note(a, line);
     }
     if (*config->gdrive->service_file)
-        tell_note((void *)(uintptr_t)a, "It is not used while service_account_file of [gdrive] is "
-                                        "set.");
+        tell_note(a, "It is not used while service_account_file of [gdrive] is "
+                     "set.");
     return EXIT_DONE;
 }
 
@@ -326,6 +325,9 @@ static void say(const struct auth *a, json_t *event, const char *words)
 
 static void tell_device_code(void *arg, const char *url, const char *code, int64_t expires_s)
 {
+    struct auth *a = arg;
+    say_way(a, GOOGLE_WAY_DEVICE, a->why_device);
+    a->why_device = NULL;
     char where[512], what[128], span[TEXT_SPAN_MAX], line[1024];
     (void)text_printable(url, strlen(url), where, sizeof(where));
     (void)text_printable(code, strlen(code), what, sizeof(what));

@@ -17,6 +17,7 @@
 #include "stage/cron.h"
 #include "storage/directory.h"
 #include "storage/gdrive_config.h"
+#include "storage/s3.h"
 #include "web/web_config.h"
 
 #define AT(type, field) .offset = offsetof(struct type, field)
@@ -357,6 +358,7 @@ static const struct cfg_section *const all_sections[] = {
     &output_type_section,
     &directory_cfg_section,
     &gdrive_cfg_section,
+    &s3_cfg_section,
     &rekognition_section,
     &aws_section,
     &creds_section,

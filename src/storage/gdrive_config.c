@@ -57,6 +57,11 @@ static const struct cfg_key keys[] = {
      .help = "Bucket for a copy of creds_file, made twice an hour; empty = none",
      .doc = "When creds_file is missing the copy is taken. Its name in the bucket is "
             "snapshot_processor_creds, as the predecessor has it."},
+    {.name = "backup_s3_endpoint",
+     .type = CFG_STRING,
+     .offset = FIELD(backup_s3_endpoint),
+     .validate = check_url,
+     .help = "Address of the server that has backup_s3_bucket; empty = AWS's"},
     TEST_URL(api_url, "Drive"),
     TEST_URL(token_url, "The token endpoint"),
     TEST_URL(auth_url, "The page for signing in"),

@@ -12,7 +12,8 @@ struct gdrive_config {
     const char *token;        /* content for creds_file; "" = none */
     const char *client_file;  /* the OAuth client as Google gives it, for logging in; "" = none */
     const char *service_file; /* key of a service account instead of a person; "" = none */
-    const char *backup_s3_bucket; /* where a copy of creds_file is kept; "" = nowhere */
+    const char *backup_s3_bucket;   /* where a copy of creds_file is kept; "" = nowhere */
+    const char *backup_s3_endpoint; /* of another server than AWS's; "" = AWS's */
     const char *api_url, *token_url, *auth_url, *device_url; /* tests; "" = Google's */
 };
 extern const struct cfg_section gdrive_cfg_section;

@@ -38,17 +38,13 @@ static int run_browser(const struct google_flow_options *o, bool listen, struct 
 
 enum google_way google_way_choose(const struct google_client *c, const char **ret_why)
 {
-    if (c->web) {
-        *ret_why = *c->redirect_uri
-                       ? "it is a web client with a redirect to this machine"
-                       : "it is a web client, which needs a browser; but no redirect of it leads "
-                         "to http://localhost or http://127.0.0.1";
-        return GOOGLE_WAY_LOOPBACK;
+    if (!c->web) {
+        *ret_why = "Google gives this client device codes";
+        return GOOGLE_WAY_DEVICE;
     }
-    *ret_why = c->redirects
-                   ? "it is a desktop client, which Google lets log in by a browser only"
-                   : "it has no redirects, as clients for televisions and limited input devices";
-    return c->redirects ? GOOGLE_WAY_LOOPBACK : GOOGLE_WAY_DEVICE;
+    *ret_why = *c->redirect_uri ? "it is a web client with a redirect to this machine"
+                                : "it is a web client, which needs a redirect to this machine";
+    return GOOGLE_WAY_LOOPBACK;
 }
 
 int google_flow_run(const struct google_flow_options *o, enum google_way way,

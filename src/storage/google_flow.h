@@ -18,7 +18,10 @@
 enum google_way { GOOGLE_WAY_DEVICE, GOOGLE_WAY_LOOPBACK, GOOGLE_WAY_PASTE, GOOGLE_WAY_COUNT };
 extern const char *const google_way_names[GOOGLE_WAY_COUNT]; /* "device", ... */
 
-/* The way that a client of this type allows; `*ret_why` is a sentence for people, static. */
+/* The way to try first, and why if it works, as a static sentence for people. The file does not
+ * tell a desktop client from one for televisions, but Google does: it gives device codes to the
+ * latter and refuses the former with -EKEYREJECTED, before anybody is told anything; then it is
+ * LOOPBACK. */
 enum google_way google_way_choose(const struct google_client *c, const char **ret_why);
 
 struct google_flow_talk { /* what a person has to be told; none may be NULL */

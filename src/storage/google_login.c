@@ -56,9 +56,11 @@ struct google_login {
     char filed[GOOGLE_SECRET_MAX]; /* the refresh token that the file holds */
     bool unsaved;                  /* what we have is newer than the file */
     struct mono_time save_again;
-    struct err file_trouble; /* of the last look or save; code 0 = none */
+    struct err file_trouble;  /* of the last look or save; code 0 = none */
+    struct err given_trouble; /* of what the configuration gives; likewise */
 
     char access[GOOGLE_TOKEN_MAX]; /* "" = none */
+    bool refused;                  /* by an API, whatever its end says */
     struct mono_time renew_at, good_until;
     struct wall_time expires;
 
@@ -80,10 +82,11 @@ struct question {
     char *assertion;
 };
 
-static int place_text(const struct google_login_options *o, struct err *e);
+static void place_text(struct google_login *l, const char *text);
 static void look(struct google_login *l);
 static void take_file(struct google_login *l);
 static bool is_good(const struct google_login *l);
+static const char *why_none(const struct google_login *l);
 static void wait_for_outcome(struct google_login *l);
 static int keep(struct google_login *l);
 static int known_failure(struct google_login *l, struct err *e);
@@ -93,27 +96,16 @@ static void note_usable(struct google_login *l);
 int google_login_open(const struct google_login_options *o, struct google_login **ret,
                       struct err *e)
 {
-    int r = 0;
-    AUTO(google_service) service = NULL;
-    AUTO(google_token) token = NULL;
-    if (o->service_file && *o->service_file) {
-        r = google_service_read(o->service_file, &service, e);
-    } else {
-        r = o->token_json && *o->token_json ? place_text(o, e) : 0;
-        if (r == 0)
-            r = google_token_read(o->token_file, &token, e);
-        if (r == -ENOENT)
-            r = 0;
-    }
-    if (r < 0)
-        return r;
     struct google_login *l = xcalloc(1, sizeof(*l));
+    (void)e; /* what is wrong with a file can be mended while the program runs */
     l->token_file = xstrdup(o->token_file);
     l->service_file = o->service_file && *o->service_file ? xstrdup(o->service_file) : NULL;
     l->scope = xstrdup(o->scope);
     l->token_url = o->token_url && *o->token_url ? xstrdup(o->token_url) : NULL;
     (void)pthread_mutex_init(&l->lock, NULL);
     (void)pthread_cond_init(&l->outcome_known, NULL);
+    if (!l->service_file && o->token_json && *o->token_json)
+        place_text(l, o->token_json);
     l->look_again = true;
     look(l);
     note_usable(l);
@@ -122,22 +114,22 @@ int google_login_open(const struct google_login_options *o, struct google_login 
 }
 
 /* Puts GOOGLE_OAUTH_TOKEN into the file when what is there is worse. */
-static int place_text(const struct google_login_options *o, struct err *e)
+static void place_text(struct google_login *l, const char *text)
 {
     AUTO(google_token) old = NULL;
     AUTO(google_token) given = NULL;
-    int r = google_token_read(o->token_file, &old, NULL);
-    if (r == 0 && !old->invalid)
-        return 0;
-    if (r < 0 && r != -ENOENT && r != -EBADMSG)
-        return 0; /* a file that cannot be read is the reader's story */
-    r = google_token_parse(o->token_json, strlen(o->token_json), &given, e);
-    if (r < 0 && !old)
-        return err_prefix(e, "the login that the configuration gives ([gdrive] token, "
-                             "GOOGLE_OAUTH_TOKEN)");
-    if (r < 0 || (old && (given->invalid || google_token_is_same_login(old, given))))
-        return 0;
-    return google_token_save_text(o->token_file, o->token_json, strlen(o->token_json), e);
+    struct err *e = &l->given_trouble;
+    int r = google_token_read(l->token_file, &old, NULL);
+    if ((r == 0 && !old->invalid) || (r < 0 && r != -ENOENT && r != -EBADMSG))
+        return; /* a file that cannot be read is the reader's story */
+    r = google_token_parse(text, strlen(text), &given, e);
+    if (r == 0 && old && (given->invalid || google_token_is_same_login(old, given)))
+        return;
+    if (r == 0)
+        r = google_token_save_text(l->token_file, text, strlen(text), e);
+    if (r < 0)
+        (void)err_prefix(e, "the login that the configuration gives ([gdrive] token, "
+                            "GOOGLE_OAUTH_TOKEN)");
 }
 
 void google_login_close(struct google_login *l)
@@ -188,7 +180,7 @@ int google_login_token(struct google_login *l, struct http_client *c, char ret[G
             r = 0;
             break;
         case NEXT_LOG_IN:
-            r = err_set(e, -ENOKEY, ERR_NEVER, NOT_YET);
+            r = err_set(e, -ENOKEY, ERR_NEVER, "%s", why_none(l));
             break;
         case NEXT_FAIL:
             r = known_failure(l, e);
@@ -213,6 +205,13 @@ int google_login_token(struct google_login *l, struct http_client *c, char ret[G
     return r;
 }
 
+static const char *why_none(const struct google_login *l)
+{
+    return l->file_trouble.code < 0    ? l->file_trouble.text
+           : l->given_trouble.code < 0 ? l->given_trouble.text
+                                       : NOT_YET;
+}
+
 static void wait_for_outcome(struct google_login *l)
 {
     uint64_t round = l->round;
@@ -229,14 +228,14 @@ static int known_failure(struct google_login *l, struct err *e)
 
 static bool is_good(const struct google_login *l)
 {
-    return *l->access && !mono_passed(l->good_until);
+    return *l->access && !l->refused && !mono_passed(l->good_until);
 }
 
 void google_login_refused(struct google_login *l, const char *token)
 {
     (void)pthread_mutex_lock(&l->lock);
     if (*l->access && strcmp(l->access, token) == 0) {
-        l->access[0] = '\0';
+        l->refused = true;
         l->ask_again = (struct mono_time){0};
     }
     (void)pthread_mutex_unlock(&l->lock);
@@ -288,6 +287,7 @@ static void look(struct google_login *l)
 static void forget_access(struct google_login *l)
 {
     explicit_bzero(l->access, sizeof(l->access));
+    l->refused = false;
     l->ask_again = (struct mono_time){0};
     err_clear(&l->outcome);
     l->login++;
@@ -300,6 +300,7 @@ static void set_access(struct google_login *l, const char *access, struct mono_t
 {
     int64_t early_ms = MIN(EARLY_MS, life_s * 1000 / 4), last_ms = MIN(LAST_MS, life_s * 1000 / 8);
     (void)text_copy(l->access, sizeof(l->access), access);
+    l->refused = false;
     l->renew_at = mono_add_ms(from, left_s * 1000 - early_ms);
     l->good_until = mono_add_ms(from, left_s * 1000 - last_ms);
     l->expires = (struct wall_time){clock_wall().us + left_s * 1000000};
@@ -313,7 +314,8 @@ static void take_token(struct google_login *l, struct google_token *t)
     l->kind = GOOGLE_LOGIN_USER;
     l->unsaved = false;
     (void)text_copy(l->filed, sizeof(l->filed), t->refresh_token);
-    if (same && (*l->access || t->invalid))
+    /* The file's token may be the one that was refused. */
+    if (same && (is_good(l) || t->invalid || strcmp(l->access, t->access_token) == 0))
         return;
     if (!same)
         forget_access(l);
@@ -330,7 +332,8 @@ static void take_file(struct google_login *l)
     int r = l->service_file ? google_service_read(l->service_file, &service, &l->file_trouble)
                             : google_token_read(l->token_file, &token, &l->file_trouble);
     if (r == -ENOENT) {
-        err_clear(&l->file_trouble);
+        if (!l->service_file) /* which nobody makes by logging in */
+            err_clear(&l->file_trouble);
         google_token_free(STEAL(l->token));
         google_service_free(STEAL(l->service));
         l->kind = GOOGLE_LOGIN_NONE;
@@ -357,11 +360,11 @@ static const char *token_url(const struct google_login *l)
 static int prepare(struct google_login *l, struct question *q, struct err *e)
 {
     const char *url = token_url(l);
+    *q = (struct question){.login = l->login, .kind = l->kind};
     if (!l->token_url && !google_url_is_googles(url))
         return err_set(e, -EKEYREJECTED, ERR_NEVER,
                        "the token_uri in %s is not Google's: nothing is sent there",
                        l->service_file ? l->service_file : l->token_file);
-    *q = (struct question){.login = l->login, .kind = l->kind};
     (void)text_copy(q->url, sizeof(q->url), url);
     if (l->kind == GOOGLE_LOGIN_SERVICE)
         return google_service_assertion(l->service, l->scope, url,
@@ -426,7 +429,7 @@ static int take_grant(struct google_login *l, struct reply *reply, struct mono_t
     return keep(l) == -ESTALE ? -ESTALE : 0;
 }
 
-static void take_refusal(struct google_login *l, const struct reply *reply, int r)
+static int take_refusal(struct google_login *l, const struct reply *reply, int r)
 {
     int64_t pause_ms = is_good(l) ? AGAIN_GOOD_MS : AGAIN_MS;
     if (reply->retry_after_s > 0)
@@ -435,10 +438,10 @@ static void take_refusal(struct google_login *l, const struct reply *reply, int 
         pause_ms = GONE_AGAIN_MS;
     if (r != -ECANCELED)
         l->ask_again = mono_add_ms(clock_mono(), pause_ms);
-    if (reply->refusal == GOOGLE_GONE && l->kind == GOOGLE_LOGIN_USER && !l->token->invalid) {
-        google_token_set_invalid(l->token); /* as oauth2client does */
-        (void)keep(l);                      /* the failure that is told is Google's */
-    }
+    if (reply->refusal != GOOGLE_GONE || l->kind != GOOGLE_LOGIN_USER || l->token->invalid)
+        return r;
+    google_token_set_invalid(l->token); /* as oauth2client does */
+    return keep(l) == -ESTALE ? -ESTALE : r;
 }
 
 /* A service account's assertion says what time it is, and Google refuses one of another time. */
@@ -473,6 +476,7 @@ static int renew(struct google_login *l, struct http_client *c, struct err *e)
         from = clock_mono();
         r = prepare(l, &q, &failure);
     }
+    look(l);
     bool other = l->login != q.login; /* the answer is for a login that is not ours any more */
     l->outcome = failure;
     if (r < 0)
@@ -482,7 +486,7 @@ static int renew(struct google_login *l, struct http_client *c, struct err *e)
     else if (r == 0)
         r = l->outcome.code = take_grant(l, &reply, from);
     else
-        take_refusal(l, &reply, r);
+        r = l->outcome.code = take_refusal(l, &reply, r);
     google_grant_done(&reply.grant);
     if (q.assertion)
         explicit_bzero(q.assertion, strlen(q.assertion));
@@ -534,10 +538,12 @@ void google_login_describe(struct google_login *l, struct google_login_state *re
                           : l->outcome.retry == ERR_NEVER ? "Google does not accept the login"
                                                           : "Google cannot be asked for a token");
     const struct err *trouble =
-        l->outcome.code < 0 && !is_no_outcome(l->outcome.code) ? &l->outcome : &l->file_trouble;
-    if (trouble->code < 0 && l->kind != GOOGLE_LOGIN_NONE)
+        l->kind == GOOGLE_LOGIN_NONE && l->file_trouble.code == 0 ? &l->given_trouble
+        : l->outcome.code < 0 && !is_no_outcome(l->outcome.code)  ? &l->outcome
+                                                                  : &l->file_trouble;
+    if (trouble->code < 0)
         (void)text_copy(ret->error, sizeof(ret->error), trouble->text);
-    if (!*l->access)
+    if (!*l->access || l->refused)
         ret->expires = (struct wall_time){0};
     (void)pthread_mutex_unlock(&l->lock);
 }

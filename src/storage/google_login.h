@@ -28,15 +28,18 @@ struct google_login_options {
 };
 
 struct google_login;
-/* -ENOENT is no failure: the login is then of kind NONE. -EBADMSG: a file that is none. */
+/* A file that is missing or no login is no failure: the login is then of kind NONE, and says why
+ * when it is asked, until there is a better one. Only -ENOMEM and its like. */
 int google_login_open(const struct google_login_options *o, struct google_login **ret,
                       struct err *e);
 void google_login_close(struct google_login *l);
 DEFINE_AUTO(google_login, google_login_close)
 
-/* A valid access token; asks for one when needed. `c` is the caller's client. -ENOKEY (NEVER): log
- * in first; -EKEYREVOKED (NEVER): the grant is gone, in words what may be the reason; network and
- * 5xx are LATER. */
+/* A valid access token; asks for one when needed. `c` is the caller's client. NEVER: -ENOKEY: log
+ * in first, or what is wrong with the file; -EKEYREVOKED: the grant is gone, in words what may be
+ * the reason; -EKEYREJECTED, -EACCES: the client, an administrator. These are answered from memory
+ * until the file changes, google_login_reload(), or an hour is over. LATER: network and 5xx;
+ * -ECANCELED: `c` was stopped. */
 int google_login_token(struct google_login *l, struct http_client *c, char ret[GOOGLE_TOKEN_MAX],
                        struct err *e);
 /* An API refused this token with 401: the next call asks for a new one, unless another thread has.
@@ -49,6 +52,6 @@ struct google_login_state {
     bool usable;
     struct wall_time expires, since; /* of the access token; since when it has not been usable */
     char text[256];                  /* for people: "signed in; token good for 41 min" */
-    char error[ERR_TEXT_MAX];
+    char error[ERR_TEXT_MAX]; /* also of a file that cannot be written while all else is well */
 };
 void google_login_describe(struct google_login *l, struct google_login_state *ret);

@@ -166,19 +166,14 @@ static const struct refusal *find_refusal(enum google_ask ask, const char *word)
     return NULL;
 }
 
-/* " (their words)", or "" when they hold anything that we sent. */
-static void quote(const json_t *answer, const char *const *sent, char *ret, size_t size)
+/* Their words for people, or "" when they hold anything that we sent. */
+static void quote(const char *said, const char *const *sent, char *ret, size_t size)
 {
-    const char *said = google_text(answer, "error_description", 1024);
-    char shown[QUOTE_MAX];
     *ret = '\0';
-    if (!*said)
-        return;
     for (; sent && *sent; sent++)
         if (**sent && strstr(said, *sent))
             return;
-    (void)text_printable(said, strlen(said), shown, sizeof(shown));
-    (void)text_format(ret, size, " (%s)", shown); /* fits */
+    (void)text_printable(said, strlen(said), ret, size);
 }
 
 static int refuse(enum google_ask ask, long status, const json_t *answer, const char *const *sent,
@@ -188,9 +183,11 @@ static int refuse(enum google_ask ask, long status, const json_t *answer, const 
     if (!*word) /* the device endpoint's name for it */
         word = google_text(answer, "error_code", 64);
     const struct refusal *known = find_refusal(ask, word);
-    char said[QUOTE_MAX + 8], shown[64];
-    quote(answer, sent, said, sizeof(said));
-    (void)text_printable(word, strlen(word), shown, sizeof(shown));
+    char words_said[QUOTE_MAX], said[QUOTE_MAX + 8] = "", shown[64];
+    quote(google_text(answer, "error_description", 1024), sent, words_said, sizeof(words_said));
+    if (*words_said)
+        (void)text_format(said, sizeof(said), " (%s)", words_said); /* fits */
+    quote(word, sent, shown, sizeof(shown));
 
     if (known) {
         *ret = known->refusal;
@@ -206,7 +203,8 @@ static int refuse(enum google_ask ask, long status, const json_t *answer, const 
         *ret = GOOGLE_POLICY;
     }
     const char *words = known && known->words ? known->words : kinds[*ret].words;
-    return err_set(e, kinds[*ret].code, kinds[*ret].retry, "%s: %s%s", shown, words, said);
+    return err_set(e, kinds[*ret].code, kinds[*ret].retry, "%s%s%s%s", shown, *shown ? ": " : "",
+                   words, said);
 }
 
 int google_oauth_post(struct http_client *c, const char *url, const char *const *form,

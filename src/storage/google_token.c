@@ -69,7 +69,6 @@ int google_client_parse(const char *text, size_t size, struct google_client **re
         .token_uri = word_of(c, "token_uri", URL_MAX),
         .redirect_uri = first_local(uris),
         .web = web,
-        .redirects = json_array_size(uris) > 0,
     };
     *ret = client;
     return 0;

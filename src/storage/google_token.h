@@ -22,8 +22,7 @@ struct google_client {
     const char *client_secret;        /* "" = none */
     const char *auth_uri, *token_uri; /* "" = none given */
     const char *redirect_uri;         /* "web": the first that leads to this machine; "" = none */
-    bool web;                         /* else "installed" */
-    bool redirects;                   /* has redirect_uris: a desktop client and no television */
+    bool web;                         /* else "installed": for a desktop, or for televisions */
 };
 /* -EBADMSG: what is wrong, and what would be right. `e` never holds any of the text. */
 int google_client_parse(const char *text, size_t size, struct google_client **ret, struct err *e);

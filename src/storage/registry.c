@@ -6,10 +6,12 @@
 #include "base/macros.h"
 #include "base/text.h"
 #include "storage/directory.h"
+#include "storage/s3.h"
 
 /* One line per kind. */
 static const struct storage_kind *const all[] = {
     &directory_storage,
+    &s3_storage,
     NULL,
 };
 

@@ -7,6 +7,7 @@
 #define HASH_MD5_HEX 33
 #define HASH_SHA256_HEX 65
 
+#define HASH_MD5_BYTES 16
 #define HASH_SHA1_BYTES 20
 #define HASH_SHA256_BYTES 32
 
@@ -14,6 +15,10 @@ void hash_md5_hex(const void *data, size_t size, char ret[HASH_MD5_HEX]);
 void hash_sha256_hex(const void *data, size_t size, char ret[HASH_SHA256_HEX]);
 void hash_sha1(const void *data, size_t size, uint8_t ret[HASH_SHA1_BYTES]);     /* raw */
 void hash_sha256(const void *data, size_t size, uint8_t ret[HASH_SHA256_BYTES]); /* raw */
+void hash_md5(const void *data, size_t size, uint8_t ret[HASH_MD5_BYTES]);       /* raw */
+/* HMAC-SHA256 (RFC 2104), raw. `ret` may be the key. */
+void hash_hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
+                      uint8_t ret[HASH_SHA256_BYTES]);
 uint64_t hash_64(const void *data,
                  size_t size); /* first 8 bytes of SHA-256, for change detection */
 

@@ -8,6 +8,7 @@
 static const struct storage_place *const places[] = {
     &memory_place,
     &directory_place,
+    &s3_place,
 };
 
 /* ---- a place, a session, objects ---- */

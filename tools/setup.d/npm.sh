@@ -39,3 +39,30 @@ nothing is installed"
     intact "$cache" "${paths[@]}" ||
         die "$package holds other files than tools/setup.d/pins.sha256 says"
 }
+
+# npm_tree FOLDER NAME
+# A program of many packages: what tools/setup.d/NAME/package-lock.json says, with the digests that
+# stand there, as FOLDER. No package's own scripts run.
+npm_tree() {
+    local folder=$1 from=tools/setup.d/$2 new=$1.new
+    did=1
+    say "downloading $2 from npm"
+    make_scratch
+    rm -rf "$new"
+    mkdir -p "$new"
+    cp "$from/package.json" "$from/package-lock.json" "$new/"
+    if ! npm ci --prefix "$new" --ignore-scripts --omit=dev --no-audit --no-fund --silent \
+        --cache "$scratch/npm" >/dev/null 2>"$scratch/log"; then
+        grep -v 'A complete log' "$scratch/log" | tail -n 5 >&2
+        rm -rf "$new"
+        die "cannot install $2: npm failed; is the registry reachable (npm ping)?"
+    fi
+    rm -rf "$scratch" "$folder"
+    mv "$new" "$folder"
+}
+
+# ---- s3rver, a server of S3 that others wrote, in .deps/s3rver: for tests/e2e/test_s3.py ----
+
+s3rver_ready() { cmp -s tools/setup.d/s3rver/package-lock.json .deps/s3rver/package-lock.json; }
+s3rver_packages() { node_packages; }
+s3rver_make() { npm_tree .deps/s3rver s3rver; }

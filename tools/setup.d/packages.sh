@@ -13,13 +13,13 @@ build_packages=(
 # clang's run-time library holds its sanitizers and libFuzzer. Their suppressions name functions, also
 # of the C library, so they take a symbolizer (llvm) and that library's symbols. The tests use strace
 # to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, Apache for its
-# digest login (apache2-bin is the program without a service to start), pgrep of procps, and a real
-# RabbitMQ with a client that is not ours.
+# digest login (apache2-bin is the program without a service to start), pgrep of procps, a real
+# RabbitMQ with a client that is not ours, and AWS's own library, which judges our signatures.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx
     nginx-light apache2-bin openssl strace procps git
-    rabbitmq-server python3-pika python3-u-msgpack
+    rabbitmq-server python3-pika python3-u-msgpack python3-oauth2client python3-boto3 s3cmd
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
 )
 

@@ -1,0 +1,119 @@
+#include "storage/s3.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/fsutil.h"
+#include "base/text.h"
+
+#define FIELD(name) offsetof(struct s3_config, name)
+
+/* In the order of enum s3_style: auto, path, host. */
+static const char *const style_choices[] = {"auto", "yes", "no", NULL};
+const char *const s3_sse_names[S3_SSE_COUNT + 1] = {"bucket", "AES256", "aws:kms", NULL};
+
+static int check_endpoint(const void *value, char *why, size_t why_size)
+{
+    const char *url = *(const char *const *)value;
+    const char *host = strstr(url, "://");
+    if (!*url ||
+        ((text_starts_with(url, "https://") || text_starts_with(url, "http://")) && host[3] &&
+         !strpbrk(host + 3, "?#@ ") && (!strchr(host + 3, '/') || !strchr(host + 3, '/')[1])))
+        return 0;
+    (void)text_copy(why, why_size, "right would be https://host or http://host:port"); /* fits */
+    return -EINVAL;
+}
+
+static int check_prefix(const void *value, char *why, size_t why_size)
+{
+    const char *prefix = *(const char *const *)value;
+    if (!*prefix || (fs_path_is_plain(prefix) && strlen(prefix) <= 200))
+        return 0;
+    (void)text_copy(why, why_size, "right would be the begin of keys, such as home/cameras");
+    return -EINVAL;
+}
+
+static const struct cfg_key keys[] = {
+    STORAGE_COMMON_KEYS(struct s3_config),
+    {.name = "bucket",
+     .type = CFG_STRING,
+     .offset = FIELD(bucket),
+     .flags = CFG_REQUIRED,
+     .help = "Name of the bucket, which must be there",
+     .doc = "See doc/s3.md for the rights that are needed, which are few."},
+    {.name = "region",
+     .type = CFG_STRING,
+     .offset = FIELD(region),
+     .help = "Region of the bucket; empty = AWS_REGION or the profile's, else found out",
+     .doc = "A wrong one costs a request: S3 names the right one, which is used from then on."},
+    {.name = "endpoint",
+     .type = CFG_STRING,
+     .offset = FIELD(endpoint),
+     .validate = check_endpoint,
+     .help = "Address of a server other than AWS: http://nas:9000; empty = AWS"},
+    {.name = "path_style",
+     .type = CFG_CHOICE,
+     .offset = FIELD(path_style),
+     .fallback = "auto",
+     .choices = style_choices,
+     .help = "Whether the bucket stands in the path of addresses and not in the host",
+     .doc = "`auto`: in the path with an `endpoint`, and for buckets whose name has a dot or an "
+            "upper-case letter, which no certificate covers; else in the host, as AWS wants it."},
+    {.name = "prefix",
+     .type = CFG_STRING,
+     .offset = FIELD(prefix),
+     .validate = check_prefix,
+     .help = "Begin of all keys, without a slash at the end",
+     .doc = "Behind it stand camera folder, year, month, day and name, as in the store."},
+    {.name = "access_key",
+     .type = CFG_STRING,
+     .offset = FIELD(access_key),
+     .help = "Access key; empty = from where other AWS programs have theirs",
+     .doc = "That is, in this order: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "the profile in ~/.aws (which may assume a role), a container's, an instance's."},
+    {.name = "secret_key",
+     .type = CFG_SECRET,
+     .offset = FIELD(secret_key),
+     .help = "Secret key that belongs to access_key"},
+    {.name = "profile",
+     .type = CFG_STRING,
+     .offset = FIELD(profile),
+     .help = "Profile in ~/.aws/credentials or ~/.aws/config; empty = AWS_PROFILE, else default"},
+    {.name = "role_arn",
+     .type = CFG_STRING,
+     .offset = FIELD(role_arn),
+     .help = "Role to assume with these credentials; empty = none"},
+    {.name = "storage_class",
+     .type = CFG_STRING,
+     .offset = FIELD(storage_class),
+     .help = "STANDARD_IA, GLACIER_IR ...; empty = the bucket's own",
+     .doc = "Classes that are not read at once (GLACIER, DEEP_ARCHIVE) are checked by what S3 says "
+            "of an object, as all others are; nothing is ever read back."},
+    {.name = "sse",
+     .type = CFG_CHOICE,
+     .offset = FIELD(sse),
+     .fallback = "bucket",
+     .choices = s3_sse_names,
+     .help = "Encryption at rest that is asked for; bucket = what the bucket does by itself"},
+};
+
+static void check(const void *values, const char *instance, struct cfg_faults *faults)
+{
+    const struct s3_config *c = values;
+    if (!*c->access_key != !*c->secret_key)
+        cfg_fault(faults, "s3", instance, *c->access_key ? "secret_key" : "access_key",
+                  "is empty, and the other of the pair is not");
+    if (*c->access_key && *c->profile)
+        cfg_fault(faults, "s3", instance, "profile", "is of no use beside access_key");
+}
+
+const struct cfg_section s3_cfg_section = {
+    .name = "s3",
+    .named = true,
+    .struct_size = sizeof(struct s3_config),
+    .keys = keys,
+    .key_count = ARRAY_LEN(keys),
+    .help = "Pictures kept in a bucket of S3 or of a server like it; any number, each with a name.",
+    .check = check,
+};
