@@ -100,8 +100,9 @@ static int one_try(struct http_client *http, const struct aws_call *call,
                    struct http_answer *ret, struct err *e)
 {
     struct aws_request request = call->request;
-    request.host = aws_origin_host(call->origin);
-    if (!request.host)
+    char host[AWS_HOST_MAX];
+    request.host = host;
+    if (aws_origin_host(call->origin, host) < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "%s: '%.80s' is no address", call->what,
                        call->origin);
     AUTO_DONE(aws_signed) s = {0};
@@ -132,12 +133,18 @@ static int one_try(struct http_client *http, const struct aws_call *call,
     return http_call(http, &http_request, call->wanted, ret, NULL, e);
 }
 
-const char *aws_origin_host(const char *origin)
+int aws_origin_host(const char *origin, char ret[AWS_HOST_MAX])
 {
-    const char *host = strstr(origin, "://");
-    if (!host || !host[3] || strpbrk(host + 3, "/?#@ "))
-        return NULL;
-    return host + 3;
+    bool tls = text_starts_with(origin, "https://");
+    if (!tls && !text_starts_with(origin, "http://"))
+        return -EINVAL;
+    const char *host = strstr(origin, "://") + 3;
+    if (!*host || strpbrk(host, "/?#@ ") || !text_copy(ret, AWS_HOST_MAX, host))
+        return -EINVAL;
+    const char *port = tls ? ":443" : ":80";
+    if (text_ends_with(ret, port))
+        ret[strlen(ret) - strlen(port)] = '\0';
+    return *ret ? 0 : -EINVAL;
 }
 
 /* ---- errors ---- */

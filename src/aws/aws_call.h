@@ -51,5 +51,7 @@ int aws_call_as(const struct aws_credentials *credentials, struct aws_clock *clo
 void aws_error_read(const struct http_answer *a, struct aws_error *ret);
 /* What a code means to a person, or NULL. */
 const char *aws_error_advice(const char *code);
-/* "host[:port]" of an origin; NULL when it is none. Points into it. */
-const char *aws_origin_host(const char *origin);
+/* "host[:port]" of an origin as the Host header has it: without the scheme's own port. -EINVAL when
+ * it is none. */
+#define AWS_HOST_MAX 320
+int aws_origin_host(const char *origin, char ret[AWS_HOST_MAX]);

@@ -49,8 +49,8 @@ int s3_bucket_new(const struct s3_bucket_options *o, struct s3_bucket **ret, str
     AUTO_FREE char *origin = xstrdup(endpoint);
     while (*origin && text_ends_with(origin, "/"))
         origin[strlen(origin) - 1] = '\0';
-    if (*origin && (!aws_origin_host(origin) || (!text_starts_with(origin, "http://") &&
-                                                 !text_starts_with(origin, "https://"))))
+    char host[AWS_HOST_MAX];
+    if (*origin && aws_origin_host(origin, host) < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "'%.80s' is no https://host:port", endpoint);
 
     struct s3_bucket *b = xcalloc(1, sizeof(*b));
@@ -177,8 +177,15 @@ static int call(struct s3_bucket *b, struct http_client *http, const struct s3_c
             return r;
         if (i == 0 && learn_region(b, region, ret, error))
             continue;
-        if (ret->status == 404 && (!error->code[0] || !strcmp(error->code, "NoSuchKey")))
+        bool head = !strcmp(c->method, "HEAD");
+        if (ret->status == 404 && ((head && !error->code[0]) || !strcmp(error->code, "NoSuchKey")))
             return err_set(e, -ENOENT, ERR_NEVER, "%s: no such object", b->shown);
+        if (!head && !error->code[0] && error->trouble == AWS_WELL) {
+            /* A proxy, a login page: says nothing of the object, least of all that it is gone. */
+            error->trouble = AWS_AWAY;
+            return err_set(e, -EREMOTEIO, ERR_LATER, "%s: HTTP %ld, and not as S3 says it",
+                           b->shown, ret->status);
+        }
         return r;
     }
 }

@@ -52,9 +52,10 @@ struct s3_facts {
     char sha256[65];  /* of S3_DIGEST_HEADER; "" = the object has none */
 };
 
-/* `ret_error` may be NULL. All: 0; -ENOENT: no such object (the bucket is there, or that is not
- * told); else as aws_call(). A put of the same key replaces the object: repeating it is safe. The
- * server checks MD5 and SHA-256 of what came before it says yes. */
+/* `ret_error` may be NULL. All: 0; -ENOENT: no such object, in S3's own words, but that HEAD has
+ * none (then the bucket may be missing, too); else as aws_call(). A put of the same key replaces
+ * the object: repeating it is safe. The server checks MD5 and SHA-256 of what came before it says
+ * yes. */
 int s3_object_put(struct s3_bucket *b, struct http_client *http, const struct s3_upload *u,
                   struct s3_facts *ret, struct aws_error *ret_error, struct err *e);
 int s3_object_head(struct s3_bucket *b, struct http_client *http, const char *key,

@@ -657,7 +657,7 @@ int ledger_retention_sums(struct ledger *l, const struct retention_class *c, con
 #define RETENTION_DELIVERED                                                                        \
     " AND s.state = 1 AND s.unsettled = 0"                                                         \
     " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.snapshot = s.row AND o.state = 0)"            \
-    " AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.snapshot = s.row AND u.state IN (0, 3))"
+    " AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.snapshot = s.row AND u.state <> 1)"
 
 /* Of one of the four classes: each is a range of the index. */
 static int retention_class_next(struct ledger *l, int starred, int person, int64_t camera,

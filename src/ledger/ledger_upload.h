@@ -91,9 +91,10 @@ struct retention_class {
 };
 /* Candidates for removal, oldest row first, from behind `after_row` on: those of a class whose file
  * is here, received before `before` (0 = any; not the event's time, which a pushed picture brings
- * along and which may be old), of a camera (NULL = all); `delivered` = only those that
- * have all they should: examined, settled, no pending job or event. At most `max`, each a new
- * reference. Returns the count. */
+ * along and which may be old), of a camera (NULL = all); `delivered` = only those that have all
+ * they should: examined, settled, no pending event, all jobs done (one that was given up may be
+ * asked for again, which needs the file). At most `max`, each a new reference. Returns the count.
+ */
 int ledger_retention_next(struct ledger *l, const struct retention_class *c, const char *camera,
                           struct wall_time before, bool delivered, int64_t after_row,
                           struct snapshot **ret, int max, struct err *e);

@@ -338,9 +338,6 @@ static int put(struct storage_session *w, const struct storage_object *o, struct
     int r = upload(w, o, mark->id, &facts, &error, e);
     if (r == 0)
         r = look(w, o, mark->id, &facts, &error, e);
-    /* That a bucket has no such object is no answer to a put. */
-    if (r == -ENOENT)
-        r = err_set(e, -EIO, ERR_LATER, "S3: the server does not know what to do with a put");
     return conclude(w->s3, r, &error, f, e);
 }
 

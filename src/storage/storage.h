@@ -92,7 +92,9 @@ struct storage_ops {
     int (*put)(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
                int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
                struct storage_failure *f, struct err *e);
-    /* 0 = there and the same; -ENOENT = gone; -EBADMSG = another size or digest. */
+    /* 0 = there and the same; -ENOENT = gone; -EBADMSG = another size or digest. What is asked
+     * about may not be here any more: of o->bytes only the size is known then, data is NULL; md5
+     * and sha256 are. */
     int (*verify)(struct storage_session *w, const struct storage_object *o,
                   const struct storage_mark *mark, struct storage_failure *f, struct err *e);
     /* Moves what is older than a day where it belongs (Drive's YYYY/MM/DD). One run, from the start

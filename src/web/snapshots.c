@@ -136,6 +136,11 @@ void web_image_get(struct web_context *w, const struct http_request *req,
                                                           : "this snapshot is not examined yet");
         return;
     }
+    if (s->removed) { /* also when some memory still has it */
+        http_response_error(ret, 404, "picture-gone",
+                            "the picture was removed from here; its story says why");
+        return;
+    }
     const char *path = annotated ? s->annotated_path : s->path;
     const char *dot = strrchr(path, '.');
     const char *format = annotated ? (dot ? dot + 1 : "") : s->format;

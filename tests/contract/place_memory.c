@@ -101,19 +101,25 @@ static int put(struct storage_session *w, const struct storage_object *o, struct
     return 0;
 }
 
+static const char *md5_of(const struct blob *b, char ret[HASH_MD5_HEX])
+{
+    hash_md5_hex(b->data, b->size, ret);
+    return ret;
+}
+
 static int verify(struct storage_session *w, const struct storage_object *o,
                   const struct storage_mark *mark, struct storage_failure *f, struct err *e)
 {
     *f = (struct storage_failure){0};
     int r = refuse(w, f, e);
+    char md5[HASH_MD5_HEX];
     if (r < 0)
         return r;
     pthread_mutex_lock(&w->place->lock);
     const struct kept *k = find(w->place, mark->id);
     if (k == NULL)
         r = err_set(e, -ENOENT, ERR_NEVER, "gone");
-    else if (k->bytes->size != o->bytes->size ||
-             memcmp(k->bytes->data, o->bytes->data, o->bytes->size) != 0)
+    else if (strcmp(md5_of(k->bytes, md5), o->md5) != 0)
         r = err_set(e, -EBADMSG, ERR_NEVER, "other bytes");
     pthread_mutex_unlock(&w->place->lock);
     return r;

@@ -418,6 +418,26 @@ static void verify_tells_gone_from_changed(struct rig *r)
     item_done(&i);
 }
 
+static void no_release(void *arg UNUSED)
+{
+}
+
+/* Of pictures that are not here any more only size and digests are known. */
+static void verify_needs_no_bytes(struct rig *r)
+{
+    struct item i;
+    item_make(&i, 0, "human_front_1767323045.jpg");
+    must_reserve(r, &i);
+    must_put(r, &i);
+    size_t size = i.o.bytes->size;
+    blob_unref(i.o.bytes);
+    i.o.bytes = blob_new_hook(NULL, size, no_release, NULL);
+    assert_int_equal(try_verify(r, &i), 0);
+    r->p->spoil(r->place, &i.mark);
+    assert_int_equal(try_verify(r, &i), -EBADMSG);
+    item_done(&i);
+}
+
 static void it_says_how_it_is(struct rig *r)
 {
     struct storage_state state;
@@ -524,6 +544,7 @@ static void sessions_that_put_the_same_make_one(struct rig *r)
     X(a_stop_ends_the_call_and_the_next_start_goes_on)                                             \
     X(a_mark_that_cannot_be_saved_fails_the_call)                                                  \
     X(verify_tells_gone_from_changed)                                                              \
+    X(verify_needs_no_bytes)                                                                       \
     X(it_says_how_it_is)                                                                           \
     X(sessions_work_beside_each_other)                                                             \
     X(sessions_that_put_the_same_make_one)

@@ -147,13 +147,14 @@ def test_an_error_is_told_by_its_code(fake, tmp_path, status, code, headers, tro
 @pytest.mark.parametrize("fault", [
     {"silent": False, "cut": True}, {"cut": True, "after": True}, {"status": 500, "after": True},
     {"status": 200, "body": "<html>login page</html>"}, {"status": 502, "body": "<html>oops"},
-    {"status": 404},
+    {"status": 404}, {"status": 404, "body": "<html>no such page"}, {"status": 405},
 ])
 def test_a_put_whose_answer_is_lost_or_nonsense_is_repeated(fake, tmp_path, fault):
     fake.faults.append(Fault(lambda r: r.method == "PUT", **fault))
     with driver_of(fake, tmp_path) as d:
         got = d.put()
         assert got["code"] < 0 and got["retry"] != "never", got
+        assert got["trouble"] == ("well" if fault.get("status") == 200 else "away"), got
         well(d.put())
         well(d.verify())
     assert fake.buckets["pictures"].objects[PATH].body == content(150_000, 1)

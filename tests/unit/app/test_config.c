@@ -117,11 +117,10 @@ static void other_value(const struct cfg_key *key, char *buf, size_t size)
         (void)text_format(buf, size, "%.17g",
                           key->min < key->max ? key->min + (key->max - key->min) / 8 : 1.5);
         break;
-    case CFG_CHOICE: {
-        bool second_is_default = key->fallback && !strcmp(key->fallback, key->choices[1]);
-        (void)text_copy(buf, size, key->choices[second_is_default ? 0 : 1]);
+    case CFG_CHOICE:
+        number = key->choices[1] && !(key->fallback && !strcmp(key->fallback, key->choices[1]));
+        (void)text_copy(buf, size, key->choices[number]);
         break;
-    }
     case CFG_ENDPOINT:
         (void)text_copy(buf, size, "[::1]:4711");
         break;
@@ -145,11 +144,15 @@ static const struct {
 } needed[] = {
     {"camera:x", "address", "address = h:1\n"},
     {"camera:x", "user", "user = u\n"},
+    {"directory:x", "path", "path = /here\n"},
     {"ftp", "user", "user = u\n"},
     {"ftp", "password", "password = env:OTHER\n"},
     {"ftp", "tls_cert_file", "tls_cert_file = c\n"},
     {"ftp", "tls_key_file", "tls_key_file = k\n"},
     {"ftp_account:x", "password", "password = env:OTHER\n"},
+    {"s3:x", "bucket", "bucket = b\n"},
+    {"s3:x", "access_key", "access_key = k\n"},
+    {"s3:x", "secret_key", "secret_key = env:OTHER\n"},
     {"watch:x", "path", "path = here\n"},
 };
 

@@ -118,14 +118,26 @@ static void the_clock_is_corrected_once_per_news(void **state)
     clock_set_wall_source(NULL);
 }
 
-static void origins_have_a_host_and_nothing_behind(void **state)
+static void origins_have_a_host_as_its_header_reads(void **state)
 {
     (void)state;
-    assert_string_equal(aws_origin_host("https://h:9000"), "h:9000");
-    static const char *const bad[] = {"",          "h", "https://", "https://h/", "https://u:p@h",
-                                      "http://h?x"};
+    static const char *const good[][2] = {
+        {"https://h:9000", "h:9000"}, {"https://h:443", "h"},       {"http://h:80", "h"},
+        {"http://h:443", "h:443"},    {"https://[::1]", "[::1]"},   {"http://[::1]:80", "[::1]"},
+        {"http://h:8080", "h:8080"},  {"https://h:1443", "h:1443"},
+    };
+    static const char *const bad[] = {"",        "h",          "https://",   "https://h/",
+                                      "ftp://h", "http://h?x", "http://:80", "https://u@h"};
+    char host[AWS_HOST_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_int_equal(aws_origin_host(good[i][0], host), 0);
+        assert_string_equal(host, good[i][1]);
+    }
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_null(aws_origin_host(bad[i]));
+        assert_int_equal(aws_origin_host(bad[i], host), -EINVAL);
+    char longer[AWS_HOST_MAX + 20] = "https://";
+    memset(longer + 8, 'h', AWS_HOST_MAX);
+    assert_int_equal(aws_origin_host(longer, host), -EINVAL);
 }
 
 int main(void)
@@ -136,7 +148,7 @@ int main(void)
         cmocka_unit_test(control_characters_of_a_server_do_not_reach_the_log),
         cmocka_unit_test(codes_have_advice),
         cmocka_unit_test(the_clock_is_corrected_once_per_news),
-        cmocka_unit_test(origins_have_a_host_and_nothing_behind),
+        cmocka_unit_test(origins_have_a_host_as_its_header_reads),
     };
     return RUN_TESTS(tests);
 }

@@ -333,6 +333,20 @@ static void what_has_not_reached_its_destinations_stays(void **state)
     assert_int_equal(ledger_outbox_done(r->f->l, &item, 1, &r->f->e), 0);
     run(r);
     expect_left(r, "2 3");
+
+    /* One that was given up may be asked for again. */
+    static const struct upload_order order = {.live_after = INT64_MAX};
+    struct upload_job job;
+    assert_int_equal(ledger_upload_due(r->f->l, "gdrive", &order, (struct wall_time){INT64_MAX / 2},
+                                       NULL, 0, &job, 1, &r->f->e),
+                     1);
+    assert_int_equal(ledger_upload_dead(r->f->l, &job, "refused", &r->f->e), 0);
+    run(r);
+    expect_left(r, "2 3");
+    assert_int_equal(ledger_upload_again(r->f->l, job.snapshot_id, &r->f->e), 1);
+    assert_int_equal(ledger_upload_done(r->f->l, &job, NULL, 1, &r->f->e), 0);
+    run(r);
+    expect_left(r, "3");
 }
 
 /* ---- room ---- */

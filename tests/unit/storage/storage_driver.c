@@ -161,7 +161,7 @@ int main(int argc, char **argv)
         sections[i] = kinds[i]->section;
     struct cfg_schema schema = {.sections = sections};
     struct cfg_source source = {.path = argv[1]};
-    struct cfg *cfg = NULL;
+    AUTO(cfg) cfg = NULL;
     AUTO_FREE char *faults = NULL;
     if (cfg_load(&schema, &source, &cfg, &faults, NULL) < 0) {
         (void)fprintf(stderr, "%s", faults ? faults : "no memory\n");
@@ -187,7 +187,6 @@ int main(int argc, char **argv)
     free(line);
     s->ops->session_free(w);
     s->ops->free(s);
-    cfg_unref(cfg);
     (void)close(stop_fd);
     return 0;
 }
