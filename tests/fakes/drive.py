@@ -748,11 +748,13 @@ class Call:
         return answer
 
     def oauth_fault(self):
-        reason = self.fault.get("reason", "internal_failure")
+        status, word = faults.login_word(self.fault.get("reason", "internal_failure"),
+                                         self.fault.get("status", 502))
         # Too many device codes are told in another way than all the rest.
-        key = "error_code" if reason == "rate_limit_exceeded" else "error"
-        self.row["reason"] = reason
-        return self.fault_answer(lambda status, _: oauth.document({key: reason}, status))
+        several = word == "rate_limit_exceeded" and self.operation == "device"
+        self.row["reason"] = word
+        return self.fault_answer(
+            lambda *_: oauth.document({"error_code" if several else "error": word}, status))
 
     def drive_fault(self):
         def usual(status, form):
