@@ -95,6 +95,20 @@ DEFAULT_REASONS = {400: "badRequest", 401: "authError", 403: "insufficientPermis
                    500: "internalError", 502: "badGateway", 503: "backendError",
                    504: "gatewayTimeout"}
 
+# The login's endpoints have words of their own for being asked too often; what else Drive refuses
+# with means nothing there, but for trouble (5xx).
+RATES = {"rateLimitExceeded", "userRateLimitExceeded", "tooManyRequests"}
+
+
+def login_word(reason, status):
+    """What the login's endpoints say instead of a reason of Drive's: status, error; or None."""
+    if reason in RATES:
+        return 429, "rate_limit_exceeded"
+    if status >= 500:
+        return status, "internal_failure"
+    return None if reason in REASONS else (status, reason)
+
+
 SELECTORS = {"where", "nth", "every", "after", "count", "probability", "seed", "name"}
 PARAMETERS = {
     "error": {"status", "reason", "form", "retry_after", "when", "message"},
@@ -140,6 +154,11 @@ class Fault:
             if name not in groups:
                 raise ValueError(f"no operation or group '{name}'; there are {', '.join(groups)}")
             self.operations |= groups[name]
+        reason = spec.get("reason")
+        if kind == "error" and reason and not login_word(reason, spec["status"]):
+            self.operations -= groups["oauth"]
+            if not self.operations:
+                raise ValueError(f"a login never meets '{reason}'")
         nth = spec.get("nth")
         self.nth = None if nth is None else {nth} if isinstance(nth, int) else set(nth)
         self.random = random.Random(spec.get("seed", 1))

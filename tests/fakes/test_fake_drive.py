@@ -22,8 +22,7 @@ from googleapiclient.http import MediaIoBaseDownload, MediaIoBaseUpload, build_h
 from oauth2client import client as oauth2client
 from oauth2client.file import Storage
 
-from fakes import drive as fake
-from fakes import oauth
+from fakes import faults, oauth
 from fakes.discovery import discovery
 from fakes.drive import FOLDER, SHORTCUT, FakeDrive
 
@@ -482,11 +481,11 @@ def test_a_full_account_takes_nothing_but_folders(drive, files):
     assert refusal(service.about().get()) == (400, "required")
 
 
-@pytest.mark.parametrize("reason", sorted(fake.faults.REASONS))
+@pytest.mark.parametrize("reason", sorted(faults.REASONS))
 def test_each_reason_reaches_the_client(drive, files, reason):
     drive.fault(reason, where="create", after=1)
     files.create(body={"name": "a"}).execute()
-    assert refusal(files.create(body={"name": "b"})) == (fake.faults.REASONS[reason][0], reason)
+    assert refusal(files.create(body={"name": "b"})) == (faults.REASONS[reason][0], reason)
     drive.clear()
     files.create(body={"name": "c"}).execute()
     assert [f["name"] for f in drive.files()] == ["a", "c"]

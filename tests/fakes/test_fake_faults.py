@@ -483,6 +483,19 @@ def test_logins_have_faults_of_their_own(drive, client):
     assert (status, json.loads(body)) == (403, {"error_code": "rate_limit_exceeded"})
 
 
+def test_a_login_meets_drives_reasons_in_its_own_words(drive, client):
+    login = drive.credentials()
+    drive.fault("userRateLimitExceeded", where="any", count=1)
+    assert refresh(client, login)[::2] == (429, {"error": "rate_limit_exceeded"})
+    drive.fault("backendError", where="any", count=1)
+    assert refresh(client, login)[::2] == (500, {"error": "internal_failure"})
+    drive.fault("storageQuotaExceeded", where="any")
+    assert refresh(client, login)[0] == 200
+    assert client.upload()[0] == 403
+    with pytest.raises(ValueError):
+        drive.fault("storageQuotaExceeded", where="token")
+
+
 def test_a_cut_for_one_file_leaves_half_of_it(drive, client):
     unit = 256 << 10
     drive.fault("cut", where="chunk", name="bad")

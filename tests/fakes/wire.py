@@ -276,9 +276,12 @@ class Server:
         while True:
             try:
                 sock, _ = listener.accept()
-            except OSError:
-                return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:  # a client that was gone before we saw it, or the end
+                with self.lock:
+                    if self.listener is not listener:
+                        return
+                continue
             with self.lock:
                 if self.listener is not listener:
                     sock.close()
