@@ -2,14 +2,18 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/text.h"
+#include "storage/drive_api.h"
+#include "storage/gdrive.h"
 
 #define FIELD(name) offsetof(struct gdrive_config, name)
 /* A key of the predecessor's file: the variable of its name counts, too. */
 #define THEIRS CFG_ENV_NAME
 
 static int check_url(const void *value, char *why, size_t why_size);
+static int check_id(const void *value, char *why, size_t why_size);
 
 #define TEST_URL(key_name, words)                                                                  \
     {                                                                                              \
@@ -27,6 +31,31 @@ static const struct cfg_key keys[] = {
      .doc = "It is made when it is not there. A folder that was made by hand in the browser is "
             "invisible to this program, whatever its title: Google shows it only what it made "
             "itself."},
+    STORAGE_COMMON_KEYS(struct gdrive_config),
+    {.name = "archive",
+     .type = CFG_CHOICE,
+     .offset = FIELD(archive),
+     .fallback = "delayed",
+     .choices = gdrive_archive_names,
+     .help = "When pictures move into folders by year, month and day",
+     .doc = "`delayed`: they lie in the folder for a day and then move, as with the predecessor. "
+            "`at_upload`: they go to the folder of their day at once. `off`: never. Days are those "
+            "of UTC. Starred pictures stay where they are, and their day gets a shortcut."},
+    {.name = "parent",
+     .type = CFG_STRING,
+     .offset = FIELD(parent),
+     .validate = check_id,
+     .help = "Id of a shared drive, or of a folder, that has the folder in it; empty = My Drive",
+     .doc = "The last part of its address in the browser. It must be visible to this program: a "
+            "service account has to be let in as content manager."},
+    {.name = "writes_per_second",
+     .type = CFG_DOUBLE,
+     .offset = FIELD(writes_per_second),
+     .fallback = "3",
+     .min = 0,
+     .max = 1000,
+     .help = "Uploads, moves and other changes a second, all together; 0 = any number",
+     .doc = "Google advises 3 for an account and answers more with refusals."},
     {.name = "creds_file",
      .type = CFG_PATH,
      .offset = FIELD(creds_file),
@@ -82,5 +111,14 @@ static int check_url(const void *value, char *why, size_t why_size)
     if (!*url || text_starts_with(url, "http://") || text_starts_with(url, "https://"))
         return 0;
     (void)text_format(why, why_size, "an address begins with http:// or https://"); /* fits */
+    return -EINVAL;
+}
+
+static int check_id(const void *value, char *why, size_t why_size)
+{
+    const char *id = *(const char *const *)value;
+    if (!*id || (drive_id_plain(id) && strlen(id) < DRIVE_ID_MAX))
+        return 0;
+    (void)text_format(why, why_size, "an id has letters, digits, - and _ only"); /* fits */
     return -EINVAL;
 }

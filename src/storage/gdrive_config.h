@@ -5,9 +5,14 @@
 #include <stdint.h>
 
 #include "cfg/cfg.h"
+#include "storage/storage_config.h"
 
 struct gdrive_config {
+    struct storage_common common;
     const char *folder;       /* its title; "" = nothing goes to Google Drive */
+    const char *parent;       /* id of what the folder is in; "" = the account's root */
+    int archive;              /* enum gdrive_archive */
+    double writes_per_second; /* 0 = any number */
     const char *creds_file;   /* "" = tokens/gdrive.json in data_dir */
     const char *token;        /* content for creds_file; "" = none */
     const char *client_file;  /* the OAuth client as Google gives it, for logging in; "" = none */

@@ -6,11 +6,13 @@
 #include "base/macros.h"
 #include "base/text.h"
 #include "storage/directory.h"
+#include "storage/gdrive.h"
 #include "storage/s3.h"
 
 /* One line per kind. */
 static const struct storage_kind *const all[] = {
     &directory_storage,
+    &gdrive_storage,
     &s3_storage,
     NULL,
 };

@@ -34,4 +34,4 @@ struct storage_place {
     bool one_name_many; /* names need not differ there */
 };
 
-extern const struct storage_place directory_place, memory_place, s3_place;
+extern const struct storage_place directory_place, gdrive_place, memory_place, s3_place;

@@ -8,6 +8,7 @@
 static const struct storage_place *const places[] = {
     &memory_place,
     &directory_place,
+    &gdrive_place,
     &s3_place,
 };
 

@@ -1,0 +1,332 @@
+#include "storage/gdrive.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "storage/gdrive_internal.h"
+#include "sys/hash.h"
+#include "sys/json.h"
+
+#define FOLDER_LINK "https://drive.google.com/drive/folders/"
+
+const char *const gdrive_archive_names[GDRIVE_ARCHIVE_COUNT + 1] = {"delayed", "at_upload", "off",
+                                                                    NULL};
+
+static const struct storage_ops ops;
+
+int gdrive_new(const struct gdrive_options *o, struct storage **ret, struct err *e)
+{
+    if (!o->folder[0] || strlen(o->folder) >= DRIVE_NAME_MAX)
+        return err_set(e, -EINVAL, ERR_NEVER, "the title of Drive's folder has 1 to %d bytes",
+                       DRIVE_NAME_MAX - 1);
+    struct gdrive *g = xcalloc(1, sizeof(*g));
+    g->name = xstrdup(o->name);
+    g->folder = xstrdup(o->folder);
+    bool shared = o->parent && o->parent[0];
+    g->parent = xstrdup(shared ? o->parent : DRIVE_ROOT);
+    g->base = xstrdup(o->api_url && o->api_url[0] ? o->api_url : DRIVE_API_URL);
+    size_t length = strlen(g->base);
+    if (length && g->base[length - 1] == '/')
+        g->base[length - 1] = '\0';
+    g->archive = o->archive;
+    g->multipart_max = o->multipart_max ? o->multipart_max : GDRIVE_MULTIPART_MAX;
+    g->archive_batch = o->archive_batch ? o->archive_batch : GDRIVE_ARCHIVE_BATCH;
+    g->storage = (struct storage){.ops = &ops, .name = g->name};
+    (void)pthread_mutex_init(&g->lock, NULL); /* cannot fail with default attributes */
+    drive_account_init(&g->account, o->login, g->base, o->rate);
+    g->account.shared = shared;
+    g->owns_login = o->takes_login;
+    drive_folders_init(&g->folders);
+    *ret = &g->storage;
+    return 0;
+}
+
+static struct gdrive *gdrive_of(struct storage *s)
+{
+    return container_of(s, struct gdrive, storage);
+}
+
+static void gdrive_free(struct storage *s)
+{
+    if (!s)
+        return;
+    struct gdrive *g = gdrive_of(s);
+    drive_folders_done(&g->folders);
+    if (g->owns_login)
+        google_login_close(g->account.login);
+    drive_account_done(&g->account);
+    (void)pthread_mutex_destroy(&g->lock);
+    free(g->name);
+    free(g->folder);
+    free(g->parent);
+    free(g->base);
+    free(g);
+}
+
+static void set_link(struct gdrive *g, const char *link)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    (void)text_copy(g->link, sizeof(g->link), link);
+    (void)pthread_mutex_unlock(&g->lock);
+}
+
+static int session_new(struct storage *s, int stop_fd, const struct storage_memory *memory,
+                       struct storage_session **ret, struct err *e)
+{
+    struct storage_session *w = xcalloc(1, sizeof(*w));
+    w->g = gdrive_of(s);
+    w->memory = *memory;
+    w->link.account = &w->g->account;
+    w->link.stop_fd = stop_fd;
+    int r = http_client_new(stop_fd, &w->link.client, e);
+    if (r < 0) {
+        free(w);
+        return r;
+    }
+    /* Events carry the folder's address from the start on, also while Drive is away. */
+    char id[DRIVE_ID_MAX], link[STORAGE_ID_MAX];
+    if (drive_folder_remembered(&w->memory, w->g->parent, w->g->folder, id, NULL) == 0) {
+        (void)text_format(link, sizeof(link), FOLDER_LINK "%s", id);
+        set_link(w->g, link);
+    }
+    *ret = w;
+    return 0;
+}
+
+static void session_free(struct storage_session *w)
+{
+    if (!w)
+        return;
+    http_client_free(w->link.client);
+    free(w);
+}
+
+/* ---- folders ---- */
+
+int gdrive_top_folder(struct storage_session *w, bool doubt, char ret[DRIVE_ID_MAX],
+                      struct storage_failure *f, struct err *e)
+{
+    char link[STORAGE_ID_MAX] = "";
+    int r = drive_folder_need(&w->g->folders, &w->link, &w->memory, w->g->parent, w->g->folder,
+                              doubt, ret, link, f, e);
+    if (r == -ENOENT && w->g->account.shared) {
+        *f = (struct storage_failure){.trouble = STORAGE_LOGIN};
+        return err_set(e, -EACCES, ERR_LATER,
+                       "[gdrive] parent '%s' is not there, or not visible to this program",
+                       w->g->parent);
+    }
+    if (r < 0)
+        return r;
+    if (!link[0])
+        (void)text_format(link, sizeof(link), FOLDER_LINK "%s", ret);
+    set_link(w->g, link);
+    return 0;
+}
+
+static int need_day(struct storage_session *w, const char *iso, bool doubt, char ret[DRIVE_ID_MAX],
+                    struct storage_failure *f, struct err *e)
+{
+    const struct {
+        int at, length;
+    } parts[] = {{0, 4}, {5, 2}, {8, 2}}; /* of 2026-01-02 */
+    char parent[DRIVE_ID_MAX];
+    int r = gdrive_top_folder(w, doubt, parent, f, e);
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(parts); i++) {
+        char name[8];
+        (void)text_format(name, sizeof(name), "%.*s", parts[i].length, iso + parts[i].at);
+        r = drive_folder_need(&w->g->folders, &w->link, &w->memory, parent, name, doubt, ret, NULL,
+                              f, e);
+        (void)text_copy(parent, sizeof(parent), ret);
+    }
+    return r;
+}
+
+int gdrive_day_folder(struct storage_session *w, struct wall_time day, bool doubt,
+                      char ret[DRIVE_ID_MAX], struct storage_failure *f, struct err *e)
+{
+    char iso[WALL_ISO_MAX];
+    (void)wall_format_iso(day, false, iso);
+    int r = need_day(w, iso, doubt, ret, f, e);
+    if (r == -ENOENT && !doubt) /* one of those above it was removed within the last minute */
+        r = need_day(w, iso, true, ret, f, e);
+    return r;
+}
+
+/* ---- ids ---- */
+
+bool gdrive_take_fresh(struct gdrive *g, const char *id)
+{
+    uint64_t digest = hash_64(id, strlen(id));
+    bool found = false;
+    (void)pthread_mutex_lock(&g->lock);
+    for (int i = 0; i < GDRIVE_FRESH_KEPT && !found; i++) {
+        found = g->fresh[i] == digest;
+        if (found)
+            g->fresh[i] = 0;
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return found;
+}
+
+/* Takes an id from those that we have; false when there is none. */
+static bool take_id(struct gdrive *g, char ret[DRIVE_ID_MAX])
+{
+    (void)pthread_mutex_lock(&g->lock);
+    bool found = g->id_count > 0;
+    if (found) {
+        (void)text_copy(ret, DRIVE_ID_MAX, g->ids[--g->id_count]);
+        g->fresh[g->fresh_next] = hash_64(ret, strlen(ret));
+        g->fresh_next = (g->fresh_next + 1) % GDRIVE_FRESH_KEPT;
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return found;
+}
+
+static int fetch_ids(struct storage_session *w, struct storage_failure *f, struct err *e)
+{
+    struct gdrive *g = w->g;
+    AUTO_FREE char(*ids)[DRIVE_ID_MAX] = xcalloc(GDRIVE_IDS_KEPT, sizeof(*ids));
+    int count = drive_new_ids(&w->link, "files", GDRIVE_IDS_KEPT, ids, f, e);
+    if (count < 0)
+        return count;
+    (void)pthread_mutex_lock(&g->lock); /* another session may have fetched, too: then some go */
+    for (int i = 0; i < count && g->id_count < GDRIVE_IDS_KEPT; i++)
+        (void)text_copy(g->ids[g->id_count++], DRIVE_ID_MAX, ids[i]);
+    (void)pthread_mutex_unlock(&g->lock);
+    return 0;
+}
+
+int gdrive_new_id(struct storage_session *w, char ret[DRIVE_ID_MAX], struct storage_failure *f,
+                  struct err *e)
+{
+    while (!take_id(w->g, ret)) {
+        int r = fetch_ids(w, f, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int gdrive_reserve(struct storage_session *w, const struct storage_object *objects,
+                          struct storage_mark *marks, int count, struct storage_failure *f,
+                          struct err *e)
+{
+    (void)objects;
+    *f = (struct storage_failure){0};
+    for (int i = 0; i < count; i++) {
+        char id[DRIVE_ID_MAX];
+        int r = gdrive_new_id(w, id, f, e);
+        if (r < 0)
+            return gdrive_note_result(w->g, r, f, e);
+        marks[i] = (struct storage_mark){0};
+        (void)text_copy(marks[i].id, sizeof(marks[i].id), id);
+    }
+    return 0;
+}
+
+/* ---- the smaller operations ---- */
+
+int gdrive_note_result(struct gdrive *g, int r, const struct storage_failure *f,
+                       const struct err *e)
+{
+    if (r == -ECANCELED || (r < 0 && f->trouble == STORAGE_WELL))
+        return r;
+    (void)pthread_mutex_lock(&g->lock);
+    (void)text_copy(g->error, sizeof(g->error), r < 0 && e ? e->text : "");
+    (void)pthread_mutex_unlock(&g->lock);
+    return r;
+}
+
+static int gdrive_verify(struct storage_session *w, const struct storage_object *o,
+                         const struct storage_mark *mark, struct storage_failure *f, struct err *e)
+{
+    struct drive_file file;
+    *f = (struct storage_failure){0};
+    int r = drive_get(&w->link, mark->id, &file, f, e);
+    if (r < 0)
+        return gdrive_note_result(w->g, r, f, e);
+    if (file.trashed)
+        return err_set(e, -ENOENT, ERR_NEVER, "the file lies in Drive's trash");
+    if (file.size != (int64_t)o->bytes->size || strcmp(file.md5, o->md5) != 0)
+        return err_set(e, -EBADMSG, ERR_NEVER,
+                       "Drive has %lld bytes of MD5 %s, the picture has %zu of MD5 %s",
+                       (long long)file.size, file.md5, o->bytes->size, o->md5);
+    return 0;
+}
+
+static int gdrive_star(struct storage_session *w, const struct storage_mark *mark, bool starred,
+                       struct storage_failure *f, struct err *e)
+{
+    struct drive_file file;
+    *f = (struct storage_failure){0};
+    int r = drive_patch(&w->link, starred ? "star file" : "unstar file", mark->id,
+                        starred ? "{\"starred\":true}" : "{\"starred\":false}", NULL, NULL, &file,
+                        f, e);
+    return gdrive_note_result(w->g, r, f, e);
+}
+
+static int number_of(const json_t *j, const char *name, int64_t *ret)
+{
+    const char *s = json_string_value(json_object_get(j, name));
+    return s ? parse_int64(s, strlen(s), 0, INT64_MAX, ret) : -ENODATA;
+}
+
+static int gdrive_free_bytes(struct storage_session *w, int64_t *ret, struct err *e)
+{
+    static const char *const params[] = {"fields", "storageQuota(limit,usage)", NULL};
+    struct storage_failure f;
+    AUTO_DONE(dynbuf) url;
+    dynbuf_init(&url, 1024);
+    if (drive_url(&url, w->g->base, "/drive/v3/about", params) < 0)
+        return err_set(e, -EINVAL, ERR_NEVER, "the address of Drive is too long");
+    const struct drive_ask ask = {.what = "ask for free room", .url = dynbuf_str(&url)};
+    AUTO_DONE(drive_reply) reply = {0};
+    int r = drive_call(&w->link, &ask, &reply, &f, e);
+    if (r < 0)
+        return r;
+    AUTO_JSON json_t *j = NULL;
+    if (!reply.body ||
+        js_parse((const char *)reply.body->data, reply.body->size, DRIVE_ANSWER_MAX, &j, e) < 0)
+        return drive_nonsense(&f, e, ask.what);
+    const json_t *quota = json_object_get(j, "storageQuota");
+    int64_t limit, usage;
+    if (number_of(quota, "limit", &limit) < 0 || number_of(quota, "usage", &usage) < 0)
+        return err_set(e, -ENODATA, ERR_NEVER, "the account has no limit");
+    *ret = MAX(limit - usage, (int64_t)0);
+    return 0;
+}
+
+static void gdrive_describe(struct storage *s, struct storage_state *ret)
+{
+    struct gdrive *g = gdrive_of(s);
+    struct google_login_state login = {0};
+    google_login_describe(g->account.login, &login);
+    *ret = (struct storage_state){0};
+    char title[128];
+    (void)text_printable(g->folder, strlen(g->folder), title, sizeof(title));
+    /* What does not fit is cut: it is for people. */
+    (void)text_format(ret->text, sizeof(ret->text), "Drive folder '%.100s': %.130s", title,
+                      login.text);
+    (void)pthread_mutex_lock(&g->lock);
+    (void)text_copy(ret->error, sizeof(ret->error), login.error[0] ? login.error : g->error);
+    (void)text_copy(ret->url, sizeof(ret->url), g->link);
+    (void)pthread_mutex_unlock(&g->lock);
+}
+
+static const struct storage_ops ops = {
+    .kind = "gdrive",
+    .session_new = session_new,
+    .session_free = session_free,
+    .reserve = gdrive_reserve,
+    .put = gdrive_put,
+    .verify = gdrive_verify,
+    .archive = gdrive_archive_run,
+    .star = gdrive_star,
+    .free_bytes = gdrive_free_bytes,
+    .describe = gdrive_describe,
+    .free = gdrive_free,
+};

@@ -1,0 +1,318 @@
+/* The archive: pictures older than a day move from the folder to YYYY/MM/DD below it, in UTC.
+ *
+ * A run works from what Drive shows, so it needs no note of where it was: whatever ended the last
+ * one, the next finds what is left. Two things need care.
+ * - Moving shifts the pages of the list it is found with. So ids are collected first, a batch
+ *   (GDRIVE_ARCHIVE_BATCH, 800 KB) at most, then moved, then the rest is collected.
+ * - Since 2020 a file has one parent. A starred picture stays where it is, and its day gets a
+ *   shortcut to it. The shortcut's id is remembered before it is made, and Drive keeps the target's
+ *   id with it, so that another instance finds it: one stays one. When the star goes, the picture
+ *   moves and the shortcut goes to the trash. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "storage/gdrive_internal.h"
+
+#define DAY_US 86400000000LL
+#define PAGE_SIZE 500 /* some 300 KB of JSON, for the time of a page */
+#define KEY_MAX (DRIVE_ID_MAX + 16)
+
+struct item {
+    char id[64]; /* theirs have 28 to 44 characters; a longer one is left alone */
+    struct wall_time created_at;
+};
+
+struct run {
+    struct storage_session *w;
+    struct wall_time before; /* strictly older ones move */
+    char top[DRIVE_ID_MAX];
+    struct item *items;
+    int count;
+    int moved, refused;
+    struct storage_failure *f;
+    struct err *e;
+};
+
+static int move_all(struct run *run);
+static int link_starred(struct run *run);
+
+int gdrive_archive_run(struct storage_session *w, struct wall_time now, struct storage_failure *f,
+                       struct err *e)
+{
+    *f = (struct storage_failure){0};
+    if (w->g->archive == GDRIVE_ARCHIVE_OFF)
+        return 0;
+    struct run run = {.w = w, .before = {now.us - DAY_US}, .f = f, .e = e};
+    int r = gdrive_top_folder(w, false, run.top, f, e);
+    if (r == 0)
+        r = move_all(&run);
+    if (r == 0)
+        r = link_starred(&run);
+    free(run.items);
+    if (run.refused)
+        log_warn("drive-archive", "%d files stay where they are: Drive does not let us move them",
+                 run.refused);
+    if (r < 0)
+        (void)err_prefix(e, "archive, after %d moves", run.moved);
+    r = gdrive_note_result(w->g, r, f, e);
+    return r < 0 ? r : run.moved;
+}
+
+/* What lies directly in the folder, with this star or without. */
+static int find_files(struct run *run, bool starred,
+                      int (*each)(void *arg, const struct drive_file *file))
+{
+    AUTO_DONE(dynbuf) q;
+    dynbuf_init(&q, 1024);
+    (void)drive_quote(&q, run->top);
+    (void)dynbuf_printf(&q,
+                        " in parents and trashed = false and starred = %s and mimeType != '%s'"
+                        " and mimeType != '%s'",
+                        starred ? "true" : "false", DRIVE_FOLDER_TYPE, DRIVE_SHORTCUT_TYPE);
+    return drive_find(&run->w->link, dynbuf_str(&q), PAGE_SIZE, each, run, run->f, run->e);
+}
+
+/* The list is asked for the right ones already; it may lag behind. */
+static bool is_old(const struct run *run, const struct drive_file *file, bool starred)
+{
+    return file->created_at.us && file->created_at.us < run->before.us &&
+           file->starred == starred && !file->trashed &&
+           strcmp(file->type, DRIVE_FOLDER_TYPE) != 0 &&
+           strcmp(file->type, DRIVE_SHORTCUT_TYPE) != 0 && !strcmp(file->parent, run->top);
+}
+
+/* ---- moving ---- */
+
+static int collect(void *arg, const struct drive_file *file)
+{
+    struct run *run = arg;
+    struct item *item = &run->items[run->count];
+    if (!is_old(run, file, false) || !text_copy(item->id, sizeof(item->id), file->id))
+        return 0;
+    item->created_at = file->created_at;
+    return ++run->count == run->w->g->archive_batch;
+}
+
+/* The shortcut of the time when the picture had a star. */
+static int drop_shortcut(struct run *run, const char *id)
+{
+    char key[KEY_MAX], shortcut[DRIVE_ID_MAX];
+    enum drive_note note;
+    (void)text_format(key, sizeof(key), "star:%s", id);
+    int r = drive_note_get(&run->w->memory, key, &note, shortcut, run->e);
+    if (r < 0 || note == DRIVE_NOTE_NONE)
+        return r;
+    r = drive_trash(&run->w->link, shortcut, run->f, run->e);
+    return r < 0 ? r : drive_note_set(&run->w->memory, key, DRIVE_NOTE_NONE, NULL, run->e);
+}
+
+static int move_to_day(struct run *run, const struct item *item, bool doubt)
+{
+    char day[DRIVE_ID_MAX];
+    struct drive_file file;
+    int r = gdrive_day_folder(run->w, item->created_at, doubt, day, run->f, run->e);
+    if (r < 0)
+        return r == -ENOENT ? err_set(run->e, -EIO, ERR_LATER, "the folders vanish") : r;
+    r = drive_patch(&run->w->link, "move file", item->id, "{}", day, run->top, &file, run->f,
+                    run->e);
+    FAULT_POINT("drive-after-move");
+    /* A folder in the trash takes files all the same. */
+    if (r == 0 && file.trashed && !strcmp(file.parent, day)) {
+        char anew[DRIVE_ID_MAX];
+        r = gdrive_day_folder(run->w, item->created_at, true, anew, run->f, run->e);
+        if (r == 0 && strcmp(anew, day) != 0)
+            r = drive_patch(&run->w->link, "take out of the trash", item->id, "{\"trashed\":false}",
+                            anew, day, &file, run->f, run->e);
+    }
+    return r;
+}
+
+/* One file is not ours to change; the others may be. */
+static void refuse(struct run *run)
+{
+    run->refused++;
+    *run->f = (struct storage_failure){0};
+}
+
+/* 1 moved, 0 left alone. */
+static int move(struct run *run, const struct item *item)
+{
+    struct drive_file file;
+    int r = drop_shortcut(run, item->id);
+    if (r < 0)
+        return r;
+    r = move_to_day(run, item, false);
+    if (r == -ENOENT) { /* the file, or the folder of its day? */
+        r = drive_get(&run->w->link, item->id, &file, run->f, run->e);
+        if (r == 0 && !file.trashed && !strcmp(file.parent, run->top))
+            r = move_to_day(run, item, true);
+        else if (r == 0 || r == -ENOENT)
+            return 0;
+    }
+    if (r == -EINVAL || r == -EPERM) {
+        refuse(run);
+        return 0;
+    }
+    return r < 0 ? r : 1;
+}
+
+static int move_all(struct run *run)
+{
+    int batch = run->w->g->archive_batch;
+    run->items = mem_try_alloc((size_t)batch, sizeof(*run->items), SIZE_MAX);
+    if (!run->items)
+        return err_set(run->e, -ENOMEM, ERR_LATER, "no memory for a list of files");
+    for (;;) {
+        int moved = 0;
+        run->count = 0;
+        int r = find_files(run, false, collect);
+        if (r < 0)
+            return r;
+        for (int i = 0; i < run->count; i++) {
+            r = move(run, &run->items[i]);
+            if (r < 0)
+                return r;
+            moved += r;
+            run->moved += r;
+        }
+        /* Less than we can hold was all; and a round that moves nothing would repeat for ever. */
+        if (run->count < batch || moved == 0)
+            return 0;
+    }
+}
+
+/* ---- stars ---- */
+
+struct shortcuts {
+    struct run *run;
+    struct drive_file oldest, ours;
+    const char *own;
+    int count;
+};
+
+static int see_shortcut(void *arg, const struct drive_file *file)
+{
+    struct shortcuts *s = arg;
+    if (file->trashed || strcmp(file->type, DRIVE_SHORTCUT_TYPE) != 0)
+        return 0;
+    if (s->own && !strcmp(s->own, file->id))
+        s->ours = *file;
+    if (s->count++ == 0 || drive_file_older(file, &s->oldest))
+        s->oldest = *file;
+    return 0;
+}
+
+static int find_shortcuts(struct run *run, const char *target, struct shortcuts *s)
+{
+    AUTO_DONE(dynbuf) q;
+    dynbuf_init(&q, 1024);
+    (void)dynbuf_puts(&q, "appProperties has { key='sd_target' and value=");
+    (void)drive_quote(&q, target);
+    (void)dynbuf_puts(&q, " } and trashed = false");
+    s->count = 0;
+    s->ours = (struct drive_file){0};
+    return drive_find(&run->w->link, dynbuf_str(&q), 100, see_shortcut, s, run->f, run->e);
+}
+
+static int make_shortcut(struct run *run, const struct drive_file *file, const char *day,
+                         const char *id, struct drive_file *ret)
+{
+    const struct drive_meta m = {
+        .id = id,
+        .name = file->name,
+        .type = DRIVE_SHORTCUT_TYPE,
+        .parent = day,
+        .target = file->id,
+        .properties = {{"sd_target", file->id}},
+    };
+    int r = drive_create(&run->w->link, "make shortcut", &m, ret, run->f, run->e);
+    FAULT_POINT("drive-after-shortcut");
+    return r == -EEXIST ? drive_get(&run->w->link, id, ret, run->f, run->e) : r;
+}
+
+/* The id for a new shortcut, remembered: that of an attempt before, or a new one. */
+static int shortcut_id(struct run *run, const char *key, enum drive_note note,
+                       char id[DRIVE_ID_MAX])
+{
+    char ids[1][DRIVE_ID_MAX];
+    if (note == DRIVE_NOTE_NEW)
+        return 0;
+    int r = drive_new_ids(&run->w->link, "shortcuts", 1, ids, run->f, run->e);
+    if (r < 0)
+        return r;
+    (void)text_copy(id, DRIVE_ID_MAX, ids[0]);
+    return drive_note_set(&run->w->memory, key, DRIVE_NOTE_NEW, id, run->e);
+}
+
+/* After making one: the oldest stays, as with folders. */
+static int settle_shortcuts(struct run *run, const char *key, const struct drive_file *made,
+                            const char *target)
+{
+    struct shortcuts s = {.run = run, .own = made->id};
+    int r = find_shortcuts(run, target, &s);
+    if (r < 0)
+        return r;
+    const char *stays = made->id;
+    if (s.count > 0 && s.ours.id[0] && strcmp(s.oldest.id, made->id) != 0) {
+        r = drive_trash(&run->w->link, made->id, run->f, run->e);
+        if (r < 0)
+            return r;
+        stays = s.oldest.id;
+    }
+    return drive_note_set(&run->w->memory, key, DRIVE_NOTE_MADE, stays, run->e);
+}
+
+static int need_shortcut(struct run *run, const struct drive_file *file)
+{
+    char key[KEY_MAX], id[DRIVE_ID_MAX] = "", day[DRIVE_ID_MAX];
+    enum drive_note note;
+    struct drive_file made;
+    (void)text_format(key, sizeof(key), "star:%s", file->id);
+    int r = drive_note_get(&run->w->memory, key, &note, id, run->e);
+    if (r < 0 || note == DRIVE_NOTE_MADE) /* one that a person removed since stays away */
+        return r;
+    struct shortcuts s = {.run = run, .own = note == DRIVE_NOTE_NEW ? id : NULL};
+    r = find_shortcuts(run, file->id, &s);
+    if (r < 0)
+        return r;
+    if (s.count > 0) {
+        if (s.ours.id[0])
+            return settle_shortcuts(run, key, &s.ours, file->id);
+        return drive_note_set(&run->w->memory, key, DRIVE_NOTE_MADE, s.oldest.id, run->e);
+    }
+    r = shortcut_id(run, key, note, id);
+    for (int i = 0; r == 0 && i < 2; i++) {
+        r = gdrive_day_folder(run->w, file->created_at, i > 0, day, run->f, run->e);
+        if (r == 0)
+            r = make_shortcut(run, file, day, id, &made);
+        if (r == 0)
+            return settle_shortcuts(run, key, &made, file->id);
+        if (r == -ENOENT && i == 0)
+            r = 0; /* the day's folder is gone */
+    }
+    return r;
+}
+
+static int see_starred(void *arg, const struct drive_file *file)
+{
+    struct run *run = arg;
+    if (!is_old(run, file, true))
+        return 0;
+    int r = need_shortcut(run, file);
+    if (r == -EINVAL || r == -EPERM || r == -ENOENT) {
+        refuse(run);
+        return 0;
+    }
+    return r;
+}
+
+/* Stars are not many, and no page shifts by a shortcut elsewhere: one by one as they come. */
+static int link_starred(struct run *run)
+{
+    return find_files(run, true, see_starred);
+}

@@ -1,0 +1,55 @@
+#pragma once
+/* What the files of the Drive storage share. */
+
+#include "storage/drive_call.h"
+#include "storage/drive_folder.h"
+#include "storage/gdrive.h"
+
+#define GDRIVE_IDS_KEPT 100    /* of one question; each upload takes one */
+#define GDRIVE_FRESH_KEPT 4096 /* ids made by this process and not used yet; 8 bytes each */
+
+struct gdrive {
+    struct storage storage;
+    char *name, *folder, *parent, *base;
+    bool owns_login;
+    enum gdrive_archive archive;
+    int64_t multipart_max;
+    int archive_batch;
+    struct drive_account account;
+    struct drive_folders folders;
+
+    pthread_mutex_t lock; /* for what follows */
+    char ids[GDRIVE_IDS_KEPT][DRIVE_ID_MAX];
+    int id_count;
+    uint64_t fresh[GDRIVE_FRESH_KEPT]; /* digests of the ids; 0 = free */
+    int fresh_next;
+    char link[STORAGE_ID_MAX];
+    char error[ERR_TEXT_MAX];
+};
+
+struct storage_session {
+    struct gdrive *g;
+    struct drive_link link;
+    struct storage_memory memory;
+};
+
+/* The folder of the configuration, and the one of a day in it. `doubt` as in drive_folder_need().
+ */
+int gdrive_top_folder(struct storage_session *w, bool doubt, char ret[DRIVE_ID_MAX],
+                      struct storage_failure *f, struct err *e);
+int gdrive_day_folder(struct storage_session *w, struct wall_time day, bool doubt,
+                      char ret[DRIVE_ID_MAX], struct storage_failure *f, struct err *e);
+/* An id that was never used; remembered as fresh. */
+int gdrive_new_id(struct storage_session *w, char ret[DRIVE_ID_MAX], struct storage_failure *f,
+                  struct err *e);
+/* Whether this process made the id and nobody has used it since; it is no more afterwards. */
+bool gdrive_take_fresh(struct gdrive *g, const char *id);
+/* Keeps a failure for describe(). Returns r. */
+int gdrive_note_result(struct gdrive *g, int r, const struct storage_failure *f,
+                       const struct err *e);
+
+int gdrive_put(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
+               int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
+               struct storage_failure *f, struct err *e);
+int gdrive_archive_run(struct storage_session *w, struct wall_time now, struct storage_failure *f,
+                       struct err *e);

@@ -1,0 +1,56 @@
+/* How [gdrive] of the configuration becomes a storage with its login. */
+
+#include "base/mem.h"
+#include "storage/gdrive.h"
+#include "storage/gdrive_config.h"
+
+static const char *or_null(const char *s)
+{
+    return s[0] ? s : NULL;
+}
+
+static bool gdrive_configured(const struct cfg *cfg, const void *values)
+{
+    (void)cfg;
+    const struct gdrive_config *c = values;
+    return c->folder[0];
+}
+
+static int gdrive_open(const struct storage_open_options *o, struct storage **ret, struct err *e)
+{
+    const struct gdrive_config *c = o->values;
+    AUTO_FREE char *own = xasprintf("%s/tokens/gdrive.json", o->data_dir);
+    const struct google_login_options lo = {
+        .token_file = c->creds_file[0] ? c->creds_file : own,
+        .token_json = or_null(c->token),
+        .service_file = or_null(c->service_file),
+        .scope = GDRIVE_SCOPE,
+        .token_url = or_null(c->token_url),
+    };
+    struct google_login *login = NULL;
+    int r = google_login_open(&lo, &login, e);
+    if (r < 0)
+        return r;
+    const struct gdrive_options go = {
+        .name = o->name,
+        .folder = c->folder,
+        .parent = c->parent,
+        .archive = (enum gdrive_archive)c->archive,
+        .rate = c->writes_per_second,
+        .api_url = c->api_url,
+        .login = login,
+        .takes_login = true,
+    };
+    r = gdrive_new(&go, ret, e);
+    if (r < 0)
+        google_login_close(login);
+    return r;
+}
+
+const struct storage_kind gdrive_storage = {
+    .kind = "gdrive",
+    .section = &gdrive_cfg_section,
+    .common_offset = offsetof(struct gdrive_config, common),
+    .configured = gdrive_configured,
+    .open = gdrive_open,
+};

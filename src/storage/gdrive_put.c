@@ -1,0 +1,407 @@
+/* One picture to Drive, exactly once; see gdrive.h for the idea and storage.h for the contract. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/text.h"
+#include "storage/gdrive_internal.h"
+#include "sys/hash.h"
+
+#define ROUNDS_MAX 4       /* a new folder, a new session, a new id: each costs one */
+#define CONTINUES_MAX 64   /* pieces that a session takes of one picture */
+#define PUT_TIME_MS 300000 /* for a picture of 64 MB at 2 Mbit/s; a stall ends it sooner */
+#define META_MAX 16384
+#define PART_OVERHEAD 1024 /* of a multipart body beside metadata and bytes */
+#define BOUNDARY_BYTES 16
+#define TRIED ((int64_t)-1) /* how far a session is: to be asked */
+
+struct job {
+    struct storage_session *w;
+    const struct storage_object *o;
+    struct storage_mark *mark;
+    int (*save)(void *arg, const struct storage_mark *mark, struct err *e);
+    void *arg;
+    struct storage_failure *f;
+    struct err *e;
+    char key[HASH_SHA256_HEX];
+    bool doubt; /* about the folder: something was refused there */
+};
+
+static int put_rounds(struct job *j);
+static int look(struct job *j);
+static int look_in_use(struct job *j);
+static int send_new(struct job *j);
+static int send_whole(struct job *j, const struct drive_meta *m);
+static int open_session(struct job *j, const struct drive_meta *m);
+static int go_on(struct job *j, int64_t next);
+static int renew(struct job *j);
+static int close_session(struct job *j);
+
+int gdrive_put(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
+               int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
+               struct storage_failure *f, struct err *e)
+{
+    struct job j = {.w = w, .o = o, .mark = mark, .save = save, .arg = arg, .f = f, .e = e};
+    char text[SNAPSHOT_ID_SIZE + 16];
+    *f = (struct storage_failure){0};
+    int length = text_format(text, sizeof(text), "%s/%s", o->snapshot_id,
+                             o->annotated ? "annotated" : "picture");
+    hash_sha256_hex(text, length > 0 ? (size_t)length : 0, j.key);
+    int r = put_rounds(&j);
+    if (r < 0 && r != -ECANCELED)
+        (void)err_prefix(e, "drive");
+    return gdrive_note_result(w->g, r, f, e);
+}
+
+static int save_mark(struct job *j)
+{
+    int r = j->save(j->arg, j->mark, j->e);
+    if (r < 0)
+        (void)err_prefix(j->e, "remember where the upload is");
+    return r;
+}
+
+/* The answer to a request may be lost although Drive did it. A look by id tells; when it finds
+ * nothing or fails itself, the first failure stands. */
+static int look_after_loss(struct job *j, int r)
+{
+    struct storage_failure f = *j->f;
+    struct err e = {0};
+    if (j->e)
+        e = *j->e;
+    int found = look(j);
+    if (found == 0 || found == -EBADMSG || found == -ECANCELED)
+        return found;
+    *j->f = f;
+    if (j->e)
+        *j->e = e;
+    return r;
+}
+
+static int put_rounds(struct job *j)
+{
+    struct drive_link *link = &j->w->link;
+    int r;
+    if (!j->mark->id[0]) {
+        r = renew(j);
+        if (r < 0)
+            return r;
+    }
+    /* What this process made and never sent cannot be there; all else is looked up first. */
+    bool absent = gdrive_take_fresh(j->w->g, j->mark->id);
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        bool in_session = j->mark->resume[0];
+        r = absent || in_session ? -ENOENT : look(j);
+        if (r == -ENOENT)
+            r = in_session ? go_on(j, TRIED) : send_new(j);
+        if (r == -EAGAIN && link->unknown)
+            r = look_after_loss(j, r);
+        else if (r == -EEXIST)
+            r = look_in_use(j);
+        absent = false;
+        switch (r) {
+        case -ENOENT: /* the folder, or the session */
+            j->doubt = !j->mark->resume[0] && !in_session;
+            r = close_session(j);
+            if (r < 0)
+                return r;
+            continue;
+        case -EBADMSG:
+            r = renew(j);
+            if (r < 0)
+                return r;
+            absent = gdrive_take_fresh(j->w->g, j->mark->id);
+            continue;
+        default:
+            return r;
+        }
+    }
+    *j->f = (struct storage_failure){0};
+    return err_set(j->e, -EIO, ERR_LATER,
+                   "%d attempts in a row came to nothing: the picture arrives changed, or what it "
+                   "goes to vanishes",
+                   ROUNDS_MAX);
+}
+
+/* ---- what is there ---- */
+
+/* A file of ours lies in the trash: with its folder, then it moves to the new one; or because
+ * somebody threw it away, which is none of our business. */
+static int rescue(struct job *j, const struct drive_file *file)
+{
+    struct storage_session *w = j->w;
+    char parent[DRIVE_ID_MAX];
+    struct drive_file moved;
+    int r = w->g->archive == GDRIVE_ARCHIVE_AT_UPLOAD
+                ? gdrive_day_folder(w, j->o->taken_at, true, parent, j->f, j->e)
+                : gdrive_top_folder(w, true, parent, j->f, j->e);
+    if (r < 0 || !file->parent[0] || !strcmp(parent, file->parent))
+        return r;
+    return drive_patch(&w->link, "take out of the trash", file->id, "{\"trashed\":false}", parent,
+                       file->parent, &moved, j->f, j->e);
+}
+
+/* 0: this is the picture. -EBADMSG: it has another content. */
+static int check(struct job *j, const struct drive_file *file)
+{
+    if (strcmp(file->id, j->mark->id) != 0) {
+        (void)err_set(j->e, -EBADMSG, ERR_LATER, "the answer tells of another file");
+        j->w->link.unknown = false;
+        return drive_nonsense(j->f, j->e, "check upload");
+    }
+    if (file->size < 0 || (file->size > 0 && !file->md5[0])) {
+        (void)err_set(j->e, -EBADMSG, ERR_LATER, "Drive has no size and digest of the file");
+        return drive_nonsense(j->f, j->e, "check upload");
+    }
+    if (file->size != (int64_t)j->o->bytes->size || strcmp(file->md5, j->o->md5) != 0)
+        return -EBADMSG;
+    (void)text_copy(j->mark->url, sizeof(j->mark->url), file->link);
+    j->mark->resume[0] = '\0';
+    return file->trashed ? rescue(j, file) : 0;
+}
+
+static int look(struct job *j)
+{
+    struct drive_file file;
+    int r = drive_get(&j->w->link, j->mark->id, &file, j->f, j->e);
+    if (r == 0)
+        r = check(j, &file);
+    if (r < 0)
+        j->w->link.unknown = false; /* a look that failed changed nothing */
+    return r;
+}
+
+/* The id is in use. Who has it, when not we? Then it is of no use to us. */
+static int look_in_use(struct job *j)
+{
+    int r = look(j);
+    return r == -ENOENT ? -EBADMSG : r;
+}
+
+static int check_answer(struct job *j, const struct drive_reply *reply)
+{
+    struct drive_file file;
+    if (drive_parse_file(reply->body, &file, j->e) == 0 && file.size >= 0)
+        return check(j, &file);
+    j->w->link.unknown = true;
+    (void)err_set(j->e, -EBADMSG, ERR_LATER, "the answer to the upload tells of no file");
+    return drive_nonsense(j->f, j->e, "upload");
+}
+
+/* ---- sending ---- */
+
+static int send_new(struct job *j)
+{
+    const struct storage_object *o = j->o;
+    struct storage_session *w = j->w;
+    char parent[DRIVE_ID_MAX], description[2 * DRIVE_NAME_MAX];
+    int r = w->g->archive == GDRIVE_ARCHIVE_AT_UPLOAD
+                ? gdrive_day_folder(w, o->taken_at, j->doubt, parent, j->f, j->e)
+                : gdrive_top_folder(w, j->doubt, parent, j->f, j->e);
+    w->link.unknown = false; /* of the picture nothing is on its way yet */
+    if (r < 0) {
+        /* Gone once more while we look: rather later than in a circle. */
+        return r == -ENOENT ? err_set(j->e, -EIO, ERR_LATER, "the folder vanishes") : r;
+    }
+    bool labels = o->labels && o->labels[0];
+    (void)text_format(
+        description, sizeof(description), "%.*s%s%.*s",
+        (int)text_cut_length(o->device_label, DRIVE_NAME_MAX), o->device_label, labels ? ": " : "",
+        labels ? (int)text_cut_length(o->labels, DRIVE_NAME_MAX) : 0, labels ? o->labels : "");
+    const struct drive_meta m = {
+        .id = j->mark->id,
+        .name = o->name,
+        .type = o->content_type,
+        .parent = parent,
+        .description = description,
+        .created_at = o->taken_at,
+        .starred = o->starred,
+        .properties = {{"sd_key", j->key}, {"camera", o->camera}, {"labels", o->labels}},
+    };
+    FAULT_POINT("drive-before-upload");
+    if ((int64_t)o->bytes->size <= w->g->multipart_max)
+        return send_whole(j, &m);
+    r = open_session(j, &m);
+    return r < 0 ? r : go_on(j, 0);
+}
+
+static int upload_url(struct job *j, struct dynbuf *url, const char *kind)
+{
+    const char *const params[] = {"uploadType", kind, "fields", DRIVE_FILE_FIELDS, NULL};
+    if (drive_link_url(&j->w->link, url, "/upload/drive/v3/files", params) < 0)
+        return err_set(j->e, -EINVAL, ERR_NEVER, "the address of Drive is too long");
+    return 0;
+}
+
+static int send_whole(struct job *j, const struct drive_meta *m)
+{
+    const struct blob *bytes = j->o->bytes;
+    uint8_t noise[BOUNDARY_BYTES]; /* 128 random bits are in no picture */
+    char boundary[2 * BOUNDARY_BYTES + 1], type[80];
+    AUTO_DONE(dynbuf) url = {0}, meta = {0}, body = {0};
+    hash_random(noise, sizeof(noise));
+    text_hex(noise, sizeof(noise), boundary);
+    (void)text_format(type, sizeof(type), "multipart/related; boundary=%s", boundary);
+    dynbuf_init(&meta, META_MAX);
+    dynbuf_init(&body, bytes->size + META_MAX + PART_OVERHEAD);
+    int r = upload_url(j, &url, "multipart");
+    if (r < 0)
+        return r;
+    if (drive_meta_write(m, &meta) < 0)
+        return err_set(j->e, -EINVAL, ERR_NEVER, "the picture's description is too long");
+    r = drive_multipart(&body, boundary, dynbuf_str(&meta), m->type, bytes->data, bytes->size);
+    if (r < 0)
+        return err_set(j->e, r, ERR_LATER, "no memory to send the picture from");
+    const struct drive_ask ask = {
+        .what = "upload",
+        .method = "POST",
+        .url = dynbuf_str(&url),
+        .type = type,
+        .body = body.data,
+        .size = body.len,
+        .write = true,
+        .time_ms = PUT_TIME_MS,
+    };
+    AUTO_DONE(drive_reply) reply = {0};
+    r = drive_call(&j->w->link, &ask, &reply, j->f, j->e);
+    FAULT_POINT("drive-after-upload");
+    return r < 0 ? r : check_answer(j, &reply);
+}
+
+/* ---- in pieces ---- */
+
+static int open_session(struct job *j, const struct drive_meta *m)
+{
+    char length[64], type[160];
+    const char *headers[] = {length, type, NULL};
+    AUTO_DONE(dynbuf) url = {0}, meta = {0};
+    dynbuf_init(&meta, META_MAX);
+    int r = upload_url(j, &url, "resumable");
+    if (r < 0)
+        return r;
+    if (drive_meta_write(m, &meta) < 0)
+        return err_set(j->e, -EINVAL, ERR_NEVER, "the picture's description is too long");
+    (void)text_format(length, sizeof(length), "X-Upload-Content-Length: %zu", j->o->bytes->size);
+    (void)text_format(type, sizeof(type), "X-Upload-Content-Type: %s", m->type);
+    const struct drive_ask ask = {
+        .what = "begin upload",
+        .method = "POST",
+        .url = dynbuf_str(&url),
+        .type = "application/json; charset=UTF-8",
+        .headers = headers,
+        .body = meta.data,
+        .size = meta.len,
+        .write = true,
+    };
+    AUTO_DONE(drive_reply) reply = {0};
+    r = drive_call(&j->w->link, &ask, &reply, j->f, j->e);
+    if (r < 0) {
+        j->w->link.unknown = false; /* a session alone is no file */
+        return r;
+    }
+    if (!reply.location || !drive_session_allowed(reply.location, j->w->g->base) ||
+        !text_copy(j->mark->resume, sizeof(j->mark->resume), reply.location)) {
+        j->mark->resume[0] = '\0';
+        (void)err_set(j->e, -EBADMSG, ERR_LATER, "Drive named no place to send the picture to");
+        return drive_nonsense(j->f, j->e, ask.what);
+    }
+    return save_mark(j);
+}
+
+static int close_session(struct job *j)
+{
+    if (!j->mark->resume[0])
+        return 0;
+    j->mark->resume[0] = '\0';
+    return save_mark(j);
+}
+
+/* One PUT to the session: all from `next` on, or with TRIED the question how far it is. 0 with
+ * `ret_next` -1: finished, and the picture is right. */
+static int put_rest(struct job *j, int64_t next, int64_t *ret_next)
+{
+    int64_t total = (int64_t)j->o->bytes->size;
+    char range[DRIVE_RANGE_MAX], header[DRIVE_RANGE_MAX + 32];
+    const char *headers[] = {header, NULL};
+    bool asks = next == TRIED;
+    (void)text_format(header, sizeof(header), "Content-Range: %s",
+                      drive_content_range(next, total, range));
+    const struct drive_ask ask = {
+        .what = asks ? "ask for the upload's state" : "go on with the upload",
+        .method = "PUT",
+        .url = j->mark->resume,
+        .headers = headers,
+        .type = j->o->content_type,
+        .body = asks ? (const void *)"" : j->o->bytes->data + next, /* a length of 0 must be said */
+        .size = asks ? 0 : (size_t)(total - next),
+        .session = true,
+        .stranger = !drive_same_origin(j->mark->resume, j->w->g->base),
+        .time_ms = PUT_TIME_MS,
+    };
+    AUTO_DONE(drive_reply) reply = {0};
+    int r = drive_call(&j->w->link, &ask, &reply, j->f, j->e);
+    if (r < 0)
+        return r;
+    *ret_next = -1;
+    if (!reply.more)
+        return check_answer(j, &reply);
+    if (drive_parse_range(reply.range, total, ret_next) < 0) {
+        (void)err_set(j->e, -EBADMSG, ERR_LATER, "the session tells nonsense of its state");
+        return drive_nonsense(j->f, j->e, ask.what);
+    }
+    return 0;
+}
+
+/* Sends what the session has not got yet. -ENOENT: the session is gone. */
+static int go_on(struct job *j, int64_t next)
+{
+    int64_t before = TRIED;
+    int idle = 0;
+    for (int i = 0; i < CONTINUES_MAX; i++) {
+        int64_t reached = 0;
+        int r = put_rest(j, next, &reached);
+        if (r == -ERANGE && next == TRIED)
+            return -ENOENT; /* it does not even know its own size: a new one */
+        if (r == -ERANGE) {
+            next = TRIED;
+            continue;
+        }
+        if (r < 0)
+            return r;
+        if (reached < 0)
+            return 0;
+        FAULT_POINT("drive-in-session");
+        idle = reached <= before ? idle + 1 : 0;
+        if (idle > 2)
+            break;
+        before = reached;
+        /* All is there and yet it is not finished: ask. */
+        next = reached == (int64_t)j->o->bytes->size ? TRIED : reached;
+    }
+    (void)err_set(j->e, -EAGAIN, ERR_LATER, "the session takes no more bytes");
+    return drive_nonsense(j->f, j->e, "go on with the upload");
+}
+
+/* ---- again ---- */
+
+/* A new id, after the file of the old one, if it is ours, has gone to the trash. */
+static int renew(struct job *j)
+{
+    struct drive_link *link = &j->w->link;
+    char id[DRIVE_ID_MAX];
+    if (j->mark->id[0]) {
+        struct drive_file file;
+        int r = drive_get(link, j->mark->id, &file, j->f, j->e);
+        if (r == 0 && !file.trashed && !strcmp(file.key, j->key))
+            r = drive_trash(link, j->mark->id, j->f, j->e);
+        if (r < 0 && r != -ENOENT)
+            return r;
+    }
+    int r = gdrive_new_id(j->w, id, j->f, j->e);
+    if (r < 0)
+        return r;
+    *j->mark = (struct storage_mark){0};
+    (void)text_copy(j->mark->id, sizeof(j->mark->id), id);
+    return save_mark(j);
+}
