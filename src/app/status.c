@@ -247,7 +247,13 @@ static void backend_starred(void *arg)
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
 }
 
-/* What people have to do that holds nothing up but uploads, or "". Pictures are safe meanwhile. */
+static bool needs_people(enum storage_trouble t)
+{
+    return t == STORAGE_LOGIN || t == STORAGE_QUOTA;
+}
+
+/* What people have to do that holds nothing up but uploads, or "". Pictures are safe meanwhile. A
+ * storage without pictures yet knows of its trouble by its tidying. */
 static void backend_attention(void *arg, char ret[ERR_TEXT_MAX])
 {
     struct daemon *d = arg;
@@ -255,9 +261,12 @@ static void backend_attention(void *arg, char ret[ERR_TEXT_MAX])
     for (unsigned i = 0; d->topology && d->storages[i] && !ret[0]; i++) {
         struct storage_status st;
         topology_storage_status(d->topology, i, &st);
-        if (st.trouble == STORAGE_LOGIN || st.trouble == STORAGE_QUOTA)
+        if (needs_people(st.trouble))
             (void)text_format(ret, ERR_TEXT_MAX, "%s: %s; its files wait", d->storages[i]->name,
                               st.error); /* cut */
+        else if (needs_people(st.archive_trouble))
+            (void)text_format(ret, ERR_TEXT_MAX, "%s: %s", d->storages[i]->name,
+                              st.archive_error); /* cut */
     }
 }
 

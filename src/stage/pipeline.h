@@ -215,6 +215,7 @@ struct storage_status {
     char error[ERR_TEXT_MAX];         /* of the trouble, or the last failure; "" = none */
     char url[STORAGE_ID_MAX];         /* where people find it, or "" */
     char archive_error[ERR_TEXT_MAX]; /* of the last tidying, or "" */
+    enum storage_trouble archive_trouble;
 };
 void upload_stage_status(void *self, struct storage_status *ret);
 

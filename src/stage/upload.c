@@ -593,6 +593,8 @@ static void go_on(struct upload_self *u)
     if (!was_ill)
         return;
     u->pause_until.us = 0;
+    if (u->shown.archive_error[0]) /* of this thread; as a rule it was the same trouble */
+        u->archive_at.us = 0;
     begin_live(u);
     log_notice("storage-well", "%s takes files again", u->storage->name);
 }
@@ -971,18 +973,23 @@ static void ask_errand(struct upload_self *u)
     pthread_mutex_unlock(&u->lock);
 }
 
-static void show_archive_error(struct upload_self *u, const char *text)
+/* Returns whether it is another one than before. */
+static bool show_archive_error(struct upload_self *u, const char *text,
+                               enum storage_trouble trouble)
 {
     pthread_mutex_lock(&u->lock);
+    bool news = strcmp(u->shown.archive_error, text) != 0;
     text_copy(u->shown.archive_error, sizeof(u->shown.archive_error), text);
+    u->shown.archive_trouble = trouble;
     pthread_mutex_unlock(&u->lock);
+    return news;
 }
 
 static void end_archive(struct upload_self *u, const struct errand *x)
 {
     if (x->code >= 0) {
         u->archive_at = mono_add_ms(clock_mono(), ARCHIVE_MS);
-        show_archive_error(u, "");
+        (void)show_archive_error(u, "", STORAGE_WELL);
         if (x->code > 0)
             log_notice("archived", "%s: %d files put in their place", u->storage->name, x->code);
         return;
@@ -991,9 +998,9 @@ static void end_archive(struct upload_self *u, const struct errand *x)
     u->archive_at = mono_add_ms(clock_mono(), MAX(named, (int64_t)ARCHIVE_AGAIN_MS));
     if (x->code == -ECANCELED)
         return;
-    log_warn("archive-failed", "%s: tidying: %s; again in a minute", u->storage->name,
-             x->error.text);
-    show_archive_error(u, x->error.text);
+    if (show_archive_error(u, x->error.text, x->failure.trouble))
+        log_warn("archive-failed", "%s: tidying: %s; again every minute", u->storage->name,
+                 x->error.text);
 }
 
 static void end_star(struct upload_self *u, const struct errand *x)

@@ -9,7 +9,9 @@
 
 #define BURST_US 1000000 /* an account that was idle may catch up with one second */
 #define URL_MAX 8192     /* what the HTTP client takes; our longest query has about 700 bytes */
-#define STALL_MS 30000   /* Drive answers a finished upload within seconds */
+/* A new login is to be taken soon, and looking for it asks nobody. */
+#define LOGIN_AGAIN_MS 30000
+#define STALL_MS 30000 /* Drive answers a finished upload within seconds */
 #define META_MAX 16384
 #define PAGES_MAX 10000 /* of one query: a server that never ends is none of Drive's */
 #define SHOWN "Google Drive"
@@ -73,7 +75,8 @@ static int get_token(struct drive_link *l, struct storage_failure *f, struct err
     if (r == -ECANCELED)
         return r;
     bool by_hand = r == -ENOKEY || r == -EKEYREVOKED || (e && e->retry == ERR_NEVER);
-    *f = (struct storage_failure){.trouble = by_hand ? STORAGE_LOGIN : STORAGE_AWAY};
+    *f = (struct storage_failure){.trouble = by_hand ? STORAGE_LOGIN : STORAGE_AWAY,
+                                  .pause_ms = by_hand ? LOGIN_AGAIN_MS : 0};
     int code = by_hand ? -EACCES : -EAGAIN;
     if (e) {
         e->code = code;
