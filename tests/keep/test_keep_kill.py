@@ -42,10 +42,13 @@ def test_kill_at_any_moment_of_uploads_with_faults(launch, drive, login, bucket,
         push(d, more, size=rnd.randrange(100, 20000))
         if i % 20 == 0:
             push(d, [count + i], size=LARGE)
+        recorded = given + i // 20 + 1
         n = drive.count()["requests"] + rnd.randrange(2, 3 * count // restarts)
-        wait_until(lambda: drive.count()["requests"] >= n or storage(d)["pending"] == 0,
-                   "some requests")
+        wait_until(lambda: drive.count()["requests"] >= n
+                   or (ask(d, "SELECT count(*) FROM uploads WHERE storage = 1")[0][0] >= recorded
+                       and storage(d)["pending"] == 0), "some requests")
         d.kill()
+    assert sum(f["hits"] for f in drive.faults()) > restarts // 2
     drive.clear()
     d = launch.daemon(config)
     taken(d, count + (restarts + 19) // 20)
@@ -140,7 +143,8 @@ def test_after_a_long_outage_all_is_drained_in_order_and_once(launch, drive, log
     sent = sorted(drive.requests(operation="multipart"), key=lambda r: r["began"])
     assert len(sent) == count, "nothing was sent twice"
     late = [abs(place[r["name"]] - i) for i, r in enumerate(sent)]
-    assert max(late) <= 8, "in their order, as far as four at a time have one"
+    # Four under way and twice as many in the queue; who is ready first begins first.
+    assert max(late) <= 16
 
 
 def archive_of(drive, count, starred):
