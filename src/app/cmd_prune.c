@@ -12,24 +12,28 @@
 
 #define YEARS_20_MS (20 * 365 * (int64_t)86400 * 1000)
 
-enum { OPTION_DRY_RUN = 0x3000, OPTION_OLDER_THAN };
+enum { OPTION_DRY_RUN = 0x3000, OPTION_OLDER_THAN, OPTION_FORGET_STORAGE };
 
 static int run(int argc, char **argv);
 static int prune(const struct app_config *config, const struct retention_config *rules,
                  bool dry_run, bool json);
+static int forget_storage(const struct app_config *config, const char *name);
 static bool keeps_files(const struct app_config *config);
 static int open_both(const struct app_config *config, struct ledger **l, struct store **s);
 static int say(const struct retention_report *report, bool dry_run, bool json);
 
 const struct command command_prune = {
     .name = "prune",
-    .arguments = "[--dry-run] [--older-than AGE] [--json] [-c FILE]",
+    .arguments = "[--dry-run] [--older-than AGE] [--json] [-c FILE] | --forget-storage NAME",
     .summary = "removes old pictures from this machine now",
     .help =
         "      --dry-run             says what would go, by each rule of [retention]\n"
         "      --older-than AGE      all without a star that are so old (12h, 7d ...), instead\n"
         "                            of what the rules say\n"
-        "      --json                one JSON object\n" APP_OPTIONS_HELP
+        "      --json                one JSON object\n"
+        "      --forget-storage NAME what waits for a storage (gdrive, s3:NAME ...) that is not\n"
+        "                            configured any more waits no longer, and what it has is\n"
+        "                            forgotten; removes no picture\n" APP_OPTIONS_HELP
         "What has not reached all it should (events, storages) stays, and so do pictures with\n"
         "a star unless a rule is for them. The daemon may run or not.\n"
         "Exit status: 0 done, 1 something could not be removed, 2 wrong usage.\n",
@@ -42,11 +46,13 @@ static int run(int argc, char **argv)
         APP_OPTIONS_LONG,
         {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
         {"older-than", required_argument, NULL, OPTION_OLDER_THAN},
+        {"forget-storage", required_argument, NULL, OPTION_FORGET_STORAGE},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {0}};
     struct app_options o = {0};
     bool dry_run = false, json = false;
+    const char *storage = NULL;
     int64_t older_than_ms = 0;
     int opt;
     while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "jh", longs, NULL)) != -1) {
@@ -61,6 +67,9 @@ static int run(int argc, char **argv)
                 return command_usage(&command_prune,
                                      "--older-than %s: right would be a time such as 12h or 7d",
                                      optarg);
+            break;
+        case OPTION_FORGET_STORAGE:
+            storage = optarg;
             break;
         case 'j':
             json = true;
@@ -77,6 +86,8 @@ static int run(int argc, char **argv)
     int status = app_options_load_or_say(&o, &config);
     if (status != EXIT_DONE)
         return status;
+    if (storage != NULL)
+        return forget_storage(config, storage);
     const struct retention_config *rules = cfg_values(config->cfg, &retention_cfg_section);
     struct retention_config one = {
         .age_ms = {[RETENTION_PLAIN] = older_than_ms, [RETENTION_PERSON] = older_than_ms}};
@@ -103,6 +114,29 @@ static int prune(const struct app_config *config, const struct retention_config 
     int r = retention_run(&o, &report, &e);
     status = say(&report, dry_run, json);
     return r < 0 ? command_error(EXIT_FAILED, "%s", e.text) : status;
+}
+
+static int forget_storage(const struct app_config *config, const char *name)
+{
+    AUTO(ledger) l = NULL;
+    AUTO(store) s = NULL;
+    struct err e = {0};
+    for (size_t i = 0; i < config->storage_count; i++)
+        if (strcmp(config->storages[i].name, name) == 0)
+            return command_error(EXIT_USAGE,
+                                 "%s is configured: take it out of the configuration first, and "
+                                 "restart the daemon",
+                                 name);
+    int status = open_both(config, &l, &s);
+    if (status != EXIT_DONE)
+        return status;
+    int waiting = ledger_upload_forget(l, name, &e);
+    if (waiting == -ENOENT)
+        return command_error(EXIT_FAILED, "nothing was ever to be kept in %s", name);
+    if (waiting < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    printf("%s: forgotten; %d files waited for it\n", name, waiting);
+    return EXIT_DONE;
 }
 
 static bool keeps_files(const struct app_config *config)

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -486,6 +487,43 @@ int ledger_upload_counts(struct ledger *l, const char *storage, struct upload_co
                                       .dead = db_int(q, 2),
                                       .oldest_pending = {db_int(q, 3)}};
     return 0;
+}
+
+static int run_for_row(struct ledger *l, const char *sql, int64_t row, struct err *e);
+
+int ledger_upload_storage(struct ledger *l, const char *after, char *ret, size_t size,
+                          struct err *e)
+{
+    AUTO(db_query)
+    q = db_query(l->db, "SELECT name FROM storages WHERE name > ? ORDER BY name LIMIT 1");
+    db_bind_text(q, after);
+    int r = db_step(q, e);
+    if (r == 1)
+        (void)text_copy(ret, size, db_text(q, 0)); /* the caller knows how long names are */
+    return r;
+}
+
+int ledger_upload_forget(struct ledger *l, const char *storage, struct err *e)
+{
+    /* Its name stays, as all names do. */
+    static const char *const steps[] = {"DELETE FROM uploads WHERE storage = ?",
+                                        "DELETE FROM storage_memory WHERE storage = ?",
+                                        "UPDATE storages SET done = 0 WHERE id = ?"};
+    int r = db_begin(l->db, e);
+    if (r < 0)
+        return r;
+    int64_t number = 0, waiting = 0;
+    r = name_find(l, NAME_STORAGE, storage, &number, e);
+    if (r == 0) {
+        AUTO(db_query)
+        q = db_query(l->db, "SELECT count(*) FROM uploads WHERE storage = ? AND state <> 1");
+        db_bind_int(q, number);
+        r = db_query_int(q, &waiting, e);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(steps) && r == 0; i++)
+        r = run_for_row(l, steps[i], number, e);
+    r = db_finish(l->db, r, e);
+    return r < 0 ? r : (int)MIN(waiting, INT_MAX);
 }
 
 /* ---- notes ---- */

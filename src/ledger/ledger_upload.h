@@ -59,6 +59,14 @@ int ledger_upload_lost(struct ledger *l, int64_t row, struct err *e);
 int ledger_upload_kept(struct ledger *l, const char *storage, int64_t after_row,
                        struct upload_job *ret, int max, struct err *e);
 
+/* The first storage, by name, behind `after` ("" = from the start) that ever had a job. 1, or 0
+ * when there is none more. `size` as the longest name has. */
+int ledger_upload_storage(struct ledger *l, const char *after, char *ret, size_t size,
+                          struct err *e);
+/* For people: a storage that is no more is forgotten with its jobs, done ones and others, and its
+ * notes. Returns how many jobs were not done. */
+int ledger_upload_forget(struct ledger *l, const char *storage, struct err *e);
+
 struct upload_counts {
     int64_t pending, done, dead;     /* pending: also what waits for its copy */
     struct wall_time oldest_pending; /* 0 = none */

@@ -4,6 +4,7 @@
 #include "stage/pipeline.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -181,6 +182,36 @@ static void tell_rules(const struct pipeline *p, const struct settings *now)
                    text_span((double)age[RETENTION_PERSON] / 1000, span));
 }
 
+static bool is_open(const struct pipeline *p, const char *storage)
+{
+    for (size_t i = 0; p->storages != NULL && p->storages[i] != NULL; i++)
+        if (strcmp(p->storages[i]->name, storage) == 0)
+            return true;
+    return false;
+}
+
+/* A storage that was taken out of the configuration may come back, so what waits for it goes on
+ * waiting; but somebody should know. */
+static int tell_storages(struct janitor_self *j, struct err *e)
+{
+    char name[STORAGE_NAME_MAX] = "";
+    int r;
+    while ((r = ledger_upload_storage(j->ledger, name, name, sizeof(name), e)) == 1) {
+        struct upload_counts counts;
+        if (is_open(j->pipeline, name))
+            continue;
+        r = ledger_upload_counts(j->ledger, name, &counts, e);
+        if (r < 0)
+            break;
+        if (counts.pending + counts.dead > 0)
+            log_warn("storage-unknown",
+                     "%lld files wait for %s, which is not configured, and stay until they are "
+                     "there: configure it, or give it up: snapshotd prune --forget-storage %s",
+                     (long long)(counts.pending + counts.dead), name, name);
+    }
+    return MIN(r, 0);
+}
+
 static int janitor_init(void *self, struct stage *st, struct err *e)
 {
     struct janitor_self *j = self;
@@ -189,7 +220,8 @@ static int janitor_init(void *self, struct stage *st, struct err *e)
     tell_rules(j->pipeline, now);
     j->run_at = j->space_at = mono_add_ms(clock_mono(), FIRST_MS);
     j->told_at = clock_mono();
-    return ledger_open(j->pipeline->ledger_path, &j->ledger, e);
+    int r = ledger_open(j->pipeline->ledger_path, &j->ledger, e);
+    return r < 0 ? r : tell_storages(j, e);
 }
 
 static void janitor_fini(void *self)

@@ -48,7 +48,7 @@ static bool kind_wanted(enum upload_what what, const struct snapshot *s, const s
     case UPLOAD_WHAT_COUNT:
         break;
     }
-    assert(!"no such rule");
+    assert(false); /* no such rule */
     return false;
 }
 

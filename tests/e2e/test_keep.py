@@ -142,6 +142,22 @@ def test_what_has_not_arrived_is_not_pruned(installation):
     assert len(i.d.store_files()) == 2
 
 
+def test_a_storage_that_is_no_more_can_be_given_up(installation, launch):
+    i = installation()
+    i.pictures(2)
+    refused = i.run("prune", "--forget-storage", "directory:nas")
+    assert refused.returncode == 2 and "is configured" in refused.stderr
+    assert i.d.stop() == 0
+    i.d = launch.daemon(i.text.replace("[directory:nas]", "[directory:nas]\nenabled = no"))
+    i.d.wait_line(r"2 files wait for directory:nas, which is not configured")
+    assert "removed 0 pictures" in i.ok("prune", "--older-than", "1ms")
+    assert "2 files waited" in i.ok("prune", "--forget-storage", "directory:nas")
+    assert "0 files waited" in i.ok("prune", "--forget-storage", "directory:nas")
+    assert i.run("prune", "--forget-storage", "s3:never").returncode == 1
+    assert "removed 2 pictures" in i.ok("prune", "--older-than", "1ms")
+    assert "no damage" in i.ok("integrity")
+
+
 def test_verify_mends_what_can_be_mended(installation, model):
     i = installation(f"[detection]\nmodel = {model}\n")
     i.ok("directory", "--mark", "nas")

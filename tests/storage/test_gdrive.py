@@ -336,7 +336,7 @@ def test_many_with_kills_and_faults_are_there_once(drive, opened, seed):
     rnd = random.Random(seed)
     for kind in ("lost", "torn", "cut", "backendError", "garbage", "html", "wrong_md5",
                  "userRateLimitExceeded", "token_expired"):
-        drive.fault(kind, where="any", probability=0.02, seed=rnd.randrange(1 << 30))
+        drive.fault(kind, where="drive", probability=0.02, seed=rnd.randrange(1 << 30))
     for _ in range(6):
         s = opened()
         s.begin(f"many p {count} {size} 4 taken={DAY}")
