@@ -249,3 +249,20 @@ def test_secrets_are_in_no_log_and_no_answer(launch, drive, login, tmp_path):
     assert len(set(secrets)) == 5
     for s in secrets:
         assert s not in text and json.dumps(s)[1:-1] not in text
+
+
+def test_the_originals_credential_file_serves_and_what_is_left_loads_there(launch, drive, login):
+    file = pytest.importorskip("oauth2client.file", reason="install python3-oauth2client")
+    drive_rig.write_login(drive, login, expired=True)  # the client inside is all that is needed
+    before = json.loads(login.read_text())
+    d = launch.daemon(CONFIG + gdrive(drive, login))
+    push(d, range(3))
+    taken(d, 3)
+    drained(d)
+    kept_right(drive, d)
+    d.stop()
+    after = file.Storage(str(login)).get()
+    assert not after.invalid and not after.access_token_expired
+    assert after.refresh_token == before["refresh_token"]
+    assert after.access_token != before["access_token"]
+    assert login.stat().st_mode & 0o777 == 0o600

@@ -42,10 +42,13 @@ def test_kill_at_any_moment_of_uploads_with_faults(launch, drive, login, bucket,
         push(d, more, size=rnd.randrange(100, 20000))
         if i % 20 == 0:
             push(d, [count + i], size=LARGE)
+        recorded = given + i // 20 + 1
         n = drive.count()["requests"] + rnd.randrange(2, 3 * count // restarts)
-        wait_until(lambda: drive.count()["requests"] >= n or storage(d)["pending"] == 0,
-                   "some requests")
+        wait_until(lambda: drive.count()["requests"] >= n
+                   or (ask(d, "SELECT count(*) FROM uploads WHERE storage = 1")[0][0] >= recorded
+                       and storage(d)["pending"] == 0), "some requests")
         d.kill()
+    assert sum(f["hits"] for f in drive.faults()) > restarts // 2
     drive.clear()
     d = launch.daemon(config)
     taken(d, count + (restarts + 19) // 20)
@@ -85,7 +88,7 @@ WEATHER = [
 def test_any_sequence_of_faults_ends_with_each_picture_once(launch, drive, login, seed):
     rnd = random.Random(seed)
     d = launch.daemon(CONFIG + gdrive(drive, login))
-    given = 0
+    given = total = 0  # small ones, all
     told = []
     for _ in range(8):
         weather = dict(rnd.choice(WEATHER))
@@ -99,11 +102,12 @@ def test_any_sequence_of_faults_ends_with_each_picture_once(launch, drive, login
         more = rnd.randrange(3, 12)
         push(d, range(given, given + more), size=rnd.choice([100, 30000]))
         given += more
+        total += more
         if rnd.random() < 0.2:
             push(d, [1000 + given], size=LARGE)
+            total += 1
         d.signal(signal.SIGHUP)
-        before = ask(d, "SELECT count(*) FROM uploads")[0][0]
-        wait_until(lambda b=before: ask(d, "SELECT count(*) FROM uploads")[0][0] >= b + more
+        wait_until(lambda t=total: ask(d, "SELECT count(*) FROM uploads")[0][0] >= t
                    and (storage(d)["state"] != "well" or storage(d)["pending"] == 0
                         or ask(d, "SELECT count(*) FROM uploads WHERE state = 0 AND attempts > 0")
                         != [(0,)]), f"the daemon to meet it: {told}")
@@ -140,7 +144,8 @@ def test_after_a_long_outage_all_is_drained_in_order_and_once(launch, drive, log
     sent = sorted(drive.requests(operation="multipart"), key=lambda r: r["began"])
     assert len(sent) == count, "nothing was sent twice"
     late = [abs(place[r["name"]] - i) for i, r in enumerate(sent)]
-    assert max(late) <= 8, "in their order, as far as four at a time have one"
+    # Four under way and twice as many in the queue; who is ready first begins first.
+    assert max(late) <= 16
 
 
 def archive_of(drive, count, starred):
