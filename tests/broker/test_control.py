@@ -126,7 +126,7 @@ def durable(name):
 
 
 def connected(d, since=0):
-    d.wait_line(r"\[broker-connected\]", since)
+    d.wait_line(r"triggers come .*\[broker-connected\]", since)
 
 
 def metric(d, name, **labels):
