@@ -96,7 +96,7 @@ int ftp_tally_hold_bytes(struct ftp_tally *t, int64_t bytes, struct err *e)
         r = err_set(e, -EDQUOT, ERR_LATER,
                     "quota: %lld of %lld bytes are used, %lld more do not fit: delete something or "
                     "raise the account's quota",
-                    (long long)(t->bytes + t->held_bytes), (long long)t->limits.bytes_max,
+                    (long long)t->bytes + (long long)t->held_bytes, (long long)t->limits.bytes_max,
                     (long long)bytes);
     if (r == 0)
         t->held_bytes += bytes;
@@ -244,7 +244,7 @@ int ftp_tally_hold_entry(struct ftp_tally *t, const struct ftp_tally_folder *f, 
     else if (is_full_folder(t, k))
         r = err_set(e, -EMLINK, ERR_LATER,
                     "%lld files are in this folder, no more than %lld may be (files_max)",
-                    (long long)(k->entries + k->held), (long long)t->limits.files_max);
+                    (long long)k->entries + (long long)k->held, (long long)t->limits.files_max);
     else
         k->held++;
     (void)pthread_mutex_unlock(&t->lock);

@@ -796,9 +796,9 @@ static int run_for_row(struct ledger *l, const char *sql, int64_t row, struct er
 static int forget(struct ledger *l, int64_t row, struct err *e)
 {
     static const char *const steps[] = {
-        "UPDATE storages SET done = done - (SELECT count(*) FROM uploads u WHERE u.snapshot = ?1"
-        " AND u.storage = storages.id AND u.state = 1)"
-        " WHERE id IN (SELECT storage FROM uploads WHERE snapshot = ?1)",
+        ("UPDATE storages SET done = done - (SELECT count(*) FROM uploads u WHERE u.snapshot = ?1"
+         " AND u.storage = storages.id AND u.state = 1)"
+         " WHERE id IN (SELECT storage FROM uploads WHERE snapshot = ?1)"),
         "DELETE FROM uploads WHERE snapshot = ?",
         "DELETE FROM outbox WHERE snapshot = ?",
         "DELETE FROM sightings WHERE snapshot = ?",

@@ -13,6 +13,12 @@
 #define DAY_S 86400
 #define GOOGLE_HOSTS ".googleapis.com"
 
+#define FILE_FIELDS                                                                                \
+    "id,name,mimeType,parents,createdTime,size,md5Checksum,starred,trashed,webViewLink,"           \
+    "appProperties"
+const char drive_file_fields[] = FILE_FIELDS;
+const char drive_list_fields[] = "nextPageToken,incompleteSearch,files(" FILE_FIELDS ")";
+
 const char *const drive_verdict_names[DRIVE_VERDICT_COUNT] = {
     [DRIVE_DONE] = "done",       [DRIVE_CONTINUE] = "continue",   [DRIVE_WAIT] = "wait",
     [DRIVE_SLOWER] = "slower",   [DRIVE_TOMORROW] = "tomorrow",   [DRIVE_FULL] = "full",

@@ -64,9 +64,7 @@ bool drive_same_origin(const char *url, const char *base);
 
 /* ---- what it answers ---- */
 
-#define DRIVE_FILE_FIELDS                                                                          \
-    "id,name,mimeType,parents,createdTime,size,md5Checksum,starred,trashed,webViewLink,"           \
-    "appProperties"
+extern const char drive_file_fields[]; /* what is asked of a file, and of each in a list */
 struct drive_file {
     char id[DRIVE_ID_MAX];
     char name[DRIVE_NAME_MAX]; /* "" when longer */
@@ -83,7 +81,7 @@ struct drive_file {
 /* -EBADMSG: not a file resource, as of a proxy's page. */
 int drive_parse_file(const struct blob *body, struct drive_file *ret, struct err *e);
 
-#define DRIVE_LIST_FIELDS "nextPageToken,incompleteSearch,files(" DRIVE_FILE_FIELDS ")"
+extern const char drive_list_fields[];
 #define DRIVE_TOKEN_MAX 2048
 /* Calls f for each file of a page, until it returns non-zero, which is then the result. */
 int drive_parse_list(const struct blob *body, int (*f)(void *arg, const struct drive_file *file),

@@ -214,7 +214,7 @@ static int file_url(struct drive_link *l, struct dynbuf *url, const char *id,
 int drive_get(struct drive_link *l, const char *id, struct drive_file *ret,
               struct storage_failure *f, struct err *e)
 {
-    static const char *const params[] = {"fields", DRIVE_FILE_FIELDS, NULL};
+    static const char *const params[] = {"fields", drive_file_fields, NULL};
     AUTO_DONE(dynbuf) url = {0};
     int r = file_url(l, &url, id, params, e);
     if (r < 0)
@@ -227,7 +227,7 @@ int drive_patch(struct drive_link *l, const char *what, const char *id, const ch
                 const char *add_parent, const char *remove_parent, struct drive_file *ret,
                 struct storage_failure *f, struct err *e)
 {
-    const char *params[8] = {"fields", DRIVE_FILE_FIELDS};
+    const char *params[8] = {"fields", drive_file_fields};
     size_t n = 2;
     if (add_parent) {
         params[n++] = "addParents";
@@ -263,7 +263,7 @@ int drive_trash(struct drive_link *l, const char *id, struct storage_failure *f,
 int drive_create(struct drive_link *l, const char *what, const struct drive_meta *m,
                  struct drive_file *ret, struct storage_failure *f, struct err *e)
 {
-    static const char *const params[] = {"fields", DRIVE_FILE_FIELDS, NULL};
+    static const char *const params[] = {"fields", drive_file_fields, NULL};
     AUTO_DONE(dynbuf) url = {0}, body = {0};
     dynbuf_init(&body, META_MAX);
     int r = drive_link_url(l, &url, "/drive/v3/files", params);
@@ -290,7 +290,7 @@ int drive_find(struct drive_link *l, const char *query, int page_size,
     char size[16], token[DRIVE_TOKEN_MAX] = "";
     (void)text_format(size, sizeof(size), "%d", page_size);
     for (int page = 0; page < PAGES_MAX; page++) {
-        const char *params[] = {"q",         query, "fields", DRIVE_LIST_FIELDS, "pageSize", size,
+        const char *params[] = {"q",         query, "fields", drive_list_fields, "pageSize", size,
                                 "pageToken", token, NULL};
         if (!token[0])
             params[6] = NULL;

@@ -114,7 +114,7 @@ struct search {
     /* What the list shows. */
     struct drive_file oldest;
     int count;
-    const char *own;        /* the id that we made one with, or NULL */
+    char own[DRIVE_ID_MAX]; /* the id that we made one with, or "" */
     struct drive_file ours; /* that one, when it is among them */
 };
 
@@ -132,7 +132,7 @@ static int see(void *arg, const struct drive_file *file)
     if (strcmp(file->name, s->name) != 0 || strcmp(file->type, DRIVE_FOLDER_TYPE) != 0 ||
         file->trashed)
         return 0;
-    if (s->own && !strcmp(file->id, s->own))
+    if (s->own[0] && !strcmp(file->id, s->own))
         s->ours = *file;
     if (s->count++ == 0 || drive_file_older(file, &s->oldest))
         s->oldest = *file;
@@ -256,7 +256,7 @@ static int search_and_make(struct search *s, struct drive_file *ret)
             return r;
         id[0] = '\0'; /* removed by a person: its id is spent */
     }
-    s->own = note == DRIVE_NOTE_NEW ? id : NULL;
+    text_copy(s->own, sizeof(s->own), note == DRIVE_NOTE_NEW ? id : "");
     r = look_around(s);
     if (r < 0)
         return r;
@@ -266,7 +266,7 @@ static int search_and_make(struct search *s, struct drive_file *ret)
     r = make(s, id, &made);
     if (r < 0)
         return r;
-    s->own = made.id;
+    text_copy(s->own, sizeof(s->own), made.id);
     r = look_around(s);
     if (r < 0)
         return r;

@@ -228,7 +228,7 @@ static int send_new(struct job *j)
 
 static int upload_url(struct job *j, struct dynbuf *url, const char *kind)
 {
-    const char *const params[] = {"uploadType", kind, "fields", DRIVE_FILE_FIELDS, NULL};
+    const char *const params[] = {"uploadType", kind, "fields", drive_file_fields, NULL};
     if (drive_link_url(&j->w->link, url, "/upload/drive/v3/files", params) < 0)
         return err_set(j->e, -EINVAL, ERR_NEVER, "the address of Drive is too long");
     return 0;

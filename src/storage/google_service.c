@@ -75,7 +75,7 @@ int google_service_assertion(const struct google_service *s, const char *scope,
         (void)json_object_set_new(header, "kid", js_string(s->key_id));
     AUTO_JSON json_t *claims =
         json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", s->email, "scope", scope, "aud", audience,
-                  "iat", (json_int_t)issued, "exp", (json_int_t)(issued + LIFE_S));
+                  "iat", (json_int_t)issued, "exp", (json_int_t)issued + LIFE_S);
     AUTO_FREE char *head = js_text(header);
     AUTO_FREE char *body = js_text(claims);
     AUTO_DONE(dynbuf) out;
