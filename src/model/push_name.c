@@ -88,6 +88,12 @@ enum push_kind push_name_kind(const char *path)
     return is_one_of(extension, len, pictures) ? PUSH_PICTURE : PUSH_OTHER;
 }
 
+bool push_name_is_picture(const char *path)
+{
+    const char *extension = extension_of(base_of(path));
+    return is_one_of(extension, strlen(extension), pictures);
+}
+
 /* Reading. Each moves *p on success only. */
 
 static bool is_digit(char c)

@@ -21,6 +21,9 @@ extern const char *const push_kind_names[PUSH_KIND_COUNT];
 
 /* `path` is relative to the watched root, with '/'. */
 enum push_kind push_name_kind(const char *path);
+/* Whether it ends as the name of a picture, however it begins: "_x.jpg" is unfinished for
+ * push_name_kind(), and perhaps all names of that camera are so. */
+bool push_name_is_picture(const char *path);
 
 struct push_time {
     struct wall_time at; /* what the name says, as if it were UTC */

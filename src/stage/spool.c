@@ -120,23 +120,12 @@ static void clean(struct spool_self *s, struct folder *d);
 
 /* ---- the folders ---- */
 
-static bool name_is_picture(const char *path)
-{
-    static const char *const extensions[] = {".jpg",  ".jpeg", ".jpe", ".png",
-                                             ".webp", ".gif",  ".bmp"};
-    const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot && i < ARRAY_LEN(extensions); i++)
-        if (text_equal_nocase(dot, extensions[i]))
-            return true;
-    return false;
-}
-
 /* Names that say "not yet". Those of pictures are told after a while all the same. */
 static int64_t patience_ms(const char *name)
 {
     if (push_name_kind(name) != PUSH_UNFINISHED)
         return 0;
-    return name_is_picture(name) ? PATIENCE_MS : -1;
+    return push_name_is_picture(name) ? PATIENCE_MS : -1;
 }
 
 static int open_watch(struct spool_self *s, struct folder *d, struct err *e)
@@ -383,7 +372,7 @@ static bool is_picture(struct folder *d, const char *path)
     case PUSH_PICTURE:
         return true;
     case PUSH_UNFINISHED:
-        if (name_is_picture(path))
+        if (push_name_is_picture(path))
             return true;
         leave(d, SPOOL_LEFT_UNFINISHED);
         return false;
@@ -747,7 +736,7 @@ static bool is_unwanted(const char *path)
 {
     enum push_kind kind = push_name_kind(path);
     return kind == PUSH_VIDEO || kind == PUSH_OTHER ||
-           (kind == PUSH_UNFINISHED && !name_is_picture(path));
+           (kind == PUSH_UNFINISHED && !push_name_is_picture(path));
 }
 
 /* Folders that an account or a camera calls its own stay, and those of the configuration. */
