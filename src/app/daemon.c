@@ -206,7 +206,7 @@ static void copy_devices(const struct app_device *from, size_t count, struct hea
 }
 
 /* The devices of the configuration of this moment. On the notifier's thread. */
-static int make_heartbeat(void *arg, struct wall_time at, struct blob **ret, struct err *e)
+static int make_heartbeat(void *arg, struct wall_time at, struct dynbuf *ret, struct err *e)
 {
     struct daemon *d = arg;
     AUTO(settings) now = pipeline_settings(&d->pipeline);

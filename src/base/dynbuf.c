@@ -63,6 +63,16 @@ int dynbuf_append(struct dynbuf *b, const void *data, size_t len)
     return 0;
 }
 
+void *dynbuf_extend(struct dynbuf *b, size_t len)
+{
+    if (reserve(b, len) < 0)
+        return NULL;
+    char *at = b->data + b->len;
+    b->len += len;
+    b->data[b->len] = '\0';
+    return at;
+}
+
 int dynbuf_puts(struct dynbuf *b, const char *s)
 {
     return dynbuf_append(b, s, strlen(s));

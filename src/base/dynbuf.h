@@ -22,6 +22,8 @@ void dynbuf_done(struct dynbuf *b);
 void dynbuf_reset(struct dynbuf *b); /* empty and not failed; keeps the memory */
 int dynbuf_append(struct dynbuf *b, const void *data,
                   size_t len); /* 0, -ENOSPC above max, -ENOMEM */
+/* `len` more bytes, to be written by the caller at once; NULL where append would have failed. */
+void *dynbuf_extend(struct dynbuf *b, size_t len);
 int dynbuf_puts(struct dynbuf *b, const char *s);
 int dynbuf_printf(struct dynbuf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int dynbuf_vprintf(struct dynbuf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);

@@ -289,6 +289,16 @@ static int add_done(struct ledger *l, int64_t storage, int64_t count, struct err
     return db_run(q, e);
 }
 
+static int note_md5(struct ledger *l, const struct upload_job *job, struct err *e)
+{
+    if (job->annotated || job->md5[0] == '\0')
+        return 0;
+    AUTO(db_query) q = db_query(l->db, "UPDATE snapshots SET md5 = ? WHERE id = ? AND md5 = ''");
+    db_bind_text(q, job->md5);
+    db_bind_text(q, job->snapshot_id);
+    return db_run(q, e);
+}
+
 /* *storage is of the jobs so far, *n how many of them are counted; -1 and 0 at first. */
 static int finish_one(struct ledger *l, const struct upload_job *job, const char *url,
                       int64_t *storage, int64_t *n, struct err *e)
@@ -314,7 +324,7 @@ static int finish_one(struct ledger *l, const struct upload_job *job, const char
         *n = 0;
     }
     (*n)++;
-    return r;
+    return r == 0 ? note_md5(l, job, e) : r;
 }
 
 int ledger_upload_done(struct ledger *l, const struct upload_job *jobs, const char *const *urls,

@@ -13,6 +13,7 @@ struct upload_job {
     bool starred; /* the picture is, at this moment */
     int attempts; /* that failed by the object's own fault */
     struct wall_time created_at;
+    char md5[33]; /* of the picture's bytes as they were put, for ledger_upload_done(); else "" */
     char mark[UPLOAD_MARK_MAX]; /* the storage's, "" before the first attempt; may hold a secret */
 };
 
@@ -39,7 +40,8 @@ int ledger_upload_last_row(struct ledger *l, int64_t *ret, struct err *e);
 int ledger_upload_mark(struct ledger *l, const struct upload_job *jobs, int count, struct err *e);
 /* All in one transaction, with their last marks; what is no longer pending is passed over. `urls`
  * has one per job, each may be ""; NULL = none. When the star of a picture is another by now than
- * job->starred, the storage has it to hear (ledger_upload_stars). */
+ * job->starred, the storage has it to hear (ledger_upload_stars). The picture's row learns its md5
+ * here, so that what storages tell can be compared when the file is gone. */
 int ledger_upload_done(struct ledger *l, const struct upload_job *jobs, const char *const *urls,
                        int count, struct err *e);
 /* Both count one more attempt, keep job->mark, and say -EALREADY when the job is no longer pending.

@@ -43,8 +43,8 @@ struct snapshot {
     bool starred;                           /* somebody wants to keep it */
     bool removed;                           /* its files are gone, only the row is left */
     int64_t size;                           /* bytes */
-    char md5[33];                           /* lower-case hex */
-    char sha256[65];
+    char sha256[65];                        /* lower-case hex */
+    char md5[33]; /* likewise; "" until the first storage that has the picture asked for it */
     char format[SNAPSHOT_FORMAT_MAX];
     int width, height;  /* pixels, upright */
     int orientation;    /* EXIF 1..8, 1 = upright or unknown */

@@ -18,6 +18,8 @@
 #define FLIGHTS_MAX 64
 /* What deliver() waits for a broker that is behind with reading. */
 #define SEND_MS 1000
+/* Memory kept for the next message: a picture of usual size. */
+#define MESSAGE_KEPT_MAX (512 * 1024)
 /* Nothing goes out after an event came back: 1 s doubling to this. */
 #define PAUSE_MAX_MS 10000
 /* A reason that stays the same is logged again this often. */
@@ -45,11 +47,12 @@ struct amqp_notifier {
     struct notifier base;
     struct amqp_link *link;
     struct amqp_body body;
+    struct dynbuf message; /* that was made last; its memory is used again */
     char *addresses, *exchange, *image_url, *store_root;
     char image_key[ROUTING_KEY_SIZE], heartbeat_key[ROUTING_KEY_SIZE];
     bool persistent;
     int64_t heartbeat_ms;
-    int (*heartbeat)(void *arg, struct wall_time at, struct blob **ret, struct err *e);
+    int (*heartbeat)(void *arg, struct wall_time at, struct dynbuf *ret, struct err *e);
     void *heartbeat_arg;
 
     bool usable;       /* connected, and the exchange is there */
@@ -146,6 +149,7 @@ int amqp_notifier_new(const struct amqp_notifier_options *o, struct notifier **r
                                  .store_root = a->store_root,
                                  .limits = o->limits};
     pthread_mutex_init(&a->lock, NULL);
+    dynbuf_init(&a->message, SIZE_MAX);
     AUTO_FREE char *name = xasprintf("snapshotd %s, events", o->device_name);
     struct amqp_options options = amqp_config_options(c, name);
     options.stop_fd = o->stop_fd;
@@ -166,6 +170,7 @@ static void free_notifier(struct notifier *n)
 {
     struct amqp_notifier *a = self_of(n);
     amqp_link_free(a->link);
+    dynbuf_done(&a->message);
     pthread_mutex_destroy(&a->lock);
     free(a->addresses);
     free(a->exchange);
@@ -443,16 +448,17 @@ static void take_event(struct amqp_notifier *a, const struct amqp_event *ev)
 static void send_heartbeat(struct amqp_notifier *a)
 {
     struct err e = {0};
-    AUTO(blob) body = NULL;
     uint64_t tag;
     a->heartbeat_at = mono_add_ms(clock_mono(), a->heartbeat_ms);
-    int r = a->heartbeat(a->heartbeat_arg, clock_wall(), &body, &e);
+    int r = a->heartbeat(a->heartbeat_arg, clock_wall(), &a->message, &e);
     if (r < 0) {
         log_error("heartbeat-failed", "%s", e.text);
         return;
     }
-    struct amqp_message m = {
-        .exchange = a->exchange, .key = a->heartbeat_key, .body = body->data, .size = body->size};
+    struct amqp_message m = {.exchange = a->exchange,
+                             .key = a->heartbeat_key,
+                             .body = a->message.data,
+                             .size = a->message.len};
     r = amqp_link_publish(a->link, &m, &tag, &e);
     if (r == 0)
         metric_inc(&heartbeats, NULL);
@@ -529,9 +535,8 @@ static int deliver(struct notifier *n, const struct event *ev, struct err *e)
     struct flight *f = free_flight(a); /* there is none when the stage offers others than before */
     if (!f || room(n) == 0)
         return -EAGAIN;
-    AUTO(blob) body = NULL;
     bool reduced = false;
-    int r = amqp_body_make(&a->body, ev, clock_wall(), &body, &reduced, e);
+    int r = amqp_body_make(&a->body, ev, clock_wall(), &a->message, &reduced, e);
     if (r < 0)
         return r;
     struct amqp_message m = {.exchange = a->exchange,
@@ -539,10 +544,12 @@ static int deliver(struct notifier *n, const struct event *ev, struct err *e)
                              .message_id = id,
                              .persistent = a->persistent,
                              .mandatory = true,
-                             .body = body->data,
-                             .size = body->size};
+                             .body = a->message.data,
+                             .size = a->message.len};
     uint64_t tag;
     r = publish(a, &m, &tag, e);
+    if (a->message.cap > MESSAGE_KEPT_MAX)
+        dynbuf_done(&a->message);
     if (r < 0)
         return r;
     if (reduced)

@@ -10,7 +10,7 @@
  * take are no failures of the events: nothing goes out for a moment, then one is tried, and so on.
  * Their order per camera is kept: with one that came back all behind it are published again. */
 
-#include "base/blob.h"
+#include "base/dynbuf.h"
 #include "notify/amqp_config.h"
 #include "notify/notifier.h"
 #include "picture/picture.h"
@@ -23,7 +23,7 @@ struct amqp_notifier_options {
     struct picture_limits limits; /* for pictures that are made smaller */
     int stop_fd;                  /* readable: connecting ends at once; 0 = none */
     /* Makes the body of a heartbeat (wire/heartbeat.h); on the notifier's thread. */
-    int (*heartbeat)(void *arg, struct wall_time at, struct blob **ret, struct err *e);
+    int (*heartbeat)(void *arg, struct wall_time at, struct dynbuf *ret, struct err *e);
     void *heartbeat_arg;
 };
 

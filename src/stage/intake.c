@@ -93,7 +93,6 @@ static int fill(struct snapshot *s, const struct fetched *f, const struct settin
     s->event_at = t->event_at;
     s->received_at = f->received_at;
     s->size = (int64_t)f->bytes->size;
-    hash_md5_hex(f->bytes->data, f->bytes->size, s->md5);
     hash_sha256_hex(f->bytes->data, f->bytes->size, s->sha256);
     text_copy(s->format, sizeof(s->format), picture_format_names[info.format]);
     s->width = info.width;

@@ -327,14 +327,14 @@ static void put_file(struct worker *w, struct slot *slot)
     struct upload_self *u = w->upload;
     struct mono_time start = clock_mono();
     AUTO(blob) bytes = NULL;
-    char md5[HASH_MD5_HEX], sha256[HASH_SHA256_HEX];
+    char sha256[HASH_SHA256_HEX];
     struct saving saving = {u, slot};
     slot->local = true;
     slot->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     slot->error = (struct err){0};
     int r = read_file(u, slot, &bytes, &slot->error);
     if (r == 0) {
-        hash_md5_hex(bytes->data, bytes->size, md5);
+        hash_md5_hex(bytes->data, bytes->size, slot->job.md5);
         hash_sha256_hex(bytes->data, bytes->size, sha256);
         r = check_digest(slot, sha256, &slot->error);
     }
@@ -345,7 +345,7 @@ static void put_file(struct worker *w, struct slot *slot)
     if (r == 0) {
         struct storage_object o = upload_object(slot->snapshot, &slot->job, slot->labels);
         o.bytes = bytes;
-        o.md5 = md5;
+        o.md5 = slot->job.md5;
         o.sha256 = sha256;
         FAULT_POINT("upload-before-put");
         r = u->storage->ops->put(w->session, &o, &slot->mark, save_mark, &saving, &slot->failure,

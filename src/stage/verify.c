@@ -64,10 +64,10 @@ static int stopped(const struct verify *v)
 
 /* ---- pictures here ---- */
 
-/* What is wrong with a file, in words; "" = nothing. `md5` and `sha256` NULL = unknown, `size` -1
- * likewise. A failed disk is a finding as well. */
-static void examine(struct verify *v, const char *path, int64_t size, const char *md5,
-                    const char *sha256, char *ret, size_t ret_size)
+/* What is wrong with a file, in words; "" = nothing. `sha256` NULL = unknown, `size` -1 likewise. A
+ * failed disk is a finding as well. */
+static void examine(struct verify *v, const char *path, int64_t size, const char *sha256, char *ret,
+                    size_t ret_size)
 {
     int64_t have = 0;
     int r = store_size(v->o->store, path, &have);
@@ -81,18 +81,17 @@ static void examine(struct verify *v, const char *path, int64_t size, const char
                           (long long)size);
     else if (size < 0 && have == 0)
         (void)text_format(ret, ret_size, "is empty");
-    if (ret[0] != '\0' || !v->o->deep || md5 == NULL)
+    if (ret[0] != '\0' || !v->o->deep || sha256 == NULL)
         return;
     AUTO(blob) bytes = NULL;
     struct err e = {0};
-    char have_md5[HASH_MD5_HEX], have_sha256[HASH_SHA256_HEX];
+    char have_sha256[HASH_SHA256_HEX];
     if (store_read(v->o->store, path, READ_MAX, &bytes, &e) < 0) {
         (void)text_format(ret, ret_size, "cannot be read: %.300s", e.text);
         return;
     }
-    hash_md5_hex(bytes->data, bytes->size, have_md5);
     hash_sha256_hex(bytes->data, bytes->size, have_sha256);
-    if (strcmp(have_md5, md5) != 0 || strcmp(have_sha256, sha256) != 0)
+    if (strcmp(have_sha256, sha256) != 0)
         (void)text_format(ret, ret_size, "has other bytes than were received");
 }
 
@@ -115,7 +114,7 @@ static int check_copy(struct verify *v, const struct snapshot *s)
     char wrong[400];
     if (s->annotated_path[0] == '\0')
         return 0;
-    examine(v, s->annotated_path, -1, NULL, NULL, wrong, sizeof(wrong));
+    examine(v, s->annotated_path, -1, NULL, wrong, sizeof(wrong));
     if (wrong[0] == '\0')
         return 0;
     int r = 0;
@@ -138,7 +137,7 @@ static int check_picture(struct verify *v, const struct snapshot *s)
     char wrong[400];
     v->report->pictures++;
     v->report->bytes += s->size;
-    examine(v, s->path, s->size, s->md5, s->sha256, wrong, sizeof(wrong));
+    examine(v, s->path, s->size, s->sha256, wrong, sizeof(wrong));
     bool well = wrong[0] == '\0';
     if (well && (s->annotated_path[0] == '\0' || s->unsettled))
         return 0;
@@ -146,7 +145,7 @@ static int check_picture(struct verify *v, const struct snapshot *s)
     if (now == NULL)
         return 0;
     if (!well)
-        examine(v, now->path, now->size, now->md5, now->sha256, wrong, sizeof(wrong));
+        examine(v, now->path, now->size, now->sha256, wrong, sizeof(wrong));
     if (wrong[0] != '\0') {
         find(v, "%s: file %s %s", now->id, now->path, wrong);
         return 0; /* a copy cannot be drawn without its picture */

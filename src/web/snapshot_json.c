@@ -35,7 +35,7 @@ json_t *snapshot_json(const struct snapshot *s, const struct verdict *verdict,
     put_text(o, "path", s->path);
     put(o, "annotated_path", s->annotated_path[0] ? js_string(s->annotated_path) : json_null());
     put(o, "size", json_integer(s->size));
-    put_text(o, "md5", s->md5);
+    put(o, "md5", s->md5[0] ? js_string(s->md5) : json_null());
     put_text(o, "sha256", s->sha256);
     put_text(o, "format", s->format);
     put(o, "width", json_integer(s->width));

@@ -9,7 +9,7 @@ static void write_heartbeat(struct msgpack_writer *w, const void *what);
 static void write_devices(struct msgpack_writer *w, const struct heartbeat_device *devices,
                           size_t count, bool type_first);
 
-int heartbeat_encode(const struct heartbeat *h, struct blob **ret, struct err *e)
+int heartbeat_encode(const struct heartbeat *h, struct dynbuf *ret, struct err *e)
 {
     int r = message_encode(write_heartbeat, h, HEARTBEAT_SIZE_MAX, ret, e);
     return r < 0 ? err_prefix(e, "heartbeat") : 0;

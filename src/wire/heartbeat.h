@@ -1,8 +1,8 @@
 #pragma once
 /* The message by which the other side knows that we are alive, and what is connected to us. */
 
-#include "base/blob.h"
 #include "base/clock.h"
+#include "base/dynbuf.h"
 #include "base/err.h"
 
 /* A slot of the configuration: INPUT_n_LOCATION and INPUT_n_TYPE, or their OUTPUT_ namesakes. One
@@ -18,5 +18,5 @@ struct heartbeat {
     size_t input_count, output_count;
 };
 
-/* 0, -EMSGSIZE or -ENOMEM. */
-int heartbeat_encode(const struct heartbeat *h, struct blob **ret, struct err *e);
+/* Replaces what is in `ret`. 0, -EMSGSIZE or -ENOMEM. */
+int heartbeat_encode(const struct heartbeat *h, struct dynbuf *ret, struct err *e);

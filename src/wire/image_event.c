@@ -21,7 +21,7 @@ static void write_rounded(struct msgpack_writer *w, double v, double steps);
 
 enum { ORIGINAL_PAIRS = 7, MORE_PAIRS = 12 };
 
-int image_event_encode(const struct image_event *ie, struct blob **ret, struct err *e)
+int image_event_encode(const struct image_event *ie, struct dynbuf *ret, struct err *e)
 {
     bool claim = ie->format == EVENT_FORMAT_CLAIM_CHECK;
     assert(!claim || ie->image_url);

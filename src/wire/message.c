@@ -6,22 +6,19 @@
 #include "base/mem.h"
 
 int message_encode(void (*write)(struct msgpack_writer *w, const void *what), const void *what,
-                   size_t size_max, struct blob **ret, struct err *e)
+                   size_t size_max, struct dynbuf *ret, struct err *e)
 {
     struct msgpack_writer count = {0};
     size_t limit = MIN(size_max, (size_t)MESSAGE_SIZE_MAX);
+    dynbuf_reset(ret);
     write(&count, what);
     if (count.len > limit)
         return err_set(e, -EMSGSIZE, ERR_NEVER, "a message of %zu bytes, the limit is %zu",
                        count.len, limit);
-    struct msgpack_writer w = {.to = mem_try_alloc(count.len, 1, limit), .room = count.len};
+    struct msgpack_writer w = {.to = dynbuf_extend(ret, count.len), .room = count.len};
     if (!w.to)
         return err_set(e, -ENOMEM, ERR_LATER, "no memory for a message of %zu bytes", count.len);
     write(&w, what);
     assert(w.len == w.room);
-    struct blob *body = blob_new_take(w.to, w.len);
-    if (!body)
-        return err_set(e, -ENOMEM, ERR_LATER, "no memory for a message of %zu bytes", count.len);
-    *ret = body;
     return 0;
 }

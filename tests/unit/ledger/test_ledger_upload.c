@@ -8,6 +8,7 @@
 
 #define DRIVE "gdrive"
 #define NAS "directory:nas"
+#define MD5 "0123456789abcdef0123456789abcdef"
 
 static const struct upload_order oldest_first = {.live_after = INT64_MAX};
 static const struct upload_order newest_first = {.newest_first = true, .live_after = INT64_MAX};
@@ -22,6 +23,7 @@ static int64_t add(struct fixture *f, uint64_t n, const char *camera, bool perso
     AUTO(snapshot) s = make_snapshot(n, camera);
     AUTO_DONE(verdict) v = make_verdict(labels, scores, person);
     char detect[SNAPSHOT_PATH_MAX];
+    s->md5[0] = '\0'; /* nobody has asked for it */
     (void)snapshot_name_annotated(s->path, detect, sizeof(detect));
     assert_int_equal(ledger_snapshot_add(f->l, s, &f->e), 0);
     if (ledger_snapshot_examined(f->l, s, &v, NULL, person ? detect : NULL, NULL, wishes, count,
@@ -116,8 +118,13 @@ static void marks_outlive_the_connection(void **state)
     assert_string_equal(jobs[0].mark, "id-1\nsession\n");
     (void)text_copy(jobs[0].mark, sizeof(jobs[0].mark), "id-1\n\nhttps://there");
     const char *url = "https://there";
+    (void)text_copy(jobs[0].md5, sizeof(jobs[0].md5), MD5);
     assert_int_equal(ledger_upload_done(f->l, jobs, &url, 1, &f->e), 0);
+    (void)text_copy(jobs[0].md5, sizeof(jobs[0].md5), "0");
     assert_int_equal(ledger_upload_done(f->l, jobs, &url, 1, &f->e), 0); /* passed over */
+    AUTO(snapshot) s = NULL;
+    assert_int_equal(ledger_snapshot_get(f->l, jobs[0].snapshot_id, &s, &f->e), 0);
+    assert_string_equal(s->md5, MD5);
     assert_counts(f, DRIVE, 0, 1, 0);
     assert_story(f, 1, "kept", "in gdrive, attempt 1");
     assert_int_equal(ledger_upload_kept(f->l, DRIVE, 0, jobs, 2, &f->e), 1);

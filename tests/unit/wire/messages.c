@@ -59,6 +59,15 @@ struct blob *picture_new(size_t size)
     return blob_new_copy(bytes, size);
 }
 
+/* What was written, or NULL. */
+static struct blob *take(struct dynbuf *b, int r)
+{
+    size_t size;
+    char *data = r == 0 ? dynbuf_steal(b, &size) : NULL;
+    dynbuf_done(b);
+    return data ? blob_new_take(data, size) : NULL;
+}
+
 static struct blob *make_heartbeat(bool empty)
 {
     static const struct heartbeat_device blank[] = {{"", ""}, {NULL, NULL}, {"Attic", ""}};
@@ -73,9 +82,10 @@ static struct blob *make_heartbeat(bool empty)
         h.outputs = outputs;
         h.output_count = ARRAY_LEN(outputs);
     }
-    struct blob *body = NULL;
+    struct dynbuf body;
     struct err e;
-    return heartbeat_encode(&h, &body, &e) == 0 ? body : NULL;
+    dynbuf_init(&body, SIZE_MAX);
+    return take(&body, heartbeat_encode(&h, &body, &e));
 }
 
 static struct snapshot *make_snapshot(size_t size, const char *path)
@@ -111,9 +121,10 @@ static struct blob *encode(const struct snapshot *s, const struct verdict *v,
         .image_url = "http://snap.example/api/v1/snapshots/019b/image",
         .size_max = 1 << 20,
     };
-    struct blob *body = NULL;
+    struct dynbuf body;
     struct err e;
-    return image_event_encode(&ie, &body, &e) == 0 ? body : NULL;
+    dynbuf_init(&body, SIZE_MAX);
+    return take(&body, image_event_encode(&ie, &body, &e));
 }
 
 static struct blob *make_plain(size_t size)
