@@ -19,7 +19,7 @@
 /* What deliver() waits for a broker that is behind with reading. */
 #define SEND_MS 1000
 /* Memory kept for the next message: a picture of usual size. */
-#define MESSAGE_KEPT_MAX (512 * 1024)
+#define MESSAGE_KEPT_MAX (256 * 1024)
 /* Nothing goes out after an event came back: 1 s doubling to this. */
 #define PAUSE_MAX_MS 10000
 /* A reason that stays the same is logged again this often. */

@@ -13,7 +13,7 @@
 #include "base/text.h"
 
 enum {
-    OUT_KEPT_MAX = 512 * 1024, /* memory kept for the next message: a picture of usual size */
+    OUT_KEPT_MAX = 256 * 1024, /* memory kept for the next message: a picture of usual size */
     EVENTS_SPARE = 64,         /* beside deliveries and confirms: blocked, unblocked, closed */
     HEARTBEATS_MISSED = 2,
 };

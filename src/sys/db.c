@@ -20,7 +20,7 @@
 /* Distinct statements of the program, with room for the combinations of the page filter. */
 #define QUERY_CACHE_MAX 96
 /* Per connection, and there is one per thread, ten and more; the system caches the file as well. */
-#define CACHE_KIB 512
+#define CACHE_KIB 256
 /* 4 MB of log between checkpoints: rare enough to cost little, short enough to read at a start. */
 #define CHECKPOINT_PAGES 1000
 #define WAL_KEEP_BYTES (8 * 1024 * 1024)
