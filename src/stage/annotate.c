@@ -24,7 +24,7 @@
 #define BUSY_LOOK_MS 200
 #define BUSY_MAX_MS 30000
 /* Rows of one look at the ledger. */
-#define BATCH 64
+#define BATCH 16
 /* Added to the process's own; the system stops at the least priority that there is. */
 #define NICENESS 19
 /* What a stop still draws of what was asked for; the next start does the rest. */

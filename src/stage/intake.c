@@ -33,7 +33,7 @@
  */
 #define BATCH_BYTES (2 << 20)
 /* Settled at a time: one transaction. */
-#define SETTLE_BATCH 128
+#define SETTLE_BATCH 32
 /* Names tried when others are quicker; nobody else makes names. */
 #define NAME_TRIES 16
 
