@@ -45,7 +45,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     /* Few arenas: threads here live long and hold little, and memory that a picture took goes back.
      */
     (void)mallopt(M_ARENA_MAX, 2);
-    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 10);
     /* Picture-sized blocks are mappings of their own, for ever: by default the first free of one
      * raises the threshold, and the heap keeps the holes. A new mapping costs some 15 us. */
     (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
