@@ -35,6 +35,7 @@
 #define FLIGHT_BYTES_MAX ((size_t)16 << 20)
 /* Items on the edge to intake: all of them fit. */
 #define FETCHED_DEPTH FLIGHTS_MAX
+#define GATHER_MS 10
 #define SWEEP_MAX_MS 1000
 /* A stop and the heartbeat are never further away than so many files. */
 #define FILES_PER_TURN 64
@@ -86,8 +87,9 @@ struct spool_self {
     struct flight flights[FLIGHTS_MAX];
     int flying;
     size_t flying_bytes;
-    struct mono_time sweep_at; /* when the loop comes by itself */
-    char *told[TOLD_MAX];      /* what was named in the log under these settings */
+    struct mono_time sweep_at;   /* when the loop comes by itself */
+    struct mono_time deaf_until; /* news are not waited for before */
+    char *told[TOLD_MAX];        /* what was named in the log under these settings */
     size_t told_count;
     pthread_mutex_t lock; /* guards `shown` */
     struct spool_status shown[];
@@ -324,20 +326,38 @@ static int64_t turn_all(struct spool_self *s)
     return pause;
 }
 
+static bool has_news(const struct spool_self *s)
+{
+    struct epoll_event ev;
+    return epoll_wait(s->epoll_fd, &ev, 1, 0) > 0;
+}
+
+/* An upload makes four pieces of news, and thousands a second want one look and not one each: what
+ * comes right after is looked at together. */
+static void gather(struct spool_self *s)
+{
+    s->deaf_until = mono_add_ms(clock_mono(), GATHER_MS);
+}
+
 static int64_t spool_sweep(void *self)
 {
     struct spool_self *s = self;
     follow_settings(s);
+    if (has_news(s))
+        gather(s);
     int64_t pause = turn_all(s);
     for (size_t i = 0; i < s->count; i++)
         clean(s, &s->folders[i]);
+    if (!mono_passed(s->deaf_until))
+        pause = MIN(pause, (int64_t)mono_until_ms(s->deaf_until));
     s->sweep_at = mono_add_ms(clock_mono(), pause);
     return pause;
 }
 
 static int spool_fd(void *self)
 {
-    return ((struct spool_self *)self)->epoll_fd;
+    const struct spool_self *s = self;
+    return mono_passed(s->deaf_until) ? s->epoll_fd : -1;
 }
 
 /* A file has come, and its settle time may end before the loop comes by itself. */
@@ -350,7 +370,8 @@ static void spool_ready(void *self)
                 (void)watch_turn(s->folders[i].watch); /* only so that it is read */
         return;
     }
-    int64_t pause = turn_all(s);
+    gather(s);
+    int64_t pause = MIN(turn_all(s), (int64_t)GATHER_MS);
     if (pause < mono_until_ms(s->sweep_at))
         stage_wake(s->stage);
 }
