@@ -29,6 +29,7 @@ struct image_event {
     size_t size_max;       /* bytes of the body */
 };
 
-/* Replaces what is in `ret`. 0; -ENODATA without the bytes that the format wants; -EMSGSIZE above the limit; -ENOMEM. Size and
- * digest in the long formats are the stored picture's, also when event->bytes is a smaller copy. */
+/* Replaces what is in `ret`. 0; -ENODATA without the bytes that the format wants; -EMSGSIZE above
+ * the limit; -ENOMEM. Size and digest in the long formats are the stored picture's, also when
+ * event->bytes is a smaller copy. */
 int image_event_encode(const struct image_event *ie, struct dynbuf *ret, struct err *e);

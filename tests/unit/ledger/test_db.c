@@ -94,7 +94,7 @@ static void is_set_up_for_data_that_must_survive(void **state)
     assert_int_equal(number(db, "PRAGMA foreign_keys"), 1);
     assert_int_equal(number(db, "PRAGMA trusted_schema"), 0);
     assert_int_equal(number(db, "PRAGMA temp_store"), 2);
-    assert_int_equal(number(db, "PRAGMA cache_size"), -512);
+    assert_int_equal(number(db, "PRAGMA cache_size"), -256);
     db_close(db);
 }
 
