@@ -146,15 +146,22 @@ static enum storage_trouble trouble_of(int code)
     case EILSEQ:
     case EFBIG:
     case EEXIST:
-    case EBADMSG:
-    case ENOTDIR: /* a file lies where a folder should be */
+    case ENOTDIR: /* a file lies where a folder should be: other folders are well */
     case ELOOP:
+    case EBADMSG: /* the file system's own checksum, of this folder */
     case ECANCELED:
         return STORAGE_WELL;
     default: /* EIO, ESTALE, EHOSTDOWN, ENOTCONN, ETIMEDOUT, ENODEV ...; all that a cut cable
                 brings, and what only passes (ENOMEM, EMFILE) */
         return STORAGE_AWAY;
     }
+}
+
+/* The name will never do there. All else that is the object's own can be mended by somebody. */
+static bool is_for_good(int code)
+{
+    return code == -ENAMETOOLONG || code == -EINVAL || code == -EILSEQ || code == -EFBIG ||
+           code == -EEXIST;
 }
 
 /* Fills `f` and the retry class by the code, and puts the folder in front of the story. */
@@ -167,12 +174,14 @@ static int failed(const struct directory_config *c, int r, struct storage_failur
         advice = r == -EROFS ? ": mounted read-only: look at the mount, and at the server's disk"
                              : ": the program's user may not write there: look at the folder's "
                                "owner and at the rights of the mount";
+    else if (r == -ENOTDIR || r == -ELOOP)
+        advice = ": a file or a link lies where a folder should be: move it away";
     if (e == NULL)
         return r;
     char told[ERR_TEXT_MAX];
     (void)text_copy(told, sizeof(told), e->text); /* of one size */
-    return err_set(e, r, f->trouble == STORAGE_WELL && r != -ECANCELED ? ERR_NEVER : ERR_LATER,
-                   "folder '%s': %s%s", c->path, told, advice);
+    return err_set(e, r, is_for_good(r) ? ERR_NEVER : ERR_LATER, "folder '%s': %s%s", c->path, told,
+                   advice);
 }
 
 /* ---- the right folder ---- */
