@@ -3,23 +3,20 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "app/command.h"
 #include "app/options.h"
 #include "base/parse.h"
 #include "stage/retention.h"
+#include "stage/spool_config.h"
 
 #define YEARS_20_MS (20 * 365 * (int64_t)86400 * 1000)
 
 enum { OPTION_DRY_RUN = 0x3000, OPTION_OLDER_THAN, OPTION_FORGET_STORAGE };
 
 static int run(int argc, char **argv);
-static int prune(const struct app_config *config, const struct retention_config *rules,
-                 bool dry_run, bool json);
+static int prune(const struct app_config *config, int64_t older_than_ms, bool dry_run, bool json);
 static int forget_storage(const struct app_config *config, const char *name);
-static bool keeps_files(const struct app_config *config);
-static int open_both(const struct app_config *config, struct ledger **l, struct store **s);
 static int say(const struct retention_report *report, bool dry_run, bool json);
 
 const struct command command_prune = {
@@ -88,29 +85,34 @@ static int run(int argc, char **argv)
         return status;
     if (storage != NULL)
         return forget_storage(config, storage);
+    return prune(config, older_than_ms, dry_run, json);
+}
+
+/* What has not reached all it should never goes by hand: that is for the daemon in need, which
+ * looks whether the disk gets room. */
+static int prune(const struct app_config *config, int64_t older_than_ms, bool dry_run, bool json)
+{
     const struct retention_config *rules = cfg_values(config->cfg, &retention_cfg_section);
     struct retention_config one = {
         .age_ms = {[RETENTION_PLAIN] = older_than_ms, [RETENTION_PERSON] = older_than_ms}};
-    return prune(config, older_than_ms != 0 ? &one : rules, dry_run, json);
-}
-
-static int prune(const struct app_config *config, const struct retention_config *rules,
-                 bool dry_run, bool json)
-{
+    bool only_ages = older_than_ms != 0;
     AUTO(ledger) l = NULL;
     AUTO(store) s = NULL;
     struct err e = {0};
     struct retention_report report;
-    int status = open_both(config, &l, &s);
+    int status = app_options_open_data(config, &l, &s);
     if (status != EXIT_DONE)
         return status;
-    struct retention_options o = {.ledger = l,
-                                  .store = s,
-                                  .config = rules,
-                                  .reserve = config->store_reserve,
-                                  .keeps_files = keeps_files(config),
-                                  .dry_run = dry_run,
-                                  .now = clock_wall()};
+    struct retention_options o = {
+        .ledger = l,
+        .store = s,
+        .config = only_ages ? &one : rules,
+        .reserve = config->store_reserve,
+        .keeps_files = spool_config_keeps_files(config->spool_folders, config->spool_folder_count),
+        .without = only_ages ? RETENTION_BITS_ALL & ~RETENTION_BITS_AGES
+                             : RETENTION_BIT(RETENTION_RULE_FILLING),
+        .dry_run = dry_run,
+        .now = clock_wall()};
     int r = retention_run(&o, &report, &e);
     status = say(&report, dry_run, json);
     return r < 0 ? command_error(EXIT_FAILED, "%s", e.text) : status;
@@ -127,7 +129,7 @@ static int forget_storage(const struct app_config *config, const char *name)
                                  "%s is configured: take it out of the configuration first, and "
                                  "restart the daemon",
                                  name);
-    int status = open_both(config, &l, &s);
+    int status = app_options_open_data(config, &l, &s);
     if (status != EXIT_DONE)
         return status;
     int waiting = ledger_upload_forget(l, name, &e);
@@ -136,30 +138,6 @@ static int forget_storage(const struct app_config *config, const char *name)
     if (waiting < 0)
         return command_error(EXIT_FAILED, "%s", e.text);
     printf("%s: forgotten; %d files waited for it\n", name, waiting);
-    return EXIT_DONE;
-}
-
-static bool keeps_files(const struct app_config *config)
-{
-    for (size_t i = 0; i < config->spool_folder_count; i++)
-        if (config->spool_folders[i].keep)
-            return true;
-    return false;
-}
-
-/* Neither is made when it is not there. */
-static int open_both(const struct app_config *config, struct ledger **l, struct store **s)
-{
-    struct stat st;
-    struct err e = {0};
-    const char *const paths[] = {config->ledger_path, config->store_path};
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-        if (stat(paths[i], &st) < 0)
-            return command_error(EXIT_FAILED, "'%s': %s: has the daemon run with this data_dir?",
-                                 paths[i], strerror(errno));
-    if (ledger_open(config->ledger_path, l, &e) < 0 ||
-        store_open(config->store_path, config->store_reserve, s, &e) < 0)
-        return command_error(EXIT_FAILED, "%s", e.text);
     return EXIT_DONE;
 }
 

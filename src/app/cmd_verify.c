@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/command.h"
@@ -91,16 +90,10 @@ static int verify(const struct app_config *config, struct verify_options *o, boo
     AUTO(store) s = NULL;
     AUTO_CLOSE int stop_fd = -1;
     struct storage *storages[STORAGES_MAX + 1] = {NULL};
-    struct stat st;
     struct err e = {0};
-    const char *const paths[] = {config->ledger_path, config->store_path};
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++) /* opening would make them */
-        if (stat(paths[i], &st) < 0)
-            return command_error(EXIT_FAILED, "'%s': %s: has the daemon run with this data_dir?",
-                                 paths[i], strerror(errno));
-    if (ledger_open(config->ledger_path, &l, &e) < 0 ||
-        store_open(config->store_path, config->store_reserve, &s, &e) < 0)
-        return command_error(EXIT_FAILED, "%s", e.text);
+    int status = app_options_open_data(config, &l, &s);
+    if (status != EXIT_DONE)
+        return status;
     if (remote && storage_open_all(config->storages, config->storage_count, config->cfg,
                                    config->app.data_dir, storages, &e) < 0)
         return command_error(EXIT_FAILED, "%s", e.text);
@@ -110,7 +103,7 @@ static int verify(const struct app_config *config, struct verify_options *o, boo
     o->storages = storages;
     o->stop_fd = stop_fd;
     o->now = clock_wall();
-    int status = verify_with(o, remote ? (int)config->storage_count : -1);
+    status = verify_with(o, remote ? (int)config->storage_count : -1);
     storage_close_all(storages);
     return status;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/command.h"
@@ -67,4 +68,19 @@ int app_options_load_or_say(const struct app_options *o, struct app_config **ret
     (void)fputs(faults ? faults : "out of memory\n", stderr);
     return command_error(EXIT_USAGE, "the configuration is faulty: correct it; `snapshotd check` "
                                      "tests it, `snapshotd config --reference` explains it");
+}
+
+int app_options_open_data(const struct app_config *config, struct ledger **l, struct store **s)
+{
+    struct stat st;
+    struct err e = {0};
+    const char *const paths[] = {config->ledger_path, config->store_path};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+        if (stat(paths[i], &st) < 0)
+            return command_error(EXIT_FAILED, "'%s': %s: has the daemon run with this data_dir?",
+                                 paths[i], strerror(errno));
+    if (ledger_open(config->ledger_path, l, &e) < 0 ||
+        store_open(config->store_path, config->store_reserve, s, &e) < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    return EXIT_DONE;
 }

@@ -11,6 +11,7 @@
 #include <getopt.h>
 
 #include "app/config.h"
+#include "ledger/store.h"
 
 enum { APP_OPTION_SET = 0x1000, APP_SETTINGS_MAX = 256 };
 
@@ -46,3 +47,6 @@ int app_options_load(const struct app_options *o, struct app_config **ret, char 
 /* The same for commands: prints the faults to standard error. Returns an exit status (EXIT_DONE
  * with *ret, EXIT_USAGE without). Warnings are left to `check` and `run`. */
 int app_options_load_or_say(const struct app_options *o, struct app_config **ret);
+/* Opens what the daemon keeps, or says why not. Neither is made when it is not there. Returns an
+ * exit status; the caller closes both whatever it is. */
+int app_options_open_data(const struct app_config *config, struct ledger **l, struct store **s);

@@ -28,7 +28,9 @@ static int get_credentials(struct aws_chain *chain, struct http_client *http,
 static bool renew_credentials(struct aws_chain *chain, struct http_client *http,
                               struct aws_credentials *used);
 static bool may_be_of_clock(const struct http_answer *a, const struct aws_error *error);
+static bool is_bare_400(const struct aws_call *call, const struct aws_error *error);
 static bool is_of_expiry(const char *code);
+static enum aws_trouble trouble_without_answer(const struct aws_call *call, int code);
 static int tell(const struct aws_call *call, const struct aws_error *error, struct err *e);
 
 int aws_call(struct aws_chain *chain, struct http_client *http, const struct aws_call *call,
@@ -40,7 +42,9 @@ int aws_call(struct aws_chain *chain, struct http_client *http, const struct aws
     if (r < 0)
         return r;
     r = aws_call_as(&used, aws_chain_clock(chain), http, call, ret, ret_error, e);
-    if (r == -EREMOTEIO && is_of_expiry(ret_error->code) && renew_credentials(chain, http, &used))
+    bool may_help =
+        r == -EREMOTEIO && (is_of_expiry(ret_error->code) || is_bare_400(call, ret_error));
+    if (may_help && renew_credentials(chain, http, &used))
         r = aws_call_as(&used, aws_chain_clock(chain), http, call, ret, ret_error, e);
     explicit_bzero(&used, sizeof(used));
     return r;
@@ -56,12 +60,14 @@ int aws_call_as(const struct aws_credentials *credentials, struct aws_clock *clo
         http_answer_done(ret);
         int r = one_try(http, call, credentials, aws_clock_at(offset_s), ret, e);
         if (r < 0) {
-            ret_error->trouble = r == -EINVAL || r == -ENOSPC ? AWS_WELL : AWS_AWAY;
+            ret_error->trouble = trouble_without_answer(call, r);
             return r;
         }
         if (ret->status >= 200 && ret->status < 300)
             return 0;
         aws_error_read(ret, ret_error);
+        if (is_bare_400(call, ret_error))
+            ret_error->trouble = AWS_AWAY;
         if (i || !may_be_of_clock(ret, ret_error) || !aws_clock_learn(clock, offset_s, ret->date_s))
             return tell(call, ret_error, e);
     }
@@ -147,6 +153,18 @@ int aws_origin_host(const char *origin, char ret[AWS_HOST_MAX])
     return *ret ? 0 : -EINVAL;
 }
 
+/* A file of certificates that cannot be read, an address or a region that is none: as good as wrong
+ * credentials. A request that is too long (-ENOSPC) is the object's own. So is an object that is
+ * longer than was asked for; other answers of that length are not the service's. */
+static enum aws_trouble trouble_without_answer(const struct aws_call *call, int code)
+{
+    if (code == -EINVAL)
+        return AWS_LOGIN;
+    if (code == -ENOSPC || (code == -EFBIG && call->size_max != 0))
+        return AWS_WELL;
+    return AWS_AWAY;
+}
+
 /* ---- errors ---- */
 
 struct code_row {
@@ -165,6 +183,7 @@ static const struct code_row code_rows[] = {
     {"AuthorizationHeaderMalformed", AWS_LOGIN, ERR_LATER, "is the region right?"},
     {"BadDigest", AWS_WELL, ERR_NOW, "the bytes were damaged on their way"},
     {"BandwidthLimitExceeded", AWS_RATE, ERR_LATER, NULL},
+    {"ConditionalRequestConflict", AWS_WELL, ERR_NOW, "another one wrote at the same time"},
     {"EntityTooLarge", AWS_WELL, ERR_NEVER, NULL},
     {"ExpiredToken*", AWS_LOGIN, ERR_LATER, "the temporary credentials have expired"},
     {"IncompleteBody", AWS_WELL, ERR_NOW, NULL},
@@ -176,7 +195,7 @@ static const struct code_row code_rows[] = {
     {"InvalidAccessKeyId", AWS_LOGIN, ERR_LATER, "this access key is not known there"},
     {"InvalidBucketName", AWS_LOGIN, ERR_LATER, NULL},
     {"InvalidClientTokenId", AWS_LOGIN, ERR_LATER, "this access key is not known there"},
-    {"InvalidObjectState", AWS_WELL, ERR_NEVER, NULL},
+    {"InvalidObjectState", AWS_WELL, ERR_LATER, NULL},
     {"InvalidSecurity", AWS_LOGIN, ERR_LATER, NULL},
     {"InvalidSignatureException", AWS_LOGIN, ERR_LATER, "is the secret key right?"},
     {"InvalidStorageClass", AWS_LOGIN, ERR_LATER, "see storage_class in the configuration"},
@@ -184,13 +203,15 @@ static const struct code_row code_rows[] = {
     {"KMS.*", AWS_LOGIN, ERR_LATER, NULL},
     {"KeyTooLongError", AWS_WELL, ERR_NEVER, NULL},
     {"LimitExceededException", AWS_RATE, ERR_LATER, NULL},
+    {"MethodNotAllowed", AWS_LOGIN, ERR_LATER, "is the endpoint one of S3, and path_style right?"},
     {"NoSuchBucket", AWS_LOGIN, ERR_LATER, "the bucket has to be made first"},
-    {"NoSuchKey", AWS_WELL, ERR_NEVER, NULL},
+    {"NoSuchKey", AWS_WELL, ERR_LATER, NULL},
     {"NotImplemented", AWS_LOGIN, ERR_LATER,
      "the server cannot do what the configuration asks for"},
     {"NotSignedUp", AWS_LOGIN, ERR_LATER, NULL},
     {"OperationAborted", AWS_WELL, ERR_LATER, NULL},
     {"PermanentRedirect", AWS_LOGIN, ERR_LATER, "the bucket is in another region"},
+    {"PreconditionFailed", AWS_WELL, ERR_LATER, NULL},
     {"PriorRequestNotComplete", AWS_RATE, ERR_LATER, NULL},
     {"ProvisionedThroughputExceeded*", AWS_RATE, ERR_LATER, NULL},
     {"QuotaExceeded", AWS_QUOTA, ERR_LATER, "the bucket is full"},
@@ -242,6 +263,12 @@ static bool may_be_of_clock(const struct http_answer *a, const struct aws_error 
         if (!strcmp(error->code, codes[i]))
             return true;
     return false;
+}
+
+/* Expired credentials answer HEAD with 400, and without a body there is no code that says so. */
+static bool is_bare_400(const struct aws_call *call, const struct aws_error *error)
+{
+    return error->status == 400 && !error->code[0] && !strcmp(call->request.method, "HEAD");
 }
 
 static bool is_of_expiry(const char *code)
@@ -314,6 +341,7 @@ void aws_error_read(const struct http_answer *a, struct aws_error *ret)
     }
     const struct code_row *row = row_of(ret->code);
     ret->trouble = row ? row->trouble : trouble_of_status(a->status);
+    ret->odd = !row && ret->trouble == AWS_WELL;
     if (a->retry_after_s > 0)
         ret->pause_ms = MIN(a->retry_after_s, (int64_t)86400) * 1000;
 }
@@ -321,7 +349,7 @@ void aws_error_read(const struct http_answer *a, struct aws_error *ret)
 static int tell(const struct aws_call *call, const struct aws_error *error, struct err *e)
 {
     const struct code_row *row = row_of(error->code);
-    enum err_retry retry = row ? row->retry : error->trouble == AWS_WELL ? ERR_NEVER : ERR_LATER;
+    enum err_retry retry = row ? row->retry : ERR_LATER;
     const char *advice = row && row->advice ? row->advice : error->message;
     if (!error->code[0])
         return err_set(e, -EREMOTEIO, retry, "%s: HTTP %ld", call->what, error->status);

@@ -23,6 +23,7 @@ struct aws_error { /* of an answer; a network failure has code "" */
     char message[256];       /* printable */
     char region[64];         /* that the service says would be right; "" = it does not */
     enum aws_trouble trouble;
+    bool odd;         /* WELL, but for a code that nobody here knows: may be of the whole as well */
     int64_t pause_ms; /* asked for; 0 = none */
 };
 
@@ -36,9 +37,10 @@ struct aws_call {
 };
 
 /* 0: the answer is a 2xx. -EREMOTEIO: it is another, see `ret_error`; `e` says it in words and has
- * the retry class. Others: no answer; ret_error->trouble is AWAY or, for credentials that cannot be
- * had, LOGIN. `ret` is zeroed or an earlier answer, which is let go; it is filled for every answer.
- */
+ * the retry class: NEVER only for what the service will never take. Others: no answer that is of
+ * use; ret_error->trouble is AWAY or, for credentials that cannot be had and what the configuration
+ * has wrong, LOGIN. `ret` is zeroed or an earlier answer, which is let go; it is filled for every
+ * answer. */
 int aws_call(struct aws_chain *chain, struct http_client *http, const struct aws_call *call,
              struct http_answer *ret, struct aws_error *ret_error, struct err *e);
 

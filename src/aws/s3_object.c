@@ -15,9 +15,10 @@ enum {
     BUCKET_MAX = 255, /* AWS allows 63 today, old buckets of us-east-1 have up to this */
 };
 
-enum { WANT_REGION, WANT_ETAG, WANT_DIGEST, WANT_SSE };
-static const char *const wanted[] = {"x-amz-bucket-region", "ETag", S3_DIGEST_HEADER,
-                                     "x-amz-server-side-encryption", NULL};
+enum { WANT_REGION, WANT_ETAG, WANT_DIGEST, WANT_OWNER, WANT_SSE };
+static const char *const wanted[] = {
+    "x-amz-bucket-region",          "ETag", S3_DIGEST_HEADER, S3_OWNER_HEADER,
+    "x-amz-server-side-encryption", NULL};
 
 struct s3_bucket {
     char *name, *endpoint, *shown;
@@ -65,7 +66,9 @@ int s3_bucket_new(const struct s3_bucket_options *o, struct s3_bucket **ret, str
     const char *region = o->region && *o->region ? o->region : NULL;
     if (r == 0 && !region)
         region = aws_chain_region(b->chain);
-    if (r == 0 && region && !text_copy(b->region, sizeof(b->region), region))
+    if (r == 0 && region &&
+        (!s3_region_valid(region, !b->endpoint) ||
+         !text_copy(b->region, sizeof(b->region), region)))
         r = err_set(e, -EINVAL, ERR_NEVER, "'%.80s' is no region", region);
     if (r < 0) {
         s3_bucket_free(b);
@@ -73,6 +76,16 @@ int s3_bucket_new(const struct s3_bucket_options *o, struct s3_bucket **ret, str
     }
     *ret = b;
     return 0;
+}
+
+/* AWS's are part of a host name; other servers have theirs ("RegionOne"). */
+bool s3_region_valid(const char *region, bool of_aws)
+{
+    static const char of_others[] = "abcdefghijklmnopqrstuvwxyz0123456789-"
+                                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.";
+    size_t len = strlen(region);
+    return len > 0 && len < REGION_MAX && strspn(region, of_others) == len &&
+           (!of_aws || strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") == len);
 }
 
 void s3_bucket_free(struct s3_bucket *b)
@@ -203,6 +216,9 @@ static void take_facts(const struct http_answer *a, struct s3_facts *ret)
                        strspn(ret->etag, "0123456789abcdef") == HASH_MD5_HEX - 1;
     if (strlen(digest) < sizeof(ret->sha256))
         text_copy(ret->sha256, sizeof(ret->sha256), digest);
+    const char *owner = a->headers[WANT_OWNER] ? a->headers[WANT_OWNER] : "";
+    if (strlen(owner) < sizeof(ret->owner))
+        text_copy(ret->owner, sizeof(ret->owner), owner);
 }
 
 /* ---- the three ---- */
@@ -243,6 +259,8 @@ int s3_object_put(struct s3_bucket *b, struct http_client *http, const struct s3
     AUTO_FREE char *type_line = xasprintf("Content-Type: %s", u->content_type);
     const char *headers[HEADERS_MAX + 1] = {md5_line, sha256_line, type_line};
     int n = 3;
+    if (u->if_absent)
+        headers[n++] = "If-None-Match: *";
     for (int i = 0; u->headers && u->headers[i]; i++) {
         if (n == HEADERS_MAX)
             return err_set(e, -EINVAL, ERR_NEVER, "%s: too many headers", b->shown);
@@ -255,9 +273,16 @@ int s3_object_put(struct s3_bucket *b, struct http_client *http, const struct s3
                         .body_size = u->size,
                         .sha256 = sha256};
     AUTO_DONE(http_answer) a = {0};
-    int r = call(b, http, &c, &a, ret_error, e);
+    struct aws_error error;
+    int r = call(b, http, &c, &a, &error, e);
     if (r == 0 && ret)
         take_facts(&a, ret);
+    if (r == -EREMOTEIO && u->if_absent && error.status == 412) {
+        error = (struct aws_error){.status = 412};
+        r = err_set(e, -EEXIST, ERR_LATER, "%s: there is another object of this key", b->shown);
+    }
+    if (ret_error)
+        *ret_error = error;
     return r;
 }
 
@@ -267,11 +292,17 @@ int s3_object_head(struct s3_bucket *b, struct http_client *http, const char *ke
     struct s3_call c = {.method = "HEAD", .key = key};
     AUTO_DONE(http_answer) a = {0};
     int r = call(b, http, &c, &a, ret_error, e);
-    if (r == 0) {
-        take_facts(&a, ret);
-        ret->size = a.content_length;
-    }
-    return r;
+    if (r < 0)
+        return r;
+    take_facts(&a, ret);
+    ret->size = a.content_length;
+    if (*ret->etag)
+        return 0;
+    /* A proxy, a login page: it must not pass for another object, nor for a changed one. */
+    if (ret_error)
+        *ret_error = (struct aws_error){.status = a.status, .trouble = AWS_AWAY};
+    return err_set(e, -EREMOTEIO, ERR_LATER, "%s: HTTP %ld, and not as S3 says it", b->shown,
+                   a.status);
 }
 
 int s3_object_get(struct s3_bucket *b, struct http_client *http, const char *key, size_t size_max,

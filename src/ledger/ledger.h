@@ -202,7 +202,8 @@ int ledger_snapshot_exists(struct ledger *l, const char *id, struct err *e);
 /* 1 when a recorded snapshot uses this path, or one that differs from it only in a leading "fetch",
  * "human" or "detect" of the file name: a picture may move between those. */
 int ledger_path_taken(struct ledger *l, const char *path, struct err *e);
-/* 1 when exactly this path is recorded as that of a picture or copy that is here (not removed). */
+/* 1 when exactly this path is recorded as that of a picture or copy that is here (not removed), or
+ * as the one that a picture has until its rename, which a crash may have left to do. */
 int ledger_path_named(struct ledger *l, const char *path, struct err *e);
 
 /* ---- pictures that cameras push ---- */

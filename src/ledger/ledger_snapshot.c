@@ -178,7 +178,9 @@ int ledger_path_named(struct ledger *l, const char *path, struct err *e)
     AUTO(db_query)
     q = db_query(l->db, "SELECT 1 FROM snapshots WHERE path = ?1 AND removed_at IS NULL"
                         " UNION ALL SELECT 1 FROM snapshots WHERE annotated_path = ?1"
-                        " AND removed_at IS NULL");
+                        " AND removed_at IS NULL"
+                        " UNION ALL SELECT 1 FROM snapshots WHERE unsettled = 1"
+                        " AND previous_path = ?1");
     db_bind_text(q, path);
     return db_step(q, e);
 }

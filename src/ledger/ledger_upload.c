@@ -779,14 +779,15 @@ int ledger_retention_camera(struct ledger *l, const char *after, char ret[SNAPSH
     return r;
 }
 
-int ledger_history_next(struct ledger *l, struct wall_time before, bool pushed, int64_t *ret,
-                        int max, struct err *e)
+int ledger_history_next(struct ledger *l, struct wall_time before, struct wall_time event_before,
+                        bool pushed, int64_t *ret, int max, struct err *e)
 {
     AUTO(db_query)
     q = db_query(l->db, "SELECT row FROM snapshots INDEXED BY snapshots_removed"
                         " WHERE removed_at IS NOT NULL AND removed_at < ?"
-                        " AND source <= ? ORDER BY removed_at LIMIT ?");
+                        " AND event_at < ? AND source <= ? ORDER BY removed_at LIMIT ?");
     db_bind_int(q, before.us);
+    db_bind_int(q, event_before.us);
     db_bind_int(q, pushed ? SNAPSHOT_SOURCE_COUNT : SNAPSHOT_FETCHED);
     db_bind_int(q, max);
     int count = 0, r;

@@ -119,10 +119,11 @@ int ledger_retention_sums(struct ledger *l, const struct retention_class *c, con
  * when there is none more. */
 int ledger_retention_camera(struct ledger *l, const char *after, char ret[SNAPSHOT_KEY_MAX],
                             struct err *e);
-/* Rows whose files were removed before this moment, oldest removal first, that can be forgotten;
- * without `pushed` only those of pictures that were asked for. At most `max`; returns the count. */
-int ledger_history_next(struct ledger *l, struct wall_time before, bool pushed, int64_t *ret,
-                        int max, struct err *e);
+/* Rows whose files were removed before this moment, oldest removal first, that can be forgotten:
+ * their event was before `event_before`, and without `pushed` they were asked for. At most `max`;
+ * returns the count. */
+int ledger_history_next(struct ledger *l, struct wall_time before, struct wall_time event_before,
+                        bool pushed, int64_t *ret, int max, struct err *e);
 /* The files of these rows are gone, in one transaction: the rows stay for the history, without
  * their files, and what was still to be uploaded is given up with the same reason; or, with
  * `forget`, they go with all that hangs on them. Rows of removed files are passed over, unless they

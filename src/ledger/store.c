@@ -53,7 +53,6 @@ static void incoming_name(const char *id, bool annotated, char *ret, size_t size
 static int write_part(struct store *s, const char *name, const void *data, size_t size,
                       struct err *e);
 static int move_into(struct store *s, int from_fd, const char *from, const char *to, struct err *e);
-static bool same_folder(const char *a, const char *b);
 static void folder_of(const char *path, char *ret, size_t size);
 static int finish_picture(struct store *s, const struct ledger_unsettled *u,
                           struct store_recovery *done, struct err *e);
@@ -375,7 +374,7 @@ static int move_into(struct store *s, int from_fd, const char *from, const char 
     return 0;
 }
 
-static bool same_folder(const char *a, const char *b)
+bool store_same_folder(const char *a, const char *b)
 {
     const char *end_a = strrchr(a, '/'), *end_b = strrchr(b, '/');
     size_t len_a = end_a != NULL ? (size_t)(end_a - a) : 0;
@@ -469,10 +468,10 @@ static int sync_folders(struct store *s, const struct ledger_unsettled *const *r
     for (int i = 0; i < count; i++) {
         const char *paths[] = {rows[i]->path, rows[i]->annotated_path};
         for (size_t k = 0; k < ARRAY_LEN(paths); k++) {
-            bool known = paths[k][0] == '\0' || (k == 1 && same_folder(paths[0], paths[1]));
+            bool known = paths[k][0] == '\0' || (k == 1 && store_same_folder(paths[0], paths[1]));
             for (int j = 0; j < i && !known; j++)
-                known = same_folder(paths[k], rows[j]->path) ||
-                        same_folder(paths[k], rows[j]->annotated_path);
+                known = store_same_folder(paths[k], rows[j]->path) ||
+                        store_same_folder(paths[k], rows[j]->annotated_path);
             int r = known ? 0 : store_sync(s, paths[k], e);
             if (r < 0)
                 return r;

@@ -59,8 +59,9 @@ void store_discard(struct store *s, const char *id, bool annotated);
 int store_place(struct store *s, const char *id, bool annotated, const char *path, struct err *e);
 /* Idempotent likewise. */
 int store_rename(struct store *s, const char *from, const char *to, struct err *e);
-/* Makes the names in the directory of `path` durable. */
+/* Makes the names in the directory of `path` durable. One call does for all paths there. */
 int store_sync(struct store *s, const char *path, struct err *e);
+bool store_same_folder(const char *a, const char *b);
 int store_size(struct store *s, const char *path, int64_t *ret); /* -ENOENT ...; no story */
 bool store_holds(struct store *s, const char *path);             /* there is a file of this name */
 /* The whole file; -EFBIG above `max` bytes, -ENOENT. */

@@ -11,22 +11,34 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "stage/retention.h"
+#include "stage/spool_config.h"
 
 /* Between two looks at the free space: at 10 pictures of 400 KB a second the margin above the
  * reserve lasts as long. */
 #define LOOK_MS 15000
+/* When pictures were removed and it is still short: btrfs counts them when it commits, every 30 s.
+ */
+#define SETTLE_MS 45000
 /* When nothing could be removed for room: a walk over all that is pending costs something. */
 #define NO_ROOM_MS 300000
 /* The start has other things to do. */
 #define FIRST_MS 60000
 /* The same trouble is told again after so long. */
 #define TELL_MS 3600000
+/* A clock that is set ahead by more is not believed for so long: it may be right (there is no
+ * battery, and NTP has answered), or ten years off and make all there is old. A machine that slept
+ * looks the same. */
+#define JUMP_US ((int64_t)3600 * 1000000)
+#define HOLD_MS 3600000
 
 struct janitor_self {
     struct pipeline *pipeline;
     struct stage *stage;
     struct ledger *ledger;
     struct mono_time run_at, space_at, told_at;
+    int64_t wall_ahead_us;        /* of the monotonic clock, when last looked at */
+    int64_t ahead_before_us;      /* the jump that is in doubt */
+    struct mono_time doubt_until; /* 0 = the clock is believed */
 };
 
 static struct metric removed = {.name = "snapshotd_retention_removed_total",
@@ -62,14 +74,6 @@ static bool progress(void *arg)
     return stage_stopping(j->stage);
 }
 
-static bool keeps_files(const struct pipeline *p)
-{
-    for (size_t i = 0; p->spool != NULL && i < p->spool->count; i++)
-        if (p->spool->folders[i].keep)
-            return true;
-    return false;
-}
-
 static void tell_rule(enum retention_rule rule, int64_t files, int64_t bytes)
 {
     const char *name = retention_rule_names[rule];
@@ -88,28 +92,63 @@ static void tell_rule(enum retention_rule rule, int64_t files, int64_t bytes)
         log_notice("retention", "%s: removed %lld pictures, %.1f MB", name, (long long)files, mb);
 }
 
+static int64_t removed_pictures(const struct retention_report *report)
+{
+    int64_t files = 0;
+    for (int i = 0; i < RETENTION_RULE_HISTORY; i++)
+        files += report->files[i];
+    return files;
+}
+
 /* What lasts is told once an hour. */
 static void tell_trouble(struct janitor_self *j, const struct retention_report *report)
 {
+    bool is_short = report->short_of_space && removed_pictures(report) == 0;
     metric_add(&failures, NULL, (double)report->failed);
-    metric_set(&short_of_space, NULL, report->short_of_space);
-    if ((report->failed == 0 && !report->short_of_space) || !mono_passed(j->told_at))
+    metric_set(&short_of_space, NULL, is_short);
+    if ((report->failed == 0 && !is_short) || !mono_passed(j->told_at))
         return;
     j->told_at = mono_add_ms(clock_mono(), TELL_MS);
     if (report->failed > 0)
         log_error("retention-failed", "%lld files could not be removed: %s",
                   (long long)report->failed, report->failure);
-    if (report->short_of_space)
+    if (is_short)
         log_error("retention-short", "the disk is about to fill, and no picture may be removed for "
                                      "it: below [store] reserve new ones are refused; make room");
 }
 
-static int64_t removed_files(const struct retention_report *report)
+/* Pictures are as old as the wall clock says, which may be set to anything; the monotonic one tells
+ * when it was. Called at each look. */
+static void watch_clock(struct janitor_self *j)
 {
-    int64_t files = 0;
-    for (int i = 0; i < RETENTION_RULE_COUNT; i++)
-        files += report->files[i];
-    return files;
+    int64_t ahead_us = clock_wall().us - clock_mono().us;
+    int64_t jump_us = ahead_us - j->wall_ahead_us;
+    bool in_doubt = j->doubt_until.us != 0;
+    char span[TEXT_SPAN_MAX];
+    j->wall_ahead_us = ahead_us;
+    if (jump_us > JUMP_US) {
+        if (!in_doubt)
+            j->ahead_before_us = ahead_us - jump_us;
+        j->doubt_until = mono_add_ms(clock_mono(), HOLD_MS);
+        log_warn("clock-ahead",
+                 "the clock was set ahead by %s: nothing is removed for its age until it has "
+                 "stayed so for an hour",
+                 text_span((double)jump_us / 1e6, span));
+        return;
+    }
+    if (in_doubt && (mono_passed(j->doubt_until) || ahead_us - j->ahead_before_us <= JUMP_US)) {
+        j->doubt_until.us = 0;
+        log_notice("clock-believed", "the clock %s: ages count again",
+                   ahead_us - j->ahead_before_us <= JUMP_US ? "was set back"
+                                                            : "stayed as it was set");
+    }
+}
+
+static unsigned left_out(const struct janitor_self *j, bool space_only)
+{
+    unsigned ages = RETENTION_BITS_AGES | RETENTION_BIT(RETENTION_RULE_HISTORY);
+    return (space_only ? RETENTION_BITS_ALL & ~RETENTION_BITS_SPACE : 0) |
+           (j->doubt_until.us != 0 ? ages : 0);
 }
 
 static void run(struct janitor_self *j, const struct settings *now, bool space_only)
@@ -121,8 +160,10 @@ static void run(struct janitor_self *j, const struct settings *now, bool space_o
                                   .store = p->store,
                                   .config = &now->retention,
                                   .reserve = p->store_reserve,
-                                  .keeps_files = keeps_files(p),
-                                  .space_only = space_only,
+                                  .keeps_files =
+                                      p->spool != NULL &&
+                                      spool_config_keeps_files(p->spool->folders, p->spool->count),
+                                  .without = left_out(j, space_only),
                                   .now = clock_wall(),
                                   .progress = progress,
                                   .arg = j};
@@ -135,10 +176,12 @@ static void run(struct janitor_self *j, const struct settings *now, bool space_o
         log_error("ledger-failed", "removing old pictures: %s; trying again later", e.text);
         stage_count_failed(j->stage, e.text);
     }
-    int64_t files = removed_files(&report);
-    for (int64_t i = 0; i < files; i++)
+    int64_t files = removed_pictures(&report);
+    for (int64_t i = 0; i < files + report.files[RETENTION_RULE_HISTORY]; i++)
         stage_count_done(j->stage);
-    j->space_at = mono_add_ms(clock_mono(), report.short_of_space ? NO_ROOM_MS : LOOK_MS);
+    j->space_at = mono_add_ms(clock_mono(), !report.short_of_space ? LOOK_MS
+                                            : files > 0            ? SETTLE_MS
+                                                                   : NO_ROOM_MS);
 }
 
 static bool wants_space(const struct janitor_self *j, const struct settings *now)
@@ -153,6 +196,7 @@ static int64_t janitor_sweep(void *self)
 {
     struct janitor_self *j = self;
     AUTO(settings) now = pipeline_settings(j->pipeline);
+    watch_clock(j);
     if (!now->retention.enabled || stage_stopping(j->stage))
         return LOOK_MS;
     if (mono_passed(j->run_at)) {
@@ -220,6 +264,7 @@ static int janitor_init(void *self, struct stage *st, struct err *e)
     tell_rules(j->pipeline, now);
     j->run_at = j->space_at = mono_add_ms(clock_mono(), FIRST_MS);
     j->told_at = clock_mono();
+    j->wall_ahead_us = clock_wall().us - clock_mono().us;
     int r = ledger_open(j->pipeline->ledger_path, &j->ledger, e);
     return r < 0 ? r : tell_storages(j, e);
 }

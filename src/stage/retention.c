@@ -12,12 +12,11 @@
 #define BATCH 64
 /* Pictures come in the order of their rows but for those that were under way together. */
 #define SLACK_US (3600 * (int64_t)1000000)
-/* Space is measured again after what should have been enough; quotas and snapshots of file systems
- * give nothing back at once. */
+/* Space is measured again after what should have been enough: how large copies are is a guess. */
 #define ROUNDS_MAX 4
 /* Above the reserve: what comes in between two looks. */
 #define FILLING_MARGIN_MAX ((int64_t)64 << 20)
-/* Folders of days that may still get pictures stay. */
+/* Folders of days that may still get pictures stay, and rows that hold a name in one. */
 #define FOLDER_AGE_US (48 * 3600 * (int64_t)1000000)
 /* Rows of a dry run are remembered in a bit each; a ledger beyond that counts some twice. */
 #define CHOSEN_MAX ((int64_t)1 << 30)
@@ -90,13 +89,11 @@ int retention_run(const struct retention_options *o, struct retention_report *re
 {
     static int (*const all[])(struct run *) = {run_ages,       run_per_camera, run_sizes,
                                                run_total_size, run_space,      run_history};
-    static int (*const space[])(struct run *) = {run_space};
     struct run r = {.o = o, .report = ret, .e = e};
     *ret = (struct retention_report){0};
     int code = 0;
-    size_t count = o->space_only ? ARRAY_LEN(space) : ARRAY_LEN(all);
-    for (size_t i = 0; i < count && code == 0 && !r.stopped; i++)
-        code = (o->space_only ? space : all)[i](&r);
+    for (size_t i = 0; i < ARRAY_LEN(all) && code == 0 && !r.stopped; i++)
+        code = all[i](&r);
     free(r.chosen);
     free(r.tallies);
     return code;
@@ -105,6 +102,11 @@ int retention_run(const struct retention_options *o, struct retention_report *re
 int64_t retention_filling_below(int64_t reserve)
 {
     return reserve + MIN(reserve / 4, FILLING_MARGIN_MAX);
+}
+
+static bool is_wanted(const struct run *r, enum retention_rule rule)
+{
+    return (r->o->without & RETENTION_BIT(rule)) == 0;
 }
 
 static int64_t picture_bytes(const struct snapshot *s)
@@ -119,7 +121,7 @@ static int run_ages(struct run *r)
     for (int kind = 0; kind < RETENTION_KIND_COUNT && !r->stopped; kind++) {
         int64_t age_ms = r->o->config->age_ms[kind];
         char span[TEXT_SPAN_MAX], why[96];
-        if (age_ms == 0)
+        if (age_ms == 0 || !is_wanted(r, RETENTION_RULE_PLAIN_AGE + kind))
             continue;
         (void)text_format(why, sizeof(why), "%s: older than %s",
                           retention_rule_names[RETENTION_RULE_PLAIN_AGE + kind],
@@ -154,7 +156,7 @@ static int run_camera(struct run *r, const char *camera)
     for (int kind = 0; kind < RETENTION_KIND_COUNT && !r->stopped; kind++) {
         int64_t limit = r->o->config->per_camera[kind];
         struct retention_sums sums;
-        if (limit == 0)
+        if (limit == 0 || !is_wanted(r, RETENTION_RULE_PLAIN_PER_CAMERA + kind))
             continue;
         int code = ledger_retention_sums(r->o->ledger, &classes[kind], camera, &sums, r->e);
         if (code < 0)
@@ -192,7 +194,7 @@ static int run_sizes(struct run *r)
 {
     for (int kind = 0; kind < RETENTION_KIND_COUNT && !r->stopped; kind++) {
         struct retention_sums sums;
-        if (r->o->config->size[kind] == 0)
+        if (r->o->config->size[kind] == 0 || !is_wanted(r, RETENTION_RULE_PLAIN_SIZE + kind))
             continue;
         int code = ledger_retention_sums(r->o->ledger, &classes[kind], NULL, &sums, r->e);
         if (code < 0)
@@ -230,7 +232,7 @@ static int run_total_size(struct run *r)
 {
     static const struct retention_class any = {-1, -1};
     struct retention_sums sums;
-    if (r->o->config->total_size == 0)
+    if (r->o->config->total_size == 0 || !is_wanted(r, RETENTION_RULE_TOTAL_SIZE))
         return 0;
     int code = ledger_retention_sums(r->o->ledger, &any, NULL, &sums, r->e);
     if (code < 0)
@@ -251,18 +253,29 @@ static int64_t free_now(struct run *r)
 
 static int make_room(struct run *r, int64_t target, struct want w)
 {
-    for (int round = 0; round < ROUNDS_MAX && !r->stopped; round++) {
-        int64_t have = free_now(r), before = r->report->files[w.rule];
+    int64_t have = free_now(r);
+    for (int round = 0; round < ROUNDS_MAX && !r->stopped && is_wanted(r, w.rule); round++) {
+        int64_t before = r->report->bytes[w.rule];
         if (have < 0 || have >= target)
             return 0;
         w.bytes = target - have;
         int code = take_both(r, w);
         if (code < 0)
             return code;
-        if (r->report->files[w.rule] == before)
-            return 0;
+        int64_t removed = r->report->bytes[w.rule] - before, now = free_now(r);
+        if (removed == 0 || now - have < removed / 2)
+            return 0; /* more of it would bring no more, or this comes later */
+        have = now;
     }
     return 0;
+}
+
+static int64_t removed_pictures(const struct run *r)
+{
+    int64_t files = 0;
+    for (int i = 0; i < RETENTION_RULE_HISTORY; i++)
+        files += r->report->files[i];
+    return files;
 }
 
 static int run_space(struct run *r)
@@ -275,7 +288,7 @@ static int run_space(struct run *r)
     int code = make_room(r, target,
                          (struct want){.rule = RETENTION_RULE_FREE_SPACE,
                                        .why = retention_rule_names[RETENTION_RULE_FREE_SPACE]});
-    if (code == 0)
+    if (code == 0 && removed_pictures(r) == 0)
         code = make_room(r, filling,
                          (struct want){.rule = RETENTION_RULE_FILLING,
                                        .undelivered = true,
@@ -289,13 +302,14 @@ static int run_space(struct run *r)
 static int run_history(struct run *r)
 {
     const struct retention_options *o = r->o;
-    if (o->config->history_age_ms == 0)
+    if (o->config->history_age_ms == 0 || !is_wanted(r, RETENTION_RULE_HISTORY))
         return 0;
     struct wall_time before = {o->now.us - o->config->history_age_ms * 1000 + 1};
+    struct wall_time event_before = {o->now.us - FOLDER_AGE_US};
     int max = o->dry_run ? HISTORY_MAX : BATCH, n;
     AUTO_FREE int64_t *rows = xcalloc((size_t)max, sizeof(*rows));
     do {
-        n = ledger_history_next(o->ledger, before, !o->keeps_files, rows, max, r->e);
+        n = ledger_history_next(o->ledger, before, event_before, !o->keeps_files, rows, max, r->e);
         int code = n <= 0 || o->dry_run
                        ? n
                        : ledger_snapshot_removed(o->ledger, rows, n, "history_age", true, r->e);
@@ -417,12 +431,6 @@ static int unlink_files(struct store *s, const struct snapshot *snap, struct err
     return r < 0 ? r : store_unlink(s, snap->path, e);
 }
 
-static bool same_folder(const char *a, const char *b)
-{
-    const char *x = strrchr(a, '/'), *y = strrchr(b, '/');
-    return x != NULL && y != NULL && x - a == y - b && strncmp(a, b, (size_t)(x - a)) == 0;
-}
-
 /* A row that says "removed" must not stand over a file that a power cut brings back. A copy lies in
  * the folder of its picture. */
 static int sync_folders(struct store *s, struct snapshot *const *list, int count, struct err *e)
@@ -430,7 +438,7 @@ static int sync_folders(struct store *s, struct snapshot *const *list, int count
     for (int i = 0; i < count; i++) {
         bool known = false;
         for (int k = 0; k < i && !known; k++)
-            known = same_folder(list[i]->path, list[k]->path);
+            known = store_same_folder(list[i]->path, list[k]->path);
         int r = known ? 0 : store_sync(s, list[i]->path, e);
         if (r < 0 && r != -ENOENT) /* the folder is gone and so are its files */
             return r;

@@ -10,9 +10,14 @@
  *   size        each class: the oldest until the rest fits
  *   total_size  the oldest plain ones, then the oldest with persons, until all fits
  *   free_space  likewise, until so much is free; also when the disk is about to fill
- *   filling     only when the disk is still about to fill: plain ones that have not reached all
- * they should, the oldest first, then those with persons. Never what waits for detection: nobody
- * knows what is on it history     rows of pictures that were removed long ago
+ *   filling     only when the disk is about to fill and this run removed nothing else: plain ones
+ *               that have not reached all they should, the oldest first, then those with persons.
+ *               Never what waits for detection: nobody knows what is on it
+ *   history     rows of pictures that were removed long ago
+ *
+ * Some disks give back late what was removed (btrfs, XFS, NFS), or never (hard links, snapshots of
+ * the file system). So a rule that brought no room is not gone on with, and `filling` waits for a
+ * run that begins with all the room that the others made.
  *
  * Files go first, their folder is synced, then the row says that they are gone: after a crash in
  * between the rows are found again, while a file without a row would lie there for good. */
@@ -44,13 +49,22 @@ enum retention_rule {
 };
 extern const char *const retention_rule_names[RETENTION_RULE_COUNT]; /* "plain_age", ... */
 
+/* For `without`. */
+#define RETENTION_BIT(rule) (1u << (rule))
+#define RETENTION_BITS_ALL (RETENTION_BIT(RETENTION_RULE_COUNT) - 1)
+#define RETENTION_BITS_AGES                                                                        \
+    (RETENTION_BIT(RETENTION_RULE_PLAIN_AGE) | RETENTION_BIT(RETENTION_RULE_PERSON_AGE) |          \
+     RETENTION_BIT(RETENTION_RULE_STARRED_AGE))
+#define RETENTION_BITS_SPACE                                                                       \
+    (RETENTION_BIT(RETENTION_RULE_FREE_SPACE) | RETENTION_BIT(RETENTION_RULE_FILLING))
+
 struct retention_options {
     struct ledger *ledger;
     struct store *store;
     const struct retention_config *config;
     int64_t reserve;      /* [store] reserve */
     bool keeps_files;     /* a watched folder has after = keep */
-    bool space_only;      /* only free_space and filling */
+    unsigned without;     /* RETENTION_BITs of rules that are left out; 0 = none */
     bool dry_run;         /* counts what would go */
     struct wall_time now; /* of the wall, which the times of pictures are of */
     /* Called between batches; true = stop. NULL = never. */
@@ -64,7 +78,7 @@ struct retention_report {
     int64_t bytes[RETENTION_RULE_COUNT]; /* about: copies with boxes count as large as pictures */
     int64_t failed;                      /* files that could not be removed */
     char failure[ERR_TEXT_MAX];          /* the first of them */
-    bool short_of_space;                 /* still about to fill afterwards */
+    bool short_of_space;                 /* still about to fill afterwards, as far as can be seen */
 };
 
 /* 0 also when single files failed, see the report. Negative: the ledger could not be asked or told;

@@ -265,3 +265,11 @@ struct spool_folder *spool_config_folders(const struct cfg *cfg, const char *ftp
     *ret_count = n;
     return list;
 }
+
+bool spool_config_keeps_files(const struct spool_folder *folders, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (folders[i].keep)
+            return true;
+    return false;
+}

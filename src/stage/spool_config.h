@@ -76,3 +76,6 @@ struct spool_options {
  * [watch:NAME]. Owned by the caller, the strings by `cfg` and the caller's. */
 struct spool_folder *spool_config_folders(const struct cfg *cfg, const char *ftp_root,
                                           size_t *ret_count);
+/* Some of them have `after = keep`: rows of pushed pictures keep their files from being taken
+ * again. */
+bool spool_config_keeps_files(const struct spool_folder *folders, size_t count);

@@ -16,8 +16,6 @@
 #define LINE_MAX_LEN 1600
 /* What is so young may be in the middle of a step of the daemon. */
 #define YOUNG_S 3600
-/* camera/YYYY/MM/DD/name: what this program puts into the store. */
-#define SLASHES_OF_OURS 4
 
 struct verify {
     const struct verify_options *o;
@@ -177,12 +175,18 @@ static int check_local(struct verify *v)
 
 /* ---- files that belong to nobody ---- */
 
+/* camera/YYYY/MM/DD/name is what this program puts into the store. Others put theirs beside it: a
+ * NAS its thumbnails (@eaDir), a desktop its trash. */
 static bool is_ours(const char *path)
 {
-    int slashes = 0;
-    for (const char *p = path; *p != '\0'; p++)
-        slashes += *p == '/';
-    return slashes == SLASHES_OF_OURS;
+    static const char day[] = "/dddd/dd/dd/";
+    const char *at = strchr(path, '/');
+    if (at == NULL || at == path)
+        return false;
+    for (const char *want = day; *want != '\0'; want++, at++)
+        if (*want == 'd' ? *at < '0' || *at > '9' : *at != *want)
+            return false;
+    return *at != '\0' && strchr(at, '/') == NULL;
 }
 
 static int take_orphan(void *arg, const char *path, const struct stat *st)

@@ -20,8 +20,6 @@
 /* For people, who look at their archive with programs of their own; the umask narrows it. */
 #define FOLDER_MODE 0755
 #define FILE_MODE 0644
-/* Names that are taken by other people's files: above that somebody else uses the folder. */
-#define NTH_MAX 100
 /* Between two looks at the stop descriptor; at 1 MB/s, a slow NAS by wireless, a quarter second. */
 #define CHUNK (256 * 1024)
 /* A call that takes longer is told about. NFS repeats what was lost after 60 s. */
@@ -146,15 +144,22 @@ static enum storage_trouble trouble_of(int code)
     case EILSEQ:
     case EFBIG:
     case EEXIST:
-    case EBADMSG:
-    case ENOTDIR: /* a file lies where a folder should be */
+    case ENOTDIR: /* a file lies where a folder should be: other folders are well */
     case ELOOP:
+    case EBADMSG: /* the file system's own checksum, of this folder */
     case ECANCELED:
         return STORAGE_WELL;
     default: /* EIO, ESTALE, EHOSTDOWN, ENOTCONN, ETIMEDOUT, ENODEV ...; all that a cut cable
                 brings, and what only passes (ENOMEM, EMFILE) */
         return STORAGE_AWAY;
     }
+}
+
+/* The name will never do there. All else that is the object's own can be mended by somebody. */
+static bool is_for_good(int code)
+{
+    return code == -ENAMETOOLONG || code == -EINVAL || code == -EILSEQ || code == -EFBIG ||
+           code == -EEXIST;
 }
 
 /* Fills `f` and the retry class by the code, and puts the folder in front of the story. */
@@ -167,12 +172,14 @@ static int failed(const struct directory_config *c, int r, struct storage_failur
         advice = r == -EROFS ? ": mounted read-only: look at the mount, and at the server's disk"
                              : ": the program's user may not write there: look at the folder's "
                                "owner and at the rights of the mount";
+    else if (r == -ENOTDIR || r == -ELOOP)
+        advice = ": a file or a link lies where a folder should be: move it away";
     if (e == NULL)
         return r;
     char told[ERR_TEXT_MAX];
     (void)text_copy(told, sizeof(told), e->text); /* of one size */
-    return err_set(e, r, f->trouble == STORAGE_WELL && r != -ECANCELED ? ERR_NEVER : ERR_LATER,
-                   "folder '%s': %s%s", c->path, told, advice);
+    return err_set(e, r, is_for_good(r) ? ERR_NEVER : ERR_LATER, "folder '%s': %s%s", c->path, told,
+                   advice);
 }
 
 /* ---- the right folder ---- */
@@ -338,25 +345,6 @@ static void memo_write(const struct memo *m, struct storage_mark *mark)
 {
     (void)text_format(mark->resume, sizeof(mark->resume), "%s %s %s", m->nonce, m->md5,
                       m->replaced); /* fits */
-}
-
-/* "a/b.jpg" with "-3" before the dot of its name. */
-static int nth_path(const char *path, unsigned nth, char *ret, size_t size)
-{
-    if (nth <= 1)
-        return text_copy(ret, size, path) ? 0 : -ENAMETOOLONG;
-    const char *slash = strrchr(path, '/');
-    const char *name = slash != NULL ? slash + 1 : path;
-    const char *dot = strrchr(name, '.');
-    size_t stem = dot != NULL && dot != name ? (size_t)(dot - path) : strlen(path);
-    char number[16];
-    (void)text_format(number, sizeof(number), "-%u", nth); /* fits */
-    /* A name that is full already gives up its end. */
-    size_t name_at = (size_t)(name - path), rest = strlen(path + stem) + strlen(number);
-    if (rest < NAME_MAX && stem - name_at + rest > NAME_MAX)
-        stem = name_at + text_cut_length(name, NAME_MAX - rest);
-    const char *end = dot != NULL && dot != name ? dot : "";
-    return text_format(ret, size, "%.*s%s%s", (int)stem, path, number, end) < 0 ? -ENAMETOOLONG : 0;
 }
 
 static int path_of(const struct directory_config *c, const struct storage_object *o, char *ret,
@@ -643,12 +631,12 @@ static int put_somewhere(struct put *p, int root, struct err *e)
         r = open_folder(root, p->mark->id, &p->folder, e);
     if (r == 0)
         r = put_as(p, basename_of(p->mark->id), e);
-    for (unsigned nth = 2; r == -EEXIST && nth <= NTH_MAX; nth++) {
+    for (unsigned nth = 2; r == -EEXIST && nth <= STORAGE_NTH_MAX; nth++) {
         char other[STORAGE_ID_MAX];
-        if (nth_path(wanted, nth, other, sizeof(other)) < 0)
+        if (storage_nth_path(wanted, nth, other, sizeof(other)) < 0)
             return err_set(e, -ENAMETOOLONG, ERR_NEVER, "'%.80s...' has no room for a number",
                            wanted);
-        if (fs_exists(root, other) && strcmp(other, p->mark->id) != 0 && nth < NTH_MAX)
+        if (fs_exists(root, other) && strcmp(other, p->mark->id) != 0 && nth < STORAGE_NTH_MAX)
             continue; /* a first look spares a note in the ledger */
         (void)text_copy(p->mark->id, sizeof(p->mark->id), other); /* of one size */
         r = remember(p, e);
@@ -657,7 +645,7 @@ static int put_somewhere(struct put *p, int root, struct err *e)
     }
     if (r == -EEXIST)
         return err_set(e, r, ERR_NEVER, "'%.200s' and %d more names are taken by other files",
-                       wanted, NTH_MAX - 1);
+                       wanted, STORAGE_NTH_MAX - 1);
     return r;
 }
 

@@ -1,8 +1,11 @@
 #pragma once
 /* Pictures kept in a bucket of S3, or of a server that speaks like it.
  *
- * The key is known before the first attempt: prefix and path below the store. A repeat puts the
- * same bytes under the same key, so there is one object whatever happened to an answer. S3 refuses
+ * The key is known before the first attempt: prefix and path below the store. A put asks for a key
+ * that is free (If-None-Match). When it is not, the object there is the same one (an answer was
+ * lost), an older one of the same picture, which is replaced, or somebody else's, which stays: then
+ * the picture gets a number in its name. So there is one object whatever happened to an answer.
+ * Servers that refuse such a request are looked at before each put; some ignore it. S3 refuses
  * bytes that were damaged on their way (Content-MD5, and the SHA-256 that is signed); what it then
  * has is looked at once more: size, and MD5 (the ETag) or the SHA-256 that was stored beside it.
  * Credentials that may write and not read are fine: then the ETag of the put must do.

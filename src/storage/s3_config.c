@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "aws/s3_object.h"
 #include "base/fsutil.h"
 #include "base/text.h"
 
@@ -89,7 +90,8 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(storage_class),
      .help = "STANDARD_IA, GLACIER_IR ...; empty = the bucket's own",
      .doc = "Classes that are not read at once (GLACIER, DEEP_ARCHIVE) are checked by what S3 says "
-            "of an object, as all others are; nothing is ever read back."},
+            "of an object, as all others are. Only a server whose ETags look like MD5 and are none "
+            "has one object read back after each start."},
     {.name = "sse",
      .type = CFG_CHOICE,
      .offset = FIELD(sse),
@@ -101,6 +103,9 @@ static const struct cfg_key keys[] = {
 static void check(const void *values, const char *instance, struct cfg_faults *faults)
 {
     const struct s3_config *c = values;
+    if (*c->region && !s3_region_valid(c->region, !*c->endpoint))
+        cfg_fault(faults, "s3", instance, "region",
+                  "is no region; right would be one such as eu-central-1");
     if (!*c->access_key != !*c->secret_key)
         cfg_fault(faults, "s3", instance, *c->access_key ? "secret_key" : "access_key",
                   "is empty, and the other of the pair is not");

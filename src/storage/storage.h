@@ -58,8 +58,9 @@ extern const char *const storage_trouble_names[STORAGE_TROUBLE_COUNT];
  * of the err decides about its repeat. */
 struct storage_failure {
     enum storage_trouble trouble;
-    int64_t pause_ms; /* at least so long; 0 = the caller's back-off. With RATE and LOGIN exactly
-                         so long: for a login whose look-up asks nobody it may be short */
+    int64_t pause_ms;  /* at least so long; 0 = the caller's back-off. With RATE and LOGIN exactly
+                          so long: for a login whose look-up asks nobody it may be short */
+    bool asked_nobody; /* the fault was seen here: it says nothing of how the storage is */
 };
 
 /* Small texts that outlive the program, by key; the caller's thread, the caller's ledger. */
@@ -71,6 +72,12 @@ struct storage_memory {
 
 struct storage;
 struct storage_session;
+
+/* "a/b.jpg" with "-3" before the dot of its name: for an object whose own name is somebody else's.
+ * A name that is full gives up its end. -ENAMETOOLONG when it does not fit. */
+int storage_nth_path(const char *path, unsigned nth, char *ret, size_t size);
+/* Names that are taken by others: beyond it somebody else uses the place. */
+#define STORAGE_NTH_MAX 100
 
 struct storage_state { /* for people and metrics; any thread */
     char text[256];    /* "Drive folder 'cameras': signed in as ...", "/mnt/nas: 1.2 TB free" */

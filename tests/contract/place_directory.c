@@ -88,6 +88,17 @@ static void spoil(void *place, const struct storage_mark *mark)
     assert_int_equal(close(fd), 0);
 }
 
+static void occupy(void *place, const struct storage_mark *mark)
+{
+    struct place *p = place;
+    char folder[STORAGE_ID_MAX];
+    struct err e = {0};
+    (void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(mark->id, '/') - mark->id),
+                   mark->id);
+    assert_int_equal(fs_mkdirs(p->fd, folder, 0700, &e), 0);
+    assert_int_equal(fs_replace(p->fd, mark->id, "somebody else's", 15, 0600, &e), 0);
+}
+
 /* No file gets longer than this: what a quota does, in the middle of the bytes. */
 static void cut(void *place UNUSED, bool on)
 {
@@ -115,4 +126,5 @@ const struct storage_place directory_place = {
     .spoil = spoil,
     .cut = cut,
     .away = away,
+    .occupy = occupy,
 };

@@ -149,6 +149,12 @@ static void spoil(void *place, const struct storage_mark *mark)
     tell("spoil", p->bucket, mark->id);
 }
 
+static void occupy(void *place, const struct storage_mark *mark)
+{
+    struct place *p = place;
+    tell("occupy", p->bucket, mark->id);
+}
+
 static void cut(void *place UNUSED, bool on)
 {
     tell("cut", on ? "1" : "0", "");
@@ -170,4 +176,5 @@ const struct storage_place s3_place = {
     .spoil = spoil,
     .cut = cut,
     .away = away,
+    .occupy = occupy,
 };

@@ -31,6 +31,8 @@ struct storage_place {
     void (*cut)(void *place, bool on);
     /* From now on it is away; NULL = cannot be made to. */
     void (*away)(void *place, bool on);
+    /* Somebody has put bytes of his own where the mark points to; NULL = nobody can. */
+    void (*occupy)(void *place, const struct storage_mark *mark);
     bool one_name_many; /* names need not differ there */
 };
 

@@ -263,6 +263,33 @@ static void changed_bytes_take_the_place_of_the_old(struct rig *r)
     item_done(&i);
 }
 
+/* A camera that always pushes the same name, after its row was forgotten; two houses with one
+ * place. */
+static void what_others_have_there_stays(struct rig *r)
+{
+    struct item i;
+    if (r->p->occupy == NULL)
+        return;
+    item_make(&i, 0, "snap.jpg");
+    must_reserve(r, &i);
+    struct storage_mark taken = i.mark;
+    r->p->occupy(r->place, &taken);
+    must_put(r, &i);
+    assert_string_not_equal(i.mark.id, taken.id);
+    assert_string_equal(r->saved.id, i.mark.id); /* durable before anything was there */
+    must_hold(r, &i);
+    AUTO(blob) theirs = r->p->get(r->place, &taken);
+    assert_non_null(theirs);
+    assert_int_equal(theirs->size, 15);
+    assert_memory_equal(theirs->data, "somebody else's", 15);
+    assert_int_equal(try_verify(r, &i), 0);
+    rig_restart(r); /* nobody heard that it was there */
+    i.mark = r->saved;
+    must_put(r, &i);
+    assert_int_equal(r->p->count(r->place), 2);
+    item_done(&i);
+}
+
 static void an_empty_file_is_kept(struct rig *r)
 {
     struct item i;
@@ -537,6 +564,7 @@ static void sessions_that_put_the_same_make_one(struct rig *r)
     X(marks_are_made_before_and_differ)                                                            \
     X(a_picture_and_its_copy_are_two)                                                              \
     X(changed_bytes_take_the_place_of_the_old)                                                     \
+    X(what_others_have_there_stays)                                                                \
     X(an_empty_file_is_kept)                                                                       \
     X(odd_names_are_kept)                                                                          \
     X(a_cut_leaves_nothing_half_and_is_repeated)                                                   \

@@ -139,7 +139,17 @@ def test_what_has_not_arrived_is_not_pruned(installation):
     i = installation()
     i.pictures(2)  # nobody has marked the folder
     assert "removed 0 pictures" in i.ok("prune", "--older-than", "1ms")
+    # Nor on a disk that is about to fill: by hand nothing goes but by the rule that was asked for.
+    full = ["--set", "store.reserve=1024GB"]
+    assert "removed 0 pictures" in i.ok("prune", "--older-than", "1ms", *full)
+    assert "removed 0 pictures" in i.ok("prune", *full)
     assert len(i.d.store_files()) == 2
+    i.ok("directory", "--mark", "nas")
+    i.d.stop()
+    i.d = i.launch.daemon(i.text)
+    i.wait_kept()
+    assert "removed 0 pictures" in i.ok("prune", "--older-than", "1h", *full)
+    assert "would remove 2 pictures" in i.ok("prune", "--dry-run", *full)  # free_space
 
 
 def test_a_storage_that_is_no_more_can_be_given_up(installation, launch):

@@ -127,7 +127,11 @@ def test_an_object_says_what_it_is(fake, tmp_path):
     (400, "BadDigest", [], "well", "now", "damaged"),
     (409, "OperationAborted", [], "well", "later", "OperationAborted"),
     (400, "EntityTooLarge", [], "well", "never", "EntityTooLarge"),
-    (400, "SomethingNew", [], "well", "never", "SomethingNew"),
+    (400, "KeyTooLongError", [], "well", "never", "KeyTooLong"),
+    (405, "MethodNotAllowed", [], "login", "later", "endpoint"),
+    (409, "ConditionalRequestConflict", [], "well", "now", "same time"),
+    # What nobody here knows may be of one picture or of all: it waits.
+    (400, "SomethingNew", [], "well", "later", "SomethingNew"),
 ])
 def test_an_error_is_told_by_its_code(fake, tmp_path, status, code, headers, trouble, retry, words):
     fake.faults.append(Fault(lambda r: r.method == "PUT", status=status, code=code, headers=headers))
@@ -142,6 +146,23 @@ def test_an_error_is_told_by_its_code(fake, tmp_path, status, code, headers, tro
         well(d.put())
         assert d.do("describe")["error"] == ""
     assert len(fake.buckets["pictures"].objects) == 1
+
+
+def test_what_is_refused_for_unknown_reasons_again_and_again_is_the_buckets_trouble(fake, tmp_path):
+    """A wrong sse, in the words of a server of its own. One picture that is at fault must not keep
+    the others from their try, so every other one is put aside and the bucket asked with the next."""
+    fake.faults.append(Fault(lambda r: r.method == "PUT", status=400, code="InvalidEncryption",
+                             times=1 << 30))
+    with driver_of(fake, tmp_path) as d:
+        got = [d.put(path=f"a/{i}.jpg") for i in range(7)]
+        assert [g["trouble"] for g in got] == \
+            ["well", "well", "login", "well", "login", "well", "login"]
+        assert all(g["retry"] == "later" for g in got)
+        assert {g["pause_ms"] for g in got} == {0, 300_000}
+        fake.faults.clear()
+        well(d.put())
+        fake.faults.append(Fault(lambda r: r.method == "PUT", status=400, code="InvalidEncryption"))
+        assert d.put()["trouble"] == "well"
 
 
 @pytest.mark.parametrize("fault", [
@@ -215,6 +236,49 @@ def test_credentials_that_expired_are_fetched_anew(fake, tmp_path):
         assert d.do("describe")["text"].endswith(f"profile 'default' of {folder}/credentials)")
 
 
+@pytest.mark.parametrize("renewed", [False, True])
+def test_credentials_that_expire_behind_a_put_cost_no_picture(fake, tmp_path, renewed):
+    """S3 says HEAD 400 then, without a body: no code tells why."""
+    folder = tmp_path / ".aws"
+    folder.mkdir()
+
+    def write(name):
+        (folder / "credentials").write_text(
+            f"[default]\naws_access_key_id = {name}\naws_secret_access_key = {fake.keys[name].secret}\n"
+            f"aws_session_token = {fake.keys[name].token}\n")
+
+    first, key = fake.issue(None)
+    write(first)
+    real_put = fake.s3_put
+
+    def last_put(bucket, name, r):
+        answer = real_put(bucket, name, r)
+        key.expires = fake.clock() - 1
+        if renewed:
+            write(fake.issue(None)[0])
+        return answer
+
+    fake.s3_put = last_put
+    with driver_of(fake, tmp_path, access_key="", secret_key="") as d:
+        got = d.put()
+        if renewed:
+            well(got)
+        else:
+            assert (got["trouble"], got["retry"]) == ("away", "later"), got
+        fake.s3_put = real_put
+        write(fake.issue(None)[0])
+        well(d.put())
+    assert fake.buckets["pictures"].puts[PATH] == 1
+
+
+def test_a_configuration_that_no_request_comes_out_of_gives_up_no_picture(tmp_path):
+    with Driver(tmp_path, endpoint="http://[::1") as d:
+        got = d.put()
+        assert (got["trouble"], got["retry"]) == ("login", "later"), got
+        assert "URL is not valid" in got["error"], got
+        assert d.do("describe")["error"] == got["error"]
+
+
 def test_without_credentials_the_words_say_where_they_were_looked_for(fake, tmp_path):
     with driver_of(fake, tmp_path, access_key="", secret_key="") as d:
         got = d.put()
@@ -232,6 +296,62 @@ def test_credentials_that_may_only_write_are_enough(fake, tmp_path):
         got = d.verify()
         assert got["trouble"] == "login", got
     assert len(fake.buckets["pictures"].objects) == 5
+
+
+@pytest.mark.parametrize("conditions", ["kept", "refused", "ignored"])
+def test_a_repeat_by_credentials_that_may_only_write_makes_one(fake, tmp_path, conditions):
+    fake.conditions = conditions
+    fake.faults.append(Fault(lambda r: r.method == "HEAD", status=403, times=99))
+    fake.faults.append(Fault(lambda r: r.method == "PUT" and (
+        conditions != "refused" or not r.headers.get("If-None-Match")), cut=True, after=True))
+    with driver_of(fake, tmp_path) as d:
+        d.put()  # well, where libcurl repeats it by itself
+        well(d.put())
+    assert list(fake.buckets["pictures"].objects) == [PATH]
+
+
+@pytest.mark.parametrize("conditions", ["kept", "refused"])
+def test_an_object_of_somebody_else_is_not_replaced(fake, tmp_path, conditions):
+    fake.conditions = conditions
+    objects = fake.buckets["pictures"].objects
+    second = PATH.replace(".jpg", "-2.jpg")
+    with driver_of(fake, tmp_path) as d:
+        got = well(d.put(id="a" * 32))
+        assert (got["key"], got["saves"]) == (PATH, 0)
+        got = well(d.put(seed=2, id="b" * 32))
+        assert (got["key"], got["saves"]) == (second, 1)
+        assert objects[PATH].body == content(150_000, 1)
+        assert objects[second].body == content(150_000, 2)
+        # A repeat, from the mark and from before it was saved.
+        got = well(d.put(seed=2, id="b" * 32, key=second))
+        assert (got["key"], got["saves"]) == (second, 0)
+        assert well(d.put(seed=2, id="b" * 32))["key"] == second
+        # The same bytes are the same picture, and an older copy of one's own gives way.
+        assert well(d.put(id="c" * 32))["key"] == PATH
+        assert well(d.put(seed=3, id="b" * 32, key=second))["key"] == second
+        assert objects[second].body == content(150_000, 3)
+        assert well(d.put(seed=4, id="d" * 32))["key"] == PATH.replace(".jpg", "-3.jpg")
+    assert len(objects) == 3
+
+
+@pytest.mark.parametrize("answer", [(501, "NotImplemented"), (400, "InvalidArgument"), (501, "")])
+def test_a_server_that_knows_no_conditions_is_found_out_once(fake, tmp_path, answer):
+    fake.faults.append(Fault(lambda r: r.headers.get("If-None-Match"), times=99, status=answer[0],
+                             code=answer[1]))
+    with driver_of(fake, tmp_path) as d:
+        for i in range(3):
+            well(d.put(path=f"a/{i}.jpg"))
+    assert fake.count(lambda r: r.headers.get("If-None-Match")) == 1
+    assert len(fake.buckets["pictures"].objects) == 3
+
+
+def test_a_server_that_ignores_conditions_gets_all(fake, tmp_path):
+    fake.conditions = "ignored"
+    with driver_of(fake, tmp_path) as d:
+        for _ in range(2):
+            well(d.put())
+            well(d.verify())
+    assert len(fake.buckets["pictures"].objects) == 1
 
 
 def test_other_bytes_than_were_given_are_noticed(fake, tmp_path):
@@ -271,6 +391,29 @@ def test_etags_of_kms_are_no_digests(fake, tmp_path):
         assert d.verify(seed=2)["code"] == -74
 
 
+@pytest.mark.parametrize("says_so", [True, False])
+def test_etags_of_kms_are_enough_where_one_may_only_write(fake, tmp_path, says_so):
+    real_put = fake.s3_put
+
+    def put(bucket, key, r):
+        a = real_put(bucket, key, r)
+        a.headers = [(n, v if n != "ETag" else '"%s"' % ("ab" * 16)) for n, v in a.headers]
+        if says_so:
+            a.headers.append(("x-amz-server-side-encryption", "aws:kms"))
+        return a
+
+    fake.s3_put = put
+    fake.faults.append(Fault(lambda r: r.method == "HEAD", status=403, times=99))
+    with driver_of(fake, tmp_path, sse="aws:kms") as d:
+        got = d.put()
+        if says_so:  # S3 has checked what came, and says that its ETag is no MD5
+            well(got)
+            well(d.put(path="another.jpg"))
+            assert fake.count(lambda r: r.method == "HEAD") == 1
+        else:
+            assert got["trouble"] == "login" and "s3:GetObject" in got["error"], got
+
+
 def test_etags_that_only_look_like_digests_are_found_out_once(fake, tmp_path):
     real = {"put": fake.s3_put, "head": fake.s3_head}
 
@@ -294,6 +437,7 @@ def test_a_path_that_is_no_key_ends_with_a_reason(fake, tmp_path):
         for path in ("../x.jpg", "a/./b.jpg", "a" * 600, "/x.jpg", "a//b.jpg"):
             got = d.put(path=path)
             assert (got["code"], got["retry"], got["trouble"]) == (-36, "never", "well"), (path, got)
+            assert got["asked_nobody"]  # an outage goes on meanwhile, perhaps
             assert got["key"], "an empty key is a job that never was reserved"
     assert not fake.requests
 
@@ -301,6 +445,8 @@ def test_a_path_that_is_no_key_ends_with_a_reason(fake, tmp_path):
 @pytest.mark.parametrize("keys, words", [
     ({"endpoint": "nas:9000"}, "https://host"), ({"endpoint": "http://h/path"}, "https://host"),
     ({"secret_key": ""}, "secret_key"), ({"prefix": "../x"}, "prefix"), ({"bucket": ""}, "bucket"),
+    ({"region": "eu central 1"}, "region"), ({"region": "EU"}, "region"),
+    ({"region": "Region/One", "endpoint": "http://h"}, "region"),
     ({"bucket": "a/b"}, "no name of a bucket"), ({"profile": "x"}, "of no use"),
 ])
 def test_a_section_that_cannot_work_is_refused(tmp_path, keys, words):

@@ -107,6 +107,7 @@ class FakeAws:
         self.container_token = None     # wanted as Authorization; None = none
         self.issued = 0
         self.sts_external_id = None
+        self.conditions = "kept"        # If-None-Match of a put; "ignored", "refused": by older servers
         self.lock = threading.RLock()
         fake = self
 
@@ -172,6 +173,8 @@ class FakeAws:
             elif what == "spoil":
                 body = objects[key].body
                 objects[key] = Object(bytes([body[0] ^ 1]) + body[1:], objects[key].headers)
+            elif what == "occupy":
+                self.buckets[name].objects[key] = Object(b"somebody else's", {})
             elif what == "key":
                 self.keys[name] = Key(key)
             elif what == "cut":
@@ -362,6 +365,13 @@ class FakeAws:
             import base64
             if base64.b64decode(md5) != hashlib.md5(r.body).digest():
                 raise error(400, "BadDigest")
+        if r.headers.get("If-None-Match") and self.conditions == "refused":
+            raise error(501, "NotImplemented", "A header you provided implies functionality that is "
+                        "not implemented")
+        if r.headers.get("If-None-Match") == "*" and self.conditions == "kept" and \
+                key in bucket.objects:
+            raise error(412, "PreconditionFailed", "At least one of the pre-conditions you "
+                        "specified did not hold")
         bucket.objects[key] = Object(r.body, {n.lower(): v for n, v in r.headers.items()})
         bucket.puts[key] += 1
         return Answer(200, headers=[("ETag", f'"{bucket.objects[key].etag}"')])

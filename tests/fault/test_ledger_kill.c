@@ -339,9 +339,19 @@ static void check_uploads(struct fixture *f, const struct witness *w)
             assert_true(jobs[i].mark[0] != '\0');
 }
 
+/* `snapshotd verify --repair` may run before the daemon does, and deletes what no row names. */
+static int is_no_orphan(void *arg UNUSED, const char *path, const struct stat *st UNUSED)
+{
+    if (!text_starts_with(path, ".incoming/"))
+        fail_msg("%s waits for its recovery and no row names it", path);
+    return 0;
+}
+
 static void check_what_is_left(struct fixture *f, const struct witness *w)
 {
     fixture_open(f);
+    if (store_orphans(f->s, f->l, is_no_orphan, NULL, &f->e) < 0)
+        fail_msg("%s", f->e.text);
     struct store_recovery done;
     if (store_recover(f->s, f->l, &done, &f->e) < 0)
         fail_msg("%s", f->e.text);

@@ -51,6 +51,8 @@ static void janitor_open(struct by_hand *h, const struct retention_config *rules
     flow_listen(h->f, "retention");
     flow_listen(h->f, "retention-filling");
     flow_listen(h->f, "retention-short");
+    flow_listen(h->f, "clock-ahead");
+    flow_listen(h->f, "clock-believed");
     int n = flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0);
     h->stage = h->f->stages[n];
     janitor_stage.register_metrics();
@@ -171,13 +173,102 @@ static void a_disk_that_fills_is_seen_within_seconds(void **state UNUSED)
     assert_int_equal(left(&h), 2);
     calls.free_bytes = 4999; /* stays so: nothing that goes makes room on this disk */
     (void)run_s(&h, 15);
+    assert_int_equal(left(&h), 1);
+    (void)run_s(&h, 44); /* the disk may give back what it got a little later */
+    assert_int_equal(left(&h), 1);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-filling")), 0);
+    (void)run_s(&h, 1);
     assert_int_equal(left(&h), 0);
     assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-filling")), 1);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-short")), 0);
+    (void)run_s(&h, 45);
     assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-short")), 1);
     (void)run_s(&h, HOUR_S - 60); /* told once an hour */
     assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-short")), 1);
     (void)run_s(&h, 420);
     assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-short")), 2);
+    janitor_close(&h);
+}
+
+static void what_was_removed_for_room_is_given_time_to_count(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {0};
+    janitor_open(&h, &rules);
+    add_picture(&h, false, false);
+    add_picture(&h, false, true);
+    (void)run_s(&h, HOUR_S / 2);
+    calls.free_bytes = 4999;
+    (void)run_s(&h, 15);
+    assert_int_equal(left(&h), 1);
+    calls.free_bytes = 6000; /* half a minute later */
+    (void)run_s(&h, 2 * HOUR_S);
+    assert_int_equal(left(&h), 1);
+    janitor_close(&h);
+}
+
+#define YEARS_10_US ((int64_t)3652 * 86400 * 1000000)
+
+static void set_clock(int64_t us)
+{
+    (void)atomic_fetch_add(&wall_us, us);
+}
+
+static void a_clock_that_jumps_ahead_makes_nothing_old_for_an_hour(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {.age_ms = {2 * HOUR_S * 1000, 2 * HOUR_S * 1000, 0},
+                                     .history_age_ms = 1000};
+    janitor_open(&h, &rules);
+    add_picture(&h, false, false);
+    add_picture(&h, true, false);
+    (void)run_s(&h, 90);
+    set_clock(YEARS_10_US);
+    (void)run_s(&h, HOUR_S - 1); /* with an hourly look */
+    assert_int_equal(left(&h), 2);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "clock-ahead")), 1);
+    set_clock(YEARS_10_US); /* once more: the hour begins anew */
+    (void)run_s(&h, HOUR_S - 60);
+    assert_int_equal(left(&h), 2);
+    set_clock(-2 * YEARS_10_US); /* somebody saw it */
+    (void)run_s(&h, 15);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "clock-believed")), 1);
+    assert_int_equal(left(&h), 2);
+    (void)run_s(&h, HOUR_S + 120); /* their own time has come */
+    assert_int_equal(left(&h), 0);
+    janitor_close(&h);
+}
+
+static void a_clock_that_stays_where_it_was_set_is_believed(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {.age_ms = {2 * HOUR_S * 1000, 2 * HOUR_S * 1000, 0}};
+    janitor_open(&h, &rules);
+    add_picture(&h, false, false);
+    (void)run_s(&h, 90);
+    set_clock((int64_t)50 * 60 * 1000000); /* summer time, or nearly */
+    (void)run_s(&h, 90);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "clock-ahead")), 0);
+    set_clock(YEARS_10_US);
+    (void)run_s(&h, 2 * HOUR_S + 120);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "clock-ahead")), 1);
+    assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "clock-believed")), 1);
+    assert_int_equal(left(&h), 0);
+    janitor_close(&h);
+}
+
+/* Room has nothing to do with clocks. */
+static void a_clock_in_doubt_keeps_no_disk_full(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {0};
+    janitor_open(&h, &rules);
+    add_picture(&h, false, false);
+    (void)run_s(&h, 90);
+    set_clock(YEARS_10_US);
+    calls.free_bytes = 4999;
+    (void)run_s(&h, 30);
+    assert_int_equal(left(&h), 0);
     janitor_close(&h);
 }
 
@@ -212,6 +303,10 @@ int main(void)
         cmocka_unit_test(old_pictures_go_at_the_next_look),
         cmocka_unit_test(it_sleeps_between_two_looks),
         cmocka_unit_test(a_disk_that_fills_is_seen_within_seconds),
+        cmocka_unit_test(what_was_removed_for_room_is_given_time_to_count),
+        cmocka_unit_test(a_clock_that_jumps_ahead_makes_nothing_old_for_an_hour),
+        cmocka_unit_test(a_clock_that_stays_where_it_was_set_is_believed),
+        cmocka_unit_test(a_clock_in_doubt_keeps_no_disk_full),
         cmocka_unit_test(a_reload_counts_at_the_next_look),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

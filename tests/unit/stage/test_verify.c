@@ -229,6 +229,64 @@ static void a_file_of_nobody_is_listed_and_deleted_when_told_to(void **state)
     expect(r, 1, 0, NULL);
 }
 
+/* The verdict is committed and names what the file is going to be called; a power cut came before
+ * the rename. Recovery finishes that when the daemon runs, and verify may come first. */
+static void a_picture_whose_rename_is_due_belongs_to_its_row(void **state)
+{
+    struct rig *r = *state;
+    struct fixture *f = r->f;
+    AUTO(snapshot) s = make_snapshot(1, "front");
+    static const char bytes[] = "the only copy";
+    s->size = (int64_t)strlen(bytes);
+    assert_int_equal(store_put(f->s, s->id, false, bytes, strlen(bytes), &f->e), 0);
+    assert_int_equal(ledger_snapshot_add(f->l, s, &f->e), 0);
+    assert_int_equal(store_place(f->s, s->id, false, s->path, &f->e), 0);
+    static const char *const person[] = {"person"};
+    static const float score[] = {0.9f};
+    struct verdict v = make_verdict(person, score, 1);
+    char path[SNAPSHOT_PATH_MAX];
+    assert_true(snapshot_name_renamed(s->path, "human", path, sizeof(path)) >= 0);
+    assert_int_equal(ledger_snapshot_examined(f->l, s, &v, path, NULL, NULL, NULL, 0, &f->e), 0);
+    verdict_done(&v);
+    r->o.repair = true;
+    run(r);
+    expect(r, 0, 0, NULL);
+    if (!store_holds(f->s, "front/1970/01/01/fetch_front_1.jpg"))
+        fail_msg("the only copy was deleted: %s", r->lines);
+    struct store_recovery done;
+    assert_int_equal(store_recover(f->s, f->l, &done, &f->e), 0);
+    assert_true(store_holds(f->s, path));
+    assert_sound(f);
+}
+
+/* A NAS keeps its own beside the pictures. */
+static void only_what_lies_in_the_folder_of_a_day_is_deleted(void **state)
+{
+    struct rig *r = *state;
+    static const struct {
+        const char *path;
+        bool ours;
+    } cases[] = {
+        {"porch/2026/01/@eaDir/x.jpg", false}, {"porch/@eaDir/01/02/x.jpg", false},
+        {"porch/2026/@eaDir/02/x.jpg", false}, {"porch/2026/1/02/x.jpg", false},
+        {"porch/2026/01/02/a/x.jpg", false},   {"porch/2026/01/x.jpg", false},
+        {"porch/20260/01/02/x.jpg", false},    {"porch/2026/01/02/x.jpg", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char folder[256];
+        (void)snprintf(folder, sizeof(folder), "%s/%.*s", r->f->root,
+                       (int)(strrchr(cases[i].path, '/') - cases[i].path), cases[i].path);
+        assert_int_equal(fs_mkdirs(AT_FDCWD, folder, 0700, &r->f->e), 0);
+        overwrite(r, r->f->root, cases[i].path, "x");
+    }
+    r->o.repair = true;
+    run(r);
+    expect(r, ARRAY_LEN(cases), 1, "porch/2026/01/02/x.jpg belongs to no picture; deleted");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (store_holds(r->f->s, cases[i].path) == cases[i].ours)
+            fail_msg("%s: %s", cases[i].path, r->lines);
+}
+
 static void what_a_storage_lost_or_spoiled_is_uploaded_again(void **state)
 {
     struct rig *r = *state;
@@ -319,6 +377,8 @@ int main(void)
         TEST(a_picture_that_is_missing_short_or_changed_is_found),
         TEST(a_copy_that_is_missing_is_drawn_again),
         TEST(a_file_of_nobody_is_listed_and_deleted_when_told_to),
+        TEST(a_picture_whose_rename_is_due_belongs_to_its_row),
+        TEST(only_what_lies_in_the_folder_of_a_day_is_deleted),
         TEST(what_a_storage_lost_or_spoiled_is_uploaded_again),
         TEST(pictures_that_are_removed_here_are_still_compared),
         TEST(a_storage_that_is_away_is_one_finding),

@@ -305,14 +305,27 @@ static void a_folder_in_the_place_of_the_file_is_not_touched(void **state)
     close_storage(r);
 }
 
-static void a_file_in_the_place_of_a_folder_ends_the_job_alone(void **state)
+/* All pictures of a year would be given up otherwise, for a file that somebody can move away. */
+static void what_lies_in_the_place_of_a_folder_is_waited_for(void **state)
 {
     struct rig *r = *state;
     write_file(r, "front/2026", "x");
     open_storage(r);
     assert_int_equal(put(r), -ENOTDIR);
+    assert_int_equal(r->f.trouble, STORAGE_WELL); /* other cameras' folders are well */
+    assert_int_equal(r->e.retry, ERR_LATER);
+    assert_non_null(strstr(r->e.text, "a file or a link lies where a folder should be"));
+
+    char whole[300];
+    (void)snprintf(whole, sizeof(whole), "%s/front/2026", r->path);
+    assert_int_equal(unlink(whole), 0);
+    assert_int_equal(symlink("2026", whole), 0); /* to itself */
+    assert_true(put(r) < 0);
     assert_int_equal(r->f.trouble, STORAGE_WELL);
-    assert_int_equal(r->e.retry, ERR_NEVER);
+    assert_int_equal(r->e.retry, ERR_LATER);
+
+    assert_int_equal(unlink(whole), 0);
+    assert_int_equal(put(r), 0);
     close_storage(r);
 }
 
@@ -480,7 +493,7 @@ int main(void)
         TEST(another_file_stays_and_ours_gets_a_number),
         TEST(a_name_that_is_full_gives_up_its_end_for_a_number),
         TEST(a_folder_in_the_place_of_the_file_is_not_touched),
-        TEST(a_file_in_the_place_of_a_folder_ends_the_job_alone),
+        TEST(what_lies_in_the_place_of_a_folder_is_waited_for),
         TEST(paths_that_lead_out_are_refused),
         TEST(each_failing_call_leaves_nothing_and_is_repeated),
         TEST(a_folder_that_could_not_be_synced_is_synced_by_the_repeat),
