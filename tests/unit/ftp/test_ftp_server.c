@@ -2,13 +2,29 @@
 
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "base/metrics.h"
 #include "ftp/ftp_data.h"
 
 #define PICTURE_SIZE 100000
+/* Who comes from here seems to come from the internet, which a test cannot do otherwise. */
+#define FAR_AWAY "127.0.0.77"
+#define FAR_AWAY_SEEN "203.0.113.77"
 
 static char *picture;
+
+/* This one stands before that of libc. */
+int accept4(int fd, struct sockaddr *from, socklen_t *size, int flags)
+{
+    int r = (int)syscall(SYS_accept4, fd, from, size, flags);
+    if (r >= 0 && from && from->sa_family == AF_INET) {
+        struct sockaddr_in *peer = (struct sockaddr_in *)from;
+        if (peer->sin_addr.s_addr == inet_addr(FAR_AWAY))
+            peer->sin_addr.s_addr = inet_addr(FAR_AWAY_SEEN);
+    }
+    return r;
+}
 
 static int set_up(void **state UNUSED)
 {
@@ -147,6 +163,59 @@ static void sends_files_and_lists(void **state UNUSED)
     (void)close(data);
     client_expect(&c, 226);
     client_close(&c);
+    rig_end(r);
+}
+
+/* ---- what it says of itself ---- */
+
+static void greets_with_the_configured_banner(void **state UNUSED)
+{
+    static const struct {
+        const char *line, *greeting;
+    } cases[] = {{NULL, "220 test FTP.\n"}, {"banner = Front gate.", "220 Front gate.\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct rig *r = rig_start(cases[i].line, NULL);
+        struct client c = client_open(r, "127.0.0.1");
+        client_expect(&c, 220);
+        assert_string_equal(c.reply, cases[i].greeting);
+        client_close(&c);
+        rig_end(r);
+    }
+}
+
+/* Uploads as a client that goes where PASV sends it, and checks that it is sent to `told`. */
+static void upload_from(struct rig *r, const char *from, const char *told)
+{
+    int port_high = 0, port_low = 0;
+    struct client c = client_open(r, from);
+    client_expect(&c, 220);
+    client_say(&c, 331, "USER cam");
+    client_say(&c, 230, "PASS " RIG_PASSWORD);
+    client_say(&c, 227, "PASV");
+    const char *numbers = strstr(c.reply, told);
+    if (!numbers || sscanf(numbers + strlen(told), ",%d,%d)", &port_high, &port_low) != 2)
+        CASE_FAILS("%s is told \"%s\", wanted %s", from, c.reply, told);
+    /* A router or a container's host would forward it from there. */
+    int data = rig_connect_from(from, port_high * 256 + port_low);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, PICTURE_SIZE);
+    (void)close(data);
+    client_expect(&c, 226);
+    client_close(&c);
+}
+
+static void who_comes_from_outside_is_told_the_masquerade_address(void **state UNUSED)
+{
+    struct rig *r = rig_start("masquerade = 198.51.100.7", NULL);
+    upload_from(r, FAR_AWAY, "(198,51,100,7");
+    upload_from(r, "127.0.0.1", "(127,0,0,1");
+    rig_end(r);
+}
+
+static void without_masquerade_all_are_told_the_address_that_they_came_to(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    upload_from(r, FAR_AWAY, "(127,0,0,1");
     rig_end(r);
 }
 
@@ -937,6 +1006,9 @@ int main(void)
         cmocka_unit_test(stores_an_empty_file),
         cmocka_unit_test(connects_to_an_active_client),
         cmocka_unit_test(sends_files_and_lists),
+        cmocka_unit_test(greets_with_the_configured_banner),
+        cmocka_unit_test(who_comes_from_outside_is_told_the_masquerade_address),
+        cmocka_unit_test(without_masquerade_all_are_told_the_address_that_they_came_to),
         cmocka_unit_test(takes_commands_byte_by_byte),
         cmocka_unit_test(takes_everything_in_one_write),
         cmocka_unit_test(runs_what_was_sent_ahead_after_the_transfer),
