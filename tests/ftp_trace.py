@@ -10,13 +10,13 @@ import subprocess
 
 import pytest
 
-from conftest import SANITIZED, wait_until
+from conftest import SANITIZED, missing, wait_until
 
 
 def wrapper(log, *options):
     """Arguments to start a daemon under strace; the daemon stays the child of the test (-D)."""
     if not shutil.which("strace"):
-        pytest.skip("no strace: run tools/setup test")
+        missing("strace")
     if SANITIZED:
         pytest.skip("the leak sanitizer does not work in a traced program")
     return ["strace", "-D", "-f", "-tt", "-y", "-qq", "-s", "64", "-o", str(log), *options]
@@ -77,7 +77,7 @@ class Attached:
 
     def __init__(self, tids, inject, log):
         if not shutil.which("strace"):
-            pytest.skip("no strace: run tools/setup test")
+            missing("strace")
         self.log = log
         self.argv = ["strace", "-tt", "-y", "-s", "64", "-o", str(log)]
         for tid in tids:
