@@ -40,7 +40,8 @@ def curl(cell):
             "active": ["--ftp-port", "-", "--disable-eprt"],
             "extended-active": ["--ftp-port", "-"], "active6": ["--ftp-port", "-"]}
     run(cell, "curl", "-sS", "--fail", "-k", "--user", f"{USER}:{PASSWORD}", "--ftp-create-dirs",
-        *(["--ssl-reqd"] if cell.explicit else ["--ftp-ssl-control"] if cell.control else []), *ways[cell.way], "-T", cell.file, url)
+        *(["--ssl-reqd"] if cell.explicit else []), *(["--ftp-ssl-control"] if cell.control else []),
+        *ways[cell.way], "-T", cell.file, url)
 
 
 def lftp(cell):
