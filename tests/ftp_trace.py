@@ -28,13 +28,14 @@ class Call:
     name: str
     arguments: str
     result: int
+    opened: str  # the path of the descriptor that it returned
     began: int  # line of the log in which it was entered
     ended: int  # and left
 
 
 LINE = re.compile(r"(?P<thread>\d+) +\S+ (?:(?P<name>\w+)\((?P<rest>.*)|"
                   r"<\.\.\. (?P<resumed>\w+) resumed>(?P<more>.*))$")
-RESULT = re.compile(r"\) += (-?\d+)[^)]*(?:\(.*\))?$")
+RESULT = re.compile(r"\) += (-?\d+)(?:<(.*)>)?[^)]*(?:\(.*\))?$")
 
 
 def calls(log):
@@ -57,7 +58,8 @@ def calls(log):
             text += m["more"]
         result = RESULT.search(text)
         if result:
-            done.append(Call(thread, name, text[:result.start()], int(result[1]), began, number))
+            done.append(Call(thread, name, text[:result.start()], int(result[1]), result[2] or "",
+                             began, number))
     return done
 
 

@@ -11,14 +11,13 @@ import re
 import resource
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
 
 import ftp_load
 import ftp_trace
-from conftest import wait_until
+from conftest import tmpfs, wait_until
 from ftp_load import ABORTING, Broken, Client, Ledger, Refused, picture
 
 ABORTED = int(os.environ.get("SNAPSHOT_FTP_ABORTED", 600))
@@ -124,16 +123,8 @@ def test_no_226_before_file_and_folder_are_on_the_disk(ftp_rig, tmp_path, client
 
 @pytest.fixture
 def small_disk(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    place = tmp_path / "daemon" / "data"
-    place.mkdir(parents=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", place],
-                          capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip("no mounts here: " + done.stderr.strip())
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with tmpfs(tmp_path / "daemon/data", "20m") as place:
+        yield place
 
 
 def test_a_disk_that_fills_up_under_load_is_answered_and_recovered_from(ftp_rig, small_disk):

@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-from conftest import PATIENCE, books_agree, sha256, wait_until
+from conftest import PATIENCE, books_agree, sha256, tmpfs, wait_until
 from spool import (WRITERS, count_rows, digest_of, digests, folder, picture, put, quiet, rows, tree)
 
 CAMERAS = "[camera:front]\nlocation = Front Door\n[camera:porch]\n"
@@ -331,16 +331,8 @@ def test_a_watched_folder_by_polling_that_is_emptied(launch, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    mount = tmp_path / "daemon" / "data"
-    mount.mkdir(parents=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", mount],
-                          capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip("no mounts here: " + done.stderr.strip())
-    yield mount
-    subprocess.run(["umount", "-l", mount], check=True)
+    with tmpfs(tmp_path / "daemon/data", "20m") as mount:
+        yield mount
 
 
 def test_pictures_wait_on_a_full_disk_and_none_is_lost(launch, small_disk, tmp_path):
