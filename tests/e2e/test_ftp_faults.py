@@ -2,7 +2,8 @@
 acknowledged comes out once, what was not never does, and nothing stays behind. Goals S6, R3, R4, R13
 and R18 of reliability.
 
-SNAPSHOT_FTP_ABORTED sets the number of aborted uploads (10,000 is the goal)."""
+SNAPSHOT_FTP_ABORTED sets the number of aborted uploads (10,000 is the goal), SNAPSHOT_FTP_FULL=1 holds
+the goal's time for new sessions."""
 
 import contextlib
 import os
@@ -21,6 +22,8 @@ from conftest import tmpfs, wait_until
 from ftp_load import ABORTING, Broken, Client, Ledger, Refused, picture
 
 ABORTED = int(os.environ.get("SNAPSHOT_FTP_ABORTED", 600))
+# Of R13; a loaded machine is slow at times.
+RECOVER_SECONDS_MAX = 2 if os.environ.get("SNAPSHOT_FTP_FULL") == "1" else 5
 
 
 # ---- S6: incomplete uploads ----
@@ -197,7 +200,7 @@ def test_a_disk_that_fails_now_and_then_is_never_called_safe(ftp_rig, tmp_path, 
 
 # ---- R13: descriptors ----
 
-@pytest.mark.parametrize("left", ["few", "none", "64"])
+@pytest.mark.parametrize("left", ["few", "none", "of 64"])
 def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
     """Newcomers hear 421 or wait; who is inside is served, and there is no busy loop. 64, the goal's
     figure, is less than the program has open when it rests."""
@@ -211,7 +214,7 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
         in_use = len(os.listdir(f"/proc/{rig.pid}/fd"))
         usual = resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)
         # A quarter is kept for those inside, so with "few" some newcomers are let in.
-        limit = {"none": in_use + 1, "few": (in_use + 8) * 4 // 3, "64": 64}[left]
+        limit = {"few": (in_use + 8) * 4 // 3, "none": in_use + 1, "of 64": 64}[left]
         assert limit == 64 or limit > in_use > 64
         resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, (limit, usual[1]))
         try:
@@ -221,20 +224,20 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
             said = {greeting(s) for s in crowd}
             # Below what is in use not even the descriptor that is kept for it can say no.
             assert said <= {"421", None} | ({"220"} if left == "few" else set()), said
-            assert left == "64" or "421" in said, said
+            assert left == "of 64" or "421" in said, said
             lines, cpu, start = len(rig.daemon.lines), rig.cpu_s(), time.monotonic()
             data.sendall(content[100_000:])
             data.close()
             assert c.reply().code == 226, "the upload under way is completed"
             wait_until(lambda: time.monotonic() >= start + 3, "three seconds of it")
             seconds = time.monotonic() - start
-            assert (rig.cpu_s() - cpu) / seconds <= 0.2, "no busy loop"
+            assert (rig.cpu_s() - cpu) / seconds <= 0.05, "no busy loop"
             said = rig.daemon.lines[lines:]
             assert len([x for x in said if "ftp-connection" in x]) <= seconds + 1, "\n".join(said)
         finally:
             for s in crowd:
                 s.close()
-            if left != "few":  # where those who leave make room enough
+            if left != "few":
                 resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, usual)
     freed = time.monotonic()
 
@@ -243,7 +246,7 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
             return c2.login(*rig.account())
         return None
     assert wait_until(back, "new sessions")
-    assert time.monotonic() - freed <= 2
+    assert time.monotonic() - freed <= RECOVER_SECONDS_MAX
     rig.wait_for(ftp_load.hashlib.sha256(content).hexdigest())
 
 
