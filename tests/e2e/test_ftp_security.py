@@ -671,8 +671,11 @@ def test_bytes_of_an_account(limited):
     rig = limited(account="quota = 100000\n")
     with elsewhere(rig) as c:
         c.store("a.txt", b"x" * 60_000)
-        assert refusal(c.store, "b.txt", b"x" * 60_000) == 552
-        c.store("c.txt", b"x" * 30_000)
+        assert refusal(c.store, "b.txt", b"x" * 40_001) == 552
+        c.store("c.txt", b"x" * 39_999)
+        c.command("DELE c.txt", 250)
+        c.store("c.txt", b"x" * 40_000)
+        assert refusal(c.store, "b.txt", b"x") == 552
         c.command("DELE a.txt", 250)
         c.store("d.txt", b"x" * 60_000)
         c.store("d.txt", b"x" * 60_000)  # over itself: what goes counts for what comes
@@ -713,11 +716,28 @@ def test_bytes_of_a_name(limited):
         assert c.command("MKD " + "é" * 128).code in (501, 550, 553)
 
 
+def test_depth_and_length_of_a_path(limited):
+    rig = limited()
+    with elsewhere(rig) as c:
+        for depth in (31, 32):
+            c.command("MKD " + "d/" * depth, 257)
+            c.command("CWD " + "/d" * depth, 250)
+            c.command("CWD /", 250)
+        assert c.command("MKD " + "d/" * 33).code == 550
+        long = "/".join(["a" * 250] * 3 + ["a" * 249])  # 1,002 bytes, and a slash before it
+        for size in (18, 19):
+            c.store(f"{long}/{'b' * size}", b"x")
+        assert refusal(c.store, f"{long}/{'b' * 20}", b"x") == 553
+    assert max(len(f"/{n}") for n in names(rig)) == 1023
+
+
 def test_length_of_a_line(limited):
     rig = limited()
     with elsewhere(rig) as c:
-        assert c.command("NOOP " + "x" * 4000).code == 200
-        assert c.command("NOOP " + "x" * 100_000).code in (500, 501)
+        for size in (4095, 4096):
+            c.command("NOOP ".ljust(size, "x"), 200)
+        for size in (4097, 100_000):
+            c.command("NOOP ".ljust(size, "x"), 500, 501)
         c.command("NOOP", 200)
         c.store("after.txt", b"x")
 
