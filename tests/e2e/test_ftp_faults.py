@@ -176,8 +176,8 @@ def test_a_disk_that_fails_now_and_then_is_never_called_safe(ftp_rig, tmp_path, 
     rig = ftp_rig(ftp="disk_threads = 1\n" if one else "")
     rig.start()
     load = rig.load(clients=1 if one else 4, ways={"kept": 1})
-    disk = ftp_trace.threads(rig.pid, "ftp.disk")
-    assert disk, "the server's disk threads have a name"
+    # A thread gives itself its name, a moment after the program is ready.
+    disk = wait_until(lambda: ftp_trace.threads(rig.pid, "ftp.disk"), "the server's disk threads")
     when = "5+9" if one else "5+7"
     with ftp_trace.Attached(disk, f"{call}:error={error}:when={when}", tmp_path / "strace") as strace:
         load.start()
