@@ -79,8 +79,6 @@ def test_two_thousand_idle_and_slow_strangers_shut_no_camera_out(ftp_rig):
                    "strangers to be dropped")
     assert not ledger.refused_logins, ledger.refused_logins[:3]
     assert set(ledger.counts()) == {"ok"}, (ledger.counts(), ledger.of("unknown")[:3])
-    p99 = percentile([r.took for r in ledger.of("ok")][30:], 0.99)
-    assert p99 < (0.02 if FULL else 2), f"a camera waits {p99 * 1e3:.0f} ms"
     slack = 1 if FULL else 5
     for name, crowd, limit in (("silent", silent, command_s), ("slow", slow, command_s),
                                ("without a login", busy, login_s)):
@@ -89,6 +87,9 @@ def test_two_thousand_idle_and_slow_strangers_shut_no_camera_out(ftp_rig):
     if not SANITIZED:  # whose shadow memory is another matter
         assert grown <= 12, f"{grown:.1f} MB more for 2,000 strangers"
     rig.check(ledger)
+    # Last, since it alone asks for a quiet machine.
+    p99 = percentile([r.took for r in ledger.of("ok")][30:], 0.99)
+    assert p99 < (0.02 if FULL else 2), f"a camera waits {p99 * 1e3:.0f} ms"
 
 
 # ---- S2: brute force ----
