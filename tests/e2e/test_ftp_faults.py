@@ -215,7 +215,6 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
         usual = resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)
         # A quarter is kept for those inside, so with "few" some newcomers are let in.
         limit = {"few": (in_use + 8) * 4 // 3, "none": in_use + 1, "of 64": 64}[left]
-        assert limit == 64 or limit > in_use > 64
         resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, (limit, usual[1]))
         try:
             for source in ftp_load.addresses(120):
