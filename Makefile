@@ -26,7 +26,7 @@ build: compile ## the program, as build/src/app/snapshotd
 
 test: ## every test
 	@tools/setup test
-	@tests/run
+	@SNAPSHOT_SET_UP=$(if $(filter 1,$(SNAPSHOT_SKIP_PACKAGES)),0,1) tests/run
 
 bench: compile ## speed and memory, as ratios
 	@tools/setup bench

@@ -41,6 +41,7 @@ SMALLEST = base64.b64decode(
     "RkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJ"
     "ytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/9oACAEBAAA/AK9f/9k=")
 SEGMENT = 65_000
+IP_BIND_ADDRESS_NO_PORT = 24  # in Python's socket from 3.12 on
 
 OUTCOMES = OK, REFUSED, ABORTED, UNKNOWN = "ok", "refused", "aborted", "unknown"
 
@@ -88,7 +89,7 @@ class Client:
         self.buffer = b""
         self.greeting = None
         try:
-            self.socket = socket.create_connection(server, timeout, source and (source, 0))
+            self.socket = connect(server, timeout, source)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls == "implicit":
                 self.socket = self.context.wrap_socket(self.socket)
@@ -177,9 +178,8 @@ class Client:
     def data(self, extended=True, source=None):
         """A data connection, passive; its TLS handshake is the caller's (see `cover`)."""
         place = self.passive(extended)
-        source = source or self.source
         try:
-            s = socket.create_connection(place, self.timeout, source and (source, 0))
+            s = connect(place, self.timeout, source or self.source)
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return s
         except OSError as e:
@@ -217,6 +217,27 @@ class Client:
 
     def reset(self):
         reset(self.socket)
+
+
+def connect(place, timeout, source=None):
+    """As socket.create_connection(), but a source takes its port when it is connected: one that lingers
+    towards one place is free towards another then. Loads would run out of them."""
+    if not source or ":" in source:
+        return socket.create_connection(place, timeout, source and (source, 0))
+    s = socket.socket()
+    try:
+        s.settimeout(timeout)
+        bind_host(s, source)
+        s.connect(place)
+    except OSError:
+        s.close()
+        raise
+    return s
+
+
+def bind_host(s, source):
+    s.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    s.bind((source, 0))
 
 
 def context():
@@ -581,7 +602,7 @@ class Crowd:
     def _connect(self, poll, index, now):
         s = socket.socket()
         s.setblocking(False)
-        s.bind((self.sources[index % len(self.sources)], 0))
+        bind_host(s, self.sources[index % len(self.sources)])
         s.connect_ex(self.server)
         poll.register(s, selectors.EVENT_READ, [index, now, b""])
         self.there += 1

@@ -10,13 +10,13 @@ import subprocess
 
 import pytest
 
-from conftest import SANITIZED, wait_until
+from conftest import SANITIZED, missing, wait_until
 
 
 def wrapper(log, *options):
     """Arguments to start a daemon under strace; the daemon stays the child of the test (-D)."""
     if not shutil.which("strace"):
-        pytest.skip("no strace: run tools/setup test")
+        missing("strace")
     if SANITIZED:
         pytest.skip("the leak sanitizer does not work in a traced program")
     return ["strace", "-D", "-f", "-tt", "-y", "-qq", "-s", "64", "-o", str(log), *options]
@@ -28,13 +28,14 @@ class Call:
     name: str
     arguments: str
     result: int
+    opened: str  # the path of the descriptor that it returned
     began: int  # line of the log in which it was entered
     ended: int  # and left
 
 
 LINE = re.compile(r"(?P<thread>\d+) +\S+ (?:(?P<name>\w+)\((?P<rest>.*)|"
                   r"<\.\.\. (?P<resumed>\w+) resumed>(?P<more>.*))$")
-RESULT = re.compile(r"\) += (-?\d+)[^)]*(?:\(.*\))?$")
+RESULT = re.compile(r"\) += (-?\d+)(?:<(.*)>)?[^)]*(?:\(.*\))?$")
 
 
 def calls(log):
@@ -57,7 +58,8 @@ def calls(log):
             text += m["more"]
         result = RESULT.search(text)
         if result:
-            done.append(Call(thread, name, text[:result.start()], int(result[1]), began, number))
+            done.append(Call(thread, name, text[:result.start()], int(result[1]), result[2] or "",
+                             began, number))
     return done
 
 
@@ -77,7 +79,7 @@ class Attached:
 
     def __init__(self, tids, inject, log):
         if not shutil.which("strace"):
-            pytest.skip("no strace: run tools/setup test")
+            missing("strace")
         self.log = log
         self.argv = ["strace", "-tt", "-y", "-s", "64", "-o", str(log)]
         for tid in tids:

@@ -1,7 +1,10 @@
 """Every client that people have, unmodified, in every way that it can: each cell of the matrix uploads
 a picture of its own, which must come out of the pipeline as an event.
 
-A cell is a client, a protection (plain, explicit or implicit TLS) and the way of its data connection:
+A cell is a client, a protection and the way of its data connection:
+
+    plain       no TLS               control    explicit TLS for commands, pictures in clear (PROT C)
+    explicit    TLS for both         implicit   the same, from the first byte
 
     passive     PASV                 active     PORT
     extended    EPSV                 extended-active  EPRT
@@ -19,10 +22,10 @@ import subprocess
 import pytest
 
 import ftp_load
-from conftest import ROOT
+from conftest import ROOT, missing
 from ftp_rig import PASSWORD, USER, Rig
 
-PROTECTIONS = "plain", "explicit", "implicit"
+PROTECTIONS = "plain", "control", "explicit", "implicit"
 WAYS = "passive", "extended", "active", "extended-active", "passive6", "active6"
 BASIC_FTP = ROOT / ".deps/basic-ftp"
 SECONDS = 60
@@ -37,7 +40,8 @@ def curl(cell):
             "active": ["--ftp-port", "-", "--disable-eprt"],
             "extended-active": ["--ftp-port", "-"], "active6": ["--ftp-port", "-"]}
     run(cell, "curl", "-sS", "--fail", "-k", "--user", f"{USER}:{PASSWORD}", "--ftp-create-dirs",
-        *(["--ssl-reqd"] if cell.explicit else []), *ways[cell.way], "-T", cell.file, url)
+        *(["--ssl-reqd"] if cell.explicit else []), *(["--ftp-ssl-control"] if cell.control else []),
+        *ways[cell.way], "-T", cell.file, url)
 
 
 def lftp(cell):
@@ -45,7 +49,8 @@ def lftp(cell):
                 "ftp:prefer-epsv": "on" if cell.way == "extended" else "off",
                 "ftp:auto-passive-mode": "no", "ssl:verify-certificate": "no",
                 "ftp:ssl-allow": "no" if cell.plain else "yes",
-                "ftp:ssl-force": "yes" if cell.explicit else "no",
+                "ftp:ssl-force": "yes" if cell.explicit or cell.control else "no",
+                "ftp:ssl-protect-data": "no" if cell.control else "yes",
                 "net:max-retries": "1", "net:timeout": "20", "cmd:fail-exit": "yes"}
     script = "".join(f"set {k} {v}; " for k, v in settings.items())
     url = f"{'ftps' if cell.implicit else 'ftp'}://{cell.host}:{cell.port}"
@@ -95,7 +100,7 @@ def python_ftplib(cell):
             (ImplicitFtp if cell.implicit else ftplib.FTP_TLS)(context=context, timeout=SECONDS) as f:
         f.connect(cell.bare_host, cell.port)
         f.login(USER, PASSWORD, **({"secure": False} if cell.implicit else {}))
-        if not cell.plain:
+        if cell.explicit or cell.implicit:  # who forgets it sends his pictures in clear
             f.prot_p()
         f.set_pasv("active" not in cell.way)
         with open(cell.file, "rb") as content:
@@ -144,13 +149,14 @@ def run(cell, *argv, text=None):
 
 # ---- what they cannot do ----
 
-NO_TLS = {"explicit": "knows no TLS for FTP", "implicit": "knows no TLS for FTP"}
+NO_TLS = {p: "knows no TLS for FTP" for p in PROTECTIONS if p != "plain"}
+NO_CLEAR = {"control": "protects pictures whenever it protects commands"}
 # In 7.87 and 7.88 (Debian 12's) it forgets the TLS of a data connection that it took: curl issue 10666.
 CURL_FORGETS_TLS = "sends a picture in clear over an active connection that it protects"
 
 
 def curl_reason(protection, way):
-    if protection == "plain" or "active" not in way or not shutil.which("curl"):
+    if protection in ("plain", "control") or "active" not in way or not shutil.which("curl"):
         return None
     version = subprocess.run(["curl", "--version"], capture_output=True, text=True,
                              check=True).stdout.split()[1]
@@ -169,8 +175,8 @@ CLIENTS = {
     "inetutils-ftp": (inetutils_ftp, "inetutils-ftp", NO_TLS),
     "ftplib": (python_ftplib, None, {
         "extended": "says EPSV over IPv6 only", "extended-active": "says EPRT over IPv6 only"}),
-    "rclone": (rclone, "rclone", NO_ACTIVE),
-    "basic-ftp": (basic_ftp, "node", NO_ACTIVE),
+    "rclone": (rclone, "rclone", {**NO_ACTIVE, **NO_CLEAR}),
+    "basic-ftp": (basic_ftp, "node", {**NO_ACTIVE, **NO_CLEAR}),
 }
 
 
@@ -179,7 +185,8 @@ CLIENTS = {
 class Cell:
     def __init__(self, rig, folder, client, protection, way):
         self.client, self.protection, self.way, self.folder = client, protection, way, folder
-        self.plain, self.explicit, self.implicit = (protection == p for p in PROTECTIONS)
+        self.plain, self.control, self.explicit, self.implicit = (
+            protection == p for p in PROTECTIONS)
         self.bare_host = "::1" if way.endswith("6") else "127.0.0.1"
         self.host = f"[{self.bare_host}]" if way.endswith("6") else self.bare_host
         self.port = rig.tls_port if self.implicit else rig.port
@@ -198,6 +205,14 @@ def rig(tmp_path_factory, certificate):
     assert rig.stop() == 0
 
 
+@pytest.fixture(scope="module")
+def strict_rig(tmp_path_factory, certificate):
+    rig = Rig(tmp_path_factory.mktemp("strict"), ftp="tls = required", tls=certificate)
+    rig.start()
+    yield rig
+    assert rig.stop() == 0
+
+
 def has_ipv6():
     try:
         with socket.socket(socket.AF_INET6) as s:
@@ -211,15 +226,14 @@ def has_ipv6():
 @pytest.mark.parametrize("protection", PROTECTIONS)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_picture_comes_out_of_the_pipeline(rig, tmp_path, client, protection, way):
-    upload, program, reasons = CLIENTS[client]
+    upload, _, reasons = CLIENTS[client]
     reason = reasons.get(protection) or reasons.get(way) or (
         curl_reason(protection, way) if client == "curl" else None)
     if reason:
         pytest.skip(f"{client} {reason}")
     if way.endswith("6") and not has_ipv6():
         pytest.skip("no IPv6 here")
-    if program and not shutil.which(program) or client == "basic-ftp" and not BASIC_FTP.exists():
-        pytest.skip(f"no {client}: run tools/setup test")
+    be_installed(client)
     cell = Cell(rig, tmp_path, client, protection, way)
     seen = len(rig.daemon.lines)
     try:
@@ -227,3 +241,20 @@ def test_the_picture_comes_out_of_the_pipeline(rig, tmp_path, client, protection
         rig.wait_for(cell.digest)
     except AssertionError as e:
         raise AssertionError(f"{e}\n---- daemon\n" + "\n".join(rig.daemon.lines[seen:])) from e
+
+
+@pytest.mark.parametrize("client", ["curl", "ftplib"])
+def test_pictures_in_clear_are_refused_where_tls_is_required(strict_rig, tmp_path, client):
+    """So it is true of these clients that they sent them in clear above. lftp changes its mind: it
+    hears 522, says PROT P, and sends them all the same."""
+    be_installed(client)
+    cell = Cell(strict_rig, tmp_path, client, "control", "passive")
+    with pytest.raises((AssertionError, ftplib.error_perm)):
+        CLIENTS[client][0](cell)
+    assert not strict_rig.uploaded() and not strict_rig.found()
+
+
+def be_installed(client):
+    program = CLIENTS[client][1]
+    if program and not shutil.which(program) or client == "basic-ftp" and not BASIC_FTP.exists():
+        missing(client)

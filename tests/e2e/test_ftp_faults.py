@@ -2,7 +2,8 @@
 acknowledged comes out once, what was not never does, and nothing stays behind. Goals S6, R3, R4, R13
 and R18 of reliability.
 
-SNAPSHOT_FTP_ABORTED sets the number of aborted uploads (10,000 is the goal)."""
+SNAPSHOT_FTP_ABORTED sets the number of aborted uploads (10,000 is the goal), SNAPSHOT_FTP_FULL=1 holds
+the goal's time for new sessions."""
 
 import contextlib
 import os
@@ -11,17 +12,18 @@ import re
 import resource
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
 
 import ftp_load
 import ftp_trace
-from conftest import wait_until
+from conftest import tmpfs, wait_until
 from ftp_load import ABORTING, Broken, Client, Ledger, Refused, picture
 
 ABORTED = int(os.environ.get("SNAPSHOT_FTP_ABORTED", 600))
+# Of R13; a loaded machine is slow at times.
+RECOVER_SECONDS_MAX = 2 if os.environ.get("SNAPSHOT_FTP_FULL") == "1" else 5
 
 
 # ---- S6: incomplete uploads ----
@@ -124,16 +126,8 @@ def test_no_226_before_file_and_folder_are_on_the_disk(ftp_rig, tmp_path, client
 
 @pytest.fixture
 def small_disk(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    place = tmp_path / "daemon" / "data"
-    place.mkdir(parents=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", place],
-                          capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip("no mounts here: " + done.stderr.strip())
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with tmpfs(tmp_path / "daemon/data", "20m") as place:
+        yield place
 
 
 def test_a_disk_that_fills_up_under_load_is_answered_and_recovered_from(ftp_rig, small_disk):
@@ -182,8 +176,8 @@ def test_a_disk_that_fails_now_and_then_is_never_called_safe(ftp_rig, tmp_path, 
     rig = ftp_rig(ftp="disk_threads = 1\n" if one else "")
     rig.start()
     load = rig.load(clients=1 if one else 4, ways={"kept": 1})
-    disk = ftp_trace.threads(rig.pid, "ftp.disk")
-    assert disk, "the server's disk threads have a name"
+    # A thread gives itself its name, a moment after the program is ready.
+    disk = wait_until(lambda: ftp_trace.threads(rig.pid, "ftp.disk"), "the server's disk threads")
     when = "5+9" if one else "5+7"
     with ftp_trace.Attached(disk, f"{call}:error={error}:when={when}", tmp_path / "strace") as strace:
         load.start()
@@ -206,9 +200,10 @@ def test_a_disk_that_fails_now_and_then_is_never_called_safe(ftp_rig, tmp_path, 
 
 # ---- R13: descriptors ----
 
-@pytest.mark.parametrize("left", ["few", "none"])
+@pytest.mark.parametrize("left", ["few", "none", "of 64"])
 def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
-    """Newcomers hear 421 or wait; who is inside is served, and there is no busy loop."""
+    """Newcomers hear 421 or wait; who is inside is served, and there is no busy loop. 64, the goal's
+    figure, is less than the program has open when it rests."""
     rig = ftp_rig()
     rig.start()
     content = picture("under way", 200_000)
@@ -219,25 +214,29 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
         in_use = len(os.listdir(f"/proc/{rig.pid}/fd"))
         usual = resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)
         # A quarter is kept for those inside, so with "few" some newcomers are let in.
-        limit = in_use + 1 if left == "none" else (in_use + 8) * 4 // 3
+        limit = {"few": (in_use + 8) * 4 // 3, "none": in_use + 1, "of 64": 64}[left]
         resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, (limit, usual[1]))
         try:
             for source in ftp_load.addresses(120):
                 crowd.append(socket.create_connection(rig.server, 30, (source, 0)))
             rig.daemon.wait_line(r"\[ftp-connection-refused\]")
+            said = {greeting(s) for s in crowd}
+            # Below what is in use not even the descriptor that is kept for it can say no.
+            assert said <= {"421", None} | ({"220"} if left == "few" else set()), said
+            assert left == "of 64" or "421" in said, said
             lines, cpu, start = len(rig.daemon.lines), rig.cpu_s(), time.monotonic()
             data.sendall(content[100_000:])
             data.close()
             assert c.reply().code == 226, "the upload under way is completed"
             wait_until(lambda: time.monotonic() >= start + 3, "three seconds of it")
             seconds = time.monotonic() - start
-            assert (rig.cpu_s() - cpu) / seconds <= 0.2, "no busy loop"
+            assert (rig.cpu_s() - cpu) / seconds <= 0.05, "no busy loop"
             said = rig.daemon.lines[lines:]
             assert len([x for x in said if "ftp-connection" in x]) <= seconds + 1, "\n".join(said)
         finally:
             for s in crowd:
                 s.close()
-            if left == "none":
+            if left != "few":
                 resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, usual)
     freed = time.monotonic()
 
@@ -246,8 +245,17 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
             return c2.login(*rig.account())
         return None
     assert wait_until(back, "new sessions")
-    assert time.monotonic() - freed <= 5
+    assert time.monotonic() - freed <= RECOVER_SECONDS_MAX
     rig.wait_for(ftp_load.hashlib.sha256(content).hexdigest())
+
+
+def greeting(s):
+    """The code of what it heard until now, None when that is nothing."""
+    s.setblocking(False)
+    try:
+        return s.recv(100)[:3].decode()
+    except BlockingIOError:
+        return None
 
 
 # ---- R18: start and stop ----

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import missing, wait_until
 from ftp_load import Client, Ledger, picture
 from ftp_rig import rounds
 
@@ -67,7 +67,7 @@ def disk(tmp_path):
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
     if not shutil.which("mkfs.ext4"):
-        pytest.skip("no mkfs.ext4: run tools/setup test")
+        missing("mkfs.ext4")
     if not os.path.exists("/dev/loop-control"):
         pytest.skip("no loop devices here")
     disk = Disk(tmp_path / "image", tmp_path / "daemon/data")

@@ -442,6 +442,16 @@ static inline struct flow *flow_new(int detect_workers, int notifiers)
     return f;
 }
 
+/* As most tests begin: one detector, and cameras that give pictures, with `extra` in each section.
+ */
+static inline struct flow *flow_new_with_cameras(size_t count, const char *extra)
+{
+    struct flow *f = flow_new(1, 0);
+    flow_add_cameras(f, count, NULL);
+    flow_use_cameras(f, extra);
+    return f;
+}
+
 static inline int flow_start_stage(struct flow *f, const struct stage_ops *ops, void *self,
                                    unsigned index, const char *edge, int depth)
 {

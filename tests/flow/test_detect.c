@@ -14,9 +14,7 @@ static struct mono_time clock_ahead(void)
 
 static void live_pictures_overtake_the_backlog(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 4, NULL);
-    flow_use_cameras(f, "");
+    struct flow *f = flow_new_with_cameras(4, "");
     for (int i = 0; i < 8; i++) /* of another size than the live one */
         snapshot_unref(flow_store(f, "old", 4 * i, true));
     FLOW_SET(f, f->detector.held, true);

@@ -6,9 +6,7 @@
 
 static void a_trigger_is_given_up_in_time_with_the_last_reason(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "give_up = 1s\nretry_delay = 50ms\n");
+    struct flow *f = flow_new_with_cameras(1, "give_up = 1s\nretry_delay = 50ms\n");
     flow_sim_fault(f, 0, "close");
     flow_start(f, FLOW_ALL);
     char id[SNAPSHOT_ID_SIZE];
@@ -25,9 +23,7 @@ static void a_trigger_is_given_up_in_time_with_the_last_reason(void **state UNUS
 
 static void a_camera_that_comes_back_gives_its_picture(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "retry_delay = 50ms\n");
+    struct flow *f = flow_new_with_cameras(1, "retry_delay = 50ms\n");
     flow_sim_fault(f, 0, "reset");
     flow_listen(f, "fetch-failed");
     flow_start(f, FLOW_ALL);
@@ -43,9 +39,7 @@ static void a_camera_that_comes_back_gives_its_picture(void **state UNUSED)
 
 static void a_trigger_of_a_removed_camera_ends_with_that_reason(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 2, NULL);
-    flow_use_cameras(f, "");
+    struct flow *f = flow_new_with_cameras(2, "");
     char gone[SNAPSHOT_ID_SIZE], off[SNAPSHOT_ID_SIZE];
     flow_trigger(f, "c0", gone);
     flow_trigger(f, "c1", off);
@@ -60,9 +54,7 @@ static void a_trigger_of_a_removed_camera_ends_with_that_reason(void **state UNU
 
 static void a_running_request_keeps_its_settings_through_two_reloads(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 2, NULL);
-    flow_use_cameras(f, "");
+    struct flow *f = flow_new_with_cameras(2, "");
     flow_sim_fault(f, 0, "hang-body");
     flow_start(f, FLOW_ALL);
     char id[SNAPSHOT_ID_SIZE], other[SNAPSHOT_ID_SIZE];
@@ -186,9 +178,7 @@ static void a_crowd_of_silent_cameras_does_not_hold_up_a_good_one(void **state U
 
 static void a_camera_left_alone_costs_no_write_per_second(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "give_up = 10m\nretry_delay = 10ms\ntries = 20\n");
+    struct flow *f = flow_new_with_cameras(1, "give_up = 10m\nretry_delay = 10ms\ntries = 20\n");
     flow_sim_fault(f, 0, "status:503/40"); /* busy, and says for how long */
     flow_start(f, FLOW_ALL);
     char first[SNAPSHOT_ID_SIZE], second[SNAPSHOT_ID_SIZE];
@@ -219,9 +209,7 @@ static bool story_has(struct flow *f, const char *id, const char *what, const ch
 
 static void an_unchanged_picture_is_asked_for_once_more_and_told(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "retry_delay = 10ms\n");
+    struct flow *f = flow_new_with_cameras(1, "retry_delay = 10ms\n");
     flow_start(f, FLOW_ALL);
     char first[SNAPSHOT_ID_SIZE], second[SNAPSHOT_ID_SIZE];
     flow_trigger(f, "c0", first);
@@ -242,9 +230,7 @@ static void an_unchanged_picture_is_asked_for_once_more_and_told(void **state UN
 
 static void a_picture_that_may_stand_still_is_asked_for_once(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "check_fresh = no\n");
+    struct flow *f = flow_new_with_cameras(1, "check_fresh = no\n");
     flow_start(f, FLOW_ALL);
     flow_trigger(f, "c0", NULL);
     FLOW_WAIT(f, f->outcomes == 1);
@@ -257,9 +243,7 @@ static void a_picture_that_may_stand_still_is_asked_for_once(void **state UNUSED
 
 static void a_burst_is_one_picture_of_several(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "burst = 4\nburst_time = 120ms\n");
+    struct flow *f = flow_new_with_cameras(1, "burst = 4\nburst_time = 120ms\n");
     flow_start(f, FLOW_ALL);
     char id[SNAPSHOT_ID_SIZE];
     struct mono_time start = clock_mono();
@@ -277,9 +261,7 @@ static void a_burst_is_one_picture_of_several(void **state UNUSED)
 
 static void a_burst_that_breaks_off_keeps_what_came(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "burst = 4\nburst_time = 100ms\n");
+    struct flow *f = flow_new_with_cameras(1, "burst = 4\nburst_time = 100ms\n");
     flow_sim_fault(f, 0, "500@3");
     flow_start(f, FLOW_ALL);
     char id[SNAPSHOT_ID_SIZE];
@@ -295,9 +277,7 @@ static void a_burst_that_breaks_off_keeps_what_came(void **state UNUSED)
 
 static void a_stop_in_the_middle_of_a_burst_keeps_what_came(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "burst = 2\nburst_time = 30s\n");
+    struct flow *f = flow_new_with_cameras(1, "burst = 2\nburst_time = 30s\n");
     flow_start(f, FLOW_ALL);
     char id[SNAPSHOT_ID_SIZE];
     flow_trigger(f, "c0", id);
@@ -316,9 +296,7 @@ static void a_stop_in_the_middle_of_a_burst_keeps_what_came(void **state UNUSED)
 
 static void a_stop_while_a_better_picture_is_awaited_keeps_what_came(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "burst = 2\nburst_time = 10ms\n");
+    struct flow *f = flow_new_with_cameras(1, "burst = 2\nburst_time = 10ms\n");
     flow_sim_fault(f, 0, "hang@2");
     flow_start(f, FLOW_ALL);
     char id[SNAPSHOT_ID_SIZE];

@@ -167,9 +167,8 @@ static void a_disk_too_full_for_the_ledger_loses_nothing_either(void **state UNU
 
 static void a_picture_refused_by_a_full_disk_is_asked_for_again(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 4, NULL);
-    flow_use_cameras(f, "check_fresh = no\n"); /* the second answer is the same picture */
+    struct flow *f =
+        flow_new_with_cameras(4, "check_fresh = no\n"); /* the second answer is the same picture */
     flow_listen(f, "picture-refused");
     char id[SNAPSHOT_ID_SIZE];
     flow_trigger(f, "c3", id);

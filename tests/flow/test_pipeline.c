@@ -28,9 +28,7 @@ static void a_trigger_becomes_a_picture_an_event_and_a_file(void **state UNUSED)
 
 static void the_stored_bytes_are_the_cameras(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 2, NULL);
-    flow_use_cameras(f, "");
+    struct flow *f = flow_new_with_cameras(2, "");
     flow_start(f, FLOW_ALL);
     char ids[2][SNAPSHOT_ID_SIZE];
     flow_trigger(f, "c0", ids[0]);
@@ -137,9 +135,7 @@ static void a_stop_records_what_was_handed_over_and_keeps_the_rest_pending(void 
 
 static void a_producer_whose_consumers_stop_first_still_loses_nothing(void **state UNUSED)
 {
-    struct flow *f = flow_new(1, 0);
-    flow_add_cameras(f, 1, NULL);
-    flow_use_cameras(f, "");
+    struct flow *f = flow_new_with_cameras(1, "");
     flow_start(f, FLOW_INTAKE | FLOW_FETCH); /* nobody takes from the edge of intake */
     char ids[6][SNAPSHOT_ID_SIZE];
     for (size_t i = 0; i < ARRAY_LEN(ids); i++)

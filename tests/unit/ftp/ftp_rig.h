@@ -238,14 +238,19 @@ static UNUSED struct client client_open(struct rig *r, const char *from)
     return c;
 }
 
-static UNUSED struct client client_login(struct rig *r)
+static UNUSED struct client client_login_from(struct rig *r, const char *from)
 {
-    struct client c = client_open(r, "127.0.0.1");
+    struct client c = client_open(r, from);
     client_expect(&c, 220);
     client_say(&c, 331, "USER cam");
     client_say(&c, 230, "PASS " RIG_PASSWORD);
     client_say(&c, 200, "TYPE I");
     return c;
+}
+
+static UNUSED struct client client_login(struct rig *r)
+{
+    return client_login_from(r, "127.0.0.1");
 }
 
 static UNUSED void client_close(struct client *c)
@@ -267,6 +272,24 @@ static UNUSED int client_passive(struct client *c)
     assert_true(fd >= 0);
     return fd;
 }
+
+/* An upload whose bytes are the caller's to send over what it returns. */
+static UNUSED int client_begin_(struct client *c, const char *name, int line)
+{
+    AUTO_FREE char *command = xasprintf("STOR %s", name);
+    int data = client_passive(c);
+    client_say_(c, 125, command, line);
+    return data;
+}
+#define client_begin(c, name) client_begin_(c, name, __LINE__)
+
+/* Closes this end of it, and hears what became of the transfer. */
+static UNUSED void client_finish_(struct client *c, int data, int code, int line)
+{
+    (void)close(data);
+    client_expect_(c, code, line);
+}
+#define client_finish(c, data, code) client_finish_(c, data, code, __LINE__)
 
 static UNUSED void send_all(int fd, const void *bytes, size_t size)
 {

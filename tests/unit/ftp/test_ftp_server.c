@@ -2,13 +2,29 @@
 
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "base/metrics.h"
 #include "ftp/ftp_data.h"
 
 #define PICTURE_SIZE 100000
+/* Who comes from here seems to come from the internet, which a test cannot do otherwise. */
+#define FAR_AWAY "127.0.0.77"
+#define FAR_AWAY_SEEN "203.0.113.77"
 
 static char *picture;
+
+/* This one stands before that of libc. */
+int accept4(int fd, struct sockaddr *from, socklen_t *size, int flags)
+{
+    int r = (int)syscall(SYS_accept4, fd, from, size, flags);
+    if (r >= 0 && from && from->sa_family == AF_INET) {
+        struct sockaddr_in *peer = (struct sockaddr_in *)from;
+        if (peer->sin_addr.s_addr == inet_addr(FAR_AWAY))
+            peer->sin_addr.s_addr = inet_addr(FAR_AWAY_SEEN);
+    }
+    return r;
+}
 
 static int set_up(void **state UNUSED)
 {
@@ -25,13 +41,9 @@ static int tear_down(void **state UNUSED)
 
 static void upload(struct client *c, const char *name, const void *bytes, size_t size, int code)
 {
-    char command[128];
-    int data = client_passive(c);
-    (void)text_format(command, sizeof(command), "STOR %s", name);
-    client_say(c, 125, command);
+    int data = client_begin(c, name);
     send_all(data, bytes, size);
-    (void)close(data);
-    client_expect(c, code);
+    client_finish(c, data, code);
 }
 
 /* ---- the way of a picture ---- */
@@ -61,8 +73,7 @@ static void takes_the_data_connection_after_the_command_as_well(void **state UNU
     client_say(&c, 150, "STOR a.jpg");
     int data = rig_connect_from("127.0.0.1", port);
     send_all(data, picture, PICTURE_SIZE);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
     client_close(&c);
     rig_end(r);
@@ -107,8 +118,7 @@ static void connects_to_an_active_client(void **state UNUSED)
     client_say(&c, 150, "STOR a.jpg");
     int data = accept(listener, NULL, NULL);
     send_all(data, picture, PICTURE_SIZE);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
     /* And where nobody listens it says so. */
     (void)close(listener);
@@ -132,21 +142,67 @@ static void sends_files_and_lists(void **state UNUSED)
     client_say(&c, 125, "RETR a.jpg");
     assert_int_equal(receive_all(data, got, size + 1), size);
     assert_memory_equal(got, large, size);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     data = client_passive(&c);
     client_say(&c, 125, "NLST");
     assert_int_equal(receive_all(data, got, size), strlen("a.jpg\r\n"));
     assert_memory_equal(got, "a.jpg\r\n", strlen("a.jpg\r\n"));
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     data = client_passive(&c);
     client_say(&c, 350, "REST 2999990");
     client_say(&c, 125, "RETR a.jpg");
     assert_int_equal(receive_all(data, got, size), 10);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     client_close(&c);
+    rig_end(r);
+}
+
+/* ---- what it says of itself ---- */
+
+static void greets_with_the_configured_banner(void **state UNUSED)
+{
+    static const struct {
+        const char *line, *greeting;
+    } cases[] = {{NULL, "220 test FTP.\n"}, {"banner = Front gate.", "220 Front gate.\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct rig *r = rig_start(cases[i].line, NULL);
+        struct client c = client_open(r, "127.0.0.1");
+        client_expect(&c, 220);
+        assert_string_equal(c.reply, cases[i].greeting);
+        client_close(&c);
+        rig_end(r);
+    }
+}
+
+/* Uploads as a client that goes where PASV sends it, and checks that it is sent to `told`. */
+static void upload_from(struct rig *r, const char *from, const char *told)
+{
+    int port_high = 0, port_low = 0;
+    struct client c = client_login_from(r, from);
+    client_say(&c, 227, "PASV");
+    const char *numbers = strstr(c.reply, told);
+    if (!numbers || sscanf(numbers + strlen(told), ",%d,%d)", &port_high, &port_low) != 2)
+        CASE_FAILS("%s is told \"%s\", wanted %s", from, c.reply, told);
+    /* A router or a container's host would forward it from there. */
+    int data = rig_connect_from(from, port_high * 256 + port_low);
+    client_say(&c, 125, "STOR a.jpg");
+    send_all(data, picture, PICTURE_SIZE);
+    client_finish(&c, data, 226);
+    client_close(&c);
+}
+
+static void who_comes_from_outside_is_told_the_masquerade_address(void **state UNUSED)
+{
+    struct rig *r = rig_start("masquerade = 198.51.100.7", NULL);
+    upload_from(r, FAR_AWAY, "(198,51,100,7");
+    upload_from(r, "127.0.0.1", "(127,0,0,1");
+    rig_end(r);
+}
+
+static void without_masquerade_all_are_told_the_address_that_they_came_to(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    upload_from(r, FAR_AWAY, "(127,0,0,1");
     rig_end(r);
 }
 
@@ -185,14 +241,12 @@ static void runs_what_was_sent_ahead_after_the_transfer(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     enum { COUNT = 4000 }; /* more than the server keeps, less than the kernel does */
     for (int i = 0; i < COUNT; i++)
         client_send(&c, "NOOP\r\n");
     send_all(data, picture, PICTURE_SIZE);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     for (int i = 0; i < COUNT; i++)
         client_expect(&c, 200);
     client_close(&c);
@@ -243,8 +297,7 @@ static void takes_one_data_connection(void **state UNUSED)
     client_say(&c, 125, "STOR a.jpg");
     assert_int_equal(rig_connect_from("127.0.0.1", port), -ECONNREFUSED);
     send_all(data, picture, PICTURE_SIZE);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     client_close(&c);
     rig_end(r);
 }
@@ -282,8 +335,7 @@ static void sends_a_stranger_away_from_the_data_port(void **state UNUSED)
     expect_closed(stranger);
     (void)close(stranger);
     send_all(data, picture, PICTURE_SIZE);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
     client_close(&c);
     rig_end(r);
@@ -296,8 +348,7 @@ static void takes_a_stranger_where_the_account_says_so(void **state UNUSED)
     int data = rig_connect_from("127.0.0.2", client_passive_port(&c));
     client_say(&c, 125, "STOR a.jpg");
     send_all(data, picture, PICTURE_SIZE);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     client_close(&c);
     rig_end(r);
 }
@@ -400,8 +451,7 @@ static void cut_uploads_leave_nothing(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, PICTURE_SIZE / 2);
     cut(data);
     client_expect(&c, 426);
@@ -418,8 +468,7 @@ static void abor_with_urgent_bytes_ends_the_transfer(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, PICTURE_SIZE / 2);
     /* As RFC 959 wants it: IP, then DM as the urgent byte, then the command. */
     assert_int_equal(send(c.fd, "\xff\xf4\xff", 3, MSG_NOSIGNAL), 3);
@@ -439,15 +488,13 @@ static void stat_in_the_middle_tells_how_far_it_is(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, 1000);
     do /* until the bytes are there */
         client_say(&c, 211, "STAT");
     while (!strstr(c.reply, "1000 bytes"));
     send_all(data, picture + 1000, PICTURE_SIZE - 1000);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     client_close(&c);
     rig_end(r);
 }
@@ -456,13 +503,11 @@ static void quit_in_the_middle_waits_for_the_end(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, 1000);
     client_send(&c, "QUIT\r\n");
     send_all(data, picture + 1000, PICTURE_SIZE - 1000);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     client_expect(&c, 221);
     assert_int_equal(client_reply(&c), 0);
     assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
@@ -488,8 +533,7 @@ static void finishes_a_picture_whose_client_has_gone(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, 1000);
     client_close(&c);
     send_all(data, picture + 1000, PICTURE_SIZE - 1000);
@@ -498,8 +542,7 @@ static void finishes_a_picture_whose_client_has_gone(void **state UNUSED)
     assert_true(rig_has(r, "a.jpg", picture, PICTURE_SIZE));
 
     c = client_login(r);
-    data = client_passive(&c);
-    client_say(&c, 125, "STOR b.mp4");
+    data = client_begin(&c, "b.mp4");
     send_all(data, "video", 5);
     client_close(&c);
     expect_closed(data);
@@ -515,8 +558,7 @@ static void refuses_what_is_too_large_at_once(void **state UNUSED)
     struct client c = client_login(r);
     size_t size = 4 << 20;
     AUTO_FREE char *large = make_picture(size);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     for (size_t done = 0; done < size;) { /* until it is cut */
         ssize_t n = send(data, large + done, size - done, MSG_NOSIGNAL);
         if (n <= 0)
@@ -537,8 +579,7 @@ static void a_silent_upload_ends(void **state UNUSED)
 {
     struct rig *r = rig_start("stall_timeout = 60s", NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, 1000);
     do
         client_say(&c, 211, "STAT");
@@ -557,8 +598,7 @@ static void an_upload_that_dribbles_ends(void **state UNUSED)
 {
     struct rig *r = rig_start("stall_timeout = 60s\nrate_min = 256", NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     for (int i = 1; i <= 2; i++) { /* never silent for long, but some 100 bytes a second */
         char wanted[32];
         send_all(data, picture, 3000);
@@ -578,16 +618,14 @@ static void an_idle_session_ends_and_a_transfer_is_not_idle(void **state UNUSED)
 {
     struct rig *r = rig_start("idle_timeout = 300s\nstall_timeout = 600s\nrate_min = 0", NULL);
     struct client c = client_login(r), quiet = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, PICTURE_SIZE - 1000);
     rig_pass(r, 200000);
     client_say(&quiet, 200, "NOOP");
     rig_pass(r, 200000);
     client_say(&quiet, 200, "NOOP");
     send_all(data, picture + PICTURE_SIZE - 1000, 1000);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     rig_pass(r, 299000);
     client_say(&c, 200, "NOOP");
     rig_pass(r, 2000);
@@ -723,8 +761,7 @@ static void survives_without_descriptors(void **state UNUSED)
 {
     struct rig *r = rig_start("sessions_per_address = 100", NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     struct rlimit before, few;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     few = before;
@@ -847,8 +884,7 @@ static void a_stop_finishes_uploads_and_dismisses_the_rest(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r), idle = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, 1000);
     pthread_t stopper;
     assert_int_equal(pthread_create(&stopper, NULL, stop_server, r), 0);
@@ -856,8 +892,7 @@ static void a_stop_finishes_uploads_and_dismisses_the_rest(void **state UNUSED)
     assert_int_equal(client_reply(&idle), 0);
     assert_int_equal(rig_connect_from("127.0.0.1", r->port), -ECONNREFUSED);
     send_all(data, picture + 1000, PICTURE_SIZE - 1000);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     client_expect(&c, 421);
     assert_int_equal(client_reply(&c), 0);
     void *result = NULL;
@@ -873,8 +908,7 @@ static void a_stop_without_grace_drops_uploads(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
     struct client c = client_login(r);
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, 1000);
     assert_int_equal(ftp_server_stop(r->server, 0), 0);
     assert_int_equal(ftp_server_stop(r->server, 0), 0);
@@ -893,8 +927,7 @@ static void a_changed_account_logs_in_again(void **state UNUSED)
     client_expect(&kept, 220);
     client_say(&kept, 331, "USER kept");
     client_say(&kept, 230, "PASS another one");
-    int data = client_passive(&c);
-    client_say(&c, 125, "STOR a.jpg");
+    int data = client_begin(&c, "a.jpg");
     send_all(data, picture, 1000);
     AUTO(cfg)
     cfg = rig_load("[ftp_account:cam]\npassword = changed it\ndirectory = cam\n"
@@ -905,8 +938,7 @@ static void a_changed_account_logs_in_again(void **state UNUSED)
     assert_int_equal(ftp_server_set_accounts(r->server, accounts, &e), 0);
     /* Its transfer is finished first. */
     send_all(data, picture + 1000, PICTURE_SIZE - 1000);
-    (void)close(data);
-    client_expect(&c, 226);
+    client_finish(&c, data, 226);
     client_expect(&c, 421);
     assert_int_equal(client_reply(&c), 0);
     client_close(&c);
@@ -937,6 +969,9 @@ int main(void)
         cmocka_unit_test(stores_an_empty_file),
         cmocka_unit_test(connects_to_an_active_client),
         cmocka_unit_test(sends_files_and_lists),
+        cmocka_unit_test(greets_with_the_configured_banner),
+        cmocka_unit_test(who_comes_from_outside_is_told_the_masquerade_address),
+        cmocka_unit_test(without_masquerade_all_are_told_the_address_that_they_came_to),
         cmocka_unit_test(takes_commands_byte_by_byte),
         cmocka_unit_test(takes_everything_in_one_write),
         cmocka_unit_test(runs_what_was_sent_ahead_after_the_transfer),
