@@ -256,7 +256,7 @@ void upload_find_errand(struct upload_self *u)
     if (!upload_is_well(u))
         return;
     if (mono_passed(u->stars_at)) {
-        int n = ledger_upload_stars(u->ledger, u->storage->name, &x->job, 1, &e);
+        int n = ledger_upload_stars(u->ledger, u->storage->name, 0, &x->job, 1, &e);
         if (n == 1 && !ops->star) {                                /* nobody there wants to know */
             (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
         } else if (n == 1) {

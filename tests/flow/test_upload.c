@@ -821,7 +821,7 @@ static void stars_are_passed_on(void **state UNUSED)
     assert_true(h->shelf.places[1].starred);
     TURN_UNTIL(h, ({
                    struct upload_job job;
-                   ledger_upload_stars(h->f->l, "shelf", &job, 1, &e) == 0;
+                   ledger_upload_stars(h->f->l, "shelf", 0, &job, 1, &e) == 0;
                }));
     close_hand(h);
 }
