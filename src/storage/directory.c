@@ -728,6 +728,7 @@ static const struct storage_ops directory_ops = {
     .session_new = session_new,
     .session_free = session_free,
     .reserve = reserve,
+    .reserve_asks_nobody = true,
     .put = put,
     .verify = verify,
     .free_bytes = free_bytes,

@@ -87,6 +87,7 @@ struct storage_ops {
     /* Fills the marks of objects that were never tried: durable before the first put. */
     int (*reserve)(struct storage_session *w, const struct storage_object *objects,
                    struct storage_mark *marks, int count, struct storage_failure *f, struct err *e);
+    bool reserve_asks_nobody; /* nor does session_new(): both return at once, in any thread */
     /* 0: the object is there, once, and its size and digest are right. `save` makes a changed mark
      * durable (a resumable upload began); when that fails, so does the call. */
     int (*put)(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,

@@ -550,7 +550,9 @@ static void a_storage_that_is_away_is_asked_less_and_less(void **state UNUSED)
         turn(h);
         assert_int_equal(FLOW_GET(h->f, h->shelf.puts), puts);
         pass_ms(1);
-        TURN_UNTIL(h, h->shelf.puts == puts + 1 && status(h).pause_ms > 1);
+        /* After each third time the next one is tried as well: it might be the file. */
+        puts += 1 + (i % 3 == 1);
+        TURN_UNTIL(h, h->shelf.puts == puts && status(h).pause_ms > 1);
         assert_int_equal(FLOW_GET(h->f, h->shelf.inside_max), 1);
     }
     assert_int_equal(FLOW_GET(h->f, flow_heard(h->f, "storage-paused")), 1); /* said once */
@@ -766,7 +768,7 @@ static void tidies_at_the_start_and_daily(void **state UNUSED)
     start(h);
     TURN_UNTIL(h, status(h).archive_error[0]);
     assert_int_equal(h->shelf.archives, 1);
-    pass_ms(59999);
+    pass_ms(299999);
     turn(h);
     assert_int_equal(FLOW_GET(h->f, h->shelf.archives), 1);
     FLOW_SET(h->f, h->shelf.archive_code, 3);
