@@ -50,6 +50,7 @@ DEFINE_AUTO(settings, settings_unref)
 /* Stages that others wake. */
 enum pipeline_stage {
     PIPELINE_FETCH,
+    PIPELINE_INTAKE,
     PIPELINE_DETECT,
     PIPELINE_DELIVER,
     PIPELINE_SCHEDULE,
