@@ -158,6 +158,19 @@ static int ask_for_marks(struct upload_self *u, const struct upload_job *const *
     return 0;
 }
 
+/* Those whose marks are being made and that a job would overtake. */
+static int overtaken(struct upload_self *u, int64_t row, const struct upload_order *order)
+{
+    const struct batch *b = &u->batch;
+    int count = 0;
+    if (upload_batch_state(u) == ERRAND_NONE)
+        return 0;
+    for (int i = 0; i < b->count; i++)
+        count += b->jobs[i].row <= order->live_after &&
+                 (order->newest_first ? b->jobs[i].row > row : b->jobs[i].row < row);
+    return count;
+}
+
 /* Takes due jobs, in their order, into the queue or to those that want a mark. Of these the live
  * ones go alone: they come first, and their marks are not to wait for others'. */
 static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int room,
@@ -183,7 +196,8 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
         }
         marked++;
         /* Live ones come beyond the room that there is, but not without end. */
-        if (c->free == 0 || (room <= 0 && !(live && room > -u->parallel)) || !rate_allows(u))
+        bool fits = live ? room > -u->parallel : room > overtaken(u, job->row, order);
+        if (c->free == 0 || !fits || !rate_allows(u))
             continue;
         r = enqueue(u, job, live, e);
         c->free -= r == 0;
