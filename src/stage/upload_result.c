@@ -391,7 +391,8 @@ static void judge_storage(struct upload_self *u, struct slot *s)
         s->failure.trouble = STORAGE_AWAY; /* by nobody here; it must not go round and round */
     if (s->code < 0 && s->failure.trouble != STORAGE_WELL) {
         pause_for(u, s);
-    } else if (s->code != -ECANCELED && s->generation == u->generation) {
+    } else if (s->code != -ECANCELED && !s->failure.asked_nobody &&
+               s->generation == u->generation) {
         if (u->suspect.passed && u->suspect.job.row != s->job.row)
             condemn(u);
         u->suspect.passed = false;

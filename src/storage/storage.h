@@ -58,8 +58,9 @@ extern const char *const storage_trouble_names[STORAGE_TROUBLE_COUNT];
  * of the err decides about its repeat. */
 struct storage_failure {
     enum storage_trouble trouble;
-    int64_t pause_ms; /* at least so long; 0 = the caller's back-off. With RATE and LOGIN exactly
-                         so long: for a login whose look-up asks nobody it may be short */
+    int64_t pause_ms;  /* at least so long; 0 = the caller's back-off. With RATE and LOGIN exactly
+                          so long: for a login whose look-up asks nobody it may be short */
+    bool asked_nobody; /* the fault was seen here: it says nothing of how the storage is */
 };
 
 /* Small texts that outlive the program, by key; the caller's thread, the caller's ledger. */

@@ -885,6 +885,29 @@ static void a_file_that_always_finds_its_storage_away_stops_no_other(void **stat
     close_hand(h);
 }
 
+/* A fault that is seen here says nothing of the storage. */
+static void a_fault_that_asked_nobody_ends_no_pause(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    h->shelf.bad_name = "bad";
+    h->shelf.bad = (struct answer){-EINVAL, ERR_NEVER, {STORAGE_WELL, 0, true}, false};
+    h->shelf.now = (struct answer){-EHOSTUNREACH, ERR_LATER, {STORAGE_AWAY, 0}, false};
+    picture(h, "c", 0, NULL);
+    TURN_UNTIL(h, status(h).trouble == STORAGE_AWAY);
+    pass_ms(1000);
+    TURN_UNTIL(h, h->shelf.puts == 2 && status(h).pause_ms > 1);
+    FLOW_SET(h->f, h->shelf.bad_name, "c_0"); /* whose turn it is */
+    pass_ms(2000);
+    TURN_UNTIL(h, counts(h).dead == 1);
+    assert_int_equal(status(h).trouble, STORAGE_AWAY);
+    picture(h, "c", 1, NULL);
+    TURN_UNTIL(h, h->shelf.puts == 4 && status(h).pause_ms > 2001); /* on from where it was */
+    FLOW_SET(h->f, h->shelf.now, (struct answer){0});
+    pass_ms(300000);
+    TURN_UNTIL(h, counts(h).done == 1);
+    close_hand(h);
+}
+
 static void change_ledger(struct by_hand *h, const char *sql)
 {
     AUTO(db) db = NULL;
@@ -1289,6 +1312,7 @@ int main(void)
         CASE(a_picture_that_intake_could_not_place_is_no_lost_one),
         CASE(what_was_taken_is_kept_under_a_smaller_limit_too),
         CASE(a_file_that_always_finds_its_storage_away_stops_no_other),
+        CASE(a_fault_that_asked_nobody_ends_no_pause),
         CASE(a_damaged_row_stops_no_other),
         CASE(a_bad_file_holds_up_no_other),
         CASE(a_file_that_is_gone_ends_with_a_reason),
