@@ -55,6 +55,7 @@ enum errand_state { ERRAND_NONE, ERRAND_ASKED, ERRAND_DONE };
 
 /* Marks to be made. */
 struct batch {
+    bool alone;  /* it has live ones only, though others want marks; the stage's */
     bool urgent; /* somebody waits: a live picture, or workers without work; the stage's */
     enum errand_state state; /* guarded by the lock */
     int count;

@@ -172,7 +172,8 @@ static int overtaken(struct upload_self *u, int64_t row, const struct upload_ord
 }
 
 /* Takes due jobs, in their order, into the queue or to those that want a mark. Of these the live
- * ones go alone: they come first, and their marks are not to wait for others'. */
+ * ones go alone, since their marks are not to wait for others'; but not twice in a row, so that
+ * many of them leave the backlog its share. */
 static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int room,
                     const struct upload_order *order, struct census *c, struct err *e)
 {
@@ -189,7 +190,7 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
         if (!job->mark[0]) {
             live_wants = live_wants || live;
             hurry = hurry || live || marked < u->parallel; /* it is its turn soon */
-            if (wanting_count < RESERVE_MAX && live == live_wants)
+            if (wanting_count < RESERVE_MAX && (live || !live_wants || u->batch.alone))
                 wanting[wanting_count++] = job;
             room -= !live; /* those behind it do not overtake it; for a live one nobody waits */
             continue;
@@ -207,9 +208,10 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
     }
     hurry = hurry || marked < AHEAD / 2;
     u->batch.urgent = live_wants || marked == 0;
-    if (r == 0 && wanting_count > 0 && hurry && upload_batch_state(u) == ERRAND_NONE)
-        r = ask_for_marks(u, wanting, wanting_count, e);
-    return r;
+    if (r < 0 || wanting_count == 0 || !hurry || upload_batch_state(u) != ERRAND_NONE)
+        return r;
+    u->batch.alone = live_wants && !u->batch.alone;
+    return ask_for_marks(u, wanting, wanting_count, e);
 }
 
 /* Workers that may be busy now: one alone finds out whether a pause was long enough. */

@@ -663,8 +663,13 @@ static void the_mark_of_a_live_picture_is_made_alone(void **state UNUSED)
     picture(h, "live", 1, NULL);
     TURN_UNTIL(h, h->shelf.reserves > before);
     assert_int_equal(FLOW_GET(h->f, h->shelf.reserved_last), 1);
+    /* But not without end: the next time others have their share. */
+    TURN_UNTIL(h, status(h).under_way == 1);
+    picture(h, "live", 2, NULL);
+    TURN_UNTIL(h, h->shelf.reserves > before + 1);
+    assert_true(FLOW_GET(h->f, h->shelf.reserved_last) > 1);
     hold(&h->shelf, false);
-    TURN_UNTIL(h, counts(h).done == 101);
+    TURN_UNTIL(h, counts(h).done == 102);
     close_hand(h);
 }
 
