@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/syscall.h>
 
+#include "base/parse.h"
 #include "ledger/ledger_upload.h"
 #include "sys/db.h"
 
@@ -115,8 +116,10 @@ static int shelf_reserve(struct storage_session *w, const struct storage_object 
 /* The same id again is the same place. */
 static void place(struct shelf *s, const struct storage_object *o, const char *id)
 {
-    int number = atoi(id + strlen("id-"));
-    assert_true(number < PLACES && s->count < PLACES);
+    int64_t number;
+    const char *digits = id + strlen("id-");
+    assert_int_equal(parse_int64(digits, strlen(digits), 0, PLACES - 1, &number), 0);
+    assert_true(s->count < PLACES);
     if (s->place_of[number] == 0)
         s->place_of[number] = ++s->count;
     int i = s->place_of[number] - 1;
