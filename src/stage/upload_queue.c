@@ -188,8 +188,9 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
             continue;
         }
         if (!job->mark[0]) {
-            live_wants = live_wants || live;
-            hurry = hurry || live || marked < u->parallel; /* it is its turn soon */
+            bool soon = marked < u->parallel; /* its turn */
+            live_wants = live_wants || (live && soon);
+            hurry = hurry || soon;
             if (wanting_count < RESERVE_MAX && (live || !live_wants || u->batch.alone))
                 wanting[wanting_count++] = job;
             room -= !live; /* those behind it do not overtake it; for a live one nobody waits */

@@ -1140,8 +1140,8 @@ static void cares_for_the_login_when_it_is_time_even_in_trouble(void **state UNU
     TURN_UNTIL(h, h->shelf.tended == 1 && status(h).trouble == STORAGE_AWAY);
     turn(h);
     assert_int_equal(FLOW_GET(h->f, h->shelf.tended), 1);
-    pass_ms(5000);
-    TURN_UNTIL(h, h->shelf.tended == 2);
+    /* Its five seconds begin when the stage has heard the answer, which may be only now. */
+    TURN_UNTIL(h, (pass_ms(500), h->shelf.tended == 2));
     close_hand(h);
 }
 
@@ -1191,8 +1191,10 @@ static void a_star_that_fails_holds_up_no_other(void **state UNUSED)
         FLOW_SET(h->f, h->shelf.bad_star, "id-0");
         for (int i = 0; i < 2; i++)
             assert_int_equal(ledger_snapshot_star(h->f->l, ids[i], true, &e), 0);
-        TURN_UNTIL(h, h->shelf.stars == 2 && h->shelf.places[1].starred);
+        struct upload_job left[2];
+        TURN_UNTIL(h, ledger_upload_stars(h->f->l, "shelf", 0, left, 2, &e) == !for_good);
         turn(h);
+        assert_true(h->shelf.places[1].starred);
         FLOW_SET(h->f, h->shelf.bad_star, NULL);
         pass_ms(299000);
         turn(h);
@@ -1225,8 +1227,7 @@ static void a_star_waits_as_long_as_the_storage_asks(void **state UNUSED)
     pass_ms(990000);
     turn(h);
     assert_int_equal(FLOW_GET(h->f, h->shelf.stars), 1);
-    pass_ms(20000);
-    TURN_UNTIL(h, h->shelf.places[0].starred);
+    TURN_UNTIL(h, (pass_ms(10000), h->shelf.places[0].starred));
     close_hand(h);
 }
 
@@ -1239,16 +1240,19 @@ static void what_is_beside_files_takes_turns(void **state UNUSED)
     h->shelf.ops.star = shelf_star;
     h->shelf.ops.archive = shelf_archive;
     h->shelf.ops.tend = shelf_tend;
+    h->shelf.archive_code = -EIO;
     begin_as_set(h);
     for (int i = 0; i < 10; i++)
         picture(h, "c", i, ids[i]);
-    TURN_UNTIL(h, counts(h).done == 10 && h->shelf.archives == 1 && h->shelf.tended == 1);
-    turn(h);
-    pass_ms(86400000);
+    TURN_UNTIL(h, counts(h).done == 10 && h->shelf.tended == 1 && status(h).archive_error[0]);
+    FLOW_SET(h->f, h->shelf.archive_code, 0);
+    pass_ms(300000);
     for (int i = 0; i < 10; i++)
         assert_int_equal(ledger_snapshot_star(h->f->l, ids[i], true, &e), 0);
-    TURN_UNTIL(h, h->shelf.archives == 2 && h->shelf.tended == 2);
+    TURN_UNTIL(h, h->shelf.archives == 2);
     assert_true(FLOW_GET(h->f, h->shelf.stars) <= 2);
+    TURN_UNTIL(h, (pass_ms(1000), h->shelf.tended == 2));
+    assert_true(FLOW_GET(h->f, h->shelf.stars) < 10);
     TURN_UNTIL(h, h->shelf.stars == 10);
     close_hand(h);
 }
