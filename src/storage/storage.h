@@ -94,8 +94,10 @@ struct storage_ops {
     /* Fills the marks of objects that were never tried: durable before the first put. */
     int (*reserve)(struct storage_session *w, const struct storage_object *objects,
                    struct storage_mark *marks, int count, struct storage_failure *f, struct err *e);
+    bool reserve_asks_nobody; /* nor does session_new(): both return at once, in any thread */
     /* 0: the object is there, once, and its size and digest are right. `save` makes a changed mark
-     * durable (a resumable upload began); when that fails, so does the call. */
+     * durable (a resumable upload began); when that fails, so does the call, and the caller knows
+     * that it was not the storage's fault. */
     int (*put)(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
                int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
                struct storage_failure *f, struct err *e);
