@@ -99,7 +99,8 @@ struct upload_self {
     struct mono_time next_at;      /* by the rate */
     struct mono_time rest_until;   /* the ledger takes nothing */
     struct mono_time archive_at, stars_at, tend_at;
-    int failures; /* in a row */
+    uint64_t login; /* its generation when it was last looked at */
+    int failures;   /* in a row */
     struct mono_time pause_until;
     bool ending;             /* the program stops */
     bool cut;                /* stop_fd is readable */

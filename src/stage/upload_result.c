@@ -369,6 +369,10 @@ static void end_archive(struct upload_self *u, const struct errand *x)
             log_notice("archived", "%s: %d files put in their place", u->storage->name, x->code);
         return;
     }
+    if (x->code == -EINPROGRESS) {
+        u->archive_at = clock_mono();
+        return;
+    }
     int64_t named = MIN(x->failure.pause_ms, (int64_t)PAUSE_NAMED_MAX_MS);
     u->archive_at = mono_add_ms(clock_mono(), MAX(named, (int64_t)UPLOAD_ARCHIVE_AGAIN_MS));
     if (x->code == -ECANCELED)
