@@ -79,14 +79,17 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(service_file),
      .help = "Key of a service account, used instead of a person's login",
      .doc = "A service account has no room of its own: the folder must be in a shared drive that "
-            "it was let into."},
+            "it was let into, which `parent` names."},
     {.name = "backup_s3_bucket",
      .type = CFG_STRING,
      .offset = FIELD(backup_s3_bucket),
      .env = "BACKUP_S3_BUCKET",
-     .help = "Bucket for a copy of creds_file, made twice an hour; empty = none",
-     .doc = "When creds_file is missing the copy is taken. Its name in the bucket is "
-            "snapshot_processor_creds, as the predecessor has it."},
+     .help =
+         "Bucket for a copy of creds_file, made when it changes and twice an hour; empty = none",
+     .doc = "When creds_file is missing the copy is taken, before `token` is. Its name in the "
+            "bucket is snapshot_processor_creds, as the predecessor has it. AWS credentials and "
+            "the region are those of the environment, the shared files, the container or the "
+            "instance."},
     {.name = "backup_s3_endpoint",
      .type = CFG_STRING,
      .offset = FIELD(backup_s3_endpoint),
