@@ -913,6 +913,8 @@ static void *reload_and_describe(void *arg)
         google_login_describe(login, &s);
         google_login_refused(login, "t");
         google_login_reload(login);
+        google_login_place(login);
+        (void)google_login_generation(login);
     }
     return NULL;
 }
