@@ -79,9 +79,11 @@ class Bench:
                  f"{max(memory[:half]):.1f}, {max(memory[half:]):.1f} MB", "flat",
                  max(memory[half:]) <= max(memory[:half]) * 1.05 + 1)
         median = statistics.median(waits) * 1e3
+        slot = max(r["ended"] - r["began"] for r in sent) * 1e3
         self.add(f"   wait of {live} live pictures, from their verdict on: median, longest",
-                 f"{median:.0f}, {max(waits) * 1e3:.0f} ms", f"median <= {ANSWER_MS} ms",
-                 median <= ANSWER_MS)
+                 f"{median:.0f}, {max(waits) * 1e3:.0f} ms",
+                 f"median <= {ANSWER_MS} ms, longest <= {slot:.0f} ms (the longest upload)",
+                 median <= ANSWER_MS and max(waits) * 1e3 <= slot)
 
     def watch(self, d, count):
         """Until all is kept; a live picture comes now and then. (MB over time, live pictures)"""

@@ -257,7 +257,7 @@ static void print_spool(const json_t *folders)
  */
 static void print_storage(const json_t *s)
 {
-    char span[TEXT_SPAN_MAX];
+    char span[TEXT_SPAN_MAX], left[32];
     struct wall_time since;
     const char *state = client_text(s, "state"), *error = client_text(s, "last_error"),
                *description = client_text(s, "description"),
@@ -275,6 +275,11 @@ static void print_storage(const json_t *s)
         printf(", next try in %s", text_span(number_of(s, "next_try_ms") / 1000, span));
     if (dead > 0)
         printf("; %.0f given up", dead);
+    const json_t *room = json_object_get(s, "free_bytes");
+    if (json_is_integer(room) && !strstr(description, " free")) { /* a folder says it itself */
+        format_bytes(json_number_value(room), left, sizeof(left));
+        printf("; %s free", left);
+    }
     printf("%s%s\n", tidying[0] ? "; tidying failed: " : "", tidying);
 }
 

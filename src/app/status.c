@@ -222,14 +222,16 @@ static json_t *storage_json(struct daemon *d, unsigned i)
     topology_storage_status(d->topology, i, &st);
     char since[WALL_ISO_MAX];
     return json_pack(
-        "{s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:I,s:o,s:o,s:o,s:o,s:o}", "name", js_string(name),
-        "kind", d->storages[i]->ops->kind, "state", storage_trouble_names[st.trouble], "pending",
-        (json_int_t)c.pending, "kept", (json_int_t)c.done, "dead", (json_int_t)c.dead,
-        "oldest_pending_s", (json_int_t)age_s(c.oldest_pending), "failed", (json_int_t)st.failed,
-        "under_way", st.under_way, "next_try_ms", (json_int_t)st.pause_ms, "trouble_since",
+        "{s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:i,s:I,s:o,s:o,s:o,s:o,s:o,s:o}", "name",
+        js_string(name), "kind", d->storages[i]->ops->kind, "state",
+        storage_trouble_names[st.trouble], "pending", (json_int_t)c.pending, "kept",
+        (json_int_t)c.done, "dead", (json_int_t)c.dead, "oldest_pending_s",
+        (json_int_t)age_s(c.oldest_pending), "failed", (json_int_t)st.failed, "under_way",
+        st.under_way, "next_try_ms", (json_int_t)st.pause_ms, "trouble_since",
         st.since.us ? json_string(wall_format_iso(st.since, true, since)) : json_null(),
         "description", js_string(st.state), "url", st.url[0] ? js_string(st.url) : json_null(),
-        "last_error", js_string(st.error), "archive_error", js_string(st.archive_error));
+        "last_error", js_string(st.error), "archive_error", js_string(st.archive_error),
+        "free_bytes", st.free_bytes < 0 ? json_null() : json_integer(st.free_bytes));
 }
 
 /* Where pictures are kept. */

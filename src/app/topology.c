@@ -127,7 +127,7 @@ static const struct thread_row {
     {&annotate_stage, new_annotate, one, EDGE_PROMISED, 16, -1},
     {&record_stage, new_record, one, EDGE_JUDGED, 8, -1},
     {&detect_stage, new_detect, detect_workers, EDGE_STORED, 1, PIPELINE_DETECT},
-    {&intake_stage, new_intake, one, EDGE_FETCHED, 8, -1},
+    {&intake_stage, new_intake, one, EDGE_FETCHED, 8, PIPELINE_INTAKE},
     {&choose_stage, new_choose, has_detector, EDGE_BURST, 1, -1},
     {&fetch_stage, new_fetch, one, NULL, 0, PIPELINE_FETCH},
     {&spool_stage, new_spool, watches_folders, NULL, 0, PIPELINE_SPOOL},

@@ -16,6 +16,10 @@
 
 enum { PENDING, DONE, DEAD, AWAITED };
 
+/* A row's number may be another job's by now: that of a storage that was forgotten while this
+ * program had its job in hand. */
+#define THIS_JOB "row = ? AND snapshot = (SELECT s.row FROM snapshots s WHERE s.id = ?)"
+
 /* Of an error's text so much is kept; it is enough to understand. */
 #define WHY_MAX 256
 
@@ -101,8 +105,10 @@ int ledger_upload_due(struct ledger *l, const char *storage, const struct upload
                             " JOIN snapshots s ON s.row = u.snapshot WHERE u.row = ?");
         db_bind_int(q, rows[i]);
         r = read_jobs(l, q, &ret[i], 1, e);
-        if (r == 0)
-            r = db_damaged(l->db, e, "upload row %lld refers to nothing", (long long)rows[i]);
+        if (r == 0 || r == -EUCLEAN) { /* refers to nothing, or is not possible */
+            ret[i] = (struct upload_job){.row = rows[i], .damaged = true};
+            r = 1;
+        }
     }
     db_end_read(l->db);
     return r == -ENOENT ? 0 : r < 0 ? r : count;
@@ -266,10 +272,11 @@ int ledger_upload_mark(struct ledger *l, const struct upload_job *jobs, int coun
         return r;
     {
         AUTO(db_query)
-        q = db_query(l->db, "UPDATE uploads SET mark = ? WHERE row = ? AND state = 0");
+        q = db_query(l->db, "UPDATE uploads SET mark = ? WHERE " THIS_JOB " AND state = 0");
         for (int i = 0; i < count && r == 0; i++) {
             db_bind_text_or_null(q, jobs[i].mark);
             db_bind_int(q, jobs[i].row);
+            db_bind_text(q, jobs[i].snapshot_id);
             r = db_run(q, e);
         }
     }
@@ -308,12 +315,13 @@ static int finish_one(struct ledger *l, const struct upload_job *job, const char
                         " mark = ?, url = ?, error = NULL,"
                         " star_due = ? != (SELECT s.starred_at IS NOT NULL FROM snapshots s"
                         "  WHERE s.row = snapshot)"
-                        " WHERE row = ? AND state = 0 RETURNING storage");
+                        " WHERE " THIS_JOB " AND state = 0 RETURNING storage");
     db_bind_int(q, clock_wall().us);
     db_bind_text_or_null(q, job->mark);
     db_bind_text_or_null(q, url);
     db_bind_int(q, job->starred);
     db_bind_int(q, job->row);
+    db_bind_text(q, job->snapshot_id);
     int64_t of = 0;
     int r = db_query_int(q, &of, e);
     if (r < 0)
@@ -352,7 +360,17 @@ int ledger_upload_retry(struct ledger *l, const struct upload_job *job, struct w
     int64_t when = MIN(not_before.us, ledger_now().us + (int64_t)LEDGER_WAIT_MAX_S * 1000000);
     return end_attempt(l, job, "upload-failed",
                        "UPDATE uploads SET attempts = attempts + 1, not_before = ?, error = ?,"
-                       " mark = ? WHERE row = ? AND state = 0 RETURNING attempts",
+                       " mark = ? WHERE " THIS_JOB " AND state = 0 RETURNING attempts",
+                       MAX(when, (int64_t)1), why, e);
+}
+
+int ledger_upload_wait(struct ledger *l, const struct upload_job *job, struct wall_time not_before,
+                       const char *why, struct err *e)
+{
+    int64_t when = MIN(not_before.us, ledger_now().us + (int64_t)LEDGER_WAIT_MAX_S * 1000000);
+    return end_attempt(l, job, NULL, /* no story: it is not the file's */
+                       "UPDATE uploads SET not_before = ?, error = ?, mark = ?"
+                       " WHERE " THIS_JOB " AND state = 0 RETURNING attempts",
                        MAX(when, (int64_t)1), why, e);
 }
 
@@ -361,8 +379,27 @@ int ledger_upload_dead(struct ledger *l, const struct upload_job *job, const cha
 {
     return end_attempt(l, job, NULL, /* the last failure stands in the row itself */
                        "UPDATE uploads SET attempts = attempts + 1, state = 2, finished_at = ?,"
-                       " error = ?, mark = ? WHERE row = ? AND state = 0 RETURNING attempts",
+                       " error = ?, mark = ? WHERE " THIS_JOB " AND state = 0 RETURNING attempts",
                        clock_wall().us, why, e);
+}
+
+int ledger_upload_damaged(struct ledger *l, int64_t row, const char *why, struct err *e)
+{
+    char cut[WHY_MAX];
+    (void)text_copy(cut, sizeof(cut), why);
+    int r = db_begin(l->db, e);
+    if (r < 0)
+        return r;
+    {
+        AUTO(db_query)
+        q = db_query(l->db, "UPDATE uploads SET state = 2, finished_at = ?, error = ?"
+                            " WHERE row = ? AND state = 0");
+        db_bind_int(q, clock_wall().us);
+        db_bind_text(q, cut);
+        db_bind_int(q, row);
+        r = db_run(q, e);
+    }
+    return db_finish(l->db, r, e);
 }
 
 static int end_attempt(struct ledger *l, const struct upload_job *job, const char *incident,
@@ -380,6 +417,7 @@ static int end_attempt(struct ledger *l, const struct upload_job *job, const cha
         db_bind_text(q, cut);
         db_bind_text_or_null(q, job->mark);
         db_bind_int(q, job->row);
+        db_bind_text(q, job->snapshot_id);
         r = db_query_int(q, &attempts, e);
     }
     if (r == -ENODATA)
@@ -409,10 +447,12 @@ int ledger_upload_again(struct ledger *l, const char *snapshot_id, struct err *e
     if (r == 0) {
         /* Of copies only those that were drawn: the others have nothing to send. */
         AUTO(db_query)
-        q = db_query(l->db, "UPDATE uploads SET state = 0, not_before = 0, finished_at = NULL"
-                            " WHERE snapshot = ?1 AND state = 2 AND (annotated = 0 OR EXISTS"
-                            " (SELECT 1 FROM snapshots WHERE row = ?1 AND unsettled = 0"
-                            "  AND annotated_path IS NOT NULL))");
+        q = db_query(
+            l->db,
+            "UPDATE uploads SET state = 0, attempts = 0, not_before = 0,"
+            " finished_at = NULL WHERE snapshot = ?1 AND state = 2 AND (annotated = 0 OR EXISTS"
+            " (SELECT 1 FROM snapshots WHERE row = ?1 AND unsettled = 0"
+            "  AND annotated_path IS NOT NULL))");
         db_bind_int(q, row);
         r = db_run(q, e);
         count = db_changes(l->db);
@@ -634,8 +674,8 @@ int ledger_snapshot_star(struct ledger *l, const char *id, bool starred, struct 
     return db_finish(l->db, r, e);
 }
 
-int ledger_upload_stars(struct ledger *l, const char *storage, struct upload_job *ret, int max,
-                        struct err *e)
+int ledger_upload_stars(struct ledger *l, const char *storage, int64_t after_row,
+                        struct upload_job *ret, int max, struct err *e)
 {
     int64_t number;
     int r = name_find(l, NAME_STORAGE, storage, &number, e);
@@ -644,8 +684,10 @@ int ledger_upload_stars(struct ledger *l, const char *storage, struct upload_job
     AUTO(db_query)
     q = db_query(l->db, "SELECT " JOB_COLUMNS " FROM uploads u INDEXED BY uploads_star"
                         " JOIN snapshots s ON s.row = u.snapshot"
-                        " WHERE u.storage = ? AND u.star_due = 1 ORDER BY u.row LIMIT ?");
+                        " WHERE u.storage = ? AND u.star_due = 1 AND u.row > ?"
+                        " ORDER BY u.row LIMIT ?");
     db_bind_int(q, number);
+    db_bind_int(q, after_row);
     db_bind_int(q, max);
     return read_jobs(l, q, ret, max, e);
 }
@@ -658,10 +700,11 @@ int ledger_upload_star_done(struct ledger *l, const struct upload_job *job, stru
     {
         /* Changed meanwhile: then it is still to be told. */
         AUTO(db_query)
-        q = db_query(l->db, "UPDATE uploads SET star_due = 0 WHERE row = ? AND star_due = 1"
+        q = db_query(l->db, "UPDATE uploads SET star_due = 0 WHERE " THIS_JOB " AND star_due = 1"
                             " AND ? = (SELECT s.starred_at IS NOT NULL FROM snapshots s"
                             "  WHERE s.row = snapshot)");
         db_bind_int(q, job->row);
+        db_bind_text(q, job->snapshot_id);
         db_bind_int(q, job->starred);
         r = db_run(q, e);
     }
@@ -702,10 +745,12 @@ int ledger_retention_sums(struct ledger *l, const struct retention_class *c, con
     return 0;
 }
 
+/* A copy that could not be drawn is nothing to wait for: nobody can ask for it again. */
 #define RETENTION_DELIVERED                                                                        \
     " AND s.state = 1 AND s.unsettled = 0"                                                         \
     " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.snapshot = s.row AND o.state = 0)"            \
-    " AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.snapshot = s.row AND u.state <> 1)"
+    " AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.snapshot = s.row AND u.state <> 1"           \
+    "  AND NOT (u.state = 2 AND u.annotated = 1 AND s.annotated_path IS NULL))"
 
 /* Of one of the four classes: each is a range of the index. */
 static int retention_class_next(struct ledger *l, int starred, int person, int64_t camera,

@@ -11,6 +11,7 @@ struct upload_job {
     char snapshot_id[SNAPSHOT_ID_SIZE];
     bool annotated;
     bool starred; /* the picture is, at this moment */
+    bool damaged; /* the row is: only `row` is set, for ledger_upload_damaged() */
     int attempts; /* that failed by the object's own fault */
     struct wall_time created_at;
     char md5[33]; /* of the picture's bytes as they were put, for ledger_upload_done(); else "" */
@@ -50,9 +51,14 @@ int ledger_upload_retry(struct ledger *l, const struct upload_job *job, struct w
                         const char *why, struct err *e);
 int ledger_upload_dead(struct ledger *l, const struct upload_job *job, const char *why,
                        struct err *e);
+/* It waits, and no attempt counts: what failed was no fault of the object. Otherwise like retry. */
+int ledger_upload_wait(struct ledger *l, const struct upload_job *job, struct wall_time not_before,
+                       const char *why, struct err *e);
+/* A job whose row, or whose picture's, makes no sense is put aside, so that others go on. */
+int ledger_upload_damaged(struct ledger *l, int64_t row, const char *why, struct err *e);
 
-/* For people: jobs of this picture that were given up are pending again, with their marks. Returns
- * how many; -ENOENT when there is no such picture or its files are gone. */
+/* For people: jobs of this picture that were given up are pending again, with their marks and as if
+ * never refused. Returns how many; -ENOENT when there is no such picture or its files are gone. */
 int ledger_upload_again(struct ledger *l, const char *snapshot_id, struct err *e);
 /* What was kept is there no more: a new object is to be made. Returns 1, or 0 when the job is not
  * done. */
@@ -88,9 +94,10 @@ int ledger_memory_set(struct ledger *l, const char *storage, const char *key, co
 
 /* -ENOENT when there is no such picture. The storages that keep it have it to hear. */
 int ledger_snapshot_star(struct ledger *l, const char *id, bool starred, struct err *e);
-/* Kept files of a storage whose star it has to hear, job->starred says which. Returns the count. */
-int ledger_upload_stars(struct ledger *l, const char *storage, struct upload_job *ret, int max,
-                        struct err *e);
+/* Kept files of a storage whose star it has to hear, job->starred says which; by ascending row
+ * above `after_row`. Returns the count. */
+int ledger_upload_stars(struct ledger *l, const char *storage, int64_t after_row,
+                        struct upload_job *ret, int max, struct err *e);
 /* It has heard job->starred, or never will. */
 int ledger_upload_star_done(struct ledger *l, const struct upload_job *job, struct err *e);
 

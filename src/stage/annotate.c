@@ -3,10 +3,11 @@
  *
  * The record stage names the copy in the row and sends the picture's id here. A message that is
  * lost costs time: the sweep finds every unsettled row whose copy is not there, also those of the
- * last run. While pictures are being examined nothing is drawn, for half a minute at most, so a
- * burst is examined first and drawn afterwards. The thread has the least priority and hardly ever
- * writes to the ledger: nobody must wait for a writer that waits for the processor. Intake settles
- * the rows. */
+ * last run; it comes soon when something had to be left to it. While pictures are being examined
+ * nothing is drawn, for half a minute at most, so a burst is examined first and drawn afterwards.
+ * The thread has the least priority and hardly ever writes to the ledger: nobody must wait for a
+ * writer that waits for the processor. Intake settles the rows, and is woken for that: only then
+ * are copies due at their storages. */
 
 #include "stage/pipeline.h"
 
@@ -37,6 +38,8 @@ struct annotate_self {
     int64_t after_row;           /* the sweep has come so far */
     struct mono_time busy_since; /* 0 = the detectors rested when we looked last */
     struct mono_time stop_at;    /* set when the stage begins to stop */
+    bool left;                   /* something to the sweep, since the last flush */
+    bool drawn;                  /* something, likewise */
 };
 
 static struct metric annotated = {.name = "snapshotd_annotated_total",
@@ -104,6 +107,7 @@ static void bring(struct annotate_self *a, const struct ledger_unsettled *u)
     log_context_snapshot(u->id);
     int r = draw(a, u, &e);
     if (r == 0) {
+        a->drawn = true;
         metric_inc(&annotated, "drawn");
         stage_count_done(a->stage);
     } else {
@@ -133,8 +137,10 @@ static void annotate_step(void *self, void *item)
     struct annotate_self *a = self;
     if (stage_stopping(a->stage) && !a->stop_at.us)
         a->stop_at = mono_add_ms(clock_mono(), LAST_DRAWINGS_MS);
-    if (a->stop_at.us ? mono_passed(a->stop_at) : must_wait(a))
+    if (a->stop_at.us ? mono_passed(a->stop_at) : must_wait(a)) {
+        a->left = true;
         return;
+    }
     struct ledger_unsettled u;
     struct err e = {0};
     int r = ledger_unsettled_get(a->ledger, item, &u, &e);
@@ -142,6 +148,16 @@ static void annotate_step(void *self, void *item)
         bring(a, &u);
     else if (r < 0)
         log_error("ledger-failed", "look for a copy to draw: %s", e.text);
+}
+
+static void annotate_flush(void *self)
+{
+    struct annotate_self *a = self;
+    if (a->drawn)
+        pipeline_wake(a->pipeline, PIPELINE_INTAKE);
+    if (a->left)
+        stage_wake(a->stage);
+    a->drawn = a->left = false;
 }
 
 /* One drawing at most, so that a stop and the pictures of now are never further away than that. */
@@ -165,6 +181,7 @@ static int64_t annotate_sweep(void *self)
             return BUSY_LOOK_MS;
         }
         bring(a, &rows[i]);
+        annotate_flush(a);
         return 0;
     }
     if (n == BATCH)
@@ -200,6 +217,7 @@ const struct stage_ops annotate_stage = {
     .register_metrics = register_metrics,
     .init = annotate_init,
     .step = annotate_step,
+    .flush = annotate_flush,
     .sweep = annotate_sweep,
     .fini = annotate_fini,
 };

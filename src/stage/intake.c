@@ -32,6 +32,8 @@
 /* Bytes that are collected before they are recorded, ten pictures of usual size; one may have more.
  */
 #define BATCH_BYTES (2 << 20)
+/* Between two rounds of settling, however often somebody asks: each looks at all unsettled rows. */
+#define SETTLE_PAUSE_MS 1000
 /* Settled at a time: one transaction. */
 #define SETTLE_BATCH 128
 /* Names tried when others are quicker; nobody else makes names. */
@@ -51,8 +53,9 @@ struct intake_self {
     struct bus_out *out;
     struct arrival batch[STAGE_BATCH_MAX];
     int count;
-    size_t bytes;       /* of the batch */
-    int64_t settled_to; /* rows up to here were looked at in this round */
+    size_t bytes;               /* of the batch */
+    int64_t settled_to;         /* rows up to here were looked at in this round; 0 = it is over */
+    struct mono_time settle_at; /* when the next round may begin */
 };
 
 static struct metric stored = {.name = "snapshotd_stored_total",
@@ -349,6 +352,10 @@ static int64_t intake_sweep(void *self)
 {
     struct intake_self *in = self;
     struct err e = {0};
+    if (in->settled_to == 0 && !mono_passed(in->settle_at))
+        return mono_until_ms(in->settle_at);
+    if (in->settled_to == 0)
+        in->settle_at = mono_add_ms(clock_mono(), SETTLE_PAUSE_MS);
     int r = settle(in, &e);
     if (r < 0)
         log_error("ledger-failed", "settle renamed pictures: %s", e.text);

@@ -50,6 +50,7 @@ DEFINE_AUTO(settings, settings_unref)
 /* Stages that others wake. */
 enum pipeline_stage {
     PIPELINE_FETCH,
+    PIPELINE_INTAKE,
     PIPELINE_DETECT,
     PIPELINE_DELIVER,
     PIPELINE_SCHEDULE,
@@ -214,6 +215,7 @@ struct storage_status {
     char state[256];                  /* as the storage says it, "" = nothing */
     char error[ERR_TEXT_MAX];         /* of the trouble, or the last failure; "" = none */
     char url[STORAGE_ID_MAX];         /* where people find it, or "" */
+    int64_t free_bytes;               /* of it, some minutes ago; -1 = not known */
     char archive_error[ERR_TEXT_MAX]; /* of the last tidying, or "" */
     enum storage_trouble archive_trouble;
 };

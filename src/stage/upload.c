@@ -31,6 +31,8 @@
 
 /* What a stop lets uploads finish before it ends them; they are repeated at the next start. */
 #define LAST_UPLOADS_MS 1000
+/* Until then there is more to do than to ask how much room there is. */
+#define FIRST_ROOM_MS 60000
 /* Of what a session calls libcurl and OpenSSL need most. */
 #define STACK_SIZE (512 * 1024)
 
@@ -75,8 +77,11 @@ static void look_at_login(struct upload_self *u)
     pthread_mutex_lock(&u->lock);
     bool slower = u->shown.trouble == STORAGE_RATE; /* a login is no way round that */
     pthread_mutex_unlock(&u->lock);
-    if (!slower)
-        u->pause_until.us = 0;
+    if (slower)
+        return;
+    u->pause_until.us = 0;
+    if (u->shown.archive_error[0]) /* of this thread */
+        u->archive_at.us = 0;
 }
 
 static void age_live(struct upload_self *u)
@@ -104,6 +109,8 @@ static int64_t next_sweep_ms(struct upload_self *u)
     int64_t pause = UPLOAD_SWEEP_MS;
     if (!mono_passed(u->rest_until))
         return MIN(pause, (int64_t)mono_until_ms(u->rest_until));
+    if (!mono_passed(u->read_at))
+        return MIN(pause, (int64_t)mono_until_ms(u->read_at));
     if (!mono_passed(u->pause_until))
         return MIN(pause, (int64_t)mono_until_ms(u->pause_until));
     if (!mono_passed(u->next_at))
@@ -114,6 +121,17 @@ static int64_t next_sweep_ms(struct upload_self *u)
     return pause;
 }
 
+/* Whether jobs have come since the last look. */
+static bool has_news(struct upload_self *u)
+{
+    int64_t last;
+    struct err e = {0};
+    if (ledger_upload_last_row(u->ledger, &last, &e) < 0 || last == u->seen_row)
+        return false;
+    u->seen_row = last;
+    return true;
+}
+
 static int64_t upload_sweep(void *self)
 {
     struct upload_self *u = self;
@@ -121,12 +139,18 @@ static int64_t upload_sweep(void *self)
     look_at_login(u);
     if (mono_passed(u->rest_until)) {
         (void)upload_allow(u); /* workers go on while this takes its time */
+        if (has_news(u))
+            upload_fill(u); /* a live picture does not wait for this commit */
         upload_collect(u);
     }
     if (upload_errand_state(u) == ERRAND_DONE)
         upload_end_errand(u);
     age_live(u);
     upload_fill(u);
+    if (u->batch.urgent && upload_batch_state(u) == ERRAND_DONE && mono_passed(u->rest_until)) {
+        upload_collect(u); /* marks that were made here; or somebody was quick */
+        upload_fill(u);
+    }
     upload_find_errand(u);
     show_pause(u);
     return next_sweep_ms(u);
@@ -215,11 +239,13 @@ static int upload_init(void *self, struct stage *st, struct err *e)
     if (r < 0)
         return r;
     upload_begin_live(u);
+    u->room_at = mono_add_ms(clock_mono(), FIRST_ROOM_MS);
     for (int i = 0; i < u->parallel && r == 0; i++)
         r = start_worker(u, upload_put_main, e);
-    if (r == 0)
+    const struct storage_ops *ops = u->storage->ops;
+    if (r == 0 && !ops->reserve_asks_nobody)
         r = start_worker(u, upload_reserve_main, e);
-    if (r == 0 && (u->storage->ops->archive || u->storage->ops->star || u->storage->ops->tend))
+    if (r == 0 && (ops->archive || ops->star || ops->tend || ops->free_bytes))
         r = start_worker(u, upload_errand_main, e);
     return r;
 }
@@ -238,6 +264,8 @@ static void upload_fini(void *self)
         if (u->workers[i].session)
             u->storage->ops->session_free(u->workers[i].session);
     }
+    if (u->own.session)
+        u->storage->ops->session_free(u->own.session);
     if (u->ledger && u->slots)
         upload_collect(u);
     for (int i = 0; i < u->slot_count; i++)
@@ -260,6 +288,8 @@ void *upload_stage_new(struct pipeline *p, struct storage *s)
     u->pipeline = p;
     u->storage = s;
     u->stop_fd = -1;
+    u->own.upload = u;
+    u->shown.free_bytes = -1;
     u->plan.parallel = 4; /* as the key's default, for a storage without a plan */
     u->plan.order = STORAGE_OLDEST_FIRST;
     pthread_mutex_init(&u->lock, NULL); /* stays for the status, and holds nothing */

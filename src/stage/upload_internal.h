@@ -19,9 +19,17 @@
 #define UPLOAD_SWEEP_MS 1000
 /* Older than one to two of these is backlog, however it came. */
 #define UPLOAD_LIVE_MS 60000
-#define UPLOAD_ARCHIVE_AGAIN_MS 60000
+/* What failed beside files: it may be refused for good, and goes out while nothing else does. */
+#define UPLOAD_ERRAND_AGAIN_MS 300000
 
 enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_RUNNING, SLOT_FINISHED };
+
+/* Where a failure comes from. */
+enum origin {
+    FROM_STORAGE, /* it, or the file, as `failure` says */
+    FROM_STORE,   /* the file could not be read here */
+    FROM_LEDGER,  /* what the storage wanted to note could not be made durable */
+};
 
 /* A file on its way. While it is running it is the worker's, else the stage's. */
 struct slot {
@@ -29,6 +37,7 @@ struct slot {
     bool live;
     int64_t turn;          /* lower ones first, of live ones and of the others */
     unsigned generation;   /* of pauses when it began */
+    int64_t reads;         /* files that could be read by then */
     struct upload_job job; /* its mark is the last that is durable */
     struct storage_mark mark;
     struct snapshot *snapshot;
@@ -36,7 +45,7 @@ struct slot {
     int64_t size; /* as far as it is known before */
     /* What became of it. */
     int code;
-    bool local; /* failed before the storage was asked */
+    enum origin origin;
     struct storage_failure failure;
     struct err error;
     double seconds;
@@ -46,6 +55,8 @@ enum errand_state { ERRAND_NONE, ERRAND_ASKED, ERRAND_DONE };
 
 /* Marks to be made. */
 struct batch {
+    bool alone;  /* it has live ones only, though others want marks; the stage's */
+    bool urgent; /* somebody waits: a live picture, or workers without work; the stage's */
     enum errand_state state; /* guarded by the lock */
     int count;
     struct upload_job jobs[RESERVE_MAX];
@@ -53,17 +64,19 @@ struct batch {
     char labels[RESERVE_MAX][LABELS_MAX];
     struct storage_mark marks[RESERVE_MAX];
     int code;
+    enum origin origin;
     unsigned generation;
     struct storage_failure failure;
     struct err error;
 };
 
 /* What has to be done beside files. */
-enum errand_kind { ERRAND_TEND, ERRAND_STAR, ERRAND_ARCHIVE };
+enum errand_kind { ERRAND_TEND, ERRAND_ROOM, ERRAND_STAR, ERRAND_ARCHIVE, ERRAND_KIND_COUNT };
 struct errand {
     enum errand_state state; /* guarded by the lock */
     enum errand_kind kind;
-    int64_t again_ms; /* of TEND */
+    int64_t again_ms;   /* of TEND */
+    int64_t free_bytes; /* of ROOM */
     struct upload_job job;
     struct storage_mark mark;
     int code;
@@ -76,6 +89,17 @@ struct worker {
     struct upload_self *upload;
     pthread_t thread;
     struct storage_session *session;
+    bool ledger_failed; /* during this call */
+};
+
+/* The file that found the storage away. One that always does must not stop all others: after every
+ * third time in a row the next file is tried as well. */
+struct suspect {
+    struct upload_job job;
+    struct err error;
+    int times;                    /* in a row */
+    bool passed;                  /* the next one's turn */
+    struct mono_time pause_until; /* when there is no next one */
 };
 
 struct upload_self {
@@ -98,10 +122,15 @@ struct upload_self {
     struct mono_time live_at;      /* when live_after becomes live_next */
     struct mono_time next_at;      /* by the rate */
     struct mono_time rest_until;   /* the ledger takes nothing */
-    struct mono_time archive_at, stars_at, tend_at;
-    uint64_t login; /* its generation when it was last looked at */
-    int failures;   /* in a row */
+    struct mono_time read_at;      /* the store gives nothing before */
+    int64_t seen_row;              /* newer jobs have come since the last look */
+    struct mono_time archive_at, stars_at, tend_at, room_at;
+    int64_t star_after; /* rows of stars that failed in this round */
+    struct worker own;  /* for marks that ask nobody */
+    uint64_t login;     /* its generation when it was last looked at */
+    int failures;       /* in a row */
     struct mono_time pause_until;
+    struct suspect suspect;
     bool ending;             /* the program stops */
     bool cut;                /* stop_fd is readable */
     struct mono_time cut_at; /* when it will be */
@@ -115,7 +144,8 @@ struct upload_self {
     bool ended;
     int allowed;         /* workers that may begin */
     unsigned generation; /* of pauses; the stage's thread alone changes it */
-    int64_t bytes;
+    int64_t bytes;       /* of files that are read or sent */
+    int64_t reads;       /* files that could be read */
     struct storage_status shown;
 
     /* Under `side_lock`: of the workers, for notes and marks. */
@@ -130,6 +160,8 @@ struct census {
 
 /* ---- upload_worker.c: threads of their own; the argument is a struct worker ---- */
 
+/* By the caller's thread. */
+void upload_make_marks(struct worker *w, struct batch *b);
 void *upload_put_main(void *worker);
 void *upload_reserve_main(void *worker);
 void *upload_errand_main(void *worker);
@@ -152,7 +184,7 @@ void upload_find_errand(struct upload_self *u);
 /* ---- upload_result.c ---- */
 
 void upload_register_metrics(void);
-/* The ledger failed: logs it, and nothing new begins for a while. */
+/* The ledger failed: logs it, and nothing new begins for a while. Once for what fails together. */
 void upload_rest(struct upload_self *u, const char *what, const struct err *e);
 /* From here on what comes is live, what waits is backlog. */
 void upload_begin_live(struct upload_self *u);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "stage/upload_object.h"
@@ -109,57 +110,116 @@ static bool rate_allows(struct upload_self *u)
     return true;
 }
 
-static int gather(struct upload_self *u, const struct upload_job *job, struct err *e)
+/* A job that makes no sense is put aside, else nothing behind it would ever go. */
+static int put_aside(struct upload_self *u, const struct upload_job *job, const char *why,
+                     struct err *e)
 {
-    struct batch *b = &u->batch;
-    int r = describe_job(u, job, &b->snapshots[b->count], b->labels[b->count], e);
-    if (r == 0)
-        b->jobs[b->count++] = *job;
-    return r;
+    log_error("upload-dead", "%s: %s; put aside", u->storage->name, why);
+    stage_count_failed(u->stage, why);
+    return ledger_upload_damaged(u->ledger, job->row, why, e);
 }
 
-/* Takes due jobs, in their order, into the queue or to those that want a mark. */
+/* What to make of a job that could not be described. */
+static int without_story(struct upload_self *u, const struct upload_job *job, int r, struct err *e)
+{
+    if (r == -ENOENT) /* forgotten meanwhile, with its jobs */
+        return 0;
+    if (r != -EUCLEAN)
+        return r;
+    struct err why = *e;
+    return put_aside(u, job, why.text, e);
+}
+
+/* Marks are asked for, or made at once by a storage that asks nobody for them. */
+static int ask_for_marks(struct upload_self *u, const struct upload_job *const *jobs, int count,
+                         struct err *e)
+{
+    struct batch *b = &u->batch;
+    int r = 0;
+    for (int i = 0; i < count && r == 0; i++) {
+        r = describe_job(u, jobs[i], &b->snapshots[b->count], b->labels[b->count], e);
+        if (r == 0)
+            b->jobs[b->count++] = *jobs[i];
+        else
+            r = without_story(u, jobs[i], r, e);
+    }
+    if (r < 0 || b->count == 0) {
+        upload_free_batch(u);
+        return r;
+    }
+    bool here = u->storage->ops->reserve_asks_nobody;
+    b->generation = u->generation;
+    if (here)
+        upload_make_marks(&u->own, b);
+    pthread_mutex_lock(&u->lock);
+    b->state = here ? ERRAND_DONE : ERRAND_ASKED;
+    pthread_cond_broadcast(&u->work);
+    pthread_mutex_unlock(&u->lock);
+    return 0;
+}
+
+/* Those whose marks are being made and that a job would overtake. */
+static int overtaken(struct upload_self *u, int64_t row, const struct upload_order *order)
+{
+    const struct batch *b = &u->batch;
+    int count = 0;
+    if (upload_batch_state(u) == ERRAND_NONE)
+        return 0;
+    for (int i = 0; i < b->count; i++)
+        count += b->jobs[i].row <= order->live_after &&
+                 (order->newest_first ? b->jobs[i].row > row : b->jobs[i].row < row);
+    return count;
+}
+
+/* Takes due jobs, in their order, into the queue or to those that want a mark. Of these the live
+ * ones go alone, since their marks are not to wait for others'; but not twice in a row, so that
+ * many of them leave the backlog its share. */
 static int take_due(struct upload_self *u, const struct upload_job *jobs, int count, int room,
                     const struct upload_order *order, struct census *c, struct err *e)
 {
-    bool may_reserve = upload_batch_state(u) == ERRAND_NONE;
-    int marked = 0;
-    bool hurry = false;
-    int r = 0;
-    for (int i = 0; i < count && (r == 0 || r == -ENOENT); i++) {
-        bool live = jobs[i].row > order->live_after;
-        if (!jobs[i].mark[0]) {
-            hurry = hurry || marked < u->parallel; /* it is its turn soon */
-            if (may_reserve && u->batch.count < RESERVE_MAX)
-                r = gather(u, &jobs[i], e);
+    const struct upload_job *wanting[RESERVE_MAX];
+    int wanting_count = 0, marked = 0, r = 0;
+    bool live_wants = false, hurry = false;
+    for (int i = 0; i < count && r == 0; i++) {
+        const struct upload_job *job = &jobs[i];
+        bool live = job->row > order->live_after;
+        if (job->damaged) {
+            r = put_aside(u, job, "its row in the ledger is damaged", e);
+            continue;
+        }
+        if (!job->mark[0]) {
+            live_wants = live_wants || live;
+            hurry = hurry || live || marked < u->parallel; /* it is its turn soon */
+            if (wanting_count < RESERVE_MAX && (live || !live_wants || u->batch.alone))
+                wanting[wanting_count++] = job;
             room -= !live; /* those behind it do not overtake it; for a live one nobody waits */
             continue;
         }
         marked++;
         /* Live ones come beyond the room that there is, but not without end. */
-        if (c->free == 0 || (room <= 0 && !(live && room > -u->parallel)) || !rate_allows(u))
+        bool fits = live ? room > -u->parallel : room > overtaken(u, job->row, order);
+        if (c->free == 0 || !fits || !rate_allows(u))
             continue;
-        r = enqueue(u, &jobs[i], live, e);
+        r = enqueue(u, job, live, e);
         c->free -= r == 0;
         room -= r == 0;
+        if (r < 0)
+            r = without_story(u, job, r, e);
     }
     hurry = hurry || marked < AHEAD / 2;
-    if (may_reserve && u->batch.count > 0 && hurry && (r == 0 || r == -ENOENT)) {
-        pthread_mutex_lock(&u->lock);
-        u->batch.state = ERRAND_ASKED;
-        pthread_cond_broadcast(&u->work);
-        pthread_mutex_unlock(&u->lock);
-    } else if (may_reserve) {
-        upload_free_batch(u);
-    }
-    return r == -ENOENT ? 0 : r; /* forgotten meanwhile, with its jobs */
+    u->batch.urgent = live_wants || marked == 0;
+    if (r < 0 || wanting_count == 0 || !hurry || upload_batch_state(u) != ERRAND_NONE)
+        return r;
+    u->batch.alone = live_wants && !u->batch.alone;
+    return ask_for_marks(u, wanting, wanting_count, e);
 }
 
 /* Workers that may be busy now: one alone finds out whether a pause was long enough. */
 int upload_allow(struct upload_self *u)
 {
     int allowed = upload_is_well(u) ? u->parallel : 1;
-    if (!mono_passed(u->pause_until) || !mono_passed(u->rest_until) || u->ending)
+    if (!mono_passed(u->pause_until) || !mono_passed(u->rest_until) || !mono_passed(u->read_at) ||
+        u->ending)
         allowed = 0;
     pthread_mutex_lock(&u->lock);
     u->allowed = allowed;
@@ -168,15 +228,27 @@ int upload_allow(struct upload_self *u)
     return allowed;
 }
 
+/* Adds a row to those that are under way. */
+static int pass_over(int64_t *busy, int count, int64_t row)
+{
+    int i = count;
+    for (; i > 0 && busy[i - 1] > row; i--)
+        busy[i] = busy[i - 1];
+    busy[i] = row;
+    return count + 1;
+}
+
 void upload_fill(struct upload_self *u)
 {
     int allowed = upload_allow(u);
     struct census c;
-    AUTO_FREE int64_t *busy = xcalloc((size_t)u->slot_count + RESERVE_MAX, sizeof(*busy));
+    AUTO_FREE int64_t *busy = xcalloc((size_t)u->slot_count + RESERVE_MAX + 1, sizeof(*busy));
     int busy_count = upload_list_busy(u, busy, &c);
     if (allowed == 0 ||
         (allowed == 1 && upload_batch_state(u) != ERRAND_NONE && !upload_is_well(u)))
         return;
+    if (u->suspect.passed)
+        busy_count = pass_over(busy, busy_count, u->suspect.job.row);
     /* A queue as long as the row of workers keeps them busy while a commit takes its time. */
     int room = 2 * allowed - c.queued - c.running;
     if (!upload_is_well(u)) /* until it is known what became of the one */
@@ -188,6 +260,10 @@ void upload_fill(struct upload_self *u)
     struct err e = {0};
     int n = ledger_upload_due(u->ledger, u->storage->name, &order, ledger_now(), busy, busy_count,
                               jobs, max, &e);
+    if (n == 0 && u->suspect.passed && c.free == u->slot_count) { /* there is no other one */
+        u->suspect.passed = false;
+        u->pause_until = u->suspect.pause_until;
+    }
     if (n >= 0)
         n = take_due(u, jobs, n, room, &order, &c, &e);
     if (n < 0)
@@ -241,33 +317,55 @@ enum errand_state upload_errand_state(struct upload_self *u)
     return state;
 }
 
-void upload_find_errand(struct upload_self *u)
+/* The next star to be told, into the errand. Those that failed are passed over for this round. */
+static bool find_star(struct upload_self *u)
 {
-    const struct storage_ops *ops = u->storage->ops;
     struct errand *x = &u->errand;
     struct err e = {0};
+    int n = ledger_upload_stars(u->ledger, u->storage->name, u->star_after, &x->job, 1, &e);
+    if (n < 0 || (n == 0 && u->star_after > 0)) {
+        u->star_after = 0;
+        u->stars_at = mono_add_ms(clock_mono(), UPLOAD_ERRAND_AGAIN_MS);
+    }
+    if (n == 1 && !u->storage->ops->star) {                    /* nobody there wants to know */
+        (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
+        return false;
+    }
+    if (n == 1)
+        upload_mark_read(x->job.mark, &x->mark);
+    return n == 1;
+}
+
+static bool is_due(struct upload_self *u, enum errand_kind kind)
+{
+    const struct storage_ops *ops = u->storage->ops;
+    switch (kind) {
+    case ERRAND_TEND:
+        return ops->tend && mono_passed(u->tend_at);
+    case ERRAND_ROOM:
+        return ops->free_bytes && upload_is_well(u) && mono_passed(u->room_at);
+    case ERRAND_STAR:
+        return upload_is_well(u) && mono_passed(u->stars_at) && find_star(u);
+    case ERRAND_ARCHIVE:
+        return ops->archive && upload_is_well(u) && mono_passed(u->archive_at);
+    case ERRAND_KIND_COUNT:
+        break;
+    }
+    return false;
+}
+
+/* The kinds take turns: many stars hold up no tidying, nor the other way round. */
+void upload_find_errand(struct upload_self *u)
+{
     if (u->ending || upload_errand_state(u) != ERRAND_NONE)
         return;
-    if (ops->tend && mono_passed(u->tend_at)) {
-        x->kind = ERRAND_TEND;
+    enum errand_kind last = u->errand.kind;
+    for (int i = 1; i <= ERRAND_KIND_COUNT; i++) {
+        enum errand_kind kind = (enum errand_kind)(((int)last + i) % ERRAND_KIND_COUNT);
+        if (!is_due(u, kind))
+            continue;
+        u->errand.kind = kind;
         ask_errand(u);
         return;
-    }
-    if (!upload_is_well(u))
-        return;
-    if (mono_passed(u->stars_at)) {
-        int n = ledger_upload_stars(u->ledger, u->storage->name, &x->job, 1, &e);
-        if (n == 1 && !ops->star) {                                /* nobody there wants to know */
-            (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
-        } else if (n == 1) {
-            x->kind = ERRAND_STAR;
-            upload_mark_read(x->job.mark, &x->mark);
-            ask_errand(u);
-            return;
-        }
-    }
-    if (ops->archive && mono_passed(u->archive_at)) {
-        x->kind = ERRAND_ARCHIVE;
-        ask_errand(u);
     }
 }

@@ -21,10 +21,15 @@
 #define PAUSE_NAMED_MAX_MS 86400000
 /* The same for one file. */
 #define BACKOFF_MAX_MS ((int64_t)LEDGER_WAIT_MAX_S * 1000)
-/* A disk that fails may recover; after so many tries the file counts as gone. */
-#define READ_ATTEMPTS_MAX 5
+/* Nothing new begins for so long when a file could not be read and no other could since. */
+#define READ_PAUSE_MS 5000
+/* The file itself waits longer: it may be the only one. A disk that fails may recover, so it is
+ * never given up for that. */
+#define READ_AGAIN_MS 60000
+/* A file that found the storage away so often in a row is suspected. */
+#define SUSPECT_TIMES 3
 #define ARCHIVE_MS 86400000
-#define STARS_AGAIN_MS 60000
+#define ROOM_MS 600000
 /* Nothing new begins for so long when the ledger takes no results. */
 #define LEDGER_PAUSE_MS 5000
 
@@ -63,6 +68,8 @@ void upload_register_metrics(void)
 
 void upload_rest(struct upload_self *u, const char *what, const struct err *e)
 {
+    if (!mono_passed(u->rest_until))
+        return;
     log_error("ledger-failed", "%s: %s; trying again in %d s", what, e->text,
               LEDGER_PAUSE_MS / 1000);
     stage_count_failed(u->stage, e->text);
@@ -159,9 +166,11 @@ bool upload_is_well(struct upload_self *u)
     return well;
 }
 
+/* It is gone or not what it was. All other failures of reading may pass, and may be of the whole
+ * disk. */
 static bool is_unreadable(const struct slot *s)
 {
-    if (!s->local)
+    if (s->origin != FROM_STORE)
         return false;
     switch (-s->code) {
     case ENOENT:
@@ -172,7 +181,7 @@ static bool is_unreadable(const struct slot *s)
     case ELOOP:
         return true;
     default:
-        return s->job.attempts + 1 >= READ_ATTEMPTS_MAX;
+        return false;
     }
 }
 
@@ -184,7 +193,7 @@ void upload_explain(struct slot *s)
 
 static bool is_for_good(const struct slot *s)
 {
-    return is_unreadable(s) || (!s->local && s->error.retry == ERR_NEVER);
+    return is_unreadable(s) || (s->origin == FROM_STORAGE && s->error.retry == ERR_NEVER);
 }
 
 /* A fault of the file itself. */
@@ -193,6 +202,9 @@ static int record_failure(struct upload_self *u, struct slot *s, struct err *e)
     int r;
     if (is_for_good(s)) {
         r = ledger_upload_dead(u->ledger, &s->job, s->error.text, e);
+    } else if (s->origin == FROM_STORE) {
+        struct wall_time later = {ledger_now().us + (int64_t)READ_AGAIN_MS * 1000};
+        r = ledger_upload_wait(u->ledger, &s->job, later, s->error.text, e);
     } else {
         int64_t pause = doubled_ms(s->job.attempts, BACKOFF_MAX_MS);
         struct wall_time later = {ledger_now().us + pause * 1000};
@@ -201,8 +213,34 @@ static int record_failure(struct upload_self *u, struct slot *s, struct err *e)
     return r == -EALREADY ? 0 : r;
 }
 
+/* A file could not be read. When no other could either since it began, it is the disk, or there are
+ * no descriptors: then all wait, and so does the log. */
+static void rest_reads(struct upload_self *u, const struct slot *s)
+{
+    pthread_mutex_lock(&u->lock);
+    bool others = u->reads > s->reads;
+    text_copy(u->shown.error, sizeof(u->shown.error), s->error.text);
+    pthread_mutex_unlock(&u->lock);
+    log_context_snapshot(s->job.snapshot_id);
+    if (others) {
+        log_warn("read-failed", "%s: %s; trying again in %d s", u->storage->name, s->error.text,
+                 READ_AGAIN_MS / 1000);
+        stage_count_failed(u->stage, s->error.text);
+    } else if (mono_passed(u->read_at)) {
+        log_error("read-failed", "%s: %s; files wait, trying others in %d s", u->storage->name,
+                  s->error.text, READ_PAUSE_MS / 1000);
+        stage_count_failed(u->stage, s->error.text);
+        u->read_at = mono_add_ms(clock_mono(), READ_PAUSE_MS);
+    }
+    log_context_snapshot(NULL);
+}
+
 static void report_failure(struct upload_self *u, const struct slot *s)
 {
+    if (s->origin == FROM_STORE && !is_for_good(s)) {
+        rest_reads(u, s);
+        return;
+    }
     const char *name = u->storage->name;
     log_context_snapshot(s->job.snapshot_id);
     metric_inc(&failed, name);
@@ -245,10 +283,11 @@ static bool is_finished(struct upload_self *u, int i)
     return finished;
 }
 
-/* Whether the ledger hears of it: not of trouble, nor of calls that were ended. */
+/* Whether the ledger hears of it: not of trouble, of its own, nor of calls that were ended. */
 static bool is_own_fault(const struct slot *s)
 {
-    return s->code < 0 && s->code != -ECANCELED && s->failure.trouble == STORAGE_WELL;
+    return s->code < 0 && s->code != -ECANCELED && s->origin != FROM_LEDGER &&
+           s->failure.trouble == STORAGE_WELL;
 }
 
 static int write_kept(struct upload_self *u, struct slot *const *list, int count, struct err *e)
@@ -290,22 +329,89 @@ static int write_results(struct upload_self *u, struct slot *const *list, int co
     return r < 0 ? r : end_code;
 }
 
+/* Before the pause. Only what is away may be so for one file: all else the storage has told. */
+static void suspect(struct upload_self *u, const struct slot *s)
+{
+    struct suspect *x = &u->suspect;
+    if (x->passed || s->failure.trouble != STORAGE_AWAY) { /* it is the storage, then */
+        u->failures -= x->passed && u->failures > 0;       /* both of them count once */
+        x->passed = false;
+        x->times = s->failure.trouble == STORAGE_AWAY ? x->times : 0;
+        return;
+    }
+    x->times = x->job.row == s->job.row ? x->times + 1 : 1;
+    x->job = s->job;
+    x->error = s->error;
+    x->passed = x->times % SUSPECT_TIMES == 0;
+}
+
+static void pause_for(struct upload_self *u, const struct slot *s)
+{
+    struct suspect *x = &u->suspect;
+    bool news = s->generation == u->generation;
+    if (news)
+        suspect(u, s);
+    pause_all(u, s->generation, &s->failure, &s->error);
+    if (news && x->passed) {
+        x->pause_until = u->pause_until;
+        u->pause_until.us = 0;
+    }
+}
+
+/* Another one went through at once where this one had failed three times. */
+static void condemn(struct upload_self *u)
+{
+    struct suspect *x = &u->suspect;
+    struct err e = {0};
+    struct wall_time later = {ledger_now().us + doubled_ms(x->job.attempts, BACKOFF_MAX_MS) * 1000};
+    int r = ledger_upload_retry(u->ledger, &x->job, later, x->error.text, &e);
+    if (r < 0 && r != -EALREADY) {
+        upload_rest(u, "let a file wait", &e);
+        return;
+    }
+    log_context_snapshot(x->job.snapshot_id);
+    log_warn("upload-failed", "%s: %s; others go through, so it waits by itself", u->storage->name,
+             x->error.text);
+    log_context_snapshot(NULL);
+    metric_inc(&failed, u->storage->name);
+    pthread_mutex_lock(&u->lock);
+    u->shown.failed++;
+    pthread_mutex_unlock(&u->lock);
+}
+
 static void judge_storage(struct upload_self *u, struct slot *s)
 {
+    if (s->origin == FROM_STORE)
+        return;
+    if (s->origin == FROM_LEDGER && s->code < 0) {
+        upload_rest(u, "note where a file goes", &s->error);
+        return;
+    }
     if (s->code == -ECANCELED && !u->ending)
         s->failure.trouble = STORAGE_AWAY; /* by nobody here; it must not go round and round */
-    if (s->code < 0 && s->failure.trouble != STORAGE_WELL)
-        pause_all(u, s->generation, &s->failure, &s->error);
-    else if (s->code != -ECANCELED && !s->local && s->generation == u->generation)
+    if (s->code < 0 && s->failure.trouble != STORAGE_WELL) {
+        pause_for(u, s);
+    } else if (s->code != -ECANCELED && !s->failure.asked_nobody &&
+               s->generation == u->generation) {
+        if (u->suspect.passed && u->suspect.job.row != s->job.row)
+            condemn(u);
+        u->suspect.passed = false;
+        u->suspect.times = 0;
         go_on(u);
+    }
 }
 
 /* Marks could not be made. */
 static void judge_batch(struct upload_self *u)
 {
     struct batch *b = &u->batch;
+    u->suspect.passed = false;
     if (b->code == -ECANCELED)
         return;
+    if (b->origin == FROM_LEDGER) {
+        upload_rest(u, "note for a storage", &b->error);
+        return;
+    }
     /* It concerns no single file, so the storage has to be left alone either way. */
     if (b->failure.trouble == STORAGE_WELL)
         b->failure.trouble = STORAGE_AWAY;
@@ -360,6 +466,12 @@ static bool show_archive_error(struct upload_self *u, const char *text,
     return news;
 }
 
+static struct mono_time errand_again(const struct errand *x)
+{
+    int64_t named = MIN(x->failure.pause_ms, (int64_t)PAUSE_NAMED_MAX_MS);
+    return mono_add_ms(clock_mono(), MAX(named, (int64_t)UPLOAD_ERRAND_AGAIN_MS));
+}
+
 static void end_archive(struct upload_self *u, const struct errand *x)
 {
     if (x->code >= 0) {
@@ -373,26 +485,43 @@ static void end_archive(struct upload_self *u, const struct errand *x)
         u->archive_at = clock_mono();
         return;
     }
-    int64_t named = MIN(x->failure.pause_ms, (int64_t)PAUSE_NAMED_MAX_MS);
-    u->archive_at = mono_add_ms(clock_mono(), MAX(named, (int64_t)UPLOAD_ARCHIVE_AGAIN_MS));
+    u->archive_at = errand_again(x);
     if (x->code == -ECANCELED)
         return;
     if (show_archive_error(u, x->error.text, x->failure.trouble))
-        log_warn("archive-failed", "%s: tidying: %s; again every minute", u->storage->name,
+        log_warn("archive-failed", "%s: tidying: %s; again every 5 minutes", u->storage->name,
                  x->error.text);
 }
 
 static void end_star(struct upload_self *u, const struct errand *x)
 {
     struct err e = {0};
-    bool given_up = x->code < 0 && x->failure.trouble == STORAGE_WELL &&
-                    x->error.retry == ERR_NEVER && x->code != -ECANCELED;
+    bool own = x->code < 0 && x->code != -ECANCELED && x->failure.trouble == STORAGE_WELL;
+    bool given_up = own && x->error.retry == ERR_NEVER;
     if (given_up)
         log_warn("star-failed", "%s: the star of %s: %s", u->storage->name, x->job.snapshot_id,
                  x->error.text);
-    int r = x->code >= 0 || given_up ? ledger_upload_star_done(u->ledger, &x->job, &e) : -EAGAIN;
-    if (r < 0)
-        u->stars_at = mono_add_ms(clock_mono(), STARS_AGAIN_MS);
+    if (x->code >= 0 || given_up) {
+        if (ledger_upload_star_done(u->ledger, &x->job, &e) < 0)
+            u->stars_at = errand_again(x);
+    } else if (own) {
+        log_info("star-failed", "%s: the star of %s: %s; trying again later", u->storage->name,
+                 x->job.snapshot_id, x->error.text);
+        u->star_after = x->job.row; /* the others first */
+    } else {
+        u->stars_at = errand_again(x);
+    }
+}
+
+/* The figure stays when it cannot be had: the storage's trouble is told elsewhere. */
+static void end_room(struct upload_self *u, const struct errand *x)
+{
+    u->room_at = mono_add_ms(clock_mono(), ROOM_MS);
+    if (x->code < 0)
+        return;
+    pthread_mutex_lock(&u->lock);
+    u->shown.free_bytes = x->free_bytes;
+    pthread_mutex_unlock(&u->lock);
 }
 
 void upload_end_errand(struct upload_self *u)
@@ -402,11 +531,16 @@ void upload_end_errand(struct upload_self *u)
     case ERRAND_TEND:
         u->tend_at = mono_add_ms(clock_mono(), MAX(x->again_ms, (int64_t)UPLOAD_SWEEP_MS));
         break;
+    case ERRAND_ROOM:
+        end_room(u, x);
+        break;
     case ERRAND_STAR:
         end_star(u, x);
         break;
     case ERRAND_ARCHIVE:
         end_archive(u, x);
+        break;
+    case ERRAND_KIND_COUNT:
         break;
     }
     pthread_mutex_lock(&u->lock);

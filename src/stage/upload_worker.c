@@ -14,22 +14,28 @@
 
 /* Of files that are read at a time; one that is larger goes alone. */
 #define BYTES_MAX ((int64_t)32 << 20)
+/* Of a copy with boxes, whose size no row tells: as large as a picture may be (image_bytes_max). */
+#define COPY_BYTES_MAX ((size_t)512 << 20)
 
 static int memory_get(void *arg, const char *key, char *ret, size_t size, struct err *e)
 {
-    struct upload_self *u = arg;
+    struct worker *w = arg;
+    struct upload_self *u = w->upload;
     pthread_mutex_lock(&u->side_lock);
     int r = ledger_memory_get(u->side, u->storage->name, key, ret, size, e);
     pthread_mutex_unlock(&u->side_lock);
+    w->ledger_failed = w->ledger_failed || (r < 0 && r != -ENOENT && r != -ENOSPC);
     return r;
 }
 
 static int memory_set(void *arg, const char *key, const char *value, struct err *e)
 {
-    struct upload_self *u = arg;
+    struct worker *w = arg;
+    struct upload_self *u = w->upload;
     pthread_mutex_lock(&u->side_lock);
     int r = ledger_memory_set(u->side, u->storage->name, key, value, e);
     pthread_mutex_unlock(&u->side_lock);
+    w->ledger_failed = w->ledger_failed || r < 0;
     return r;
 }
 
@@ -38,7 +44,7 @@ static int need_session(struct worker *w, struct storage_failure *f, struct err 
     struct upload_self *u = w->upload;
     if (w->session)
         return 0;
-    struct storage_memory memory = {memory_get, memory_set, u};
+    struct storage_memory memory = {memory_get, memory_set, w};
     int r = u->storage->ops->session_new(u->storage, u->stop_fd, &memory, &w->session, e);
     if (r < 0) {
         w->session = NULL;
@@ -48,50 +54,59 @@ static int need_session(struct worker *w, struct storage_failure *f, struct err 
 }
 
 struct saving {
-    struct upload_self *upload;
+    struct worker *worker;
     struct slot *slot;
 };
 
 static int save_mark(void *arg, const struct storage_mark *mark, struct err *e)
 {
     struct saving *s = arg;
-    struct upload_self *u = s->upload;
-    char text[UPLOAD_MARK_MAX];
-    int r = upload_mark_write(mark, text, e);
+    struct upload_self *u = s->worker->upload;
+    struct upload_job job = s->slot->job;
+    int r = upload_mark_write(mark, job.mark, e);
     if (r < 0)
         return r;
-    text_copy(s->slot->job.mark, sizeof(s->slot->job.mark), text); /* fits */
     pthread_mutex_lock(&u->side_lock);
-    r = ledger_upload_mark(u->side, &s->slot->job, 1, e);
+    r = ledger_upload_mark(u->side, &job, 1, e);
     pthread_mutex_unlock(&u->side_lock);
+    if (r == 0)
+        s->slot->job = job;
+    s->worker->ledger_failed = s->worker->ledger_failed || r < 0;
     return r;
 }
 
-/* The picture may be on its way from one name to the next: it is renamed after the verdict. */
-static void finish_rename(struct upload_self *u, const struct snapshot *s)
+/* It may still be where intake has put it, when that could not place it, or on its way from one
+ * name to the next: it is renamed after the verdict. -ENOENT: it is nowhere. */
+static int put_in_place(struct upload_self *u, const struct snapshot *s, struct err *e)
 {
     struct ledger_unsettled row;
-    struct err e = {0};
-    pthread_mutex_lock(&u->side_lock);
-    int r = ledger_unsettled_get(u->side, s->id, &row, &e);
-    pthread_mutex_unlock(&u->side_lock);
     struct store_recovery done = {0};
-    if (r == 1)
-        (void)store_finish(u->pipeline->store, &row, &done, &e); /* the next read tells */
+    int r = 0;
+    if (s->unsettled) {
+        pthread_mutex_lock(&u->side_lock);
+        r = ledger_unsettled_get(u->side, s->id, &row, e);
+        pthread_mutex_unlock(&u->side_lock);
+    }
+    if (r == 1) {
+        r = store_finish(u->pipeline->store, &row, &done, e);
+        return r == -EAGAIN ? 0 : r; /* the copy is not drawn yet, which is another's business */
+    }
+    return r < 0 ? r : store_place(u->pipeline->store, s->id, false, s->path, e);
 }
 
 static int read_file(struct upload_self *u, const struct slot *slot, struct blob **ret,
                      struct err *e)
 {
     const struct snapshot *s = slot->snapshot;
-    AUTO(settings) now = pipeline_settings(u->pipeline);
     if (slot->job.annotated)
-        return store_read(u->pipeline->store, s->annotated_path, now->limits.bytes_max, ret, e);
+        return store_read(u->pipeline->store, s->annotated_path, COPY_BYTES_MAX, ret, e);
     int r = pipeline_bytes(u->pipeline, s, ret, e);
-    if (r != -ENOENT || !s->unsettled)
-        return r;
-    finish_rename(u, s);
-    return pipeline_bytes(u->pipeline, s, ret, e);
+    if (r == -ENOENT) {
+        r = put_in_place(u, s, e);
+        if (r == 0)
+            r = pipeline_bytes(u->pipeline, s, ret, e);
+    }
+    return r;
 }
 
 static int check_digest(const struct slot *slot, const char *sha256, struct err *e)
@@ -103,14 +118,22 @@ static int check_digest(const struct slot *slot, const char *sha256, struct err 
                    s->path);
 }
 
+static void count_read(struct upload_self *u)
+{
+    pthread_mutex_lock(&u->lock);
+    u->reads++;
+    pthread_mutex_unlock(&u->lock);
+}
+
 static void put_file(struct worker *w, struct slot *slot)
 {
     struct upload_self *u = w->upload;
     struct mono_time start = clock_mono();
     AUTO(blob) bytes = NULL;
     char sha256[HASH_SHA256_HEX];
-    struct saving saving = {u, slot};
-    slot->local = true;
+    struct saving saving = {w, slot};
+    w->ledger_failed = false;
+    slot->origin = FROM_STORE;
     slot->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     slot->error = (struct err){0};
     int r = read_file(u, slot, &bytes, &slot->error);
@@ -120,7 +143,8 @@ static void put_file(struct worker *w, struct slot *slot)
         r = check_digest(slot, sha256, &slot->error);
     }
     if (r == 0) {
-        slot->local = false;
+        count_read(u);
+        slot->origin = FROM_STORAGE;
         r = need_session(w, &slot->failure, &slot->error);
     }
     if (r == 0) {
@@ -134,6 +158,8 @@ static void put_file(struct worker *w, struct slot *slot)
         FAULT_POINT("upload-after-put");
     }
     slot->code = r;
+    if (r < 0 && w->ledger_failed)
+        slot->origin = FROM_LEDGER;
     upload_explain(slot);
     slot->seconds = mono_diff_ms(clock_mono(), start) / 1000;
 }
@@ -176,6 +202,7 @@ void *upload_put_main(void *arg)
         }
         slot->state = SLOT_RUNNING;
         slot->generation = u->generation;
+        slot->reads = u->reads;
         u->bytes += slot->size;
         u->shown.under_way++;
         pthread_mutex_unlock(&u->lock);
@@ -191,12 +218,13 @@ void *upload_put_main(void *arg)
     return NULL;
 }
 
-static void make_marks(struct worker *w, struct batch *b)
+void upload_make_marks(struct worker *w, struct batch *b)
 {
     struct upload_self *u = w->upload;
     struct storage_object objects[RESERVE_MAX];
     b->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     b->error = (struct err){0};
+    w->ledger_failed = false;
     for (int i = 0; i < b->count; i++) {
         objects[i] = upload_object(b->snapshots[i], &b->jobs[i], b->labels[i]);
         b->marks[i] = (struct storage_mark){.id = ""};
@@ -207,6 +235,7 @@ static void make_marks(struct worker *w, struct batch *b)
                                            &b->error);
     for (int i = 0; i < b->count && b->code >= 0; i++)
         b->code = upload_mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
+    b->origin = b->code < 0 && w->ledger_failed ? FROM_LEDGER : FROM_STORAGE;
 }
 
 void *upload_reserve_main(void *arg)
@@ -220,9 +249,8 @@ void *upload_reserve_main(void *arg)
             pthread_cond_wait(&u->work, &u->lock);
             continue;
         }
-        u->batch.generation = u->generation;
         pthread_mutex_unlock(&u->lock);
-        make_marks(w, &u->batch);
+        upload_make_marks(w, &u->batch);
         pthread_mutex_lock(&u->lock);
         u->batch.state = ERRAND_DONE;
         stage_wake(u->stage);
@@ -237,18 +265,23 @@ static void run_errand(struct worker *w, struct errand *x)
     x->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     x->error = (struct err){0};
     x->code = need_session(w, &x->failure, &x->error);
-    x->again_ms = UPLOAD_ARCHIVE_AGAIN_MS;
+    x->again_ms = UPLOAD_ERRAND_AGAIN_MS;
     if (x->code < 0)
         return;
     switch (x->kind) {
     case ERRAND_TEND:
         x->again_ms = ops->tend(w->session);
         break;
+    case ERRAND_ROOM:
+        x->code = ops->free_bytes(w->session, &x->free_bytes, &x->error);
+        break;
     case ERRAND_STAR:
         x->code = ops->star(w->session, &x->mark, x->job.starred, &x->failure, &x->error);
         break;
     case ERRAND_ARCHIVE:
         x->code = ops->archive(w->session, clock_wall(), &x->failure, &x->error);
+        break;
+    case ERRAND_KIND_COUNT:
         break;
     }
 }

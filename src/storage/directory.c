@@ -294,28 +294,30 @@ static int free_bytes(struct storage_session *w, int64_t *ret, struct err *e)
 /* ---- marks ---- */
 
 /* What `resume` of a mark holds: a number that names the temporary, so that a repeat finds what a
- * crash left, and the MD5s of the bytes that were last put and of those that they replace. They
- * tell our own file from another's: a copy with boxes may be drawn again with other bytes. */
+ * crash left, and the SHA-256s of the bytes that were last put and of those that they replace. They
+ * tell our own file from another's: a copy with boxes may be drawn again with other bytes. That of
+ * a picture is known when its mark is made, which spares a commit. Older marks have MD5s. */
 struct memo {
     char nonce[NONCE_LEN + 1];
-    char md5[HASH_MD5_HEX];      /* "" = not known yet */
-    char replaced[HASH_MD5_HEX]; /* "" = nothing */
+    char digest[HASH_SHA256_HEX];   /* "" = not known yet */
+    char replaced[HASH_SHA256_HEX]; /* "" = nothing */
 };
 
-static void memo_new(const char *md5, struct memo *ret)
+static void memo_new(const char *digest, struct memo *ret)
 {
     uint8_t random[NONCE_LEN / 2];
     *ret = (struct memo){0};
     hash_random(random, sizeof(random));
     text_hex(random, sizeof(random), ret->nonce);
-    (void)text_copy(ret->md5, sizeof(ret->md5), md5 != NULL ? md5 : ""); /* of one size */
+    (void)text_copy(ret->digest, sizeof(ret->digest), digest); /* of one size */
 }
 
-/* One word of hex digits, or none: "" then. Moves on behind it and its space. */
-static bool read_hex(const char **at, size_t len, char *ret)
+/* One word of so many hex digits (or of `other`), or none: "" then. Moves on behind it and its
+ * space. */
+static bool read_hex(const char **at, size_t len, size_t other, char *ret)
 {
     size_t n = strspn(*at, "0123456789abcdef");
-    if ((n != len && n != 0) || ((*at)[n] != ' ' && (*at)[n] != '\0'))
+    if ((n != len && n != other && n != 0) || ((*at)[n] != ' ' && (*at)[n] != '\0'))
         return false;
     memcpy(ret, *at, n);
     ret[n] = '\0';
@@ -327,8 +329,9 @@ static bool memo_read(const struct storage_mark *mark, struct memo *ret)
 {
     const char *at = mark->resume;
     struct memo m = {0};
-    if (!read_hex(&at, NONCE_LEN, m.nonce) || !read_hex(&at, HASH_MD5_HEX - 1, m.md5) ||
-        !read_hex(&at, HASH_MD5_HEX - 1, m.replaced) || m.nonce[0] == '\0')
+    if (!read_hex(&at, NONCE_LEN, NONCE_LEN, m.nonce) ||
+        !read_hex(&at, HASH_SHA256_HEX - 1, HASH_MD5_HEX - 1, m.digest) ||
+        !read_hex(&at, HASH_SHA256_HEX - 1, HASH_MD5_HEX - 1, m.replaced) || m.nonce[0] == '\0')
         return false;
     *ret = m;
     return true;
@@ -336,7 +339,7 @@ static bool memo_read(const struct storage_mark *mark, struct memo *ret)
 
 static void memo_write(const struct memo *m, struct storage_mark *mark)
 {
-    (void)text_format(mark->resume, sizeof(mark->resume), "%s %s %s", m->nonce, m->md5,
+    (void)text_format(mark->resume, sizeof(mark->resume), "%s %s %s", m->nonce, m->digest,
                       m->replaced); /* fits */
 }
 
@@ -380,7 +383,7 @@ static int reserve(struct storage_session *w, const struct storage_object *objec
         marks[i] = (struct storage_mark){0};
         if (path_of(&w->d->config, &objects[i], marks[i].id, sizeof(marks[i].id), NULL) < 0)
             (void)text_copy(marks[i].id, sizeof(marks[i].id), "?"); /* fits */
-        memo_new(objects[i].md5, &memo);
+        memo_new(objects[i].sha256, &memo);
         memo_write(&memo, &marks[i]);
     }
     return 0;
@@ -394,10 +397,10 @@ struct put {
     struct storage_mark *mark;
     int (*save)(void *arg, const struct storage_mark *mark, struct err *e);
     void *arg;
+    bool save_failed;
     struct memo memo;
-    char md5[HASH_MD5_HEX];   /* of the bytes */
-    char found[HASH_MD5_HEX]; /* of the file that has its name now */
-    int folder;               /* where it goes; -1 before */
+    char found[HASH_SHA256_HEX]; /* of the file that has its name now */
+    int folder;                  /* where it goes; -1 before */
 };
 
 static const char *basename_of(const char *path)
@@ -429,10 +432,9 @@ static int open_folder(int root, const char *path, int *ret_fd, struct err *e)
     return r < 0 ? r : fs_open_dir(root, folder, ret_fd, e);
 }
 
-/* The MD5 of a file, from the disk where the system allows to ask for that. -EBADMSG when its size
- * is not `size`; -1 = any. */
-static int file_md5(int folder, const char *name, int64_t size, char ret[HASH_MD5_HEX],
-                    struct err *e)
+/* A file's bytes, from the disk where the system allows to ask for that. -EBADMSG when its size is
+ * not `size`; -1 = any. */
+static int file_bytes(int folder, const char *name, int64_t size, struct blob **ret, struct err *e)
 {
     AUTO_CLOSE int fd = -1;
     AUTO(blob) bytes = NULL;
@@ -451,8 +453,27 @@ static int file_md5(int folder, const char *name, int64_t size, char ret[HASH_MD
         return r;
     if (bytes->size != (size_t)st.st_size)
         return err_set(e, -EBADMSG, ERR_NEVER, "%s changes while it is read", name);
-    hash_md5_hex(bytes->data, bytes->size, ret);
+    *ret = STEAL(bytes);
     return 0;
+}
+
+static int file_md5(int folder, const char *name, int64_t size, char ret[HASH_MD5_HEX],
+                    struct err *e)
+{
+    AUTO(blob) bytes = NULL;
+    int r = file_bytes(folder, name, size, &bytes, e);
+    if (r == 0)
+        hash_md5_hex(bytes->data, bytes->size, ret);
+    return r;
+}
+
+static bool has_digest(const struct blob *bytes, const char *sha256, const char *digest)
+{
+    char md5[HASH_MD5_HEX];
+    if (strlen(digest) != sizeof(md5) - 1)
+        return strcmp(sha256, digest) == 0;
+    hash_md5_hex(bytes->data, bytes->size, md5); /* of an older mark */
+    return strcmp(md5, digest) == 0;
 }
 
 enum occupant { OCCUPANT_NONE, OCCUPANT_SAME, OCCUPANT_OURS, OCCUPANT_FOREIGN };
@@ -468,14 +489,17 @@ static int look_at(struct put *p, const char *name, enum occupant *ret, struct e
     *ret = OCCUPANT_FOREIGN;
     if (!S_ISREG(st.st_mode) || st.st_size > READ_MAX)
         return 0; /* nothing that this program writes */
-    int r = file_md5(p->folder, name, -1, p->found, e);
+    AUTO(blob) bytes = NULL;
+    int r = file_bytes(p->folder, name, -1, &bytes, e);
     if (r == -ENOENT || r == -EBADMSG)
         return err_set(e, -EAGAIN, ERR_LATER, "%s changes while it is looked at", name);
     if (r < 0)
         return r;
-    if (strcmp(p->found, p->md5) == 0)
+    hash_sha256_hex(bytes->data, bytes->size, p->found);
+    if (strcmp(p->found, p->o->sha256) == 0)
         *ret = OCCUPANT_SAME;
-    else if (strcmp(p->found, p->memo.md5) == 0 || strcmp(p->found, p->memo.replaced) == 0)
+    else if (has_digest(bytes, p->found, p->memo.digest) ||
+             has_digest(bytes, p->found, p->memo.replaced))
         *ret = OCCUPANT_OURS;
     return 0;
 }
@@ -533,7 +557,7 @@ static int write_temporary(const struct put *p, struct err *e)
     char md5[HASH_MD5_HEX] = "";
     if (r == 0)
         r = file_md5(p->folder, name, (int64_t)p->o->bytes->size, md5, e);
-    if (r == 0 && strcmp(md5, p->md5) != 0)
+    if (r == 0 && strcmp(md5, p->o->md5) != 0)
         r = -EBADMSG;
     if (r == -EBADMSG || r == -ENOENT) /* the server's or the cable's fault, not the picture's */
         r = err_set(e, -EIO, ERR_LATER, "what was written reads back differently");
@@ -564,6 +588,7 @@ static int remember(struct put *p, struct err *e)
 {
     memo_write(&p->memo, p->mark);
     int r = p->save(p->arg, p->mark, e);
+    p->save_failed = r < 0;
     return r < 0 ? (err_prefix(e, "note where it goes"), r) : 0;
 }
 
@@ -571,9 +596,9 @@ static int remember(struct put *p, struct err *e)
 static int note_bytes(struct put *p, enum occupant occupant, struct err *e)
 {
     const char *replaced = occupant == OCCUPANT_OURS ? p->found : "";
-    if (strcmp(p->memo.md5, p->md5) == 0 && strcmp(p->memo.replaced, replaced) == 0)
+    if (strcmp(p->memo.digest, p->o->sha256) == 0 && strcmp(p->memo.replaced, replaced) == 0)
         return 0;
-    (void)text_copy(p->memo.md5, sizeof(p->memo.md5), p->md5);             /* of one size */
+    (void)text_copy(p->memo.digest, sizeof(p->memo.digest), p->o->sha256); /* of one size */
     (void)text_copy(p->memo.replaced, sizeof(p->memo.replaced), replaced); /* likewise */
     return remember(p, e);
 }
@@ -668,9 +693,8 @@ static int put(struct storage_session *w, const struct storage_object *o, struct
     struct put p = {.w = w, .o = o, .mark = mark, .save = save, .arg = arg, .folder = -1};
     AUTO_CLOSE int root = -1;
     *f = (struct storage_failure){0};
-    hash_md5_hex(o->bytes->data, o->bytes->size, p.md5);
     if (!memo_read(mark, &p.memo))
-        memo_new(NULL, &p.memo);
+        memo_new("", &p.memo);
     call_begins(w);
     int r = stopped(w, e);
     if (r == 0)
@@ -680,8 +704,8 @@ static int put(struct storage_session *w, const struct storage_object *o, struct
     if (r == 0)
         r = put_somewhere(&p, root, e);
     if (p.folder >= 0)
-        (void)close(p.folder); /* a folder: nothing to lose */
-    if (r < 0)
+        (void)close(p.folder);   /* a folder: nothing to lose */
+    if (r < 0 && !p.save_failed) /* that was no failure of the folder */
         failed(&w->d->config, r, f, e);
     return call_ends(w, r, f, e);
 }
@@ -728,6 +752,7 @@ static const struct storage_ops directory_ops = {
     .session_new = session_new,
     .session_free = session_free,
     .reserve = reserve,
+    .reserve_asks_nobody = true,
     .put = put,
     .verify = verify,
     .free_bytes = free_bytes,

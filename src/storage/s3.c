@@ -359,6 +359,7 @@ static const struct storage_ops ops = {
     .session_new = session_new,
     .session_free = session_free,
     .reserve = reserve,
+    .reserve_asks_nobody = true,
     .put = put,
     .verify = verify,
     .describe = describe,

@@ -58,8 +58,9 @@ extern const char *const storage_trouble_names[STORAGE_TROUBLE_COUNT];
  * of the err decides about its repeat. */
 struct storage_failure {
     enum storage_trouble trouble;
-    int64_t pause_ms; /* at least so long; 0 = the caller's back-off. With RATE and LOGIN exactly
-                         so long: for a login whose look-up asks nobody it may be short */
+    int64_t pause_ms;  /* at least so long; 0 = the caller's back-off. With RATE and LOGIN exactly
+                          so long: for a login whose look-up asks nobody it may be short */
+    bool asked_nobody; /* the fault was seen here: it says nothing of how the storage is */
 };
 
 /* Small texts that outlive the program, by key; the caller's thread, the caller's ledger. */
@@ -87,8 +88,10 @@ struct storage_ops {
     /* Fills the marks of objects that were never tried: durable before the first put. */
     int (*reserve)(struct storage_session *w, const struct storage_object *objects,
                    struct storage_mark *marks, int count, struct storage_failure *f, struct err *e);
+    bool reserve_asks_nobody; /* nor does session_new(): both return at once, in any thread */
     /* 0: the object is there, once, and its size and digest are right. `save` makes a changed mark
-     * durable (a resumable upload began); when that fails, so does the call. */
+     * durable (a resumable upload began); when that fails, so does the call, and the caller knows
+     * that it was not the storage's fault. */
     int (*put)(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
                int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
                struct storage_failure *f, struct err *e);

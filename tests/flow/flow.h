@@ -486,8 +486,10 @@ static inline void flow_start(struct flow *f, int which)
         int n = flow_start_stage(f, &detect_stage, detect_stage_new(&f->p), i, EDGE_STORED, 1);
         atomic_store(&f->p.woken[PIPELINE_DETECT][i], f->stages[n]);
     }
-    if (which & FLOW_INTAKE)
-        flow_start_stage(f, &intake_stage, intake_stage_new(&f->p), 0, EDGE_FETCHED, 8);
+    if (which & FLOW_INTAKE) {
+        int n = flow_start_stage(f, &intake_stage, intake_stage_new(&f->p), 0, EDGE_FETCHED, 8);
+        atomic_store(&f->p.woken[PIPELINE_INTAKE][0], f->stages[n]);
+    }
     if (which & FLOW_CHOOSE)
         flow_start_stage(f, &choose_stage, choose_stage_new(&f->p), 0, EDGE_BURST, 1);
     if (which & FLOW_FETCH) {

@@ -143,6 +143,50 @@ static void a_full_disk_puts_the_copy_off(void **state UNUSED)
     flow_free(f);
 }
 
+static int64_t count_sweep(void *self)
+{
+    atomic_fetch_add((atomic_int *)self, 1);
+    return 3600000;
+}
+static const struct stage_ops counting = {.name = "idle", .sweep = count_sweep};
+
+static atomic_int *counting_stage(struct flow *f, struct stage **ret)
+{
+    atomic_int *sweeps = xcalloc(1, sizeof(*sweeps)); /* the flow frees it */
+    *ret = f->stages[flow_start_stage(f, &counting, sweeps, 0, NULL, 0)];
+    FLOW_WAIT(f, atomic_load(sweeps) == 1);
+    return sweeps;
+}
+
+/* Neither for the sweep of this stage nor for that of intake. */
+static void a_copy_that_must_wait_waits_for_no_timer(void **state UNUSED)
+{
+    struct flow *f = flow_with_persons();
+    AUTO(snapshot) s = examined_only(f, 1);
+    struct stage *own, *intake;
+    atomic_int *own_sweeps = counting_stage(f, &own);
+    atomic_int *intake_sweeps = counting_stage(f, &intake);
+    atomic_store(&f->p.woken[PIPELINE_INTAKE][0], intake);
+    struct err e = {0};
+    void *annotate = annotate_stage_new(&f->p);
+    assert_int_equal(annotate_stage.init(annotate, own, &e), 0);
+    assert_true(claims_take(f->p.claims, 1000)); /* another one is being examined */
+    annotate_stage.step(annotate, s->id);
+    annotate_stage.flush(annotate);
+    FLOW_WAIT(f, atomic_load(own_sweeps) == 2);
+    assert_true(annotate_stage.sweep(annotate) <= 200);
+    assert_false(is_there(f, s->id));
+    assert_int_equal(atomic_load(intake_sweeps), 1);
+    claims_drop(f->p.claims, 1000);
+    assert_int_equal(annotate_stage.sweep(annotate), 0);
+    assert_true(is_there(f, s->id));
+    FLOW_WAIT(f, atomic_load(intake_sweeps) == 2);
+    annotate_stage.fini(annotate);
+    free(annotate);
+    snapshot_unref(STEAL(s));
+    flow_free(f);
+}
+
 static void many_copies_at_once_are_all_drawn(void **state UNUSED)
 {
     struct flow *f = flow_with_persons();
@@ -167,6 +211,7 @@ int main(void)
         cmocka_unit_test(copies_of_the_last_run_are_drawn_by_the_next),
         cmocka_unit_test(a_picture_that_is_gone_gets_no_copy),
         cmocka_unit_test(a_full_disk_puts_the_copy_off),
+        cmocka_unit_test(a_copy_that_must_wait_waits_for_no_timer),
         cmocka_unit_test(many_copies_at_once_are_all_drawn),
     };
     return RUN_TESTS(tests);

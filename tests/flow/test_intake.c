@@ -210,6 +210,37 @@ static void renames_that_failed_are_finished_by_the_sweep(void **state UNUSED)
     intake_close(&h);
 }
 
+static _Atomic int64_t now_us = 1000000000;
+static struct mono_time virtual_mono(void)
+{
+    return (struct mono_time){atomic_load(&now_us)};
+}
+
+/* Whoever wakes it: each round looks at all that is unsettled. */
+static void settles_at_most_once_a_second(void **state UNUSED)
+{
+    clock_set_mono_source(virtual_mono);
+    struct by_hand h = intake_open();
+    struct verdict v = {.outcome = VERDICT_EXAMINED};
+    struct ledger_unsettled u[4];
+    struct err e = {0};
+    assert_true(intake_stage.sweep(h.intake) > 1000); /* nothing to do */
+    char path[SNAPSHOT_PATH_MAX];
+    AUTO(snapshot) s = flow_store(h.f, "c", 1, true);
+    assert_int_equal(snapshot_name_renamed(s->path, "human", path, sizeof(path)), 0);
+    assert_int_equal(ledger_snapshot_examined(h.f->l, s, &v, path, NULL, NULL, NULL, 0, &e), 0);
+    assert_int_equal(intake_stage.sweep(h.intake), 1000);
+    atomic_fetch_add(&now_us, 999000);
+    assert_int_equal(intake_stage.sweep(h.intake), 1);
+    assert_int_equal(ledger_unsettled(h.f->l, 0, u, 4, &e), 1);
+    atomic_fetch_add(&now_us, 1000);
+    assert_true(intake_stage.sweep(h.intake) > 1000);
+    assert_int_equal(ledger_unsettled(h.f->l, 0, u, 4, &e), 0);
+    snapshot_unref(STEAL(s));
+    intake_close(&h);
+    clock_set_mono_source(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +252,7 @@ int main(void)
         cmocka_unit_test(a_disk_too_full_for_the_ledger_loses_nothing_either),
         cmocka_unit_test(a_picture_refused_by_a_full_disk_is_asked_for_again),
         cmocka_unit_test(renames_that_failed_are_finished_by_the_sweep),
+        cmocka_unit_test(settles_at_most_once_a_second),
     };
     return RUN_TESTS(tests);
 }

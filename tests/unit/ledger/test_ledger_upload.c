@@ -250,9 +250,79 @@ static void what_was_given_up_stays_so_until_somebody_asks(void **state)
     assert_int_equal(ledger_upload_again(f->l, id, &f->e), 1);
     assert_int_equal(due(f, DRIVE, &oldest_first, jobs, 2), 1);
     assert_string_equal(jobs[0].mark, "id-1\n\n");
+    assert_int_equal(jobs[0].attempts, 0);
     make_id(9, id);
     assert_int_equal(ledger_upload_again(f->l, id, &f->e), -ENOENT);
     assert_sound(f);
+}
+
+static void a_wait_counts_no_attempt(void **state)
+{
+    struct fixture *f = *state;
+    struct upload_job job;
+    struct wall_time later = {ledger_now().us + 60000000};
+    add(f, 1, "porch", false, both, 1);
+    assert_int_equal(due(f, DRIVE, &oldest_first, &job, 1), 1);
+    assert_int_equal(ledger_upload_wait(f->l, &job, later, "the disk is away", &f->e), 0);
+    assert_int_equal(due(f, DRIVE, &oldest_first, &job, 1), 0);
+    assert_counts(f, DRIVE, 1, 0, 0);
+    assert_int_equal(ledger_upload_due(f->l, DRIVE, &oldest_first, later, NULL, 0, &job, 1, &f->e),
+                     1);
+    assert_int_equal(job.attempts, 0);
+    assert_int_equal(ledger_upload_done(f->l, &job, NULL, 1, &f->e), 0);
+    assert_int_equal(ledger_upload_wait(f->l, &job, later, "x", &f->e), -EALREADY);
+    assert_sound(f);
+}
+
+/* Rows of a storage that is forgotten give their numbers to others. */
+static void a_job_that_is_gone_ends_no_other_of_its_number(void **state)
+{
+    struct fixture *f = *state;
+    static const struct upload_wish nas = {NAS, true, false};
+    struct upload_job old, now;
+    add(f, 1, "porch", false, both, 1);
+    assert_int_equal(due(f, DRIVE, &oldest_first, &old, 1), 1);
+    assert_int_equal(ledger_upload_forget(f->l, DRIVE, &f->e), 1);
+    add(f, 2, "porch", false, &nas, 1);
+    assert_int_equal(due(f, NAS, &oldest_first, &now, 1), 1);
+    assert_int_equal(now.row, old.row);
+    (void)text_copy(old.mark, sizeof(old.mark), "id-1\n\n");
+    assert_int_equal(ledger_upload_mark(f->l, &old, 1, &f->e), 0);
+    assert_int_equal(ledger_upload_done(f->l, &old, NULL, 1, &f->e), 0);
+    assert_int_equal(ledger_upload_dead(f->l, &old, "x", &f->e), -EALREADY);
+    assert_int_equal(ledger_upload_retry(f->l, &old, ledger_now(), "x", &f->e), -EALREADY);
+    assert_int_equal(due(f, NAS, &oldest_first, &now, 1), 1);
+    assert_string_equal(now.mark, "");
+    assert_int_equal(now.attempts, 0);
+    assert_counts(f, NAS, 1, 0, 0);
+    assert_sound(f);
+}
+
+static void change(struct fixture *f, const char *sql)
+{
+    AUTO(db) db = NULL;
+    fixture_close(f);
+    assert_int_equal(db_open(f->db, true, &db, &f->e), 0);
+    if (db_exec(db, sql, &f->e) < 0)
+        fail_msg("%s", f->e.text);
+    db_close(STEAL(db));
+    fixture_open(f);
+}
+
+static void a_damaged_row_is_put_aside_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct upload_job jobs[4];
+    add(f, 1, "porch", false, both, 1);
+    add(f, 2, "porch", false, both, 1);
+    change(f, "UPDATE snapshots SET id = 'zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz' WHERE row = 1");
+    assert_int_equal(due(f, DRIVE, &oldest_first, jobs, 4), 2);
+    assert_true(jobs[0].damaged);
+    assert_false(jobs[1].damaged);
+    assert_int_equal(ledger_upload_damaged(f->l, jobs[0].row, "it makes no sense", &f->e), 0);
+    assert_int_equal(due(f, DRIVE, &oldest_first, jobs, 4), 1);
+    assert_false(jobs[0].damaged);
+    assert_counts(f, DRIVE, 1, 0, 1);
 }
 
 static void what_was_lost_is_made_anew(void **state)
@@ -301,19 +371,20 @@ static void storages_hear_of_every_star_once(void **state)
     assert_false(jobs[0].starred);
     /* Starred while it was sent without. */
     assert_int_equal(ledger_snapshot_star(f->l, id, true, &f->e), 0);
-    assert_int_equal(ledger_upload_stars(f->l, DRIVE, jobs + 1, 1, &f->e), 0);
+    assert_int_equal(ledger_upload_stars(f->l, DRIVE, 0, jobs + 1, 1, &f->e), 0);
     assert_int_equal(ledger_upload_done(f->l, jobs, NULL, 1, &f->e), 0);
-    assert_int_equal(ledger_upload_stars(f->l, DRIVE, jobs, 4, &f->e), 1);
+    assert_int_equal(ledger_upload_stars(f->l, DRIVE, 0, jobs, 4, &f->e), 1);
     assert_true(jobs[0].starred);
     /* Taken away before it was told: that is to be told then. */
     assert_int_equal(ledger_snapshot_star(f->l, id, false, &f->e), 0);
     assert_int_equal(ledger_upload_star_done(f->l, jobs, &f->e), 0);
-    assert_int_equal(ledger_upload_stars(f->l, DRIVE, jobs, 4, &f->e), 1);
+    assert_int_equal(ledger_upload_stars(f->l, DRIVE, 0, jobs, 4, &f->e), 1);
     assert_false(jobs[0].starred);
+    assert_int_equal(ledger_upload_stars(f->l, DRIVE, jobs[0].row, jobs + 1, 1, &f->e), 0);
     assert_int_equal(ledger_upload_star_done(f->l, jobs, &f->e), 0);
-    assert_int_equal(ledger_upload_stars(f->l, DRIVE, jobs, 4, &f->e), 0);
+    assert_int_equal(ledger_upload_stars(f->l, DRIVE, 0, jobs, 4, &f->e), 0);
     assert_int_equal(ledger_snapshot_star(f->l, id, false, &f->e), 0); /* no change */
-    assert_int_equal(ledger_upload_stars(f->l, DRIVE, jobs, 4, &f->e), 0);
+    assert_int_equal(ledger_upload_stars(f->l, DRIVE, 0, jobs, 4, &f->e), 0);
     make_id(9, id);
     assert_int_equal(ledger_snapshot_star(f->l, id, true, &f->e), -ENOENT);
     assert_sound(f);
@@ -474,6 +545,22 @@ static void what_has_not_reached_everybody_stays(void **state)
     assert_int_equal(candidates(f, -1, -1, NULL, 0, true, 0, ids), 2); /* given up is an end, too */
 }
 
+/* Nobody can ask for it again, so nobody waits for it. */
+static void a_copy_that_could_not_be_drawn_keeps_no_picture(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ids[16];
+    struct upload_job job;
+    int64_t row = add(f, 1, "porch", true, both, 1);
+    assert_int_equal(ledger_annotation_drop(f->l, row, &f->e), 0);
+    assert_int_equal(ledger_settle(f->l, &row, 1, &f->e), 0);
+    assert_int_equal(candidates(f, -1, -1, NULL, 0, true, 0, ids), 0);
+    assert_int_equal(due(f, DRIVE, &oldest_first, &job, 1), 1);
+    assert_int_equal(ledger_upload_done(f->l, &job, NULL, 1, &f->e), 0);
+    assert_counts(f, DRIVE, 0, 1, 1);
+    assert_int_equal(candidates(f, -1, -1, NULL, 0, true, 0, ids), 1);
+}
+
 static void an_upgrade_counts_what_is_there(void **state)
 {
     struct fixture *f = *state;
@@ -512,6 +599,9 @@ int main(void)
         CASE(a_refused_file_waits_alone),
         CASE(what_was_retried_comes_in_its_place_of_the_order),
         CASE(what_was_given_up_stays_so_until_somebody_asks),
+        CASE(a_wait_counts_no_attempt),
+        CASE(a_job_that_is_gone_ends_no_other_of_its_number),
+        CASE(a_damaged_row_is_put_aside_alone),
         CASE(what_was_lost_is_made_anew),
         CASE(notes_belong_to_their_storage),
         CASE(storages_hear_of_every_star_once),
@@ -520,6 +610,7 @@ int main(void)
         CASE(what_is_forgotten_leaves_nothing),
         CASE(finds_what_may_go_oldest_first),
         CASE(what_has_not_reached_everybody_stays),
+        CASE(a_copy_that_could_not_be_drawn_keeps_no_picture),
         CASE(an_upgrade_counts_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

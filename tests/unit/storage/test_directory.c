@@ -20,19 +20,22 @@
 struct rig {
     char home[64], path[80];
     int home_fd, saves;
+    int save_code; /* what the next ones say */
     struct directory_config config;
     struct storage *s;
     struct storage_session *w;
     struct storage_object o;
     struct storage_mark mark, saved;
-    char md5[HASH_MD5_HEX];
+    char md5[HASH_MD5_HEX], sha256[HASH_SHA256_HEX];
     struct storage_failure f;
     struct err e;
 };
 
-static int save(void *arg, const struct storage_mark *mark, struct err *e UNUSED)
+static int save(void *arg, const struct storage_mark *mark, struct err *e)
 {
     struct rig *r = arg;
+    if (r->save_code < 0)
+        return err_errno(e, r->save_code, "the ledger");
     r->saves++;
     r->saved = *mark;
     return 0;
@@ -43,7 +46,9 @@ static void set_bytes(struct rig *r, const char *bytes)
     blob_unref(r->o.bytes);
     r->o.bytes = blob_new_copy(bytes, strlen(bytes));
     hash_md5_hex(bytes, strlen(bytes), r->md5);
+    hash_sha256_hex(bytes, strlen(bytes), r->sha256);
     r->o.md5 = r->md5;
+    r->o.sha256 = r->sha256;
 }
 
 static void open_storage(struct rig *r)
@@ -452,6 +457,58 @@ static void a_call_that_does_not_return_is_told_about(void **state)
     close_storage(r);
 }
 
+/* As pictures are: what their md5 is nobody knows before they are put. */
+static void a_picture_costs_no_commit_of_its_own(void **state)
+{
+    struct rig *r = *state;
+    r->o.md5 = "";
+    open_storage(r);
+    r->o.md5 = r->md5;
+    assert_int_equal(put(r), 0);
+    assert_int_equal(r->saves, 0);
+    close_storage(r);
+}
+
+static void a_mark_of_an_older_version_knows_its_file(void **state)
+{
+    struct rig *r = *state;
+    open_storage(r);
+    assert_int_equal(put(r), 0);
+    (void)snprintf(r->mark.resume, sizeof(r->mark.resume), "0123456789abcdef %s ", r->md5);
+    set_bytes(r, "drawn again");
+    assert_int_equal(put(r), 0);
+    expect_file(r, r->o.path, "drawn again");
+    assert_int_equal(count_files(r), 1);
+    close_storage(r);
+}
+
+/* The daemon's disk is full, not the folder. */
+static void a_note_that_is_not_taken_is_no_trouble_of_the_folder(void **state)
+{
+    static const int codes[] = {-ENOSPC, -EROFS};
+    struct rig *r = *state;
+    struct storage_state st;
+    r->o.sha256 = ""; /* as copies are: it has to be noted */
+    open_storage(r);
+    r->o.sha256 = r->sha256;
+    const struct storage_mark noted = r->mark;
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        r->mark = noted;
+        r->save_code = codes[i];
+        assert_int_equal(put(r), codes[i]);
+        assert_int_equal(r->f.trouble, STORAGE_WELL);
+        assert_null(strstr(r->e.text, "folder '"));
+        r->s->ops->describe(r->s, &st);
+        test_expect_text("error", st.error, "");
+        assert_int_equal(count_files(r), 0);
+    }
+    r->save_code = 0;
+    r->mark = noted;
+    assert_int_equal(put(r), 0);
+    assert_int_equal(r->saves, 1);
+    close_storage(r);
+}
+
 static void the_file_has_the_time_of_the_picture(void **state)
 {
     struct rig *r = *state;
@@ -477,6 +534,9 @@ int main(void)
         TEST(a_bind_mount_is_a_mount),
         TEST(a_full_mount_is_full_and_a_read_only_one_wants_somebody),
         TEST(the_same_bytes_are_taken_as_done),
+        TEST(a_picture_costs_no_commit_of_its_own),
+        TEST(a_mark_of_an_older_version_knows_its_file),
+        TEST(a_note_that_is_not_taken_is_no_trouble_of_the_folder),
         TEST(another_file_stays_and_ours_gets_a_number),
         TEST(a_name_that_is_full_gives_up_its_end_for_a_number),
         TEST(a_folder_in_the_place_of_the_file_is_not_touched),
