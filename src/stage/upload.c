@@ -55,10 +55,33 @@ static void look_at_settings(struct upload_self *u)
     const struct storage_plan *plan = find_plan(now, u->storage->name);
     if (plan)
         u->plan = *plan->common;
-    if (u->settings)
+    if (u->settings) {
         u->pause_until.us = u->archive_at.us = 0;
+        if (u->storage->ops->reload)
+            u->storage->ops->reload(u->storage);
+    }
     settings_unref(u->settings);
     u->settings = now;
+}
+
+/* Whoever logs in shall not wait for the end of a pause, and the copy of the login is due. */
+static void look_at_login(struct upload_self *u)
+{
+    if (!u->storage->ops->generation)
+        return;
+    uint64_t now = u->storage->ops->generation(u->storage);
+    if (now == u->login)
+        return;
+    u->login = now;
+    u->tend_at.us = 0;
+    pthread_mutex_lock(&u->lock);
+    bool slower = u->shown.trouble == STORAGE_RATE; /* a login is no way round that */
+    pthread_mutex_unlock(&u->lock);
+    if (slower)
+        return;
+    u->pause_until.us = 0;
+    if (u->shown.archive_error[0]) /* of this thread */
+        u->archive_at.us = 0;
 }
 
 static void age_live(struct upload_self *u)
@@ -113,6 +136,7 @@ static int64_t upload_sweep(void *self)
 {
     struct upload_self *u = self;
     look_at_settings(u);
+    look_at_login(u);
     if (mono_passed(u->rest_until)) {
         (void)upload_allow(u); /* workers go on while this takes its time */
         if (has_news(u))
@@ -201,6 +225,7 @@ static int upload_init(void *self, struct stage *st, struct err *e)
     struct upload_self *u = self;
     u->stage = st;
     look_at_settings(u);
+    look_at_login(u);
     u->parallel = (int)MAX(1, MIN(u->plan.parallel, STORAGE_PARALLEL_MAX));
     u->slot_count = 4 * u->parallel;
     u->slots = xcalloc((size_t)u->slot_count, sizeof(*u->slots));

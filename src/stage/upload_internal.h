@@ -127,6 +127,7 @@ struct upload_self {
     struct mono_time archive_at, stars_at, tend_at, room_at;
     int64_t star_after; /* rows of stars that failed in this round */
     struct worker own;  /* for marks that ask nobody */
+    uint64_t login;     /* its generation when it was last looked at */
     int failures;       /* in a row */
     struct mono_time pause_until;
     struct suspect suspect;

@@ -481,6 +481,10 @@ static void end_archive(struct upload_self *u, const struct errand *x)
             log_notice("archived", "%s: %d files put in their place", u->storage->name, x->code);
         return;
     }
+    if (x->code == -EINPROGRESS) {
+        u->archive_at = clock_mono();
+        return;
+    }
     u->archive_at = errand_again(x);
     if (x->code == -ECANCELED)
         return;

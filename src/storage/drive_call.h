@@ -17,6 +17,7 @@ struct drive_account {
     int64_t interval_us; /* between two writes in the long run; 0 = as fast as it goes */
     pthread_mutex_t lock;
     struct mono_time next_write;
+    int64_t stall_ms; /* without a byte in either direction; 0 = as the request needs (tests) */
 };
 void drive_account_init(struct drive_account *a, struct google_login *login, const char *base,
                         double writes_per_second);
