@@ -25,3 +25,6 @@ extern const struct cfg_section gdrive_cfg_section;
 
 /* All that is asked for: what this program made, and nothing else of the account. */
 #define GDRIVE_SCOPE "https://www.googleapis.com/auth/drive.file"
+/* A shared drive is made by a person, and what a person made is not shown to who has that scope. A
+ * service account sees with the wider one no more than what it was let into. */
+#define GDRIVE_SERVICE_SCOPE "https://www.googleapis.com/auth/drive"

@@ -23,6 +23,7 @@ struct gdrive {
     int id_count;
     uint64_t fresh[GDRIVE_FRESH_KEPT]; /* digests of the ids; 0 = free */
     int fresh_next;
+    bool drive_known; /* account.drive is what Drive said */
     char link[STORAGE_ID_MAX];
     char error[ERR_TEXT_MAX];
 };
@@ -33,6 +34,9 @@ struct storage_session {
     struct storage_memory memory;
 };
 
+/* For calls that concern no single picture: what is refused for good would be so for the next one,
+ * too, and all wait until somebody has had a look. */
+int gdrive_for_all(int r, struct storage_failure *f, struct err *e);
 /* The folder of the configuration, and the one of a day in it. `doubt` as in drive_folder_need().
  */
 int gdrive_top_folder(struct storage_session *w, bool doubt, char ret[DRIVE_ID_MAX],
@@ -42,6 +46,8 @@ int gdrive_day_folder(struct storage_session *w, struct wall_time day, bool doub
 /* An id that was never used; remembered as fresh. */
 int gdrive_new_id(struct storage_session *w, char ret[DRIVE_ID_MAX], struct storage_failure *f,
                   struct err *e);
+/* Those in stock may be of another account. */
+void gdrive_forget_ids(struct gdrive *g);
 /* Whether this process made the id and nobody has used it since; it is no more afterwards. */
 bool gdrive_take_fresh(struct gdrive *g, const char *id);
 /* Keeps a failure for describe(). Returns r. */
