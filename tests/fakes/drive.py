@@ -22,9 +22,9 @@ URLs: the origin stands for www.googleapis.com (/drive/v3, /upload/drive/v3), oa
 Not known of Google and therefore chosen: an id stays used when its file has been deleted for good;
 a file's last parent cannot be taken away; a chunk that does not begin where the session ends is
 refused with 503 (as others have seen); a shared drive, which a person made, is shown to nobody who
-has drive.file alone, and lists that name neither it nor a parent in it are without its files. All logins share one account's Drive, service accounts
-included, which Google keeps apart. What a client sent that Google would silently ignore is in
-oddities(), for a test to insist that it is empty.
+has drive.file alone, and lists that name neither it nor a parent in it are without its files. All
+logins share one account's Drive, service accounts included, which Google keeps apart. What a client
+sent that Google would silently ignore is in oddities(), for a test to insist that it is empty.
 """
 
 import argparse

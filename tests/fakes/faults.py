@@ -118,7 +118,8 @@ PARAMETERS = {
     "hang": {"when", "seconds"}, "half_open": {"seconds"}, "slow": {"rate"}, "delay": {"seconds"},
     "garbage": set(),
     "html": {"status", "retry_after"}, "short308": {"keep"}, "session_gone": {"status"},
-    "wrong_md5": set(), "wrong_size": set(), "empty_page": set(), "incomplete": set(), "no_md5": set(), "other_file": set(),
+    "wrong_md5": set(), "wrong_size": set(), "empty_page": set(), "incomplete": set(),
+    "no_md5": set(), "other_file": set(),
     "token_expired": set(), "token_revoked": set(), "close": set(),
 }
 
