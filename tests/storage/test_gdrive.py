@@ -184,11 +184,13 @@ def test_one_files_trouble_is_its_own(drive, opened, kind, spec, size):
     ("backendError", {}), ("hang", {}), ("cut", {"bytes": 0}), ("html", {"status": 502})])
 def test_a_session_that_fails_again_and_again_is_begun_anew(drive, opened, kind, spec):
     s = opened()
-    s.do("stall 100")
+    if kind == "hang":
+        s.do("stall 200")
     drive.fault(kind, where=["chunk", "status"], name="bad", **spec)
     for i in range(5):
         s.fail(f"put bad.jpg {LARGE}", errno.EIO if i == 4 else errno.EAGAIN,
                "well" if i == 4 else "away")
+    s.do("stall 0")  # as it is by itself
     s.do("put good.jpg 100")
     drive.clear()
     s.do(f"put bad.jpg {LARGE}")
@@ -300,12 +302,12 @@ def test_a_session_goes_on_after_a_kill(drive, opened):
 def test_what_stands_still_is_ended_and_repeated(drive, opened, where, kind, spec):
     size = 500 if where in ("multipart", "generateIds", "list", "create") else LARGE
     s = opened()
-    s.do("stall 150")
+    s.do("stall 300")
     if where == "status":
         drive.fault("cut", where="chunk", count=2)
         s.fail(f"put a.jpg {size}", errno.EAGAIN, "away")
     drive.fault(kind, where=where, count=2, **spec)
-    for _ in range(5):
+    for _ in range(8):
         line = s.say(f"put a.jpg {size}")
         if line.startswith("ok"):
             break
