@@ -223,11 +223,14 @@ struct owner {
     bool makes_folder;
 };
 
-/* Who logs in as root for a daemon that is somebody else gives him the file. */
+/* Who logs in as root for a daemon that is somebody else gives him the file: whoever has the one
+ * that it replaces, else the folder's owner. */
 static struct owner owner_of(const char *path)
 {
     char folder[PATH_MAX];
     struct stat st;
+    if (stat(path, &st) == 0 && st.st_uid != 0)
+        return (struct owner){st.st_uid, st.st_gid, false};
     (void)text_copy(folder, sizeof(folder), path); /* too long a path fails when it is written */
     for (int up = 0;; up++) {
         char *slash = strrchr(folder, '/');
@@ -244,19 +247,22 @@ static struct owner owner_of(const char *path)
     }
 }
 
-static void hand_over(const char *path, struct owner owner)
+static int hand_over(const char *path, struct owner owner)
 {
     char folder[PATH_MAX];
     if (geteuid() != 0 || owner.uid == 0)
-        return;
+        return EXIT_DONE;
     (void)text_copy(folder, sizeof(folder), path);
     char *slash = strrchr(folder, '/');
     if (slash)
         *slash = '\0';
     if (lchown(path, owner.uid, owner.gid) < 0 ||
         (owner.makes_folder && slash && lchown(folder, owner.uid, owner.gid) < 0))
-        (void)command_error(EXIT_FAILED, "%s: cannot be given to the folder's owner: %s", path,
-                            strerror(errno));
+        return command_error(EXIT_FAILED,
+                             "logged in, but %s cannot be given to user %ld, who could not read it "
+                             "now: %s; do it by `chown %ld %s`",
+                             path, (long)owner.uid, strerror(errno), (long)owner.uid, path);
+    return EXIT_DONE;
 }
 
 static bool has_scope(const char *granted, const char *scope)
@@ -286,7 +292,9 @@ static int keep(struct auth *a, const struct app_config *config, const struct go
     struct owner owner = owner_of(path);
     if (google_token_save(path, t, NULL, &e) < 0)
         return command_error(EXIT_FAILED, "%s", e.text);
-    hand_over(path, owner);
+    int status = hand_over(path, owner);
+    if (status != EXIT_DONE)
+        return status;
 
     (void)text_format(line, sizeof(line),
                       "Logged in, to %s.\nThe login is kept in %s; a running snapshotd takes it by "

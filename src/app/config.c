@@ -552,9 +552,8 @@ static void resolve_places(struct app_config_full *f)
     a->upload_dir = own_path(f, theirs->upload_dir);
     a->refused_path = own(f, "%s/refused", a->app.data_dir);
     a->gdrive = cfg_values(a->cfg, &gdrive_cfg_section);
-    a->gdrive_token_file = *a->gdrive->creds_file
-                               ? a->gdrive->creds_file
-                               : own(f, "%s/tokens/gdrive.json", a->app.data_dir);
+    AUTO_FREE char *token_file = gdrive_token_file(a->gdrive, a->app.data_dir);
+    a->gdrive_token_file = own(f, "%s", token_file);
     a->spool_folders = spool_config_folders(a->cfg, a->ftp_root, &a->spool_folder_count);
 }
 
@@ -941,6 +940,7 @@ static void check_all(const struct cfg *c, struct cfg_faults *faults)
         check_twins(c, i, faults);
     }
     ftp_config_check(c, faults);
+    gdrive_config_check(c, faults);
     for (size_t i = 0; i < cfg_instance_count(c, &ftp_account_cfg_section); i++)
         check_account_camera(c, i, faults);
 }

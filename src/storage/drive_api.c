@@ -11,6 +11,7 @@
 
 #define RETRY_AFTER_MAX_S 86400 /* more than a day is a mistake; we would ask again anyway */
 #define DAY_S 86400
+#define REFUSED_MS 300000 /* a login that was refused is not worth more questions */
 #define GOOGLE_HOSTS ".googleapis.com"
 
 #define FILE_FIELDS                                                                                \
@@ -433,6 +434,8 @@ int drive_failure(enum drive_verdict v, const char *what, long status, const cha
     *f = (struct storage_failure){.trouble = row->trouble};
     if (retry_after_s > 0 && row->trouble != STORAGE_WELL)
         f->pause_ms = MIN(retry_after_s, (int64_t)RETRY_AFTER_MAX_S) * 1000;
+    if (v == DRIVE_REFUSED)
+        f->pause_ms = MAX(f->pause_ms, (int64_t)REFUSED_MS);
     if (v == DRIVE_TOMORROW)
         f->pause_ms = MAX(f->pause_ms, until_tomorrow_ms(now));
     return err_set(e, row->code, row->retry, "%s: HTTP %ld%s%s%s%s%s%s", what, status,

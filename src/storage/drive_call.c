@@ -12,6 +12,10 @@
 /* A new login is to be taken soon, and looking for it asks nobody. */
 #define LOGIN_AGAIN_MS 30000
 #define STALL_MS 30000 /* Drive answers a finished upload within seconds */
+/* A byte counts when the kernel has taken it. With several uploads on a slow line what its buffers
+ * hold needs longer than an answer may: 4 MB at 500 kbit/s are a minute. */
+#define STALL_BODY_MS 120000
+#define RENEWED_AGAIN_MS 1000 /* the login has changed while it was refused */
 #define META_MAX 16384
 #define PAGES_MAX 10000 /* of one query: a server that never ends is none of Drive's */
 #define SHOWN "Google Drive"
@@ -109,7 +113,10 @@ static int send_once(struct drive_link *l, const struct drive_ask *ask, struct h
         .headers = headers,
         .body = ask->body,
         .body_size = ask->size,
-        .stall_timeout_ms = l->account->stall_ms ? l->account->stall_ms : STALL_MS,
+        .use_proxy = true,
+        .stall_timeout_ms = l->account->stall_ms ? l->account->stall_ms
+                            : ask->size          ? STALL_BODY_MS
+                                                 : STALL_MS,
         .total_timeout_ms = ask->time_ms ? ask->time_ms : DRIVE_CALL_MS,
         .size_max = DRIVE_ANSWER_MAX,
     };
@@ -128,15 +135,39 @@ static int send_once(struct drive_link *l, const struct drive_ask *ask, struct h
     return -EAGAIN;
 }
 
+/* A refusal of the login that was, while there is another one already. */
+static void excuse_change(struct drive_link *l, uint64_t generation, struct storage_failure *f)
+{
+    if (f->trouble == STORAGE_LOGIN && google_login_generation(l->account->login) != generation)
+        f->pause_ms = RENEWED_AGAIN_MS;
+}
+
+/* To make room does not help who has none of his own. */
+static void explain_room(struct drive_link *l, const char *what, const char *reason, struct err *e)
+{
+    struct google_login_state login;
+    if (!e || strcmp(reason, "storageQuotaExceeded") != 0)
+        return;
+    google_login_describe(l->account->login, &login);
+    if (login.kind == GOOGLE_LOGIN_SERVICE)
+        (void)err_set(e, e->code, e->retry,
+                      "%s: HTTP 403 %s: a service account has no room of its own: set parent of "
+                      "[gdrive] to a shared drive that it was let into",
+                      what, reason);
+}
+
 int drive_call(struct drive_link *l, const struct drive_ask *ask, struct drive_reply *ret,
                struct storage_failure *f, struct err *e)
 {
     *ret = (struct drive_reply){0};
     int r = ask->write ? wait_for_turn(l, e) : 0;
     for (int attempt = 0; r == 0; attempt++) {
+        uint64_t generation = google_login_generation(l->account->login);
         r = get_token(l, f, e);
-        if (r < 0)
+        if (r < 0) {
+            excuse_change(l, generation, f);
             return err_prefix(e, "%s", ask->what), r;
+        }
         AUTO_DONE(http_answer) answer = {0};
         r = send_once(l, ask, &answer, f, e);
         if (r < 0)
@@ -151,8 +182,11 @@ int drive_call(struct drive_link *l, const struct drive_ask *ask, struct drive_r
         }
         if (v != DRIVE_DONE && v != DRIVE_CONTINUE) {
             l->unknown = v == DRIVE_WAIT;
-            return drive_failure(v, ask->what, answer.status, reason, text, answer.retry_after_s,
-                                 clock_wall(), f, e);
+            r = drive_failure(v, ask->what, answer.status, reason, text, answer.retry_after_s,
+                              clock_wall(), f, e);
+            excuse_change(l, generation, f);
+            explain_room(l, ask->what, reason, e);
+            return r;
         }
         ret->more = v == DRIVE_CONTINUE;
         ret->body = STEAL(answer.body);

@@ -11,7 +11,8 @@
 #include "sys/hash.h"
 #include "sys/json.h"
 
-#define REFUSED_MS 300000 /* what nobody but a person can mend is looked at so often */
+#define REFUSED_MS 300000     /* what nobody but a person can mend is looked at so often */
+#define NO_BACKUP_MS 86400000 /* nothing is due by time then */
 #define FOLDER_LINK "https://drive.google.com/drive/folders/"
 
 const char *const gdrive_archive_names[GDRIVE_ARCHIVE_COUNT + 1] = {"delayed", "at_upload", "off",
@@ -36,10 +37,14 @@ int gdrive_new(const struct gdrive_options *o, struct storage **ret, struct err 
     g->archive = o->archive;
     g->multipart_max = o->multipart_max ? o->multipart_max : GDRIVE_MULTIPART_MAX;
     g->archive_batch = o->archive_batch ? o->archive_batch : GDRIVE_ARCHIVE_BATCH;
+    g->archive_piece_ms = o->archive_piece_ms ? o->archive_piece_ms : GDRIVE_ARCHIVE_PIECE_MS;
     g->storage = (struct storage){.ops = &ops, .name = g->name};
     (void)pthread_mutex_init(&g->lock, NULL); /* cannot fail with default attributes */
     drive_account_init(&g->account, o->login, g->base, o->rate);
     g->account.shared = shared;
+    g->account.stall_ms = o->stall_ms;
+    g->backup = o->backup;
+    (void)pthread_mutex_init(&g->backup_lock, NULL);
     g->owns_login = o->takes_login;
     drive_folders_init(&g->folders);
     *ret = &g->storage;
@@ -60,6 +65,8 @@ static void gdrive_free(struct storage *s)
     if (g->owns_login)
         google_login_close(g->account.login);
     drive_account_done(&g->account);
+    token_backup_free(g->backup);
+    (void)pthread_mutex_destroy(&g->backup_lock);
     (void)pthread_mutex_destroy(&g->lock);
     free(g->name);
     free(g->folder);
@@ -75,6 +82,53 @@ static void set_link(struct gdrive *g, const char *link)
     (void)pthread_mutex_unlock(&g->lock);
 }
 
+/* ---- the copy of the login ---- */
+
+/* Before anybody asks for a token: one that is missing may come from its copy, and that goes before
+ * the one of the configuration, which is the older. */
+static void restore_login(struct gdrive *g, struct http_client *c)
+{
+    struct google_login_state login;
+    if (!g->backup)
+        return;
+    (void)pthread_mutex_lock(&g->backup_lock);
+    if (!g->looked) {
+        google_login_describe(g->account.login, &login);
+        if (login.kind == GOOGLE_LOGIN_NONE)
+            (void)token_backup_tend(g->backup, c); /* it keeps what went wrong */
+        google_login_place(g->account.login);
+    }
+    g->looked = true;
+    (void)pthread_mutex_unlock(&g->backup_lock);
+}
+
+static int64_t gdrive_tend(struct storage_session *w)
+{
+    struct gdrive *g = w->g;
+    if (!g->backup)
+        return NO_BACKUP_MS;
+    (void)pthread_mutex_lock(&g->backup_lock);
+    uint64_t now = google_login_generation(g->account.login);
+    if (now != g->tended)
+        token_backup_hurry(g->backup);
+    g->tended = now;
+    int64_t again_ms = token_backup_tend(g->backup, w->link.client);
+    (void)pthread_mutex_unlock(&g->backup_lock);
+    return again_ms;
+}
+
+static uint64_t gdrive_generation(struct storage *s)
+{
+    return google_login_generation(gdrive_of(s)->account.login);
+}
+
+static void gdrive_reload(struct storage *s)
+{
+    google_login_reload(gdrive_of(s)->account.login);
+}
+
+/* ---- sessions ---- */
+
 static int session_new(struct storage *s, int stop_fd, const struct storage_memory *memory,
                        struct storage_session **ret, struct err *e)
 {
@@ -88,6 +142,7 @@ static int session_new(struct storage *s, int stop_fd, const struct storage_memo
         free(w);
         return r;
     }
+    restore_login(w->g, w->link.client);
     /* Events carry the folder's address from the start on, also while Drive is away. */
     char id[DRIVE_ID_MAX], link[STORAGE_ID_MAX];
     if (drive_folder_remembered(&w->memory, w->g->parent, w->g->folder, id, NULL) == 0) {
@@ -102,6 +157,7 @@ static void session_free(struct storage_session *w)
 {
     if (!w)
         return;
+    gdrive_run_done(&w->run);
     http_client_free(w->link.client);
     free(w);
 }
@@ -359,14 +415,21 @@ static void gdrive_describe(struct storage *s, struct storage_state *ret)
     struct gdrive *g = gdrive_of(s);
     struct google_login_state login = {0};
     google_login_describe(g->account.login, &login);
+    struct token_backup_state backup = {0};
+    if (g->backup)
+        token_backup_describe(g->backup, &backup);
     *ret = (struct storage_state){0};
     char title[128];
     (void)text_printable(g->folder, strlen(g->folder), title, sizeof(title));
     /* What does not fit is cut: it is for people. */
-    (void)text_format(ret->text, sizeof(ret->text), "Drive folder '%.100s': %.130s", title,
-                      login.text);
+    (void)text_format(ret->text, sizeof(ret->text), "Drive folder '%.*s': %.*s%s%.110s",
+                      g->backup ? 40 : 100, title, g->backup ? 80 : 130, login.text,
+                      g->backup ? "; " : "", backup.text);
     (void)pthread_mutex_lock(&g->lock);
-    (void)text_copy(ret->error, sizeof(ret->error), login.error[0] ? login.error : g->error);
+    (void)text_copy(ret->error, sizeof(ret->error),
+                    login.error[0] ? login.error
+                    : g->error[0]  ? g->error
+                                   : backup.error);
     (void)text_copy(ret->url, sizeof(ret->url), g->link);
     (void)pthread_mutex_unlock(&g->lock);
 }
@@ -380,6 +443,9 @@ static const struct storage_ops ops = {
     .verify = gdrive_verify,
     .archive = gdrive_archive_run,
     .star = gdrive_star,
+    .tend = gdrive_tend,
+    .generation = gdrive_generation,
+    .reload = gdrive_reload,
     .free_bytes = gdrive_free_bytes,
     .describe = gdrive_describe,
     .free = gdrive_free,

@@ -16,6 +16,7 @@
 #include "storage/google_login.h"
 #include "storage/registry.h"
 #include "storage/storage.h"
+#include "storage/token_backup_s3.h"
 
 enum gdrive_archive {
     GDRIVE_ARCHIVE_DELAYED,   /* pictures lie in the folder for a day */
@@ -28,19 +29,23 @@ extern const char *const gdrive_archive_names[GDRIVE_ARCHIVE_COUNT + 1]; /* ...,
 #define GDRIVE_MULTIPART_MAX (5 << 20) /* Drive's advice; above, an upload is resumable */
 #define GDRIVE_RATE 3.0                /* writes a second and account: Drive's advice, too */
 
-#define GDRIVE_ARCHIVE_BATCH 10000 /* files known at once: 800 KB */
+#define GDRIVE_ARCHIVE_BATCH 10000    /* files known at once: 800 KB */
+#define GDRIVE_ARCHIVE_PIECE_MS 10000 /* then stars and the copy of the login get their turn */
 
 struct gdrive_options {
     const char *name;   /* "gdrive" */
     const char *folder; /* its title */
     const char *parent; /* id of what it is in; NULL or "" = the account's root */
     enum gdrive_archive archive;
-    double rate;                /* writes a second; 0 = any number */
-    const char *api_url;        /* tests; NULL or "" = Google's */
-    int64_t multipart_max;      /* bytes; 0 = GDRIVE_MULTIPART_MAX */
-    int archive_batch;          /* files; 0 = GDRIVE_ARCHIVE_BATCH */
-    struct google_login *login; /* until the storage is freed */
-    bool takes_login;           /* and closed with it */
+    double rate;                 /* writes a second; 0 = any number */
+    const char *api_url;         /* tests; NULL or "" = Google's */
+    int64_t multipart_max;       /* bytes; 0 = GDRIVE_MULTIPART_MAX */
+    int archive_batch;           /* files; 0 = GDRIVE_ARCHIVE_BATCH */
+    int64_t archive_piece_ms;    /* 0 = GDRIVE_ARCHIVE_PIECE_MS */
+    int64_t stall_ms;            /* see struct drive_account; 0 = as the request needs */
+    struct google_login *login;  /* until the storage is freed */
+    bool takes_login;            /* and closed with it */
+    struct token_backup *backup; /* of that login; NULL = none. Freed with the storage */
 };
 /* Asks nobody: the folder is looked for when the first picture goes there. */
 int gdrive_new(const struct gdrive_options *o, struct storage **ret, struct err *e);

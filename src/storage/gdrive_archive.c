@@ -1,7 +1,8 @@
 /* The archive: pictures older than a day move from the folder to YYYY/MM/DD below it, in UTC.
  *
  * A run works from what Drive shows, so it needs no note of where it was: whatever ended the last
- * one, the next finds what is left. Two things need care.
+ * one, the next finds what is left. It may take hours (three moves a second), so it is made in
+ * pieces, with its list kept between them. Two things need care.
  * - Moving shifts the pages of the list it is found with. So ids are collected first, a batch
  *   (GDRIVE_ARCHIVE_BATCH, 800 KB) at most, then moved, then the rest is collected.
  * - Since 2020 a file has one parent. A starred picture stays where it is, and its day gets a
@@ -19,27 +20,24 @@
 #include "storage/gdrive_internal.h"
 
 #define DAY_US 86400000000LL
-#define PAGE_SIZE 500 /* some 300 KB of JSON, for the time of a page */
+#define PAGE_SIZE 500   /* some 300 KB of JSON, for the time of a page */
+#define STALE_MS 600000 /* a list that rested for longer is made anew */
 #define KEY_MAX (DRIVE_ID_MAX + 16)
 
-struct item {
-    char id[64]; /* theirs have 28 to 44 characters; a longer one is left alone */
-    struct wall_time created_at;
-};
-
+/* One piece of a run. */
 struct run {
     struct storage_session *w;
+    struct gdrive_run *kept; /* what the next piece goes on with */
     struct wall_time before; /* strictly older ones move */
-    char top[DRIVE_ID_MAX];
-    struct item *items;
-    int count;
-    int moved, linked, refused;
+    struct mono_time until;
+    int done; /* in this piece: no piece is for nothing */
     struct storage_failure *f;
     struct err *e;
 };
 
 static int move_all(struct run *run);
 static int link_starred(struct run *run);
+static void begin(struct gdrive_run *run, const char *top);
 
 int gdrive_archive_run(struct storage_session *w, struct wall_time now, struct storage_failure *f,
                        struct err *e)
@@ -47,22 +45,53 @@ int gdrive_archive_run(struct storage_session *w, struct wall_time now, struct s
     *f = (struct storage_failure){0};
     if (w->g->archive == GDRIVE_ARCHIVE_OFF)
         return 0;
-    struct run run = {.w = w, .before = {now.us - DAY_US}, .f = f, .e = e};
-    int r = gdrive_top_folder(w, false, run.top, f, e);
-    if (r == 0)
+    struct gdrive_run *kept = &w->run;
+    struct run run = {.w = w,
+                      .kept = kept,
+                      .before = {now.us - DAY_US},
+                      .until = mono_add_ms(clock_mono(), w->g->archive_piece_ms),
+                      .f = f,
+                      .e = e};
+    char top[DRIVE_ID_MAX];
+    int r = gdrive_top_folder(w, false, top, f, e);
+    if (r == 0 && (strcmp(top, kept->top) != 0 || mono_passed(kept->stale_at)))
+        begin(kept, top);
+    if (r == 0 && !kept->all_moved)
         r = move_all(&run);
     if (r == 0)
         r = link_starred(&run);
-    free(run.items);
-    if (run.refused)
+    if (r == -EINPROGRESS) {
+        kept->stale_at = mono_add_ms(clock_mono(), STALE_MS);
+        return r;
+    }
+    if (kept->refused)
         log_warn("drive-archive", "%d files stay where they are: Drive does not let us move them",
-                 run.refused);
+                 kept->refused);
     if (r < 0)
-        (void)err_prefix(e, "archive, after %d moves", run.moved);
+        (void)err_prefix(e, "archive, after %d moves", kept->moved);
     else
-        log_notice("archive-done", "%d files moved, %d shortcuts made", run.moved, run.linked);
+        log_notice("archive-done", "%d files moved, %d shortcuts made", kept->moved, kept->linked);
     r = gdrive_note_result(w->g, r, f, e);
-    return r < 0 ? r : run.moved;
+    r = r < 0 ? r : kept->moved;
+    gdrive_run_done(kept);
+    return r;
+}
+
+void gdrive_run_done(struct gdrive_run *run)
+{
+    free(run->items);
+    *run = (struct gdrive_run){0};
+}
+
+static void begin(struct gdrive_run *run, const char *top)
+{
+    gdrive_run_done(run);
+    (void)text_copy(run->top, sizeof(run->top), top); /* fits */
+}
+
+static bool is_piece_over(const struct run *run)
+{
+    return run->done > 0 && mono_passed(run->until);
 }
 
 /* What lies directly in the folder, with this star or without. */
@@ -71,7 +100,7 @@ static int find_files(struct run *run, bool starred,
 {
     AUTO_DONE(dynbuf) q;
     dynbuf_init(&q, 1024);
-    (void)drive_quote(&q, run->top);
+    (void)drive_quote(&q, run->kept->top);
     (void)dynbuf_printf(&q,
                         " in parents and trashed = false and starred = %s and mimeType != '%s'"
                         " and mimeType != '%s'",
@@ -86,19 +115,20 @@ static bool is_old(const struct run *run, const struct drive_file *file, bool st
     return file->created_at.us && file->created_at.us < run->before.us &&
            file->starred == starred && !file->trashed &&
            strcmp(file->type, DRIVE_FOLDER_TYPE) != 0 &&
-           strcmp(file->type, DRIVE_SHORTCUT_TYPE) != 0 && !strcmp(file->parent, run->top);
+           strcmp(file->type, DRIVE_SHORTCUT_TYPE) != 0 && !strcmp(file->parent, run->kept->top);
 }
 
 /* ---- moving ---- */
 
 static int collect(void *arg, const struct drive_file *file)
 {
-    struct run *run = arg;
-    struct item *item = &run->items[run->count];
+    const struct run *run = arg;
+    struct gdrive_run *kept = run->kept;
+    struct gdrive_item *item = &kept->items[kept->count];
     if (!is_old(run, file, false) || !text_copy(item->id, sizeof(item->id), file->id))
         return 0;
     item->created_at = file->created_at;
-    return ++run->count == run->w->g->archive_batch;
+    return ++kept->count == run->w->g->archive_batch;
 }
 
 /* The shortcut of the time when the picture had a star. */
@@ -114,14 +144,14 @@ static int drop_shortcut(struct run *run, const char *id)
     return r < 0 ? r : drive_note_set(&run->w->memory, key, DRIVE_NOTE_NONE, NULL, run->e);
 }
 
-static int move_to_day(struct run *run, const struct item *item, bool doubt)
+static int move_to_day(struct run *run, const struct gdrive_item *item, bool doubt)
 {
     char day[DRIVE_ID_MAX];
     struct drive_file file;
     int r = gdrive_day_folder(run->w, item->created_at, doubt, day, run->f, run->e);
     if (r < 0)
         return r == -ENOENT ? err_set(run->e, -EIO, ERR_LATER, "the folders vanish") : r;
-    r = drive_patch(&run->w->link, "move file", item->id, "{}", day, run->top, &file, run->f,
+    r = drive_patch(&run->w->link, "move file", item->id, "{}", day, run->kept->top, &file, run->f,
                     run->e);
     FAULT_POINT("drive-after-move");
     /* A folder in the trash takes files all the same. */
@@ -138,12 +168,12 @@ static int move_to_day(struct run *run, const struct item *item, bool doubt)
 /* One file is not ours to change; the others may be. */
 static void refuse(struct run *run)
 {
-    run->refused++;
+    run->kept->refused++;
     *run->f = (struct storage_failure){0};
 }
 
 /* 1 moved, 0 left alone. */
-static int move(struct run *run, const struct item *item)
+static int move(struct run *run, const struct gdrive_item *item)
 {
     struct drive_file file;
     int r = drop_shortcut(run, item->id);
@@ -152,7 +182,7 @@ static int move(struct run *run, const struct item *item)
     r = move_to_day(run, item, false);
     if (r == -ENOENT) { /* the file, or the folder of its day? */
         r = drive_get(&run->w->link, item->id, &file, run->f, run->e);
-        if (r == 0 && !file.trashed && !strcmp(file.parent, run->top))
+        if (r == 0 && !file.trashed && !strcmp(file.parent, run->kept->top))
             r = move_to_day(run, item, true);
         else if (r == 0 || r == -ENOENT)
             return 0;
@@ -164,29 +194,50 @@ static int move(struct run *run, const struct item *item)
     return r < 0 ? r : 1;
 }
 
-static int move_all(struct run *run)
+static int list_batch(struct run *run)
 {
-    int batch = run->w->g->archive_batch;
-    run->items = mem_try_alloc((size_t)batch, sizeof(*run->items), SIZE_MAX);
-    if (!run->items)
+    struct gdrive_run *kept = run->kept;
+    kept->items = mem_try_alloc((size_t)run->w->g->archive_batch, sizeof(*kept->items), SIZE_MAX);
+    if (!kept->items)
         return err_set(run->e, -ENOMEM, ERR_LATER, "no memory for a list of files");
-    for (;;) {
-        int moved = 0;
-        run->count = 0;
-        int r = find_files(run, false, collect);
+    kept->count = kept->next = kept->moved_of_list = 0;
+    int r = find_files(run, false, collect);
+    return r < 0 ? r : 0;
+}
+
+/* From where the piece before ended. */
+static int move_batch(struct run *run)
+{
+    struct gdrive_run *kept = run->kept;
+    for (; kept->next < kept->count; kept->next++) {
+        if (is_piece_over(run))
+            return -EINPROGRESS;
+        int r = move(run, &kept->items[kept->next]);
         if (r < 0)
             return r;
-        for (int i = 0; i < run->count; i++) {
-            r = move(run, &run->items[i]);
-            if (r < 0)
-                return r;
-            moved += r;
-            run->moved += r;
-        }
-        /* Less than we can hold was all; and a round that moves nothing would repeat for ever. */
-        if (run->count < batch || moved == 0)
-            return 0;
+        run->done++;
+        kept->moved_of_list += r;
+        kept->moved += r;
     }
+    return 0;
+}
+
+static int move_all(struct run *run)
+{
+    struct gdrive_run *kept = run->kept;
+    int batch = run->w->g->archive_batch;
+    while (!kept->all_moved) {
+        int r = kept->items ? 0 : list_batch(run);
+        if (r < 0)
+            return r;
+        r = move_batch(run);
+        if (r < 0)
+            return r;
+        free(STEAL(kept->items));
+        /* Less than we can hold was all; and a round that moves nothing would repeat for ever. */
+        kept->all_moved = kept->count < batch || kept->moved_of_list == 0;
+    }
+    return 0;
 }
 
 /* ---- stars ---- */
@@ -268,6 +319,7 @@ static int settle_shortcuts(struct run *run, const char *key, const struct drive
             return r;
         stays = s.oldest.id;
     }
+    run->done++;
     return drive_note_set(&run->w->memory, key, DRIVE_NOTE_MADE, stays, run->e);
 }
 
@@ -281,6 +333,7 @@ static int need_shortcut(struct run *run, const struct drive_file *file)
     if (r < 0 || note == DRIVE_NOTE_MADE) /* one that a person removed since stays away */
         return r;
     struct shortcuts s = {.run = run, .own = note == DRIVE_NOTE_NEW ? id : NULL};
+    run->done++;
     for (int i = 0; i < 2; i++) {
         r = gdrive_day_folder(run->w, file->created_at, i > 0, day, run->f, run->e);
         if (r == 0)
@@ -293,7 +346,7 @@ static int need_shortcut(struct run *run, const struct drive_file *file)
             r = shortcut_id(run, key, id);
         if (r == 0)
             r = make_shortcut(run, file, day, id, &made);
-        run->linked += r == 0;
+        run->kept->linked += r == 0;
         if (r == 0)
             return settle_shortcuts(run, key, &made, file->id, day);
         if (r != -ENOENT) /* else the day's folder is gone */
@@ -310,6 +363,8 @@ static int see_starred(void *arg, const struct drive_file *file)
     struct run *run = arg;
     if (!is_old(run, file, true))
         return 0;
+    if (is_piece_over(run)) /* the next one passes over what is done, which costs no request */
+        return -EINPROGRESS;
     int r = need_shortcut(run, file);
     if (r == -EINVAL || r == -EPERM || r == -ENOENT) {
         refuse(run);

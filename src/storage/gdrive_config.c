@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/text.h"
 #include "storage/drive_api.h"
 #include "storage/gdrive.h"
@@ -78,14 +79,17 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(service_file),
      .help = "Key of a service account, used instead of a person's login",
      .doc = "A service account has no room of its own: the folder must be in a shared drive that "
-            "it was let into."},
+            "it was let into, which `parent` names."},
     {.name = "backup_s3_bucket",
      .type = CFG_STRING,
      .offset = FIELD(backup_s3_bucket),
      .env = "BACKUP_S3_BUCKET",
-     .help = "Bucket for a copy of creds_file, made twice an hour; empty = none",
-     .doc = "When creds_file is missing the copy is taken. Its name in the bucket is "
-            "snapshot_processor_creds, as the predecessor has it."},
+     .help =
+         "Bucket for a copy of creds_file, made when it changes and twice an hour; empty = none",
+     .doc = "When creds_file is missing the copy is taken, before `token` is. Its name in the "
+            "bucket is snapshot_processor_creds, as the predecessor has it. AWS credentials and "
+            "the region are those of the environment, the shared files, the container or the "
+            "instance."},
     {.name = "backup_s3_endpoint",
      .type = CFG_STRING,
      .offset = FIELD(backup_s3_endpoint),
@@ -104,6 +108,21 @@ const struct cfg_section gdrive_cfg_section = {
     .key_count = sizeof(keys) / sizeof(keys[0]),
     .help = "Google Drive.",
 };
+
+/* Without a shared drive each upload would be refused for want of room, for ever. */
+void gdrive_config_check(const struct cfg *c, struct cfg_faults *faults)
+{
+    const struct gdrive_config *v = cfg_values(c, &gdrive_cfg_section);
+    if (v->common.enabled && v->folder[0] && v->service_file[0] && !v->parent[0])
+        cfg_fault(faults, gdrive_cfg_section.name, NULL, "service_account_file",
+                  "needs parent: a service account has no room of its own; set parent to the id of "
+                  "a shared drive that it was let into");
+}
+
+char *gdrive_token_file(const struct gdrive_config *c, const char *data_dir)
+{
+    return c->creds_file[0] ? xstrdup(c->creds_file) : xasprintf("%s/tokens/gdrive.json", data_dir);
+}
 
 static int check_url(const void *value, char *why, size_t why_size)
 {

@@ -23,6 +23,11 @@ struct gdrive_config {
 };
 extern const struct cfg_section gdrive_cfg_section;
 
+/* What one key cannot know of another. */
+void gdrive_config_check(const struct cfg *c, struct cfg_faults *faults);
+/* Where the login is kept, malloc()ed. */
+char *gdrive_token_file(const struct gdrive_config *c, const char *data_dir);
+
 /* All that is asked for: what this program made, and nothing else of the account. */
 #define GDRIVE_SCOPE "https://www.googleapis.com/auth/drive.file"
 /* A shared drive is made by a person, and what a person made is not shown to who has that scope. A

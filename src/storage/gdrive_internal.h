@@ -15,6 +15,7 @@ struct gdrive {
     enum gdrive_archive archive;
     int64_t multipart_max;
     int archive_batch;
+    int64_t archive_piece_ms;
     struct drive_account account;
     struct drive_folders folders;
 
@@ -26,12 +27,32 @@ struct gdrive {
     bool drive_known; /* account.drive is what Drive said */
     char link[STORAGE_ID_MAX];
     char error[ERR_TEXT_MAX];
+
+    pthread_mutex_t backup_lock; /* for the copy of the login, over its calls to S3 */
+    struct token_backup *backup;
+    bool looked;     /* for a copy when the login was missing */
+    uint64_t tended; /* generation of the login that was compared with its copy */
+};
+
+/* A run of the archive between two of its pieces. */
+struct gdrive_item {
+    char id[64]; /* theirs have 28 to 44 characters; a longer one is left alone */
+    struct wall_time created_at;
+};
+struct gdrive_run {
+    char top[DRIVE_ID_MAX];
+    struct gdrive_item *items; /* NULL = no list is under way */
+    int count, next, moved_of_list;
+    bool all_moved;            /* the stars are left */
+    struct mono_time stale_at; /* of the last piece */
+    int moved, linked, refused;
 };
 
 struct storage_session {
     struct gdrive *g;
     struct drive_link link;
     struct storage_memory memory;
+    struct gdrive_run run;
 };
 
 /* For calls that concern no single picture: what is refused for good would be so for the next one,
@@ -57,5 +78,6 @@ int gdrive_note_result(struct gdrive *g, int r, const struct storage_failure *f,
 int gdrive_put(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
                int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
                struct storage_failure *f, struct err *e);
+void gdrive_run_done(struct gdrive_run *run);
 int gdrive_archive_run(struct storage_session *w, struct wall_time now, struct storage_failure *f,
                        struct err *e);

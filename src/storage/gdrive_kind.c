@@ -1,4 +1,4 @@
-/* How [gdrive] of the configuration becomes a storage with its login. */
+/* How [gdrive] of the configuration becomes a storage with its login and the login's copy. */
 
 #include "base/mem.h"
 #include "storage/gdrive.h"
@@ -16,19 +16,36 @@ static bool gdrive_configured(const struct cfg *cfg, const void *values)
     return c->folder[0];
 }
 
+static int open_backup(const struct gdrive_config *c, const char *token_file,
+                       struct token_backup **ret, struct err *e)
+{
+    const struct token_backup_options o = {
+        .bucket = c->backup_s3_bucket,
+        .endpoint = c->backup_s3_endpoint,
+        .token_file = token_file,
+    };
+    *ret = NULL;
+    return c->backup_s3_bucket[0] ? token_backup_new(&o, ret, e) : 0;
+}
+
 static int gdrive_open(const struct storage_open_options *o, struct storage **ret, struct err *e)
 {
     const struct gdrive_config *c = o->values;
-    AUTO_FREE char *own = xasprintf("%s/tokens/gdrive.json", o->data_dir);
+    AUTO_FREE char *token_file = gdrive_token_file(c, o->data_dir);
+    AUTO(token_backup) backup = NULL;
+    AUTO(google_login) login = NULL;
+    int r = open_backup(c, token_file, &backup, e);
+    if (r < 0)
+        return r;
     const struct google_login_options lo = {
-        .token_file = c->creds_file[0] ? c->creds_file : own,
+        .token_file = token_file,
         .token_json = or_null(c->token),
+        .waits = backup != NULL,
         .service_file = or_null(c->service_file),
         .scope = c->service_file[0] ? GDRIVE_SERVICE_SCOPE : GDRIVE_SCOPE,
         .token_url = or_null(c->token_url),
     };
-    struct google_login *login = NULL;
-    int r = google_login_open(&lo, &login, e);
+    r = google_login_open(&lo, &login, e);
     if (r < 0)
         return r;
     const struct gdrive_options go = {
@@ -40,11 +57,14 @@ static int gdrive_open(const struct storage_open_options *o, struct storage **re
         .api_url = c->api_url,
         .login = login,
         .takes_login = true,
+        .backup = backup,
     };
     r = gdrive_new(&go, ret, e);
     if (r < 0)
-        google_login_close(login);
-    return r;
+        return r;
+    login = NULL; /* both are the storage's now */
+    backup = NULL;
+    return 0;
 }
 
 const struct storage_kind gdrive_storage = {

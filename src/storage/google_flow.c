@@ -15,6 +15,9 @@
 #include "sys/hash.h"
 #include "sys/httpd.h"
 
+#define EXCHANGE_TRIES 3       /* of a code, which Google takes for some minutes */
+#define EXCHANGE_AGAIN_MS 2000 /* doubled once */
+#define EXCHANGE_AFTER_MAX_S 60
 #define INTERVAL_DEFAULT_S 5 /* RFC 8628, when the server does not say */
 #define INTERVAL_MAX_MS 60000
 #define SLOW_DOWN_MS 5000
@@ -222,6 +225,9 @@ struct landing { /* where the browser comes back to */
     char target[PASTE_MAX]; /* "" = nobody yet; else an answer to our login */
 };
 
+static int exchange(const struct google_flow_options *o, struct http_client *c,
+                    const char *const *form, const char *const *sent, struct google_grant *ret,
+                    struct err *e);
 static void random_text(char ret[RANDOM_MAX]);
 static void base64url(const void *data, size_t size, char *ret);
 static int place(const struct google_flow_options *o, bool listen, struct landing *l, char uri[512],
@@ -271,12 +277,37 @@ static int run_browser(const struct google_flow_options *o, bool listen, struct 
                                 verifier,
                                 NULL};
     const char *const sent[] = {code, verifier, o->client->client_secret, NULL};
-    enum google_refusal refusal;
-    int64_t retry_after_s;
-    r = ask_token(o, c, GOOGLE_ASK_CODE, form, sent, ret, &refusal, &retry_after_s, e);
+    r = exchange(o, c, form, sent, ret, e);
     explicit_bzero(code, sizeof(code));
     explicit_bzero(verifier, sizeof(verifier));
     return r < 0 ? err_prefix(e, "exchanging the code") : 0;
+}
+
+/* A person has agreed: that is not to be lost for one failure of the network. */
+static int exchange(const struct google_flow_options *o, struct http_client *c,
+                    const char *const *form, const char *const *sent, struct google_grant *ret,
+                    struct err *e)
+{
+    for (int tries = 1;; tries++) {
+        enum google_refusal refusal;
+        int64_t retry_after_s;
+        struct err why = {0};
+        int r = ask_token(o, c, GOOGLE_ASK_CODE, form, sent, ret, &refusal, &retry_after_s, &why);
+        if (r == 0)
+            return 0;
+        if (r == -ECANCELED || refusal != GOOGLE_BUSY || tries == EXCHANGE_TRIES) {
+            if (e)
+                *e = why;
+            return r;
+        }
+        o->talk->note(o->talk->arg, why.text);
+        int64_t pause_ms = EXCHANGE_AGAIN_MS << (tries - 1);
+        if (retry_after_s > 0)
+            pause_ms = MAX(pause_ms, MIN(retry_after_s, (int64_t)EXCHANGE_AFTER_MAX_S) * 1000);
+        r = wait_ms(o, pause_ms, e);
+        if (r < 0)
+            return r;
+    }
 }
 
 static void random_text(char ret[RANDOM_MAX])

@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "storage/google_service.h"
 #include "storage/google_token.h"
+#include "sys/hash.h"
 
 #define EARLY_MS 120000     /* before its end a token is renewed; Google asks for a minute */
 #define LAST_MS 10000       /* before its end a token is not used: it has to get there */
@@ -44,13 +45,16 @@ struct stamp {
 
 struct google_login {
     char *token_file, *service_file, *scope, *token_url; /* NULL = none */
+    char *given;                                         /* to be placed; NULL = none */
     pthread_mutex_t lock;
     pthread_cond_t outcome_known;
 
     enum google_login_kind kind;
     struct google_token *token;
     struct google_service *service;
-    uint64_t login; /* counts up with each other login that is taken */
+    uint64_t login;      /* counts up with each other login that is taken */
+    uint64_t generation; /* and with each change of the file that is not our own */
+    uint64_t content;    /* digest of what the file holds as far as we know; 0 = unknown */
     struct stamp stamp;
     bool look_again;               /* whatever the stamp says */
     char filed[GOOGLE_SECRET_MAX]; /* the refresh token that the file holds */
@@ -105,12 +109,27 @@ int google_login_open(const struct google_login_options *o, struct google_login 
     (void)pthread_mutex_init(&l->lock, NULL);
     (void)pthread_cond_init(&l->outcome_known, NULL);
     if (!l->service_file && o->token_json && *o->token_json)
-        place_text(l, o->token_json);
+        l->given = xstrdup(o->token_json);
+    if (!o->waits)
+        google_login_place(l);
+    (void)pthread_mutex_lock(&l->lock);
     l->look_again = true;
     look(l);
     note_usable(l);
+    (void)pthread_mutex_unlock(&l->lock);
     *ret = l;
     return 0;
+}
+
+void google_login_place(struct google_login *l)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    AUTO_FREE char *given = STEAL(l->given);
+    if (given) {
+        place_text(l, given);
+        explicit_bzero(given, strlen(given));
+    }
+    (void)pthread_mutex_unlock(&l->lock);
 }
 
 /* Puts GOOGLE_OAUTH_TOKEN into the file when what is there is worse. */
@@ -140,6 +159,9 @@ void google_login_close(struct google_login *l)
     (void)pthread_mutex_destroy(&l->lock);
     google_token_free(l->token);
     google_service_free(l->service);
+    if (l->given)
+        explicit_bzero(l->given, strlen(l->given));
+    free(l->given);
     free(l->token_file);
     free(l->service_file);
     free(l->scope);
@@ -249,6 +271,15 @@ void google_login_reload(struct google_login *l)
     (void)pthread_mutex_unlock(&l->lock);
 }
 
+uint64_t google_login_generation(struct google_login *l)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    look(l);
+    uint64_t generation = l->generation;
+    (void)pthread_mutex_unlock(&l->lock);
+    return generation;
+}
+
 /* ---- the file ---- */
 
 static struct stamp stamp_of(const char *path)
@@ -273,11 +304,12 @@ static bool stamp_equal(const struct stamp *a, const struct stamp *b)
 
 static void look(struct google_login *l)
 {
-    if (l->unsaved && mono_passed(l->save_again))
-        (void)keep(l); /* told by file_trouble */
     struct stamp now = stamp_of(l->service_file ? l->service_file : l->token_file);
-    if (!l->look_again && stamp_equal(&now, &l->stamp))
+    if (!l->look_again && stamp_equal(&now, &l->stamp)) {
+        if (l->unsaved && mono_passed(l->save_again))
+            (void)keep(l); /* told by file_trouble */
         return;
+    }
     l->look_again = false;
     l->stamp = now; /* taken before reading: what is written meanwhile is seen the next time */
     take_file(l);
@@ -291,6 +323,22 @@ static void forget_access(struct google_login *l)
     l->ask_again = (struct mono_time){0};
     err_clear(&l->outcome);
     l->login++;
+}
+
+static uint64_t digest_of(const struct google_token *t)
+{
+    AUTO_FREE char *text = google_token_text(t);
+    uint64_t digest = text ? hash_64(text, strlen(text)) : 0;
+    if (text)
+        explicit_bzero(text, strlen(text));
+    return digest;
+}
+
+/* Whether Google would be asked the same about both. */
+static bool is_same_question(const struct google_token *a, const struct google_token *b)
+{
+    return google_token_is_same_login(a, b) && strcmp(a->client_secret, b->client_secret) == 0 &&
+           strcmp(a->token_uri, b->token_uri) == 0;
 }
 
 /* How long a token is used and when it is renewed; one that lives for minutes only is renewed in
@@ -309,6 +357,20 @@ static void set_access(struct google_login *l, const char *access, struct mono_t
 static void take_token(struct google_login *l, struct google_token *t)
 {
     bool same = l->token && google_token_is_same_login(l->token, t);
+    bool same_question = same && is_same_question(l->token, t);
+    uint64_t content = digest_of(t);
+    if (l->unsaved && content == l->content) { /* somebody touched it; what we have is newer */
+        google_token_free(t);
+        return;
+    }
+    if (content != l->content || content == 0) { /* not what we wrote ourselves */
+        l->generation++;
+        l->ask_again = (struct mono_time){0};
+        err_clear(&l->outcome);
+    }
+    l->content = content;
+    if (!same_question)
+        l->login++; /* an answer that is on its way is to another question */
     google_token_free(l->token);
     l->token = t;
     l->kind = GOOGLE_LOGIN_USER;
@@ -336,8 +398,10 @@ static void take_file(struct google_login *l)
             err_clear(&l->file_trouble);
         google_token_free(STEAL(l->token));
         google_service_free(STEAL(l->service));
+        l->generation += l->kind != GOOGLE_LOGIN_NONE;
         l->kind = GOOGLE_LOGIN_NONE;
         l->unsaved = false;
+        l->content = 0;
         forget_access(l);
     } else if (token) {
         take_token(l, token);
@@ -345,6 +409,7 @@ static void take_file(struct google_login *l)
         google_service_free(l->service);
         l->service = service;
         l->kind = GOOGLE_LOGIN_SERVICE;
+        l->generation++;
         forget_access(l);
     }
 }
@@ -413,8 +478,10 @@ static int keep(struct google_login *l)
     int r = google_token_save(l->token_file, l->token, l->filed, &l->file_trouble);
     l->unsaved = r < 0 && r != -ESTALE;
     l->save_again = mono_add_ms(clock_mono(), AGAIN_GOOD_MS);
-    if (r == 0)
+    if (r == 0) {
         (void)text_copy(l->filed, sizeof(l->filed), l->token->refresh_token);
+        l->content = digest_of(l->token);
+    }
     l->look_again = !l->unsaved; /* a stamp taken now might be another writer's */
     return r;
 }

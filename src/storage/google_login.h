@@ -22,6 +22,7 @@ struct google_login_options {
     const char *token_file; /* in data_dir/tokens, or as configured */
     const char *token_json; /* GOOGLE_OAUTH_TOKEN: written to the file at start when that is missing
                                or not usable; NULL = none */
+    bool waits;             /* ... not before google_login_place(): a better one may come */
     const char *service_file; /* service account key; NULL = none. Goes before a token file */
     const char *scope;        /* "https://www.googleapis.com/auth/drive.file" */
     const char *token_url;    /* tests; NULL = what the file says, which must be Google's */
@@ -45,7 +46,13 @@ int google_login_token(struct google_login *l, struct http_client *c, char ret[G
 /* An API refused this token with 401: the next call asks for a new one, unless another thread has.
  */
 void google_login_refused(struct google_login *l, const char *token);
-void google_login_reload(struct google_login *l); /* the file may have been replaced */
+/* Forgets what is answered from memory: somebody may have mended something that no file shows. */
+void google_login_reload(struct google_login *l);
+/* Writes token_json where none is that is any good; see `waits`. */
+void google_login_place(struct google_login *l);
+/* Another number when somebody changed the login: the file is another one, is gone, or holds what
+ * we did not write ourselves. A stat(2), as a rule. What failed before may go well now. */
+uint64_t google_login_generation(struct google_login *l);
 
 struct google_login_state {
     enum google_login_kind kind;

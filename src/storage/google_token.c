@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -299,6 +300,8 @@ static int lock_folder(const char *path, int *ret_fd, struct err *e)
     return 0;
 }
 
+static int replace(const char *path, const struct google_token *t, struct err *e);
+
 int google_token_save(const char *path, const struct google_token *t, const char *instead_of,
                       struct err *e)
 {
@@ -308,18 +311,53 @@ int google_token_save(const char *path, const struct google_token *t, const char
     if (r == 0 && instead_of && google_token_read(path, &now, NULL) == 0 &&
         strcmp(now->refresh_token, instead_of) != 0)
         return err_set(e, -ESTALE, ERR_NOW, "%s: somebody has logged in meanwhile", path);
-    if (r == 0) {
-        AUTO_FREE char *text = js_text(t->keys);
-        r = fs_replace(AT_FDCWD, path, text, strlen(text), 0600, e);
-        explicit_bzero(text, strlen(text));
-    }
+    if (r == 0)
+        r = replace(path, t, e);
     return r < 0 ? err_prefix(e, "cannot keep the login in %s", path) : 0;
+}
+
+char *google_token_text(const struct google_token *t)
+{
+    AUTO(google_token) again = NULL;
+    char *text = json_dumps(t->keys, JSON_COMPACT);
+    /* Without memory a key may be missing as well. What is no login must not replace one. */
+    if (text && google_token_parse(text, strlen(text), &again, NULL) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static int replace(const char *path, const struct google_token *t, struct err *e)
+{
+    AUTO_FREE char *text = google_token_text(t);
+    if (!text)
+        return err_set(e, -ENOMEM, ERR_LATER, "no memory; the file stays as it is");
+    int r = fs_replace(AT_FDCWD, path, text, strlen(text), 0600, e);
+    explicit_bzero(text, strlen(text));
+    return r;
 }
 
 int google_token_save_text(const char *path, const char *text, size_t size, struct err *e)
 {
     AUTO_CLOSE int lock = -1;
     int r = lock_folder(path, &lock, e);
+    if (r == 0)
+        r = fs_replace(AT_FDCWD, path, text, size, 0600, e);
+    return r < 0 ? err_prefix(e, "cannot keep the login in %s", path) : 0;
+}
+
+bool google_token_is_missing(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) < 0 ? errno == ENOENT || errno == ENOTDIR : st.st_size == 0;
+}
+
+int google_token_restore(const char *path, const char *text, size_t size, struct err *e)
+{
+    AUTO_CLOSE int lock = -1;
+    int r = lock_folder(path, &lock, e);
+    if (r == 0 && !google_token_is_missing(path))
+        return err_set(e, -EEXIST, ERR_NOW, "%s: somebody has logged in meanwhile", path);
     if (r == 0)
         r = fs_replace(AT_FDCWD, path, text, size, 0600, e);
     return r < 0 ? err_prefix(e, "cannot keep the login in %s", path) : 0;

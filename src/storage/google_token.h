@@ -61,3 +61,9 @@ int google_token_save(const char *path, const struct google_token *t, const char
                       struct err *e);
 /* The same with a text that is one; written as it is. */
 int google_token_save_text(const char *path, const char *text, size_t size, struct err *e);
+/* Likewise, but only while the file is missing or empty: else -EEXIST, and nothing is changed. */
+int google_token_restore(const char *path, const char *text, size_t size, struct err *e);
+/* An empty file is what a full disk leaves of one. */
+bool google_token_is_missing(const char *path);
+/* As it is written, malloc()ed; a secret. NULL without memory. */
+char *google_token_text(const struct google_token *t);

@@ -48,8 +48,8 @@ enum storage_trouble {
     STORAGE_AWAY,  /* network, 5xx, mount gone: back-off */
     STORAGE_RATE,  /* asked to slow down: pause_ms */
     STORAGE_QUOTA, /* full: a try an hour */
-    STORAGE_LOGIN, /* somebody has to log in or to grant something: a try an hour and after a reload
-                    */
+    STORAGE_LOGIN, /* somebody has to log in or to grant something: a try an hour, after a reload,
+                      and when generation() changes */
     STORAGE_TROUBLE_COUNT
 };
 extern const char *const storage_trouble_names[STORAGE_TROUBLE_COUNT];
@@ -73,7 +73,7 @@ struct storage;
 struct storage_session;
 
 struct storage_state { /* for people and metrics; any thread */
-    char text[256];    /* "Drive folder 'cameras': signed in as ...", "/mnt/nas: 1.2 TB free" */
+    char text[256];    /* "Drive folder 'cameras': signed in; ...", "/mnt/nas: 1.2 TB free" */
     char error[ERR_TEXT_MAX];
     char
         url[STORAGE_ID_MAX]; /* of the whole, for events' storage_url; "" = none or not known yet */
@@ -98,7 +98,9 @@ struct storage_ops {
     int (*verify)(struct storage_session *w, const struct storage_object *o,
                   const struct storage_mark *mark, struct storage_failure *f, struct err *e);
     /* Moves what is older than a day where it belongs (Drive's YYYY/MM/DD). One run, from the start
-     * or on from where it was cut; NULL = the place needs none. Returns how many were moved. */
+     * or on from where it was cut; NULL = the place needs none. Returns how many were moved, or
+     * -EINPROGRESS after some seconds: call again at once, when others have had their turn; the
+     * count is told at the end. */
     int (*archive)(struct storage_session *w, struct wall_time now, struct storage_failure *f,
                    struct err *e);
     /* The star of a picture changed. NULL = the place has no stars. */
@@ -108,6 +110,12 @@ struct storage_ops {
      * time has come, in trouble too. Returns in how many ms it wants to be called again. NULL =
      * none. */
     int64_t (*tend)(struct storage_session *w);
+    /* Another number when people changed the login, which may end any trouble. Asks nobody; any
+     * thread. NULL = nobody logs in here. */
+    uint64_t (*generation)(struct storage *s);
+    /* The program was told to reload: refusals that are answered from memory are forgotten. Any
+     * thread. NULL = none. */
+    void (*reload)(struct storage *s);
     int (*free_bytes)(struct storage_session *w, int64_t *ret, struct err *e); /* NULL = unknown */
     void (*describe)(struct storage *s, struct storage_state *ret);
     void (*free)(struct storage *s);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "storage/google_token.h"
 
@@ -17,7 +16,6 @@ const char *const token_backup_outcome_names[TOKEN_BACKUP_OUTCOME_COUNT] = {
     [TOKEN_BACKUP_LEFT] = "left",
 };
 
-static bool is_missing(const char *path);
 static int restore(const char *path, const struct blob *there, enum token_backup_outcome *ret,
                    struct err *e);
 static bool is_better(const struct google_token *here, const struct google_token *there);
@@ -28,7 +26,7 @@ int token_backup_turn(const struct token_backup_store *store, const char *token_
     AUTO(google_token) here = NULL;
     AUTO(google_token) copied = NULL;
     AUTO(blob) there = NULL;
-    bool missing = is_missing(token_file);
+    bool missing = google_token_is_missing(token_file);
     int r = missing ? 0 : google_token_read(token_file, &here, e);
     if (r < 0)
         return r;
@@ -45,20 +43,15 @@ int token_backup_turn(const struct token_backup_store *store, const char *token_
                                                                           : TOKEN_BACKUP_LEFT;
         return 0;
     }
-    AUTO_FREE char *text = js_text(here->keys);
+    AUTO_FREE char *text = google_token_text(here);
+    if (!text)
+        return err_set(e, -ENOMEM, ERR_LATER, "the copy of the login: no memory");
     r = store->put(store->arg, TOKEN_BACKUP_KEY, text, strlen(text), e);
     explicit_bzero(text, strlen(text));
     if (r < 0)
         return err_prefix(e, "the copy of the login");
     *ret_outcome = TOKEN_BACKUP_SAVED;
     return 0;
-}
-
-/* An empty file is what a full disk leaves of one. */
-static bool is_missing(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) < 0 ? errno == ENOENT || errno == ENOTDIR : st.st_size == 0;
 }
 
 static int restore(const char *path, const struct blob *there, enum token_backup_outcome *ret,
@@ -72,10 +65,13 @@ static int restore(const char *path, const struct blob *there, enum token_backup
     int r = google_token_parse((const char *)there->data, there->size, &t, e);
     if (r < 0)
         return err_prefix(e, "the copy of the login is none and is not taken");
-    r = google_token_save_text(path, (const char *)there->data, there->size, e);
-    if (r == 0)
-        *ret = TOKEN_BACKUP_RESTORED;
-    return r;
+    r = google_token_restore(path, (const char *)there->data, there->size, e);
+    if (r < 0 && r != -EEXIST)
+        return r;
+    err_clear(e);
+    /* While the copy was on its way somebody logged in: that is newer. */
+    *ret = r == 0 ? TOKEN_BACKUP_RESTORED : TOKEN_BACKUP_LEFT;
+    return 0;
 }
 
 /* Without a time nothing is known of when a login was last in use; it gets one when it is

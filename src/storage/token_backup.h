@@ -1,7 +1,7 @@
 #pragma once
 /* A copy of the token file in an S3 bucket, under the predecessor's name, so that either program
- * finds the other's. Twice an hour, at minutes 10 and 40, and once at start, whoever owns the login
- * calls token_backup_turn(); it never makes anything worse:
+ * finds the other's. Twice an hour, at minutes 10 and 40, at start and when the login changes,
+ * whoever owns it calls token_backup_turn(); it never makes anything worse:
  *
  * - a file that is missing or empty here is taken from there, when what is there is a login;
  * - what is here goes there when it is a login that Google has not refused, and is not older than

@@ -1,8 +1,10 @@
 #include "storage/token_backup_s3.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "storage/google_token.h"
@@ -74,6 +76,7 @@ int64_t token_backup_tend(struct token_backup *b, struct http_client *http)
     if (r < 0 && e.retry != ERR_NEVER)
         b->next.us = MIN(b->next.us, now.us + AGAIN_MS * 1000LL);
     (void)pthread_mutex_lock(&b->lock);
+    bool news = strcmp(b->failure.text, e.text) != 0;
     b->failure = e;
     b->failure.code = r;
     if (r == 0) {
@@ -81,7 +84,17 @@ int64_t token_backup_tend(struct token_backup *b, struct http_client *http)
         b->at = clock_mono();
     }
     (void)pthread_mutex_unlock(&b->lock);
+    if (r < 0 && r != -ECANCELED && news)
+        log_warn("login-copy", "%s; nothing was changed, again later", e.text);
+    if (r == 0 && outcome == TOKEN_BACKUP_RESTORED)
+        log_notice("login-restored", "%s was missing and comes from its copy in S3 bucket '%s'",
+                   b->token_file, b->name);
     return MAX(wait_ms(b, now), AT_LEAST_MS);
+}
+
+void token_backup_hurry(struct token_backup *b)
+{
+    b->next = (struct wall_time){0};
 }
 
 /* A clock that was put back must not put the next turn off. */

@@ -24,6 +24,8 @@ DEFINE_AUTO(token_backup, token_backup_free)
 
 /* A turn when one is due: at the first call, then by token_backup_next(), and some minutes after a
  * failure that may pass. Returns the ms until it wants to be called again. */
+/* The next call is a turn: the login has changed. */
+void token_backup_hurry(struct token_backup *b);
 int64_t token_backup_tend(struct token_backup *b, struct http_client *http);
 
 struct token_backup_state {

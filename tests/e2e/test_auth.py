@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import pty
+import shutil
 import signal
 import stat
 import subprocess
@@ -48,9 +49,10 @@ class Login:
             f"auth_url = {origin}/o/oauth2/v2/auth\ndevice_url = {origin}/device/code\n{more}")
         self.process = None
 
-    def start(self, *options, client=True, stdin=subprocess.DEVNULL):
+    def start(self, *options, client=True, stdin=subprocess.DEVNULL, wrapper=()):
         named = ["--client", self.client_file] if client else []
-        self.process = Process([BINARY, "auth", "gdrive", "-c", self.config, *named, *options],
+        self.process = Process([*wrapper, BINARY, "auth", "gdrive", "-c", self.config, *named,
+                                *options],
                                self.folder / "auth.log", stdin=stdin)
         return self.process
 
@@ -279,6 +281,44 @@ def test_a_login_by_root_belongs_to_the_daemons_user(tmp_path, drive):
     drive.approve(login.event("device_code")["code"])
     login.ends(0)
     assert (login.token_file.stat().st_uid, login.token_file.parent.stat().st_uid) == (65534, 65534)
+
+
+def test_a_login_by_root_stays_with_who_has_the_old_one(tmp_path, drive):
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    login = Login(tmp_path, drive, DEVICE_CLIENT["id"])
+    login.token_file.parent.mkdir(parents=True)  # of root's, as /etc is
+    write_login(drive, login.token_file)
+    os.chown(login.token_file, 65534, 65533)
+    login.start("--json")
+    drive.approve(login.event("device_code")["code"])
+    login.ends(0)
+    now = login.token_file.stat()
+    assert (now.st_uid, now.st_gid, mode(login.token_file)) == (65534, 65533, 0o600)
+    assert login.token_file.parent.stat().st_uid == 0
+
+
+def test_a_login_that_cannot_be_given_away_is_told(tmp_path, drive):
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("not root, or no setpriv")
+    login = Login(tmp_path, drive, DEVICE_CLIENT["id"])
+    login.token_file.parent.mkdir(parents=True)
+    write_login(drive, login.token_file)
+    os.chown(login.token_file, 65534, 65534)
+    # As root in a container that may not change owners.
+    login.start("--json", wrapper=["setpriv", "--bounding-set", "-chown", "--inh-caps", "-chown"])
+    drive.approve(login.event("device_code")["code"])
+    login.ends(1, "cannot be given to user 65534", f"chown 65534 {login.token_file}")
+    assert login.kept()["refresh_token"] in drive.oauth.refresh
+
+
+def test_the_configuration_names_the_client(tmp_path, drive):
+    client = tmp_path / "client.json"
+    login = Login(tmp_path, drive, DEVICE_CLIENT["id"], f"client_secret_file = {client}\n")
+    login.start("--json", client=False)
+    drive.approve(login.event("device_code")["code"])
+    login.ends(0)
+    assert login.kept()["refresh_token"] in drive.oauth.refresh
 
 
 # ---- wrong usage ----

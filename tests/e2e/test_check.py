@@ -78,6 +78,17 @@ def test_a_weak_password_is_a_fault_without_the_password(tmp_path):
     assert "Passwort" not in done.stderr + done.stdout
 
 
+def test_a_service_account_without_a_shared_drive_is_a_fault(tmp_path):
+    (tmp_path / "x.conf").write_text("[gdrive]\nfolder = cameras\nservice_account_file = k.json\n")
+    done = run("check", "-c", "x.conf", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert done.stderr.splitlines()[0].startswith("x.conf:3: gdrive.service_account_file: needs "
+                                                  "parent"), done.stderr
+    assert "shared drive" in done.stderr
+    for more in ("gdrive.parent=0ABcdEFghIJkl", "gdrive.enabled=no"):
+        assert run("check", "-c", "x.conf", "--set", more, cwd=tmp_path).returncode == 0
+
+
 def test_five_faults_are_listed_at_once(tmp_path):
     (tmp_path / "x.conf").write_text("[app]\nlog_level = loud\ndevice_nmae = x\n"
                                      "[camera:porch]\nkind = foscm\nadress = 192.0.2.7:88\n"

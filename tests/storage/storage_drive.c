@@ -430,7 +430,9 @@ static bool run(void)
         r = storage->ops->star(session, &m, words[2][0] == '1', &f, &e);
         answer(r, &f, &e, m.id);
     } else if (!strcmp(command, "archive")) {
-        r = storage->ops->archive(session, time_option("now"), &f, &e);
+        do
+            r = storage->ops->archive(session, time_option("now"), &f, &e);
+        while (r == -EINPROGRESS);
         (void)text_format(text, sizeof(text), "%d", r);
         answer(r, &f, &e, text);
     } else if (!strcmp(command, "free")) {

@@ -402,7 +402,9 @@ def test_a_revoked_login_is_told_in_words(drive, opened):
     s.do("put a.jpg 10")
     drive.revoke_tokens()
     s.fail("put b.jpg 10", errno.EACCES, "login")
-    assert s.do("describe").split(" | ")[1]
+    error = s.do("describe").split(" | ")[1]
+    assert "invalid_grant" in error and "snapshotd auth gdrive" in error, error
+    assert 'in "Testing" a login ends after 7 days: publish the app' in error, error
 
 
 # ---- folders ----

@@ -16,6 +16,9 @@
 struct google_login {
     int tokens, refused; /* asked for; given back */
     int code;            /* of the next tokens */
+    uint64_t generation; /* of the next looks */
+    int changes_at;      /* so many looks until somebody logs in; 0 = never */
+    enum google_login_kind kind;
     enum err_retry retry;
     const char *error;
 };
@@ -46,9 +49,18 @@ void google_login_refused(struct google_login *l, const char *token UNUSED)
 void google_login_reload(struct google_login *l UNUSED)
 {
 }
+void google_login_place(struct google_login *l UNUSED)
+{
+}
+uint64_t google_login_generation(struct google_login *l)
+{
+    if (l->changes_at > 0 && --l->changes_at == 0)
+        l->generation++;
+    return l->generation;
+}
 void google_login_describe(struct google_login *l, struct google_login_state *ret)
 {
-    *ret = (struct google_login_state){.kind = GOOGLE_LOGIN_USER, .usable = true};
+    *ret = (struct google_login_state){.kind = l->kind, .usable = true};
     (void)text_copy(ret->text, sizeof(ret->text), "signed in");
     (void)text_copy(ret->error, sizeof(ret->error), l->error ? l->error : "");
 }
@@ -143,7 +155,7 @@ static inline void fixture_start(struct fixture *x)
 {
     *x = (struct fixture){0};
     notes = (struct notes){0};
-    false_login = (struct google_login){0};
+    false_login = (struct google_login){.kind = GOOGLE_LOGIN_USER};
     script_start(&x->server);
     assert_int_equal(pipe(x->stop), 0);
     log_set_hook(on_log, x);

@@ -381,7 +381,7 @@ static void every_status_and_reason_has_its_meaning(void **state)
         int r =
             drive_failure(v, "upload", c->status, reason, text, -1, (struct wall_time){0}, &f, &e);
         if (r != c->code || e.code != c->code || e.retry != c->retry || f.trouble != c->trouble ||
-            (v != DRIVE_TOMORROW && f.pause_ms != 0))
+            (v != DRIVE_TOMORROW && f.pause_ms != (v == DRIVE_REFUSED ? 300000 : 0)))
             CASE_FAILS("%ld %s: %d %s trouble %d", c->status, c->reason ? c->reason : "(html)", r,
                        err_retry_name(e.retry), f.trouble);
         assert_non_null(strstr(e.text, "upload: HTTP "));

@@ -372,6 +372,77 @@ static void a_refused_token_is_asked_for_anew_once(void **state)
     assert_int_equal(put(&x), -EACCES);
     assert_int_equal(x.f.trouble, STORAGE_LOGIN);
     assert_int_equal(x.server.request_count, before + 2);
+    assert_int_equal(x.f.pause_ms, 300000);
+    fixture_stop(&x);
+}
+
+static void a_login_that_changed_while_it_was_refused_is_tried_soon(void **state)
+{
+    (void)state;
+    struct fixture x;
+    start_with_folder(&x);
+    script_add(&x.server, 403, NULL, ERROR_JSON("403", "insufficientPermissions"));
+    false_login.changes_at = 3; /* after the call for the folder and this one's look */
+    assert_int_equal(put(&x), -EACCES);
+    assert_int_equal(x.f.trouble, STORAGE_LOGIN);
+    assert_int_equal(x.f.pause_ms, 1000);
+    fixture_stop(&x);
+}
+
+static void who_has_no_room_of_his_own_is_told_so(void **state)
+{
+    (void)state;
+    struct fixture x;
+    start_with_folder(&x);
+    false_login.kind = GOOGLE_LOGIN_SERVICE;
+    script_add(&x.server, 403, NULL, ERROR_JSON("403", "storageQuotaExceeded"));
+    assert_int_equal(put(&x), -EDQUOT);
+    assert_int_equal(x.f.trouble, STORAGE_QUOTA);
+    assert_non_null(strstr(x.e.text, "storageQuotaExceeded"));
+    assert_non_null(strstr(x.e.text, "set parent of [gdrive] to a shared drive"));
+    assert_null(strstr(x.e.text, "trash"));
+    fixture_stop(&x);
+}
+
+static void drive_is_asked_through_the_proxy_of_the_environment(void **state)
+{
+    (void)state;
+    struct fixture x;
+    fixture_start(&x);
+    assert_int_equal(unsetenv("no_proxy"), 0);
+    assert_int_equal(unsetenv("NO_PROXY"), 0);
+    assert_int_equal(setenv("https_proxy", x.server.url, 1), 0);
+    x.options.api_url = "https://drive.invalid";
+    fixture_restart(&x);
+    script_add(&x.server, 502, NULL, NULL);
+    int r = put(&x);
+    assert_int_equal(unsetenv("https_proxy"), 0);
+    assert_int_equal(r, -EAGAIN);
+    assert_int_equal(x.f.trouble, STORAGE_AWAY);
+    assert_string_equal(x.server.requests[0].method, "CONNECT");
+    assert_string_equal(x.server.requests[0].target, "drive.invalid:443");
+    fixture_stop(&x);
+}
+
+/* A server that takes connections and says nothing. */
+static void a_server_that_says_nothing_is_given_up_after_a_stall(void **state)
+{
+    (void)state;
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(a);
+    AUTO_CLOSE int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(silent, (struct sockaddr *)&a, size), 0);
+    assert_int_equal(listen(silent, 8), 0);
+    assert_int_equal(getsockname(silent, (struct sockaddr *)&a, &size), 0);
+    char url[64];
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", ntohs(a.sin_port));
+    struct fixture x;
+    fixture_start(&x);
+    x.options.api_url = url;
+    x.options.stall_ms = 50;
+    fixture_restart(&x);
+    assert_int_equal(put(&x), -EAGAIN);
+    assert_int_equal(x.f.trouble, STORAGE_AWAY);
     fixture_stop(&x);
 }
 
@@ -1018,6 +1089,10 @@ int main(void)
         cmocka_unit_test(what_lies_in_the_trash_with_its_folder_moves_to_the_new_one),
         cmocka_unit_test(what_a_person_threw_away_stays_there),
         cmocka_unit_test(a_refused_token_is_asked_for_anew_once),
+        cmocka_unit_test(a_login_that_changed_while_it_was_refused_is_tried_soon),
+        cmocka_unit_test(who_has_no_room_of_his_own_is_told_so),
+        cmocka_unit_test(drive_is_asked_through_the_proxy_of_the_environment),
+        cmocka_unit_test(a_server_that_says_nothing_is_given_up_after_a_stall),
         cmocka_unit_test(without_a_login_nothing_is_sent),
         cmocka_unit_test(failures_tell_what_they_are),
         cmocka_unit_test(a_stop_ends_a_call_and_all_later_ones),

@@ -124,6 +124,32 @@ static void more_than_a_batch_goes_in_several(void **state)
     fixture_stop(&x);
 }
 
+/* Between two pieces stars and the copy of the login get their turn. */
+static void a_long_run_is_made_in_pieces(void **state)
+{
+    (void)state;
+    struct fixture x;
+    fixture_start(&x);
+    x.options.archive_piece_ms = -1; /* over as soon as anything is done */
+    fixture_restart(&x);
+    assert_int_equal(notes_set(NULL, "folder:root/cam's", "made TOP", NULL), 0);
+    script_add(&x.server, 200, NULL, TOP);
+    script_add(&x.server, 200, NULL,
+               FILES(OLD("A", "2026-01-02T01:00:00Z") "," OLD("B", "2026-01-02T01:00:00Z")));
+    add_day(&x);
+    script_add(&x.server, 200, NULL, MOVED("A"));
+    assert_int_equal(archive(&x), -EINPROGRESS);
+    assert_int_equal(x.f.trouble, STORAGE_WELL);
+    script_add(&x.server, 200, NULL, MOVED("B")); /* nothing is asked twice */
+    script_add(&x.server, 200, NULL, FILES(""));  /* no stars */
+    assert_int_equal(archive(&x), 2);
+    assert_int_equal(x.server.request_count, 8);
+    script_add(&x.server, 200, NULL, FILES("")); /* the next run is another one */
+    script_add(&x.server, 200, NULL, FILES(""));
+    assert_int_equal(archive(&x), 0);
+    fixture_stop(&x);
+}
+
 static void a_second_run_does_nothing(void **state)
 {
     (void)state;
@@ -616,6 +642,7 @@ int main(void)
         cmocka_unit_test(what_is_older_than_a_day_moves_to_its_day),
         cmocka_unit_test(all_pages_are_read_before_anything_moves),
         cmocka_unit_test(more_than_a_batch_goes_in_several),
+        cmocka_unit_test(a_long_run_is_made_in_pieces),
         cmocka_unit_test(a_second_run_does_nothing),
         cmocka_unit_test(a_run_without_an_archive_asks_nobody),
         cmocka_unit_test(a_run_that_is_cut_tells_why_and_the_next_goes_on),

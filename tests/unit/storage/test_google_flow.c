@@ -291,6 +291,37 @@ static void a_person_who_says_no_ends_it(void **state)
     assert_int_equal(stub_asked(&stub), 0);
 }
 
+static void a_consent_outlives_a_failure_of_the_network(void **state)
+{
+    static const char *const visit[] = {"/?state=%s&code=4/0Acode", NULL};
+    struct google_grant g = {0};
+    struct err e = {0};
+    (void)state;
+    stub_will(&stub, 503, "<html>", NULL);
+    stub_will(&stub, 502, "<html>", NULL);
+    stub_will(&stub, 200, GRANT, NULL);
+    if (run_loopback(visit, &g, &e) < 0)
+        CASE_FAILS("%s", e.text);
+    assert_int_equal(stub_asked(&stub), 3);
+    assert_string_equal(stub.bodies[0], stub.bodies[2]);
+    assert_int_equal(told.waited_ms, 6000);
+    google_grant_done(&g);
+}
+
+static void a_network_that_stays_away_ends_it(void **state)
+{
+    static const char *const visit[] = {"/?state=%s&code=4/0Acode", NULL};
+    struct google_grant g = {0};
+    struct err e = {0};
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        stub_will(&stub, 503, "<html>", NULL);
+    assert_int_equal(run_loopback(visit, &g, &e), -EAGAIN);
+    assert_int_equal(stub_asked(&stub), 3);
+    assert_non_null(strstr(e.text, "exchanging the code"));
+    google_grant_done(&g);
+}
+
 static void a_code_that_google_does_not_take_is_told(void **state)
 {
     static const char *const addresses[] = {"/?code=canary-code&state=%s", NULL};
@@ -413,6 +444,8 @@ int main(void)
         TEST(a_client_of_another_type_gets_no_device_code),
         TEST(a_browser_that_comes_back_logs_in),
         TEST(a_person_who_says_no_ends_it),
+        TEST(a_consent_outlives_a_failure_of_the_network),
+        TEST(a_network_that_stays_away_ends_it),
         TEST(a_code_that_google_does_not_take_is_told),
         TEST(a_pasted_address_logs_in),
         TEST(a_web_client_needs_a_redirect_to_this_machine),

@@ -368,6 +368,103 @@ static void a_new_token_that_is_refused_at_once_is_not_taken_from_the_file_again
     assert_int_equal(stub_asked(&stub), 2);
 }
 
+/* ---- what people change ---- */
+
+static void write_client(const char *refresh, const char *secret, const char *more)
+{
+    char text[1024];
+    (void)snprintf(text, sizeof(text),
+                   "{\"client_id\":\"id\",\"client_secret\":\"%s\",\"refresh_token\":\"%s\","
+                   "\"share\":0.12345678901234%s}",
+                   secret, refresh, more);
+    write_file(text);
+}
+
+static void a_mended_client_is_tried_at_once(void **state)
+{
+    static const char refused[] = "{\"error\":\"invalid_client\"}";
+    static const struct {
+        const char *secret, *more;
+    } mended[] = {
+        {"canary-new", ""},
+        {"canary-new", ",\"token_uri\":\"https://oauth2.googleapis.com/token2\""},
+        {"canary-new", ",\"comment\":1"},
+    };
+    (void)state;
+    write_client("1//a", "canary-old", "");
+    open_login();
+    for (size_t i = 0; i < ARRAY_LEN(mended); i++) {
+        uint64_t before = google_login_generation(login);
+        stub_will(&stub, 401, refused, NULL);
+        expect_failure(-EKEYREJECTED, ERR_NEVER, "");
+        expect_failure(-EKEYREJECTED, ERR_NEVER, "");
+        assert_int_equal(stub_asked(&stub), i + 1);
+        assert_int_equal(google_login_generation(login), before);
+        write_client("1//a", mended[i].secret, mended[i].more);
+        assert_int_equal(google_login_generation(login), before + 1);
+    }
+    stub_will(&stub, 200, ACCESS("new"), NULL);
+    expect_token("new");
+    assert_non_null(strstr(stub.bodies[3], "client_secret=canary-new"));
+}
+
+static void a_login_that_is_restored_as_it_was_is_tried_at_once(void **state)
+{
+    (void)state;
+    write_client("1//a", "canary-s", "");
+    stub_will(&stub, 400, GONE, NULL);
+    stub_will(&stub, 200, ACCESS("new"), NULL);
+    open_login();
+    expect_failure(-EKEYREVOKED, ERR_NEVER, "");
+    uint64_t before = google_login_generation(login);
+    expect_failure(-EKEYREVOKED, ERR_NEVER, ""); /* our own mark in the file is no news */
+    assert_int_equal(stub_asked(&stub), 1);
+    write_client("1//a", "canary-s", ""); /* without the mark */
+    assert_int_equal(google_login_generation(login), before + 1);
+    expect_token("new");
+}
+
+static void what_we_write_ourselves_is_no_news(void **state)
+{
+    (void)state;
+    write_client("1//a", "canary-s", "");
+    stub_will(&stub, 200, ACCESS("t1"), NULL);
+    stub_will(&stub, 200, "{\"access_token\":\"t2\",\"refresh_token\":\"1//b\"}", NULL);
+    stub_will(&stub, 400, GONE, NULL);
+    open_login();
+    uint64_t before = google_login_generation(login);
+    expect_token("t1");
+    assert_int_equal(google_login_generation(login), before);
+    pass_s(3600);
+    expect_token("t2");
+    assert_int_equal(google_login_generation(login), before);
+    pass_s(3600);
+    expect_failure(-EKEYREVOKED, ERR_NEVER, "");
+    assert_int_equal(google_login_generation(login), before);
+    struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
+    assert_int_equal(utimensat(AT_FDCWD, path, now, 0), 0);
+    assert_int_equal(google_login_generation(login), before); /* touched, and the same */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(google_login_generation(login), before + 1);
+    assert_int_equal(google_login_generation(login), before + 1);
+    write_login("1//c", "t3", 1800);
+    assert_int_equal(google_login_generation(login), before + 2);
+}
+
+static void a_reload_forgets_a_refusal(void **state)
+{
+    (void)state;
+    write_client("1//a", "canary-s", "");
+    stub_will(&stub, 401, "{\"error\":\"invalid_client\"}", NULL);
+    stub_will(&stub, 200, ACCESS("new"), NULL);
+    open_login();
+    expect_failure(-EKEYREJECTED, ERR_NEVER, "");
+    expect_failure(-EKEYREJECTED, ERR_NEVER, "");
+    assert_int_equal(stub_asked(&stub), 1);
+    google_login_reload(login);
+    expect_token("new");
+}
+
 static void jumps_of_the_clock_cost_nothing(void **state)
 {
     (void)state;
@@ -449,6 +546,42 @@ static void what_cannot_be_written_is_told_and_the_token_is_good(void **state)
     expect_filed("refresh_token", "1//b");
     google_login_describe(login, &s);
     assert_string_equal(s.error, "");
+}
+
+static void who_logs_out_while_nothing_can_be_written_stays_logged_out(void **state)
+{
+    char aside[112];
+    (void)state;
+    write_login("1//a", "old", -10);
+    stub_will(&stub, 200, ACCESS("t1"), NULL);
+    open_login();
+    (void)snprintf(aside, sizeof(aside), "%s/.token.json.%ld.tmp", folder, (long)getpid());
+    assert_int_equal(mkdir(aside, 0700), 0);
+    expect_token("t1");
+    assert_int_equal(rmdir(aside), 0);
+    assert_int_equal(unlink(path), 0);
+    pass_s(31);
+    expect_failure(-ENOKEY, ERR_NEVER, "snapshotd auth gdrive");
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void a_file_that_is_touched_does_not_undo_what_could_not_be_written(void **state)
+{
+    char aside[112];
+    (void)state;
+    write_login("1//a", "old", -10);
+    stub_will(&stub, 200,
+              "{\"access_token\":\"t1\",\"expires_in\":3600,\"refresh_token\":\"1//b\"}", NULL);
+    open_login();
+    (void)snprintf(aside, sizeof(aside), "%s/.token.json.%ld.tmp", folder, (long)getpid());
+    assert_int_equal(mkdir(aside, 0700), 0);
+    expect_token("t1");
+    assert_int_equal(rmdir(aside), 0);
+    assert_int_equal(chmod(path, 0640), 0);
+    expect_token("t1");
+    pass_s(31);
+    expect_token("t1");
+    expect_filed("refresh_token", "1//b");
 }
 
 static void a_call_that_is_stopped_says_so_and_is_nobodys_failure(void **state)
@@ -823,7 +956,13 @@ int main(void)
         TEST(a_file_that_is_being_written_changes_nothing),
         TEST(a_token_that_was_refused_is_asked_for_once),
         TEST(a_new_token_that_is_refused_at_once_is_not_taken_from_the_file_again),
+        TEST(a_mended_client_is_tried_at_once),
+        TEST(a_login_that_is_restored_as_it_was_is_tried_at_once),
+        TEST(what_we_write_ourselves_is_no_news),
+        TEST(a_reload_forgets_a_refusal),
         TEST(jumps_of_the_clock_cost_nothing),
+        TEST(who_logs_out_while_nothing_can_be_written_stays_logged_out),
+        TEST(a_file_that_is_touched_does_not_undo_what_could_not_be_written),
         TEST(a_token_of_the_file_is_believed_for_an_hour_at_most),
         TEST(a_token_that_lives_for_seconds_is_not_asked_for_at_each_call),
         TEST(a_refresh_token_goes_to_google_only),

@@ -253,6 +253,44 @@ static void a_login_of_somebody_else_is_not_overwritten(void **state)
     assert_int_equal(google_token_save(path, t, "1//old", &e), 0);
 }
 
+static void *no_memory(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+static void without_memory_the_file_stays_as_it_is(void **state)
+{
+    json_malloc_t alloc;
+    json_free_t release;
+    struct err e = {0};
+    (void)state;
+    AUTO(google_token) t = parse(oauth2client_text);
+    AUTO(blob) now = NULL;
+    assert_int_equal(fs_replace(AT_FDCWD, path, "old", 3, 0600, &e), 0);
+    json_get_alloc_funcs(&alloc, &release);
+    json_set_alloc_funcs(no_memory, release);
+    int r = google_token_save(path, t, NULL, &e);
+    json_set_alloc_funcs(alloc, release);
+    assert_int_equal(r, -ENOMEM);
+    assert_int_equal(fs_read_blob(AT_FDCWD, path, 4096, &now, &e), 0);
+    assert_int_equal(now->size, 3);
+}
+
+static void what_is_restored_replaces_nothing(void **state)
+{
+    static const char text[] = "{\"refresh_token\":\"1//copy\",\"client_id\":\"i\"}";
+    struct err e = {0};
+    (void)state;
+    AUTO(google_token) there = NULL;
+    assert_int_equal(google_token_restore(path, text, strlen(text), &e), 0);
+    assert_int_equal(fs_replace(AT_FDCWD, path, "", 0, 0600, &e), 0);
+    assert_int_equal(google_token_restore(path, text, strlen(text), &e), 0);
+    assert_int_equal(google_token_restore(path, "{}", 2, &e), -EEXIST);
+    assert_int_equal(google_token_read(path, &there, &e), 0);
+    assert_string_equal(there->refresh_token, "1//copy");
+}
+
 static void clients_tell_where_a_browser_may_come_back_to(void **state)
 {
     static const struct {
@@ -297,6 +335,8 @@ int main(void)
         IN_FOLDER(a_file_is_whole_private_and_in_a_private_folder),
         IN_FOLDER(an_open_file_is_closed_to_others_by_saving),
         IN_FOLDER(a_login_of_somebody_else_is_not_overwritten),
+        IN_FOLDER(without_memory_the_file_stays_as_it_is),
+        IN_FOLDER(what_is_restored_replaces_nothing),
         cmocka_unit_test(clients_tell_where_a_browser_may_come_back_to),
     };
     return RUN_TESTS(tests);

@@ -154,6 +154,29 @@ static void what_is_restored_is_private_and_as_it_was(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+/* Somebody logs in while the copy is on its way. */
+static int get_slowly(void *arg, const char *key, struct blob **ret, struct err *e)
+{
+    static const char fresh[] = LOGIN("1//fresh", LATE, "");
+    assert_int_equal(fs_replace(AT_FDCWD, path, fresh, strlen(fresh), 0600, e), 0);
+    return get(arg, key, ret, e);
+}
+
+static void a_login_of_the_meantime_is_not_overwritten(void **state)
+{
+    struct bucket b = {.text = LOGIN("1//copy", EARLY, "")};
+    struct token_backup_store store = {get_slowly, put, &b};
+    enum token_backup_outcome outcome = TOKEN_BACKUP_RESTORED;
+    struct err e = {0};
+    (void)state;
+    AUTO(google_token) t = NULL;
+    assert_int_equal(token_backup_turn(&store, path, &outcome, &e), 0);
+    assert_int_equal(outcome, TOKEN_BACKUP_LEFT);
+    assert_int_equal(google_token_read(path, &t, &e), 0);
+    assert_string_equal(t->refresh_token, "1//fresh");
+    assert_int_equal(b.puts, 0);
+}
+
 static void without_the_bucket_nothing_is_changed(void **state)
 {
     static const char *const here[] = {NULL, LOGIN("1//a", LATE, "")};
@@ -170,6 +193,40 @@ static void without_the_bucket_nothing_is_changed(void **state)
         assert_int_equal(b.puts, 0);
         assert_int_equal(access(path, F_OK), here[i] ? 0 : -1);
     }
+}
+
+static void *no_memory(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+/* Memory ends when the copy has been read. */
+static int get_the_last(void *arg, const char *key, struct blob **ret, struct err *e)
+{
+    json_free_t release;
+    int r = get(arg, key, ret, e);
+    json_get_alloc_funcs(NULL, &release);
+    json_set_alloc_funcs(no_memory, release);
+    return r;
+}
+
+static void without_memory_the_copy_stays_as_it_is(void **state)
+{
+    static const char here[] = LOGIN("1//a", LATE, "");
+    struct bucket b = {0};
+    struct token_backup_store store = {get_the_last, put, &b};
+    enum token_backup_outcome outcome;
+    json_malloc_t alloc;
+    json_free_t release;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(fs_replace(AT_FDCWD, path, here, strlen(here), 0600, &e), 0);
+    json_get_alloc_funcs(&alloc, &release);
+    int r = token_backup_turn(&store, path, &outcome, &e);
+    json_set_alloc_funcs(alloc, release);
+    assert_int_equal(r, -ENOMEM);
+    assert_int_equal(b.puts, 0);
 }
 
 static void turns_are_at_minutes_ten_and_forty(void **state)
@@ -200,6 +257,8 @@ int main(void)
         IN_FOLDER(a_turn_never_makes_anything_worse),
         IN_FOLDER(what_is_restored_is_private_and_as_it_was),
         IN_FOLDER(without_the_bucket_nothing_is_changed),
+        IN_FOLDER(a_login_of_the_meantime_is_not_overwritten),
+        IN_FOLDER(without_memory_the_copy_stays_as_it_is),
         cmocka_unit_test(turns_are_at_minutes_ten_and_forty),
     };
     return RUN_TESTS(tests);
