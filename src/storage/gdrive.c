@@ -270,7 +270,10 @@ bool gdrive_take_fresh(struct gdrive *g, const char *id)
 /* Takes an id from those that we have; false when there is none. */
 static bool take_id(struct gdrive *g, char ret[DRIVE_ID_MAX])
 {
+    uint64_t generation = google_login_generation(g->account.login);
     (void)pthread_mutex_lock(&g->lock);
+    if (g->ids_login != generation)
+        g->id_count = 0; /* another account takes none of them */
     bool found = g->id_count > 0;
     if (found) {
         (void)text_copy(ret, DRIVE_ID_MAX, g->ids[--g->id_count]);
@@ -285,10 +288,14 @@ static int fetch_ids(struct storage_session *w, struct storage_failure *f, struc
 {
     struct gdrive *g = w->g;
     AUTO_FREE char(*ids)[DRIVE_ID_MAX] = xcalloc(GDRIVE_IDS_KEPT, sizeof(*ids));
+    uint64_t generation = google_login_generation(g->account.login);
     int count = drive_new_ids(&w->link, "files", GDRIVE_IDS_KEPT, ids, f, e);
     if (count < 0)
         return gdrive_for_all(count, f, e);
     (void)pthread_mutex_lock(&g->lock); /* another session may have fetched, too: then some go */
+    if (g->ids_login != generation)
+        g->id_count = 0;
+    g->ids_login = generation;
     for (int i = 0; i < count && g->id_count < GDRIVE_IDS_KEPT; i++)
         (void)text_copy(g->ids[g->id_count++], DRIVE_ID_MAX, ids[i]);
     (void)pthread_mutex_unlock(&g->lock);

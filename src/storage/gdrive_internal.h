@@ -22,6 +22,7 @@ struct gdrive {
     pthread_mutex_t lock; /* for what follows */
     char ids[GDRIVE_IDS_KEPT][DRIVE_ID_MAX];
     int id_count;
+    uint64_t ids_login;                /* generation of the login that they were made for */
     uint64_t fresh[GDRIVE_FRESH_KEPT]; /* digests of the ids; 0 = free */
     int fresh_next;
     bool drive_known; /* account.drive is what Drive said */

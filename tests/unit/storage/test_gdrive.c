@@ -78,6 +78,22 @@ static void ids_for_many_are_asked_for_once(void **state)
     fixture_stop(&x);
 }
 
+static void ids_of_another_login_are_not_given_out(void **state)
+{
+    (void)state;
+    struct fixture x;
+    struct storage_object o = {0};
+    fixture_start(&x);
+    reserve(&x);
+    false_login.generation++;
+    script_add(&x.server, 200, NULL, IDS("\"G2\",\"G1\""));
+    assert_int_equal(x.storage->ops->reserve(x.session, &o, &x.mark, 1, &x.f, &x.e), 0);
+    assert_string_equal(x.mark.id, "G1");
+    assert_int_equal(x.storage->ops->reserve(x.session, &o, &x.mark, 1, &x.f, &x.e), 0);
+    assert_string_equal(x.mark.id, "G2");
+    fixture_stop(&x);
+}
+
 static void a_new_picture_is_one_request_that_tells_all(void **state)
 {
     (void)state;
@@ -1069,6 +1085,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_for_many_are_asked_for_once),
+        cmocka_unit_test(ids_of_another_login_are_not_given_out),
         cmocka_unit_test(a_new_picture_is_one_request_that_tells_all),
         cmocka_unit_test(a_lost_answer_is_made_up_for_by_a_look),
         cmocka_unit_test(a_request_that_goes_out_twice_makes_one_file),
