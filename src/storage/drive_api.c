@@ -16,7 +16,7 @@
 
 #define FILE_FIELDS                                                                                \
     "id,name,mimeType,parents,createdTime,size,md5Checksum,starred,trashed,webViewLink,"           \
-    "appProperties"
+    "driveId,appProperties"
 const char drive_file_fields[] = FILE_FIELDS;
 const char drive_list_fields[] = "nextPageToken,incompleteSearch,files(" FILE_FIELDS ")";
 
@@ -189,6 +189,7 @@ static int read_file(const json_t *j, struct drive_file *ret)
     const json_t *ours = json_object_get(j, "appProperties");
     (void)text_copy(ret->key, sizeof(ret->key), text_of(ours, "sd_key"));
     (void)text_copy(ret->target, sizeof(ret->target), text_of(ours, "sd_target"));
+    (void)text_copy(ret->drive, sizeof(ret->drive), text_of(j, "driveId"));
     const char *size = text_of(j, "size"); /* a string of digits */
     if (size[0] && parse_int64(size, strlen(size), 0, INT64_MAX, &ret->size) < 0)
         return -EBADMSG;
@@ -236,6 +237,9 @@ int drive_parse_list(const struct blob *body, int (*f)(void *arg, const struct d
     const json_t *files = json_object_get(j, "files");
     if (!json_is_array(files))
         return err_set(e, -EBADMSG, ERR_LATER, "the answer has no list of files");
+    /* What is not in such a list may be there all the same: who believed it made a folder twice. */
+    if (json_is_true(json_object_get(j, "incompleteSearch")))
+        return err_set(e, -EBADMSG, ERR_LATER, "Drive says that the list is not complete");
     if (!text_copy(ret_next, DRIVE_TOKEN_MAX, text_of(j, "nextPageToken")))
         return err_set(e, -EBADMSG, ERR_LATER, "the answer's page token is too long");
     for (size_t i = 0; i < json_array_size(files); i++) {
@@ -341,11 +345,39 @@ enum drive_verdict drive_judge(long status, const struct blob *body,
     if (status == 308)
         return DRIVE_CONTINUE;
     bool ours = read_error(body, ret_reason, ret_text, text_size);
+    if (status == 429)
+        return DRIVE_SLOWER;
+    /* A proxy's page, a captive portal, Google's own front: nothing of it is about our file. A
+     * "404" of theirs must not make a folder twice, a "413" not cost the picture, a "401" not the
+     * login. */
+    if (!ours || status < 400 || status >= 500)
+        return DRIVE_WAIT;
     switch (status) {
     case 401:
         return DRIVE_REFUSED;
-    case 429:
-        return DRIVE_SLOWER;
+    case 403:
+        return judge_forbidden(ret_reason);
+    case 404:
+    case 410:
+        return DRIVE_GONE;
+    case 408:
+        return DRIVE_WAIT;
+    case 409:
+        return DRIVE_EXISTS;
+    case 412:
+    case 416:
+        return DRIVE_RANGE;
+    default:
+        return DRIVE_WRONG;
+    }
+}
+
+enum drive_verdict drive_judge_session(long status, enum drive_verdict v)
+{
+    switch (status) {
+    case 401:
+        return DRIVE_REFUSED;
+    case 404:
     case 410:
         return DRIVE_GONE;
     case 409:
@@ -353,20 +385,9 @@ enum drive_verdict drive_judge(long status, const struct blob *body,
     case 412:
     case 416:
         return DRIVE_RANGE;
-    case 413:
-        return DRIVE_WRONG;
     default:
-        break;
+        return v == DRIVE_WAIT && status >= 400 && status < 500 && status != 408 ? DRIVE_WRONG : v;
     }
-    /* A proxy's page, a captive portal, Google's own front: nothing of it is about our file, and a
-     * "404" of theirs must not make a folder twice. */
-    if (!ours || status < 400 || status >= 500 || status == 408)
-        return DRIVE_WAIT;
-    if (status == 404)
-        return DRIVE_GONE;
-    if (status == 403)
-        return judge_forbidden(ret_reason);
-    return DRIVE_WRONG;
 }
 
 struct verdict_row {

@@ -72,9 +72,10 @@ struct drive_file {
     char parent[DRIVE_ID_MAX]; /* "" when none is visible to us */
     char md5[33];              /* "" when it has no bytes */
     char link[STORAGE_ID_MAX];
-    char key[80];    /* our appProperties: sd_key */
-    char target[80]; /* and sd_target */
-    int64_t size;    /* -1 when it has no bytes */
+    char key[80];             /* our appProperties: sd_key */
+    char target[80];          /* and sd_target */
+    char drive[DRIVE_ID_MAX]; /* the shared drive that it is in, "" = none */
+    int64_t size;             /* -1 when it has no bytes */
     struct wall_time created_at;
     bool starred, trashed;
 };
@@ -83,7 +84,8 @@ int drive_parse_file(const struct blob *body, struct drive_file *ret, struct err
 
 extern const char drive_list_fields[];
 #define DRIVE_TOKEN_MAX 2048
-/* Calls f for each file of a page, until it returns non-zero, which is then the result. */
+/* Calls f for each file of a page, until it returns non-zero, which is then the result. -EBADMSG:
+ * none of Drive's, or Drive itself says that files are missing from it. */
 int drive_parse_list(const struct blob *body, int (*f)(void *arg, const struct drive_file *file),
                      void *arg, char ret_next[DRIVE_TOKEN_MAX], struct err *e);
 /* Returns how many ids there were, at most `max`. */
@@ -112,6 +114,9 @@ extern const char *const drive_verdict_names[DRIVE_VERDICT_COUNT];
 /* Judges an answer; `ret_reason` is "" when it is not in Drive's form. */
 enum drive_verdict drive_judge(long status, const struct blob *body,
                                char ret_reason[DRIVE_REASON_MAX], char *ret_text, size_t text_size);
+/* The same of an answer from an upload's session, which often says no word in Drive's form: there
+ * the number counts. */
+enum drive_verdict drive_judge_session(long status, enum drive_verdict v);
 /* Writes what a verdict means for the storage: its trouble, the pause (`retry_after_s` -1 = none
  * asked for), the code and retry class, and a sentence. `now` serves daily limits. Returns the
  * code. */

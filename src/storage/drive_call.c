@@ -174,8 +174,8 @@ int drive_call(struct drive_link *l, const struct drive_ask *ask, struct drive_r
             return r;
         char reason[DRIVE_REASON_MAX], text[ERR_TEXT_MAX / 2];
         enum drive_verdict v = drive_judge(answer.status, answer.body, reason, text, sizeof(text));
-        if (ask->session && answer.status == 404)
-            v = DRIVE_GONE;
+        if (ask->session)
+            v = drive_judge_session(answer.status, v);
         if (v == DRIVE_REFUSED && attempt == 0) {
             google_login_refused(l->account->login, l->token);
             continue;
@@ -317,6 +317,20 @@ int drive_create(struct drive_link *l, const char *what, const struct drive_meta
     return ask_for_file(l, &ask, ret, f, e);
 }
 
+/* Without a word about where to look Drive looks into what is the account's own. One drive is named
+ * rather than all: of all, the answer may be incomplete. */
+static int add_corpora(struct drive_link *l, struct dynbuf *url)
+{
+    struct drive_account *a = l->account;
+    if (!a->shared)
+        return 0;
+    (void)pthread_mutex_lock(&a->lock);
+    if (a->drive[0])
+        (void)dynbuf_printf(url, "&corpora=drive&driveId=%s", a->drive);
+    (void)pthread_mutex_unlock(&a->lock);
+    return dynbuf_puts(url, "&includeItemsFromAllDrives=true");
+}
+
 int drive_find(struct drive_link *l, const char *query, int page_size,
                int (*each)(void *arg, const struct drive_file *file), void *arg,
                struct storage_failure *f, struct err *e)
@@ -329,8 +343,7 @@ int drive_find(struct drive_link *l, const char *query, int page_size,
         if (!token[0])
             params[6] = NULL;
         AUTO_DONE(dynbuf) url = {0};
-        if (drive_link_url(l, &url, "/drive/v3/files", params) < 0 ||
-            (l->account->shared && dynbuf_puts(&url, "&includeItemsFromAllDrives=true") < 0))
+        if (drive_link_url(l, &url, "/drive/v3/files", params) < 0 || add_corpora(l, &url) < 0)
             return err_set(e, -EINVAL, ERR_NEVER, "list files: the question is too long");
         const struct drive_ask ask = {.what = "list files", .url = dynbuf_str(&url)};
         AUTO_DONE(drive_reply) reply = {0};

@@ -17,6 +17,7 @@ struct drive_account {
     int64_t interval_us; /* between two writes in the long run; 0 = as fast as it goes */
     pthread_mutex_t lock;
     struct mono_time next_write;
+    char drive[DRIVE_ID_MAX]; /* the shared drive that the folder is in, "" = none or not known */
     int64_t stall_ms; /* without a byte in either direction; 0 = as the request needs (tests) */
 };
 void drive_account_init(struct drive_account *a, struct google_login *login, const char *base,
@@ -43,7 +44,7 @@ struct drive_ask {
     const void *body;
     size_t size;
     bool write;      /* takes its turn */
-    bool session;    /* a 404 is believed whatever comes with it: sessions answer so */
+    bool session;    /* of an upload, whose answers are judged by number */
     bool stranger;   /* the URL is not of the API's origin: no token goes there */
     int64_t time_ms; /* 0 = DRIVE_CALL_MS */
 };

@@ -4,13 +4,15 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/text.h"
 
 #define TRUST_MS 60000 /* a folder that a person removes is missed within this */
 #define KEY_MAX (DRIVE_ID_MAX + DRIVE_NAME_MAX + 16)
-#define NEW_WORD "new "
-#define MADE_WORD "made "
-#define CREATE_ATTEMPTS 3 /* with one id each; the second is needed when an id is spoilt */
+#define YOUNG_TRUST_MS 1000 /* while another one of its name may come to light */
+#define MERGE_BATCH 50      /* files that move from a double at a time: 17 s at Google's pace */
+#define MERGE_DEPTH 4       /* the folder, year, month, day */
+#define CREATE_ATTEMPTS 3   /* with one id each; the second is needed when an id is spoilt */
 
 void drive_folders_init(struct drive_folders *d)
 {
@@ -25,6 +27,9 @@ void drive_folders_done(struct drive_folders *d)
 
 /* ---- notes ---- */
 
+static const char *const note_words[] = {
+    [DRIVE_NOTE_NEW] = "new ", [DRIVE_NOTE_MADE] = "made ", [DRIVE_NOTE_YOUNG] = "young "};
+
 int drive_note_get(const struct storage_memory *memory, const char *key, enum drive_note *ret,
                    char ret_id[DRIVE_ID_MAX], struct err *e)
 {
@@ -35,13 +40,11 @@ int drive_note_get(const struct storage_memory *memory, const char *key, enum dr
         return 0;
     if (r < 0)
         return r;
-    bool made = text_starts_with(value, MADE_WORD);
-    if (!made && !text_starts_with(value, NEW_WORD))
-        return 0; /* not our writing: as if it were not there */
-    if (!text_copy(ret_id, DRIVE_ID_MAX, value + strlen(made ? MADE_WORD : NEW_WORD)))
-        return 0;
-    *ret = made ? DRIVE_NOTE_MADE : DRIVE_NOTE_NEW;
-    return 0;
+    for (size_t i = DRIVE_NOTE_NEW; i < ARRAY_LEN(note_words); i++)
+        if (text_starts_with(value, note_words[i]) &&
+            text_copy(ret_id, DRIVE_ID_MAX, value + strlen(note_words[i])))
+            *ret = (enum drive_note)i;
+    return 0; /* what is not our writing is as if it were not there */
 }
 
 int drive_note_set(const struct storage_memory *memory, const char *key, enum drive_note note,
@@ -50,8 +53,7 @@ int drive_note_set(const struct storage_memory *memory, const char *key, enum dr
     char value[DRIVE_ID_MAX + 16];
     if (note == DRIVE_NOTE_NONE)
         return memory->set(memory->arg, key, NULL, e);
-    (void)text_format(value, sizeof(value), "%s%s", note == DRIVE_NOTE_MADE ? MADE_WORD : NEW_WORD,
-                      id);
+    (void)text_format(value, sizeof(value), "%s%s", note_words[note], id);
     return memory->set(memory->arg, key, value, e);
 }
 
@@ -69,7 +71,7 @@ int drive_folder_remembered(const struct storage_memory *memory, const char *par
     int r = drive_note_get(memory, key, &note, id, e);
     if (r < 0)
         return r;
-    if (note != DRIVE_NOTE_MADE)
+    if (note != DRIVE_NOTE_MADE && note != DRIVE_NOTE_YOUNG)
         return err_set(e, -ENOENT, ERR_NEVER, "no folder is known yet");
     (void)text_copy(ret, DRIVE_ID_MAX, id);
     return 0;
@@ -88,14 +90,17 @@ static struct drive_folder *find_kept(struct drive_folders *d, const char *paren
 }
 
 static void keep(struct drive_folders *d, const char *parent, const char *name,
-                 const struct drive_file *found)
+                 const struct drive_file *found, bool young)
 {
+    struct mono_time now = clock_mono(), since = now;
     struct drive_folder *k = find_kept(d, parent, name);
+    if (k && !strcmp(k->id, found->id))
+        since = k->since;
     if (!k) {
         k = &d->kept[d->next];
         d->next = (d->next + 1) % DRIVE_FOLDERS_KEPT;
     }
-    *k = (struct drive_folder){.in_use = true, .seen = clock_mono()};
+    *k = (struct drive_folder){.in_use = true, .young = young, .seen = now, .since = since};
     (void)text_copy(k->parent, sizeof(k->parent), parent);
     (void)text_copy(k->name, sizeof(k->name), name);
     (void)text_copy(k->id, sizeof(k->id), found->id);
@@ -116,6 +121,8 @@ struct search {
     int count;
     char own[DRIVE_ID_MAX]; /* the id that we made one with, or "" */
     struct drive_file ours; /* that one, when it is among them */
+    bool young;             /* ours serves, and no list shows it yet */
+    bool settled;           /* what serves has done so for a while: lists know all by now */
 };
 
 bool drive_file_older(const struct drive_file *a, const struct drive_file *b)
@@ -178,20 +185,41 @@ static int drop_ours(struct search *s)
     return r < 0 ? r : 1;
 }
 
-/* Chooses among what the list shows, and tidies up what we made in vain. */
-static int settle(struct search *s, struct drive_file *ret)
+static void double_key(const struct search *s, char key[KEY_MAX])
+{
+    (void)text_format(key, KEY_MAX, "double:%s/%s", s->parent, s->name);
+}
+
+/* Ours has been used when an older one comes to light: what is in it moves there, by and by. */
+static int leave_ours(struct search *s)
+{
+    char key[KEY_MAX];
+    double_key(s, key);
+    log_notice(
+        "drive-folder-double",
+        "Drive has a folder '%s' that is older than ours: it serves from now on, and what is "
+        "in ours moves there",
+        s->name);
+    return drive_note_set(s->memory, key, DRIVE_NOTE_MADE, s->ours.id, s->e);
+}
+
+/* Chooses among what the list shows, and tidies up what we made in vain. `used`: there may be
+ * something in ours that no list shows. */
+static int settle(struct search *s, bool used, struct drive_file *ret)
 {
     if (s->ours.id[0] && strcmp(s->ours.id, s->oldest.id) != 0) {
-        int r = drop_ours(s);
+        int r = used ? leave_ours(s) : drop_ours(s);
         if (r < 0)
             return r;
-        s->count -= r;
+        s->count -= used ? 1 : r;
     }
     if (s->count > 1)
         log_warn("drive-folders", "Drive has %d folders '%s' in one place; the oldest is used, %s",
                  s->count, s->name, s->oldest.link[0] ? s->oldest.link : s->oldest.id);
     *ret = s->oldest;
-    return drive_note_set(s->memory, s->key, DRIVE_NOTE_MADE, ret->id, s->e);
+    s->young = s->young && !strcmp(ret->id, s->own);
+    return drive_note_set(s->memory, s->key, s->young ? DRIVE_NOTE_YOUNG : DRIVE_NOTE_MADE, ret->id,
+                          s->e);
 }
 
 static int new_id(struct search *s, char ret[DRIVE_ID_MAX])
@@ -222,10 +250,15 @@ static int make(struct search *s, char id[DRIVE_ID_MAX], struct drive_file *ret)
 {
     int r = -EEXIST;
     for (int i = 0; i < CREATE_ATTEMPTS && r == -EEXIST; i++) {
-        r = id[0] ? 0 : new_id(s, id);
+        bool old = id[0];
+        r = old ? 0 : new_id(s, id);
         if (r < 0)
             return r;
         r = make_with(s, id, ret);
+        /* An id that Drive does not take, as of another account, must not be kept for ever. */
+        if (r == -EINVAL && drive_note_set(s->memory, s->key, DRIVE_NOTE_NONE, NULL, NULL) == 0 &&
+            old)
+            r = -EEXIST;
         if (r == -EEXIST)
             id[0] = '\0';
     }
@@ -241,6 +274,121 @@ static int make(struct search *s, char id[DRIVE_ID_MAX], struct drive_file *ret)
     return 0;
 }
 
+/* ---- doubles ---- */
+
+struct child {
+    char id[DRIVE_ID_MAX], name[DRIVE_NAME_MAX];
+    bool folder;
+};
+struct children {
+    struct child list[MERGE_BATCH];
+    int count;
+};
+
+static int see_child(void *arg, const struct drive_file *file)
+{
+    struct children *c = arg;
+    struct child *child = &c->list[c->count];
+    if (file->trashed)
+        return 0;
+    child->folder = !strcmp(file->type, DRIVE_FOLDER_TYPE);
+    (void)text_copy(child->id, sizeof(child->id), file->id);
+    (void)text_copy(child->name, sizeof(child->name), file->name);
+    return ++c->count == MERGE_BATCH;
+}
+
+static int list_children(struct search *s, const char *folder, struct children *ret)
+{
+    AUTO_DONE(dynbuf) q;
+    dynbuf_init(&q, 512);
+    (void)drive_quote(&q, folder);
+    (void)dynbuf_puts(&q, " in parents and trashed = false");
+    ret->count = 0;
+    int r = drive_find(s->l, dynbuf_str(&q), MERGE_BATCH, see_child, ret, s->f, s->e);
+    return MIN(r, 0);
+}
+
+static int merge(struct search *s, const char *from, const char *to, int depth);
+
+/* 1: something moved or stays; 0: the folder was empty and is in the trash. */
+static int merge_folder(struct search *s, const struct child *child, const char *from,
+                        const char *to, int depth)
+{
+    struct search below = {.l = s->l,
+                           .memory = s->memory,
+                           .parent = to,
+                           .name = child->name,
+                           .settled = s->settled,
+                           .f = s->f,
+                           .e = s->e};
+    struct drive_file file;
+    int r = child->name[0] && depth < MERGE_DEPTH ? look_around(&below) : 0;
+    if (r < 0)
+        return r;
+    if (below.count == 0) {
+        r = drive_patch(s->l, "move folder", child->id, "{}", to, from, &file, s->f, s->e);
+        return r < 0 ? r : 1;
+    }
+    r = merge(&below, child->id, below.oldest.id, depth + 1);
+    if (r != 0 || !s->settled)
+        return r < 0 ? r : 1;
+    return drive_trash(s->l, child->id, s->f, s->e);
+}
+
+/* Moves what is in one folder into another. 0 when there was nothing. */
+static int merge(struct search *s, const char *from, const char *to, int depth)
+{
+    AUTO_FREE struct children *c = xcalloc(1, sizeof(*c));
+    struct drive_file file;
+    int r = list_children(s, from, c);
+    int left = 0;
+    for (int i = 0; i < c->count && r >= 0; i++) {
+        r = c->list[i].folder
+                ? merge_folder(s, &c->list[i], from, to, depth)
+                : drive_patch(s->l, "move file", c->list[i].id, "{}", to, from, &file, s->f, s->e);
+        left += c->list[i].folder ? r > 0 : 1;
+        if (r == -ENOENT || r == -EPERM || r == -EINVAL) { /* gone, or not ours to move */
+            *s->f = (struct storage_failure){0};
+            left++;
+            r = 0;
+        }
+    }
+    return r < 0 ? r : left > 0;
+}
+
+/* A folder of ours that is used no more: see leave_ours(). What was on its way into it comes later,
+ * so it is not trusted to be empty before what serves has served for a while. */
+static int tidy_double(struct search *s, const struct drive_file *serves)
+{
+    char key[KEY_MAX], id[DRIVE_ID_MAX];
+    enum drive_note note;
+    double_key(s, key);
+    int r = drive_note_get(s->memory, key, &note, id, s->e);
+    if (r < 0 || note == DRIVE_NOTE_NONE)
+        return r;
+    r = strcmp(id, serves->id) != 0 ? merge(s, id, serves->id, 1) : 0;
+    if (r > 0 || (r == 0 && !s->settled))
+        return 0;
+    if (r == 0 && strcmp(id, serves->id) != 0)
+        r = drive_trash(s->l, id, s->f, s->e);
+    if (r == 0 || r == -ENOENT || r == -EPERM || r == -EINVAL) {
+        *s->f = (struct storage_failure){0};
+        return drive_note_set(s->memory, key, DRIVE_NOTE_NONE, NULL, s->e);
+    }
+    return r;
+}
+
+/* Ours, made a moment ago: does a list show it by now, and an older one? */
+static int look_for_older(struct search *s, const char *id, struct drive_file *ret)
+{
+    text_copy(s->own, sizeof(s->own), id);
+    int r = look_around(s);
+    if (r < 0)
+        return r;
+    s->young = !s->ours.id[0];
+    return s->young ? 0 : settle(s, true, ret);
+}
+
 static int search_and_make(struct search *s, struct drive_file *ret)
 {
     enum drive_note note;
@@ -248,10 +396,10 @@ static int search_and_make(struct search *s, struct drive_file *ret)
     int r = drive_note_get(s->memory, s->key, &note, id, s->e);
     if (r < 0)
         return r;
-    if (note == DRIVE_NOTE_MADE) {
+    if (note == DRIVE_NOTE_MADE || note == DRIVE_NOTE_YOUNG) {
         r = drive_get(s->l, id, ret, s->f, s->e);
         if (r == 0 && !ret->trashed && !strcmp(ret->type, DRIVE_FOLDER_TYPE))
-            return 0;
+            return note == DRIVE_NOTE_YOUNG ? look_for_older(s, id, ret) : tidy_double(s, ret);
         if (r < 0 && r != -ENOENT)
             return r;
         id[0] = '\0'; /* removed by a person: its id is spent */
@@ -261,7 +409,7 @@ static int search_and_make(struct search *s, struct drive_file *ret)
     if (r < 0)
         return r;
     if (s->count > 0)
-        return settle(s, ret);
+        return settle(s, false, ret);
     struct drive_file made;
     r = make(s, id, &made);
     if (r < 0)
@@ -271,11 +419,12 @@ static int search_and_make(struct search *s, struct drive_file *ret)
     if (r < 0)
         return r;
     if (!s->ours.id[0]) { /* the list may lag behind what was made a moment ago */
+        s->young = true;
         s->ours = made;
         if (s->count++ == 0 || drive_file_older(&made, &s->oldest))
             s->oldest = made;
     }
-    return settle(s, ret);
+    return settle(s, false, ret);
 }
 
 int drive_folder_need(struct drive_folders *d, struct drive_link *l,
@@ -289,10 +438,11 @@ int drive_folder_need(struct drive_folders *d, struct drive_link *l,
     (void)pthread_mutex_lock(&d->lock);
     struct drive_folder *k = find_kept(d, parent, name);
     int r = 0;
-    if (!k || doubt || mono_passed(mono_add_ms(k->seen, TRUST_MS))) {
+    s.settled = k && mono_passed(mono_add_ms(k->since, TRUST_MS));
+    if (!k || doubt || mono_passed(mono_add_ms(k->seen, k->young ? YOUNG_TRUST_MS : TRUST_MS))) {
         r = search_and_make(&s, &found);
         if (r == 0)
-            keep(d, parent, name, &found);
+            keep(d, parent, name, &found, s.young);
         else if (k)
             k->in_use = false;
         k = find_kept(d, parent, name);

@@ -9,6 +9,11 @@
  *   made a younger one moves it to the trash while it is empty. So two instances that start at the
  *   same moment end with one folder.
  *
+ * - A list may lag behind, so two that look at once may not see each other's. A folder of ours is
+ *   looked for until a list shows it, and then what is older than it. When that comes to light
+ * after ours has been used, the older one serves from then on, and what lies in ours is moved
+ * there, level by level; ours goes to the trash when it has been empty for a while.
+ *
  * A folder that is known is followed by its id, also when somebody renames or moves it. In the
  * trash, or gone, it is made again. */
 
@@ -22,7 +27,9 @@ struct drive_folder {
     char parent[DRIVE_ID_MAX], name[DRIVE_NAME_MAX];
     char id[DRIVE_ID_MAX], link[STORAGE_ID_MAX];
     bool in_use;
-    struct mono_time seen; /* when Drive said last that it is there */
+    bool young;             /* no list has shown it yet */
+    struct mono_time seen;  /* when Drive said last that it is there */
+    struct mono_time since; /* when this process knew of it first */
 };
 /* Shared by all sessions. */
 struct drive_folders {
@@ -47,8 +54,9 @@ int drive_folder_remembered(const struct storage_memory *memory, const char *par
 /* Whose the older one is: made earlier, or at the same time with the smaller id. */
 bool drive_file_older(const struct drive_file *a, const struct drive_file *b);
 
-/* An id that is remembered before something is made with it, and afterwards that it was. */
-enum drive_note { DRIVE_NOTE_NONE, DRIVE_NOTE_NEW, DRIVE_NOTE_MADE };
+/* An id that is remembered before something is made with it, and afterwards that it was. YOUNG: it
+ * was, but no list has shown it yet, nor what others made at the same time. */
+enum drive_note { DRIVE_NOTE_NONE, DRIVE_NOTE_NEW, DRIVE_NOTE_MADE, DRIVE_NOTE_YOUNG };
 int drive_note_get(const struct storage_memory *memory, const char *key, enum drive_note *ret,
                    char ret_id[DRIVE_ID_MAX], struct err *e);
 int drive_note_set(const struct storage_memory *memory, const char *key, enum drive_note note,

@@ -11,6 +11,7 @@
 #include "sys/hash.h"
 #include "sys/json.h"
 
+#define REFUSED_MS 300000     /* what nobody but a person can mend is looked at so often */
 #define NO_BACKUP_MS 86400000 /* nothing is due by time then */
 #define FOLDER_LINK "https://drive.google.com/drive/folders/"
 
@@ -163,11 +164,49 @@ static void session_free(struct storage_session *w)
 
 /* ---- folders ---- */
 
+int gdrive_for_all(int r, struct storage_failure *f, struct err *e)
+{
+    if (r != -EINVAL && r != -EPERM)
+        return r;
+    if (f->trouble == STORAGE_WELL)
+        *f = (struct storage_failure){.trouble = STORAGE_LOGIN, .pause_ms = REFUSED_MS};
+    if (e) {
+        e->code = -EACCES;
+        e->retry = ERR_LATER;
+    }
+    return -EACCES;
+}
+
+/* Asks once which shared drive the parent is in: lists have to name it. */
+static int learn_drive(struct storage_session *w, struct storage_failure *f, struct err *e)
+{
+    struct gdrive *g = w->g;
+    struct drive_file parent;
+    (void)pthread_mutex_lock(&g->lock);
+    bool known = g->drive_known;
+    (void)pthread_mutex_unlock(&g->lock);
+    if (known || !g->account.shared)
+        return 0;
+    int r = drive_get(&w->link, g->parent, &parent, f, e);
+    if (r < 0)
+        return r;
+    (void)pthread_mutex_lock(&g->account.lock);
+    if (drive_id_plain(parent.drive))
+        (void)text_copy(g->account.drive, sizeof(g->account.drive), parent.drive);
+    (void)pthread_mutex_unlock(&g->account.lock);
+    (void)pthread_mutex_lock(&g->lock);
+    g->drive_known = true;
+    (void)pthread_mutex_unlock(&g->lock);
+    return 0;
+}
+
 int gdrive_top_folder(struct storage_session *w, bool doubt, char ret[DRIVE_ID_MAX],
                       struct storage_failure *f, struct err *e)
 {
     char link[STORAGE_ID_MAX] = "";
-    int r = drive_folder_need(&w->g->folders, &w->link, &w->memory, w->g->parent, w->g->folder,
+    int r = learn_drive(w, f, e);
+    if (r == 0)
+        r = drive_folder_need(&w->g->folders, &w->link, &w->memory, w->g->parent, w->g->folder,
                               doubt, ret, link, f, e);
     if (r == -ENOENT && w->g->account.shared) {
         *f = (struct storage_failure){.trouble = STORAGE_LOGIN};
@@ -176,7 +215,7 @@ int gdrive_top_folder(struct storage_session *w, bool doubt, char ret[DRIVE_ID_M
                        w->g->parent);
     }
     if (r < 0)
-        return r;
+        return gdrive_for_all(r, f, e);
     if (!link[0])
         (void)text_format(link, sizeof(link), FOLDER_LINK "%s", ret);
     set_link(w->g, link);
@@ -198,7 +237,7 @@ static int need_day(struct storage_session *w, const char *iso, bool doubt, char
                               f, e);
         (void)text_copy(parent, sizeof(parent), ret);
     }
-    return r;
+    return gdrive_for_all(r, f, e);
 }
 
 int gdrive_day_folder(struct storage_session *w, struct wall_time day, bool doubt,
@@ -231,7 +270,10 @@ bool gdrive_take_fresh(struct gdrive *g, const char *id)
 /* Takes an id from those that we have; false when there is none. */
 static bool take_id(struct gdrive *g, char ret[DRIVE_ID_MAX])
 {
+    uint64_t generation = google_login_generation(g->account.login);
     (void)pthread_mutex_lock(&g->lock);
+    if (g->ids_login != generation)
+        g->id_count = 0; /* another account takes none of them */
     bool found = g->id_count > 0;
     if (found) {
         (void)text_copy(ret, DRIVE_ID_MAX, g->ids[--g->id_count]);
@@ -246,14 +288,25 @@ static int fetch_ids(struct storage_session *w, struct storage_failure *f, struc
 {
     struct gdrive *g = w->g;
     AUTO_FREE char(*ids)[DRIVE_ID_MAX] = xcalloc(GDRIVE_IDS_KEPT, sizeof(*ids));
+    uint64_t generation = google_login_generation(g->account.login);
     int count = drive_new_ids(&w->link, "files", GDRIVE_IDS_KEPT, ids, f, e);
     if (count < 0)
-        return count;
+        return gdrive_for_all(count, f, e);
     (void)pthread_mutex_lock(&g->lock); /* another session may have fetched, too: then some go */
+    if (g->ids_login != generation)
+        g->id_count = 0;
+    g->ids_login = generation;
     for (int i = 0; i < count && g->id_count < GDRIVE_IDS_KEPT; i++)
         (void)text_copy(g->ids[g->id_count++], DRIVE_ID_MAX, ids[i]);
     (void)pthread_mutex_unlock(&g->lock);
     return 0;
+}
+
+void gdrive_forget_ids(struct gdrive *g)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    g->id_count = 0;
+    (void)pthread_mutex_unlock(&g->lock);
 }
 
 int gdrive_new_id(struct storage_session *w, char ret[DRIVE_ID_MAX], struct storage_failure *f,
@@ -303,6 +356,8 @@ static int gdrive_verify(struct storage_session *w, const struct storage_object 
     struct drive_file file;
     *f = (struct storage_failure){0};
     int r = drive_get(&w->link, mark->id, &file, f, e);
+    if (r == -EPERM) /* of this file alone; others may be ours */
+        *f = (struct storage_failure){.trouble = STORAGE_WELL};
     if (r < 0)
         return gdrive_note_result(w->g, r, f, e);
     if (file.trashed)
@@ -322,6 +377,12 @@ static int gdrive_star(struct storage_session *w, const struct storage_mark *mar
     int r = drive_patch(&w->link, starred ? "star file" : "unstar file", mark->id,
                         starred ? "{\"starred\":true}" : "{\"starred\":false}", NULL, NULL, &file,
                         f, e);
+    /* Gone, or not ours any more: no repeat will help, and other stars must not wait for it. */
+    if (r == -ENOENT || r == -EPERM) {
+        *f = (struct storage_failure){.trouble = STORAGE_WELL};
+        if (e)
+            e->retry = ERR_NEVER;
+    }
     return gdrive_note_result(w->g, r, f, e);
 }
 

@@ -69,6 +69,8 @@ int gdrive_archive_run(struct storage_session *w, struct wall_time now, struct s
                  kept->refused);
     if (r < 0)
         (void)err_prefix(e, "archive, after %d moves", kept->moved);
+    else
+        log_notice("archive-done", "%d files moved, %d shortcuts made", kept->moved, kept->linked);
     r = gdrive_note_result(w->g, r, f, e);
     r = r < 0 ? r : kept->moved;
     gdrive_run_done(kept);
@@ -103,7 +105,8 @@ static int find_files(struct run *run, bool starred,
                         " in parents and trashed = false and starred = %s and mimeType != '%s'"
                         " and mimeType != '%s'",
                         starred ? "true" : "false", DRIVE_FOLDER_TYPE, DRIVE_SHORTCUT_TYPE);
-    return drive_find(&run->w->link, dynbuf_str(&q), PAGE_SIZE, each, run, run->f, run->e);
+    int r = drive_find(&run->w->link, dynbuf_str(&q), PAGE_SIZE, each, run, run->f, run->e);
+    return gdrive_for_all(r, run->f, run->e);
 }
 
 /* The list is asked for the right ones already; it may lag behind. */
@@ -258,11 +261,13 @@ static int see_shortcut(void *arg, const struct drive_file *file)
     return 0;
 }
 
-static int find_shortcuts(struct run *run, const char *target, struct shortcuts *s)
+/* Only in its day's folder: that narrows it to one drive, and to what a list shows soonest. */
+static int find_shortcuts(struct run *run, const char *target, const char *day, struct shortcuts *s)
 {
     AUTO_DONE(dynbuf) q;
     dynbuf_init(&q, 1024);
-    (void)dynbuf_puts(&q, "appProperties has { key='sd_target' and value=");
+    (void)drive_quote(&q, day);
+    (void)dynbuf_puts(&q, " in parents and appProperties has { key='sd_target' and value=");
     (void)drive_quote(&q, target);
     (void)dynbuf_puts(&q, " } and trashed = false");
     s->count = 0;
@@ -287,25 +292,24 @@ static int make_shortcut(struct run *run, const struct drive_file *file, const c
 }
 
 /* The id for a new shortcut, remembered: that of an attempt before, or a new one. */
-static int shortcut_id(struct run *run, const char *key, enum drive_note note,
-                       char id[DRIVE_ID_MAX])
+static int shortcut_id(struct run *run, const char *key, char id[DRIVE_ID_MAX])
 {
     char ids[1][DRIVE_ID_MAX];
-    if (note == DRIVE_NOTE_NEW)
+    if (id[0])
         return 0;
     int r = drive_new_ids(&run->w->link, "shortcuts", 1, ids, run->f, run->e);
     if (r < 0)
-        return r;
+        return gdrive_for_all(r, run->f, run->e);
     (void)text_copy(id, DRIVE_ID_MAX, ids[0]);
     return drive_note_set(&run->w->memory, key, DRIVE_NOTE_NEW, id, run->e);
 }
 
 /* After making one: the oldest stays, as with folders. */
 static int settle_shortcuts(struct run *run, const char *key, const struct drive_file *made,
-                            const char *target)
+                            const char *target, const char *day)
 {
     struct shortcuts s = {.run = run, .own = made->id};
-    int r = find_shortcuts(run, target, &s);
+    int r = find_shortcuts(run, target, day, &s);
     if (r < 0)
         return r;
     const char *stays = made->id;
@@ -329,25 +333,28 @@ static int need_shortcut(struct run *run, const struct drive_file *file)
     if (r < 0 || note == DRIVE_NOTE_MADE) /* one that a person removed since stays away */
         return r;
     struct shortcuts s = {.run = run, .own = note == DRIVE_NOTE_NEW ? id : NULL};
-    r = find_shortcuts(run, file->id, &s);
-    if (r < 0)
-        return r;
-    if (s.count > 0) {
-        if (s.ours.id[0])
-            return settle_shortcuts(run, key, &s.ours, file->id);
-        run->done++;
-        return drive_note_set(&run->w->memory, key, DRIVE_NOTE_MADE, s.oldest.id, run->e);
-    }
-    r = shortcut_id(run, key, note, id);
-    for (int i = 0; r == 0 && i < 2; i++) {
+    run->done++;
+    for (int i = 0; i < 2; i++) {
         r = gdrive_day_folder(run->w, file->created_at, i > 0, day, run->f, run->e);
         if (r == 0)
-            r = make_shortcut(run, file, day, id, &made);
+            r = find_shortcuts(run, file->id, day, &s);
+        if (r == 0 && s.ours.id[0])
+            return settle_shortcuts(run, key, &s.ours, file->id, day);
+        if (r == 0 && s.count > 0)
+            return drive_note_set(&run->w->memory, key, DRIVE_NOTE_MADE, s.oldest.id, run->e);
         if (r == 0)
-            return settle_shortcuts(run, key, &made, file->id);
-        if (r == -ENOENT && i == 0)
-            r = 0; /* the day's folder is gone */
+            r = shortcut_id(run, key, id);
+        if (r == 0)
+            r = make_shortcut(run, file, day, id, &made);
+        run->kept->linked += r == 0;
+        if (r == 0)
+            return settle_shortcuts(run, key, &made, file->id, day);
+        if (r != -ENOENT) /* else the day's folder is gone */
+            break;
     }
+    /* It may be the id, as of another account: the next run takes another one. */
+    if (r == -EINVAL)
+        (void)drive_note_set(&run->w->memory, key, DRIVE_NOTE_NONE, NULL, NULL);
     return r;
 }
 

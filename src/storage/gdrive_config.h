@@ -30,3 +30,6 @@ char *gdrive_token_file(const struct gdrive_config *c, const char *data_dir);
 
 /* All that is asked for: what this program made, and nothing else of the account. */
 #define GDRIVE_SCOPE "https://www.googleapis.com/auth/drive.file"
+/* A shared drive is made by a person, and what a person made is not shown to who has that scope. A
+ * service account sees with the wider one no more than what it was let into. */
+#define GDRIVE_SERVICE_SCOPE "https://www.googleapis.com/auth/drive"

@@ -22,8 +22,10 @@ struct gdrive {
     pthread_mutex_t lock; /* for what follows */
     char ids[GDRIVE_IDS_KEPT][DRIVE_ID_MAX];
     int id_count;
+    uint64_t ids_login;                /* generation of the login that they were made for */
     uint64_t fresh[GDRIVE_FRESH_KEPT]; /* digests of the ids; 0 = free */
     int fresh_next;
+    bool drive_known; /* account.drive is what Drive said */
     char link[STORAGE_ID_MAX];
     char error[ERR_TEXT_MAX];
 
@@ -44,7 +46,7 @@ struct gdrive_run {
     int count, next, moved_of_list;
     bool all_moved;            /* the stars are left */
     struct mono_time stale_at; /* of the last piece */
-    int moved, refused;
+    int moved, linked, refused;
 };
 
 struct storage_session {
@@ -54,6 +56,9 @@ struct storage_session {
     struct gdrive_run run;
 };
 
+/* For calls that concern no single picture: what is refused for good would be so for the next one,
+ * too, and all wait until somebody has had a look. */
+int gdrive_for_all(int r, struct storage_failure *f, struct err *e);
 /* The folder of the configuration, and the one of a day in it. `doubt` as in drive_folder_need().
  */
 int gdrive_top_folder(struct storage_session *w, bool doubt, char ret[DRIVE_ID_MAX],
@@ -63,6 +68,8 @@ int gdrive_day_folder(struct storage_session *w, struct wall_time day, bool doub
 /* An id that was never used; remembered as fresh. */
 int gdrive_new_id(struct storage_session *w, char ret[DRIVE_ID_MAX], struct storage_failure *f,
                   struct err *e);
+/* Those in stock may be of another account. */
+void gdrive_forget_ids(struct gdrive *g);
 /* Whether this process made the id and nobody has used it since; it is no more afterwards. */
 bool gdrive_take_fresh(struct gdrive *g, const char *id);
 /* Keeps a failure for describe(). Returns r. */

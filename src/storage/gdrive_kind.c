@@ -42,7 +42,7 @@ static int gdrive_open(const struct storage_open_options *o, struct storage **re
         .token_json = or_null(c->token),
         .waits = backup != NULL,
         .service_file = or_null(c->service_file),
-        .scope = GDRIVE_SCOPE,
+        .scope = c->service_file[0] ? GDRIVE_SERVICE_SCOPE : GDRIVE_SCOPE,
         .token_url = or_null(c->token_url),
     };
     r = google_login_open(&lo, &login, e);

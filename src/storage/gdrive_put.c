@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "storage/gdrive_internal.h"
 #include "sys/hash.h"
@@ -15,6 +16,14 @@
 #define PART_OVERHEAD 1024 /* of a multipart body beside metadata and bytes */
 #define BOUNDARY_BYTES 16
 #define TRIED ((int64_t)-1) /* how far a session is: to be asked */
+/* Failures of one session, in a row and without a byte of progress, by an answer or by silence. It
+ * may be the session, so the picture begins anew, and the others go first: some 30 s with the
+ * stage's back-off. */
+#define SESSION_FAILURES_MAX 5
+/* An id that is in use, but not by a file that is to be seen, is given up after so many attempts
+ * and not before so long: a request of ours that got no answer may still be at work. */
+#define IN_USE_ATTEMPTS 5
+#define IN_USE_S 600
 
 struct job {
     struct storage_session *w;
@@ -25,12 +34,16 @@ struct job {
     struct storage_failure *f;
     struct err *e;
     char key[HASH_SHA256_HEX];
-    bool doubt; /* about the folder: something was refused there */
+    bool doubt;      /* about the folder: something was refused there */
+    bool refused;    /* what was sent with the id, for good */
+    int64_t reached; /* what a session has, as it said in this attempt */
 };
 
 static int put_rounds(struct job *j);
 static int look(struct job *j);
 static int look_in_use(struct job *j);
+static bool in_session(const struct job *j);
+static int judge_session(struct job *j, int r, bool unknown);
 static int send_new(struct job *j);
 static int send_whole(struct job *j, const struct drive_meta *m);
 static int open_session(struct job *j, const struct drive_meta *m);
@@ -89,23 +102,38 @@ static int put_rounds(struct job *j)
             return r;
     }
     /* What this process made and never sent cannot be there; all else is looked up first. */
-    bool absent = gdrive_take_fresh(j->w->g, j->mark->id);
+    bool absent = gdrive_take_fresh(j->w->g, j->mark->id), another_id = false;
     for (int round = 0; round < ROUNDS_MAX; round++) {
-        bool in_session = j->mark->resume[0];
-        r = absent || in_session ? -ENOENT : look(j);
+        bool goes_on = in_session(j);
+        r = absent || goes_on ? -ENOENT : look(j);
         if (r == -ENOENT)
-            r = in_session ? go_on(j, TRIED) : send_new(j);
-        if (r == -EAGAIN && link->unknown)
+            r = goes_on ? go_on(j, TRIED) : send_new(j);
+        bool unknown = r == -EAGAIN && link->unknown;
+        if (unknown)
             r = look_after_loss(j, r);
         else if (r == -EEXIST)
             r = look_in_use(j);
         absent = false;
         switch (r) {
+        case 0:
+            return 0;
         case -ENOENT: /* the folder, or the session */
-            j->doubt = !j->mark->resume[0] && !in_session;
+            j->doubt = !goes_on && !in_session(j);
             r = close_session(j);
             if (r < 0)
                 return r;
+            continue;
+        case -EINVAL:
+            if (!j->refused || another_id)
+                return judge_session(j, r, unknown);
+            /* It may be the id: Drive takes none that was made for another account. Those in stock
+             * are no better then. */
+            another_id = true;
+            gdrive_forget_ids(j->w->g);
+            r = renew(j);
+            if (r < 0)
+                return r;
+            absent = gdrive_take_fresh(j->w->g, j->mark->id);
             continue;
         case -EBADMSG:
             r = renew(j);
@@ -114,7 +142,7 @@ static int put_rounds(struct job *j)
             absent = gdrive_take_fresh(j->w->g, j->mark->id);
             continue;
         default:
-            return r;
+            return judge_session(j, r, unknown);
         }
     }
     *j->f = (struct storage_failure){0};
@@ -122,6 +150,105 @@ static int put_rounds(struct job *j)
                    "%d attempts in a row came to nothing: the picture arrives changed, or what it "
                    "goes to vanishes",
                    ROUNDS_MAX);
+}
+
+/* ---- the mark ---- */
+
+/* What a mark's `resume` holds: "N/R:ADDRESS", or the address alone. With an address, a session's,
+ * N is how often it failed since it had R bytes. Without one, N is how often the id was in use
+ * although no file was to be seen, R the time of the first, in seconds. */
+struct progress {
+    int count;
+    int64_t at;
+    const char *session; /* "" = none */
+};
+
+static struct progress progress_of(const struct storage_mark *m)
+{
+    struct progress p = {.session = m->resume};
+    const char *colon = strchr(m->resume, ':');
+    const char *slash = strchr(m->resume, '/');
+    int64_t count, at;
+    if (!colon || !slash || slash > colon || /* the address of a session has its colon first */
+        parse_int64(m->resume, (size_t)(slash - m->resume), 0, INT32_MAX - 1, &count) < 0 ||
+        parse_int64(slash + 1, (size_t)(colon - slash - 1), 0, INT64_MAX, &at) < 0)
+        return p;
+    return (struct progress){.count = (int)count, .at = at, .session = colon + 1};
+}
+
+static bool in_session(const struct job *j)
+{
+    return progress_of(j->mark).session[0];
+}
+
+/* A mark that would get too long stays as it is: the address counts, the numbers only help. */
+static int note_progress(struct job *j, const struct progress *p)
+{
+    char text[STORAGE_RESUME_MAX];
+    if (text_format(text, sizeof(text), "%d/%lld:%s", p->count, (long long)p->at, p->session) < 0)
+        return 0;
+    (void)text_copy(j->mark->resume, sizeof(j->mark->resume), text);
+    return save_mark(j);
+}
+
+/* The fault is this file's, whatever the same answer would mean elsewhere: others go on. */
+static int own_fault(struct job *j, int code)
+{
+    *j->f = (struct storage_failure){.trouble = STORAGE_WELL};
+    if (j->e) {
+        j->e->code = code;
+        j->e->retry = ERR_LATER;
+    }
+    return code;
+}
+
+/* What failed in a session is left to the storage or to the next attempt, unless the session will
+ * never come to an end: it would be asked first, each time, for its week of life. */
+static int judge_session(struct job *j, int r, bool unknown)
+{
+    struct progress p = progress_of(j->mark);
+    if (!p.session[0])
+        return r;
+    bool over = r == -EINVAL || r == -EPERM || r == -EIO;
+    if (r == -EAGAIN && unknown) {
+        p.count = j->reached > p.at ? 1 : p.count + 1;
+        p.at = MAX(p.at, j->reached);
+        over = p.count >= SESSION_FAILURES_MAX;
+    }
+    if (!over) {
+        struct err why = {0};
+        if (j->e)
+            why = *j->e;
+        if (r == -EAGAIN && unknown)
+            (void)note_progress(j, &p); /* then this failure is not counted */
+        if (j->e)
+            *j->e = why;
+        return r;
+    }
+    int code = close_session(j);
+    if (code < 0)
+        return code;
+    (void)err_prefix(j->e, "the upload begins anew");
+    return own_fault(j, -EIO);
+}
+
+/* Nothing is to be seen of what has the id: a request of ours that nobody answered may still be at
+ * work, and with a new id the picture would be there twice. */
+static int wait_for_id(struct job *j)
+{
+    struct progress p = progress_of(j->mark);
+    int64_t now = wall_seconds(clock_wall());
+    if (p.count == 0 || p.session[0])
+        p = (struct progress){.at = now};
+    p.session = "";
+    if (++p.count > IN_USE_ATTEMPTS && (now - p.at >= IN_USE_S || now < p.at))
+        return -EBADMSG;
+    int r = note_progress(j, &p);
+    if (r < 0)
+        return r;
+    *j->f = (struct storage_failure){.trouble = STORAGE_WELL};
+    return err_set(j->e, -EAGAIN, ERR_LATER,
+                   "its id is in use, but Drive does not show the file yet");
 }
 
 /* ---- what is there ---- */
@@ -146,13 +273,12 @@ static int rescue(struct job *j, const struct drive_file *file)
 static int check(struct job *j, const struct drive_file *file)
 {
     if (strcmp(file->id, j->mark->id) != 0) {
-        (void)err_set(j->e, -EBADMSG, ERR_LATER, "the answer tells of another file");
-        j->w->link.unknown = false;
-        return drive_nonsense(j->f, j->e, "check upload");
+        (void)err_set(j->e, -EIO, ERR_LATER, "the answer tells of another file");
+        return own_fault(j, -EIO);
     }
     if (file->size < 0 || (file->size > 0 && !file->md5[0])) {
-        (void)err_set(j->e, -EBADMSG, ERR_LATER, "Drive has no size and digest of the file");
-        return drive_nonsense(j->f, j->e, "check upload");
+        (void)err_set(j->e, -EIO, ERR_LATER, "Drive has no size and digest of the file");
+        return own_fault(j, -EIO);
     }
     if (file->size != (int64_t)j->o->bytes->size || strcmp(file->md5, j->o->md5) != 0)
         return -EBADMSG;
@@ -165,6 +291,8 @@ static int look(struct job *j)
 {
     struct drive_file file;
     int r = drive_get(&j->w->link, j->mark->id, &file, j->f, j->e);
+    if (r == -EPERM) /* of this id alone nothing follows for others */
+        (void)own_fault(j, r);
     if (r == 0)
         r = check(j, &file);
     if (r < 0)
@@ -172,17 +300,17 @@ static int look(struct job *j)
     return r;
 }
 
-/* The id is in use. Who has it, when not we? Then it is of no use to us. */
+/* The id is in use, by an attempt before as a rule. */
 static int look_in_use(struct job *j)
 {
     int r = look(j);
-    return r == -ENOENT ? -EBADMSG : r;
+    return r == -ENOENT ? wait_for_id(j) : r;
 }
 
 static int check_answer(struct job *j, const struct drive_reply *reply)
 {
     struct drive_file file;
-    if (drive_parse_file(reply->body, &file, j->e) == 0 && file.size >= 0)
+    if (drive_parse_file(reply->body, &file, j->e) == 0)
         return check(j, &file);
     j->w->link.unknown = true;
     (void)err_set(j->e, -EBADMSG, ERR_LATER, "the answer to the upload tells of no file");
@@ -266,6 +394,7 @@ static int send_whole(struct job *j, const struct drive_meta *m)
     AUTO_DONE(drive_reply) reply = {0};
     r = drive_call(&j->w->link, &ask, &reply, j->f, j->e);
     FAULT_POINT("drive-after-upload");
+    j->refused = r == -EINVAL;
     return r < 0 ? r : check_answer(j, &reply);
 }
 
@@ -296,6 +425,7 @@ static int open_session(struct job *j, const struct drive_meta *m)
     };
     AUTO_DONE(drive_reply) reply = {0};
     r = drive_call(&j->w->link, &ask, &reply, j->f, j->e);
+    j->refused = r == -EINVAL;
     if (r < 0) {
         j->w->link.unknown = false; /* a session alone is no file */
         return r;
@@ -322,6 +452,7 @@ static int close_session(struct job *j)
 static int put_rest(struct job *j, int64_t next, int64_t *ret_next)
 {
     int64_t total = (int64_t)j->o->bytes->size;
+    const char *session = progress_of(j->mark).session;
     char range[DRIVE_RANGE_MAX], header[DRIVE_RANGE_MAX + 32];
     const char *headers[] = {header, NULL};
     bool asks = next == TRIED;
@@ -330,13 +461,13 @@ static int put_rest(struct job *j, int64_t next, int64_t *ret_next)
     const struct drive_ask ask = {
         .what = asks ? "ask for the upload's state" : "go on with the upload",
         .method = "PUT",
-        .url = j->mark->resume,
+        .url = session,
         .headers = headers,
         .type = j->o->content_type,
         .body = asks ? (const void *)"" : j->o->bytes->data + next, /* a length of 0 must be said */
         .size = asks ? 0 : (size_t)(total - next),
         .session = true,
-        .stranger = !drive_same_origin(j->mark->resume, j->w->g->base),
+        .stranger = !drive_same_origin(session, j->w->g->base),
         .time_ms = PUT_TIME_MS,
     };
     AUTO_DONE(drive_reply) reply = {0};
@@ -347,9 +478,11 @@ static int put_rest(struct job *j, int64_t next, int64_t *ret_next)
     if (!reply.more)
         return check_answer(j, &reply);
     if (drive_parse_range(reply.range, total, ret_next) < 0) {
-        (void)err_set(j->e, -EBADMSG, ERR_LATER, "the session tells nonsense of its state");
-        return drive_nonsense(j->f, j->e, ask.what);
+        (void)err_set(j->e, -EIO, ERR_LATER, "%s: the session tells nonsense of its state",
+                      ask.what);
+        return own_fault(j, -EIO);
     }
+    j->reached = MAX(j->reached, *ret_next);
     return 0;
 }
 
@@ -379,8 +512,8 @@ static int go_on(struct job *j, int64_t next)
         /* All is there and yet it is not finished: ask. */
         next = reached == (int64_t)j->o->bytes->size ? TRIED : reached;
     }
-    (void)err_set(j->e, -EAGAIN, ERR_LATER, "the session takes no more bytes");
-    return drive_nonsense(j->f, j->e, "go on with the upload");
+    (void)err_set(j->e, -EIO, ERR_LATER, "go on with the upload: the session takes no more bytes");
+    return own_fault(j, -EIO);
 }
 
 /* ---- again ---- */
@@ -393,9 +526,14 @@ static int renew(struct job *j)
     if (j->mark->id[0]) {
         struct drive_file file;
         int r = drive_get(link, j->mark->id, &file, j->f, j->e);
-        if (r == 0 && !file.trashed && !strcmp(file.key, j->key))
-            r = drive_trash(link, j->mark->id, j->f, j->e);
-        if (r < 0 && r != -ENOENT)
+        bool ours = r == 0 && !file.trashed && !strcmp(file.key, j->key);
+        /* One that is not shown to us, or is no id at all, leaves nothing to tidy up. */
+        if (r < 0 && r != -ENOENT && r != -EPERM && r != -EINVAL)
+            return r;
+        r = ours ? drive_trash(link, j->mark->id, j->f, j->e) : 0;
+        if (r == -EPERM)
+            (void)own_fault(j, r);
+        if (r < 0)
             return r;
     }
     int r = gdrive_new_id(j->w, id, j->f, j->e);

@@ -1102,6 +1102,21 @@ static int64_t date_header(struct httpc_channel *c, const char *name)
     return (int64_t)curl_getdate(h->value, NULL); /* -1 when it is none */
 }
 
+/* A date is one of the server's clock, which libcurl compares with ours: with one that is two hours
+ * off a pause of seconds took two hours. The answer's own date tells. */
+static int64_t retry_after(struct httpc_channel *c, int64_t date_s)
+{
+    struct curl_header *h = NULL;
+    curl_off_t seconds = 0;
+    bool is_date = curl_easy_header(c->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
+                   h->value[0] > '9';
+    int64_t until = is_date && date_s >= 0 ? date_header(c, "Retry-After") : -1;
+    if (until >= 0)
+        return until > date_s ? until - date_s : -1;
+    curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &seconds);
+    return seconds > 0 ? (int64_t)seconds : -1;
+}
+
 static void fill_answer(struct httpc_channel *c, long status, struct httpc_response *r)
 {
     r->status = status;
@@ -1111,10 +1126,8 @@ static void fill_answer(struct httpc_channel *c, long status, struct httpc_respo
     curl_easy_getinfo(c->easy, CURLINFO_CONTENT_TYPE, &type);
     if (type)
         text_escape(type, strlen(type), r->content_type, sizeof(r->content_type));
-    curl_off_t retry_after = 0, length = -1;
-    curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &retry_after);
-    if (retry_after > 0)
-        r->retry_after_s = (int64_t)retry_after;
+    r->retry_after_s = retry_after(c, r->date_s);
+    curl_off_t length = -1;
     curl_easy_getinfo(c->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     r->content_length = (int64_t)length;
     long offered = 0;

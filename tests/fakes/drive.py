@@ -21,9 +21,10 @@ URLs: the origin stands for www.googleapis.com (/drive/v3, /upload/drive/v3), oa
 
 Not known of Google and therefore chosen: an id stays used when its file has been deleted for good;
 a file's last parent cannot be taken away; a chunk that does not begin where the session ends is
-refused with 503 (as others have seen). All logins share one account's Drive, service accounts
-included, which Google keeps apart. What a client sent that Google would silently ignore is in
-oddities(), for a test to insist that it is empty.
+refused with 503 (as others have seen); a shared drive, which a person made, is shown to nobody who
+has drive.file alone, and lists that name neither it nor a parent in it are without its files. All
+logins share one account's Drive, service accounts included, which Google keeps apart. What a client
+sent that Google would silently ignore is in oddities(), for a test to insist that it is empty.
 """
 
 import argparse
@@ -58,6 +59,7 @@ class Settings:
     clock_offset_s = 0  # of the server's clock, which dates, expiries and answers follow
     quota_limit = 15 << 30  # bytes; 0 = no limit
     list_lag_s = 0  # new files are in lists only so much later
+    get_lag_s = 0  # and are found by their id so much later, although that is in use
     write_rate = 0  # writes a second that are allowed, 0 = any
     write_burst = 10
     write_refusal = "userRateLimitExceeded"
@@ -157,7 +159,8 @@ class FakeDrive:
     def files(self, trashed=True, folders=True):
         """Every file that exists, oldest first. `path` is where it is, from the root on."""
         with self.lock:
-            rows = [self._row(f) for f in self.files_by_id.values() if f["id"] != self.root]
+            rows = [self._row(f) for f in self.files_by_id.values()
+                    if f["id"] not in (self.root, f.get("driveId"))]
         return [r for r in rows if (trashed or not r["trashed"])
                 and (folders or r["mimeType"] != FOLDER)]
 
@@ -214,6 +217,16 @@ class FakeDrive:
                 self._fill(file, text.encode())
             self._enter(file)
             return file["id"]
+
+    def add_shared_drive(self, name="team"):
+        """A shared drive that a person made and let everybody into. Returns its id, which is that of
+        its top folder, too."""
+        with self.lock:
+            drive = {**self.files_by_id[self.root], "id": "0A" + secrets.token_urlsafe(12) + "PVA",
+                     "name": name, "appProperties": {}, "properties": {}}
+            drive["driveId"] = drive["id"]
+            self.files_by_id[drive["id"]] = drive
+            return drive["id"]
 
     def trash(self, file_id):
         """What a person's "remove" does to a file or folder."""
@@ -395,8 +408,8 @@ class FakeDrive:
             "id": self.root, "name": "My Drive", "mimeType": FOLDER, "parents": [],
             "trashed": False, "explicitlyTrashed": False, "starred": False, "appProperties": {},
             "properties": {}, "createdTime": self._time(), "modifiedTime": self._time(),
-            "project": None, "sequence": 0, "visible_at": 0, "content": None, "commits": 0,
-            "damaged": False}
+            "project": None, "sequence": 0, "visible_at": 0, "found_at": 0, "content": None,
+            "commits": 0, "damaged": False}
 
     def _time(self):
         now = self.now()
@@ -442,11 +455,22 @@ class FakeDrive:
         assert file["id"] not in self.files_by_id
         file["sequence"] = next(self.sequence)
         file["visible_at"] = time.monotonic() + self.settings.list_lag_s
+        file["found_at"] = time.monotonic() + self.settings.get_lag_s
+        self._place(file)
         file["trashed"] = any(self.files_by_id[p]["trashed"] for p in file["parents"])
         self.files_by_id[file["id"]] = file
         self.ids_used.add(file["id"])
         for parent in file["parents"]:
             self.children[parent][file["id"]] = None
+
+    def _place(self, file):
+        """A file is in the shared drive that its parent is in."""
+        drive = self.files_by_id[file["parents"][0]].get("driveId")
+        file.pop("driveId", None)
+        if drive:
+            file["driveId"] = drive
+        for child in self.children.get(file["id"], ()):
+            self._place(self.files_by_id[child])
 
     def _set_trashed(self, file, trashed):
         file["explicitlyTrashed"] = trashed
@@ -474,6 +498,7 @@ class FakeDrive:
         file["parents"] = parents
         for parent in parents:
             self.children[parent][file["id"]] = None
+        self._place(file)
         self._trash_below(file)
 
     def _path(self, file):
@@ -491,7 +516,7 @@ class FakeDrive:
         return depth
 
     def _row(self, file):
-        row = {k: v for k, v in file.items() if k not in ("content", "visible_at")}
+        row = {k: v for k, v in file.items() if k not in ("content", "visible_at", "found_at")}
         row["path"] = self._path(file)
         return row
 

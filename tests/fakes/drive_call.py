@@ -132,7 +132,7 @@ class Call:
         self.fault = None
         self.project = None
         self.account = None
-        self.everything = False
+        self.everything = self.all_drives = False
         self.body = b""
         self.fields = None
         match = re.fullmatch(r"(?:/upload)?/drive/v3/files/([^/]+)", request.path)
@@ -373,6 +373,7 @@ class Call:
             raise Problem("insufficientPermissions")
         self.project = grant["project"]
         self.account = grant["account"]
+        self.all_drives = self.request.query.get("supportsAllDrives") == "true"
 
     def check_parameters(self):
         known = COMMON | PARAMETERS.get(self.operation, set())
@@ -414,8 +415,10 @@ class Call:
 
     def visible(self, file_id, location="fileId"):
         file = self.drive.files_by_id.get(self.drive._alias(file_id))
-        if not file or not (self.everything or file["id"] == self.drive.root
-                            or file["project"] == self.project):
+        if (not file or file["found_at"] > time.monotonic()
+                or file.get("driveId") and not self.all_drives
+                or not (self.everything or file["id"] == self.drive.root
+                        or file["project"] == self.project)):
             raise Problem("notFound", f"File not found: {file_id}.", location)
         return file
 
@@ -444,7 +447,12 @@ class Call:
 
     def file_answer(self, file, fields=None):
         self.row["file"], self.row["name"] = file["id"], file["name"]
-        return as_json((fields or self.file_fields()).cut(self.resource(file)))
+        told = self.resource(file)
+        if self.is_fault("no_md5"):
+            told.pop("md5Checksum", None)
+        if self.is_fault("other_file"):
+            told["id"] += "x"
+        return as_json((fields or self.file_fields()).cut(told))
 
     # ---- reading ----
 
@@ -509,37 +517,57 @@ class Call:
         size = self.number("pageSize", 100, 1, 1000)
         if query.get("spaces", "drive") != "drive":
             raise Problem("invalid", location="spaces")
+        if query.get("corpora", "user") not in ("user", "drive", "allDrives"):
+            raise Problem("invalid", location="corpora")
+        if (query.get("corpora") == "drive") != ("driveId" in query):
+            raise Problem("invalid", "corpora=drive and driveId go together", "driveId")
+        self.shared_too = query.get("includeItemsFromAllDrives") == "true"
+        if (self.shared_too or query.get("corpora", "user") != "user") and not self.all_drives:
+            raise Problem("invalid", "supportsAllDrives is missing", "includeItemsFromAllDrives")
         try:
             question = Query(query.get("q", ""), self.drive._alias)
         except QueryError as e:
             raise Problem("invalid", f"Invalid Value: {e}", "q") from e
         start = self.page_start()
         found = self.found(question, self.sorter())
-        if self.is_fault("empty_page"):
+        if self.is_fault("empty_page", "incomplete"):
             page, end = [], start
         else:
             page, end = found[start:start + size], start + size
         answer = {"kind": "drive#fileList", "incompleteSearch": self.is_fault("incomplete"),
                   "files": [self.resource(f) for f in page]}
-        if end < len(found) or self.is_fault("empty_page"):
+        if end < len(found) and not self.is_fault("incomplete") or self.is_fault("empty_page"):
             answer["nextPageToken"] = self.page_token(end)
         return as_json(fields.cut(answer))
 
     def found(self, question, order):
         drive = self.drive
         if question.parent is not None:
-            if question.parent not in drive.files_by_id:
+            if question.parent not in drive.files_by_id or (
+                    drive.files_by_id[question.parent].get("driveId") == question.parent
+                    and not self.everything):
                 raise Problem("notFound", "File not found: .", "fileId")
             pool = [drive.files_by_id[i] for i in drive.children.get(question.parent, ())]
         else:
             pool = drive.files_by_id.values()
         now = time.monotonic()
-        found = [f for f in pool if f["id"] != drive.root and f["visible_at"] <= now
+        found = [f for f in pool if f["id"] not in (drive.root, f.get("driveId"))
+                 and f["visible_at"] <= now and self.in_corpora(f, question)
                  and (self.everything or f["project"] == self.project) and question.matches(f)]
         found.sort(key=lambda f: -f["sequence"])  # newest first, which the others keep for equals
         for key, reverse in reversed(order):
             found.sort(key=key, reverse=reverse)
         return found
+
+    def in_corpora(self, file, question):
+        """Whether a list that asks so is about what is there, where the file is."""
+        shared = file.get("driveId")
+        corpora = self.request.query.get("corpora", "user")
+        if corpora == "drive":
+            return self.shared_too and shared == self.request.query["driveId"]
+        if not shared:
+            return True
+        return self.shared_too and (corpora == "allDrives" or question.parent is not None)
 
     def sorter(self):
         order = []
@@ -563,7 +591,8 @@ class Call:
 
     def page_key(self):
         """A token is good for the question that it came from only."""
-        same = [self.request.query.get(n, "") for n in ("q", "orderBy", "spaces")]
+        same = [self.request.query.get(n, "")
+                for n in ("q", "orderBy", "spaces", "corpora", "driveId")]
         return hashlib.sha256("\n".join(same).encode()).hexdigest()[:16]
 
     def page_token(self, start):
@@ -789,6 +818,7 @@ class Call:
             "total": int(length) if length is not None else None, "kept": bytearray(),
             "fields": self.request.query.get("fields"), "project": self.project,
             "account": self.account, "everything": self.everything, "target": self.file_id,
+            "all_drives": self.all_drives,
             "file": None, "end": self.drive.now() + self.settings.session_life_s}
         self.row["file"] = meta.get("id")
         location = (f"{self.drive.origin()}{self.request.path}?uploadType=resumable"
@@ -808,7 +838,7 @@ class Call:
             raise Problem("notFound", "Upload session not found.", status=status)
         # The file belongs to who began the upload.
         self.project, self.account = session["project"], session["account"]
-        self.everything = session["everything"]
+        self.everything, self.all_drives = session["everything"], session["all_drives"]
         self.row["file"] = session["file"] or session["meta"].get("id")
         self.row["name"] = session["meta"].get("name")
         return session
@@ -912,7 +942,7 @@ class Call:
         return self.file_answer(file, fields)
 
     def change(self, file, meta):
-        if file["id"] == self.drive.root:
+        if file["id"] in (self.drive.root, file.get("driveId")):
             raise Problem("insufficientFilePermissions")
         parents = self.new_parents(file)
         properties = {}
@@ -959,7 +989,7 @@ class Call:
 
     def do_delete(self):
         file = self.visible(self.file_id)
-        if file["id"] == self.drive.root:
+        if file["id"] in (self.drive.root, file.get("driveId")):
             raise Problem("insufficientFilePermissions")
         self.row["name"] = file["name"]
         self.drive._delete(file)

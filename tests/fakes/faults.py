@@ -43,7 +43,9 @@ KINDS = {
     "wrong_md5": "what is stored is not what was sent: one bit differs",
     "wrong_size": "what is stored lacks its last bytes",
     "empty_page": "a list without files that has a next page all the same",
-    "incomplete": "a list that says incompleteSearch",
+    "incomplete": "a list that says incompleteSearch, and that nothing was found",
+    "no_md5": "the answer tells no digest, as of a file that Drive is not done with",
+    "other_file": "the answer tells of another file than the one that was asked for",
     "token_expired": "all access tokens are forgotten before the request is looked at",
     "token_revoked": "the access and refresh tokens, too",
     "close": "the answer is good, and the connection closes after it without a word of warning",
@@ -117,6 +119,7 @@ PARAMETERS = {
     "garbage": set(),
     "html": {"status", "retry_after"}, "short308": {"keep"}, "session_gone": {"status"},
     "wrong_md5": set(), "wrong_size": set(), "empty_page": set(), "incomplete": set(),
+    "no_md5": set(), "other_file": set(),
     "token_expired": set(), "token_revoked": set(), "close": set(),
 }
 
@@ -125,7 +128,9 @@ PARAMETERS = {
 NATURAL = {"short308": ["chunk"], "session_gone": ["chunk", "status"],
            "wrong_md5": ["multipart", "simple", "chunk"],
            "wrong_size": ["multipart", "simple", "chunk"],
-           "empty_page": ["list"], "incomplete": ["list"]}
+           "empty_page": ["list"], "incomplete": ["list"],
+           "no_md5": ["get", "multipart", "simple", "chunk", "status"],
+           "other_file": ["get", "multipart", "simple", "chunk", "status"]}
 
 
 class Fault:

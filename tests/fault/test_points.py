@@ -1,12 +1,14 @@
 """The program is killed at every named point between two steps, restarted, and the books agree.
 Needs a build with -Dfaults=true; on another one the points do nothing and the tests are skipped."""
 
+import hashlib
 import http.client
 import re
 import signal
 
 import pytest
 
+import drive_rig
 from conftest import BINARY, ROOT, books_agree, wait_until
 from spool import digest_of, digests, picture, put, quiet, tree
 
@@ -40,9 +42,11 @@ ELSEWHERE = {"before-migration-commit", "before-outbox-retry-commit", "before-tr
              "ftp-before-folder-sync", "ftp-after-folder-sync",
              "before-removed-commit", "retention-before-unlink", "retention-unlinked",
              "retention-removed", "directory-written", "directory-noted", "directory-renamed"}
-# Google Drive's (tests/storage/test_gdrive.py kills at random), and what only a failure passes.
-ELSEWHERE |= {"drive-before-upload", "drive-after-upload", "drive-in-session", "drive-after-move",
-              "drive-after-shortcut", "before-upload-retry-commit"}
+# What only a failure passes.
+ELSEWHERE |= {"before-upload-retry-commit"}
+# Only what goes to Google Drive passes these.
+DRIVE = ["drive-before-upload", "drive-after-upload", "drive-in-session", "drive-after-move",
+         "drive-after-shortcut"]
 # Only pictures that are kept elsewhere pass these.
 UPLOADED = ["upload-before-put", "upload-after-put", "upload-before-commit", "upload-after-commit",
             "before-upload-mark-commit", "after-upload-mark-commit", "before-upload-done-commit",
@@ -90,7 +94,7 @@ def run_and_recover(launch, config, crash_at):
 
 
 @pytest.mark.parametrize("point", [
-    p for p in named_points() if p not in ELSEWHERE and p not in PUSHED and p not in UPLOADED])
+    p for p in named_points() if p not in {*ELSEWHERE, *PUSHED, *UPLOADED, *DRIVE}])
 @pytest.mark.parametrize("nth", [1, 2])
 def test_killed_at(launch, people, model, point, nth):
     if not has_points():
@@ -126,6 +130,49 @@ def test_killed_at_with_uploads(launch, people, tmp_path, point, nth):
     assert again.stop() == 0
     assert books_agree(again, []) == 6
     assert sorted((shelf / n).read_bytes() for n in tree(shelf)) == sorted(pictures)
+
+
+def test_the_points_of_google_drive_are_all_named():
+    assert set(DRIVE) == {p for p in named_points() if p.startswith("drive-")}
+
+
+@pytest.mark.parametrize("point", DRIVE)
+@pytest.mark.parametrize("nth", [1, 2])
+def test_killed_at_with_google_drive(launch, tmp_path, point, nth):
+    """Each picture is there once and whole, what is old is in its day, once, and each star has one
+    shortcut."""
+    if not has_points():
+        pytest.skip("this build has no crash points")
+    with drive_rig.drive_in_thread() as drive:
+        login = drive_rig.write_login(drive, tmp_path / "login.json")
+        top = drive.add("cameras", mimeType="application/vnd.google-apps.folder")
+        for i in range(6):
+            drive.add(f"old{i}.jpg", parent=top, text=f"{i}", createdTime="2026-01-02T10:00:00Z",
+                      starred=i < 3)
+        drive.fault("short308", where="chunk", keep=1 << 20, count=4)
+        config = ("[camera:c]\n[detection]\nenabled = no\n[store]\nreserve = 64k\n"
+                  + drive_rig.config(drive, "cameras", login)
+                  + "upload = all\nparallel = 1\nwrites_per_second = 0\n")
+        d = launch.daemon(config, env={"SNAPSHOTD_CRASH_AT": f"{point}:{nth}"}, wait=False)
+        sent = {f"p{i}.jpg": picture(i, 6 << 20 if i == 1 else 1000) for i in range(4)}
+        for name, data in sent.items():
+            put(d.data / "ftp/uploads/c" / name, data)
+        assert d.wait() == -signal.SIGKILL, "the point is passed"
+        again = launch.daemon(config)
+        wait_until(lambda: tree(d.data / "ftp") == [] and quiet(again), "all to be taken")
+        wait_until(lambda: again.get("/api/v1/status")["storages"][0]["pending"] == 0,
+                   "all to be kept")
+        again.wait_line(r"\[archive-done\]")
+        assert again.stop() == 0
+        assert books_agree(again, []) == len(sent)
+        kept = {name: hashlib.md5(data).hexdigest() for name, data in sent.items()}
+        kept |= {f"old{i}.jpg": hashlib.md5(b"%d" % i).hexdigest() for i in range(6)}
+        assert drive_rig.kept_wrong(drive, kept) == []
+        day = "cameras/2026/01/02/"
+        assert sorted(f["path"] for f in drive.files(trashed=False, folders=False)
+                      if f["name"].startswith("old")) == sorted(
+            [f"cameras/old{i}.jpg" for i in range(3)] + [f"{day}old{i}.jpg" for i in range(6)])
+        assert drive.oddities() == []
 
 
 def test_killed_in_the_first_migration(launch, people):

@@ -6,6 +6,8 @@
  *                                          storage's memory, durable as soon as they are written
  *   put NAME SIZE [taken=ISO] [starred=1] [camera=C] [labels=L]
  *   many PREFIX COUNT SIZE PARALLEL [taken=ISO]   puts PREFIX0.jpg ..., each until it is there
+ *   later MS               time goes on by so much at once
+ *   stall MS               how long Google Drive may say nothing
  *   verify NAME SIZE | star NAME 1|0 | archive [now=ISO] | free | describe | quit
  *
  * A picture's bytes come from its name and size, so that a test can make them too: the MD5 of
@@ -17,13 +19,16 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "storage/gdrive_internal.h"
 #include "storage/registry.h"
 #include "sys/hash.h"
 
@@ -52,8 +57,19 @@ static int word_count;
 
 static bool run(void);
 
+static atomic_llong time_ahead_us;
+
+static struct mono_time mono_ahead(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (struct mono_time){(int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 +
+                              atomic_load(&time_ahead_us)};
+}
+
 int main(void)
 {
+    clock_set_mono_source(mono_ahead);
     (void)signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0);
     log_set_fd(1);
@@ -423,6 +439,13 @@ static bool run(void)
         r = storage->ops->free_bytes(session, &bytes, &e);
         (void)text_format(text, sizeof(text), "%lld", (long long)bytes);
         answer(r, &f, &e, text);
+    } else if (!strcmp(command, "later")) {
+        (void)atomic_fetch_add(&time_ahead_us, number_of(words[1]) * 1000);
+        answer(0, &f, &e, "");
+    } else if (!strcmp(command, "stall")) {
+        assert(!strcmp(storage->ops->kind, "gdrive"));
+        container_of(storage, struct gdrive, storage)->account.stall_ms = number_of(words[1]);
+        answer(0, &f, &e, "");
     } else if (!strcmp(command, "describe")) {
         describe();
     } else {

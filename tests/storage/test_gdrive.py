@@ -4,13 +4,18 @@ the archive."""
 import base64
 import collections
 import errno
+import json
 import random
+import re
+import ssl
+import subprocess
 import threading
 
 import pytest
 
 import drive_rig
 from conftest import wait_until
+from fakes import faults
 from storages import Storage, picture
 
 PATH = "cameras"
@@ -33,7 +38,7 @@ def opened(tmp_path, drive):
     """Opens storages before this Drive; instance N has a ledger of its own."""
     storages = []
 
-    def open_one(instance="a", **rows):
+    def open_one(instance="a", to=None, **rows):
         folder = tmp_path / instance
         folder.mkdir(exist_ok=True)
         login = folder / "login.json"
@@ -41,6 +46,8 @@ def opened(tmp_path, drive):
             drive_rig.write_login(drive, login)
         rows = {"writes_per_second": 0, **rows}
         text = drive_rig.config(drive, "cameras", login)
+        if to:
+            text = text.replace(f"api_url = {drive.origin()}", f"api_url = {to.origin()}")
         text += "".join(f"{k} = {v}\n" for k, v in rows.items())
         storages.append(Storage(folder, text))
         return storages[-1]
@@ -90,34 +97,136 @@ def test_sizes(drive, opened, size):
     expect_once(drive, {"x.jpg": size})
 
 
-REFUSALS = [
-    ("badRequest", errno.EINVAL, "well"),
-    ("rateLimitExceeded", errno.EBUSY, "slowed"),
-    ("userRateLimitExceeded", errno.EBUSY, "slowed"),
-    ("tooManyRequests", errno.EBUSY, "slowed"),
-    ("dailyLimitExceeded", errno.EBUSY, "slowed"),
-    ("storageQuotaExceeded", errno.EDQUOT, "full"),
-    ("numChildrenInNonRootLimitExceeded", errno.EDQUOT, "full"),
-    ("accessNotConfigured", errno.EACCES, "login"),
-    ("insufficientPermissions", errno.EACCES, "login"),
-    ("domainPolicy", errno.EACCES, "login"),
-    ("appNotAuthorizedToFile", errno.EPERM, "login"),
-    ("backendError", errno.EAGAIN, "away"),
-    ("internalError", errno.EAGAIN, "away"),
-    ("badGateway", errno.EAGAIN, "away"),
-    ("serviceUnavailable", errno.EAGAIN, "away"),
-    ("gatewayTimeout", errno.EAGAIN, "away"),
-]
+# What each of Google's reasons means for a picture on its way: the code, the storage's trouble, and how
+# often it has to come until the picture is told of it.
+SLOWED, FULL, LOGIN, AWAY = ((errno.EBUSY, "slowed", 1), (errno.EDQUOT, "full", 1),
+                             (errno.EACCES, "login", 1), (errno.EAGAIN, "away", 1))
+WRONG = (errno.EINVAL, "well", 2)  # the first time the id may be at fault
+REFUSALS = {
+    "badRequest": WRONG, "invalidParameter": WRONG, "invalid": WRONG, "required": WRONG,
+    "parseError": WRONG, "invalidSharingRequest": WRONG, "cannotAddParent": WRONG,
+    "fieldNotWritable": WRONG,
+    "authError": (errno.EACCES, "login", 2),  # the first time the token may be
+    "rateLimitExceeded": SLOWED, "userRateLimitExceeded": SLOWED, "sharingRateLimitExceeded": SLOWED,
+    "tooManyRequests": SLOWED, "dailyLimitExceeded": SLOWED, "quotaExceeded": LOGIN,
+    "storageQuotaExceeded": FULL, "numChildrenInNonRootLimitExceeded": FULL,
+    "accessNotConfigured": LOGIN, "insufficientPermissions": LOGIN, "domainPolicy": LOGIN,
+    "appNotAuthorizedToFile": (errno.EPERM, "login", 1),
+    "insufficientFilePermissions": (errno.EPERM, "login", 1),
+    "notFound": (errno.EIO, "well", 4),  # the folder is looked for, and found, each time
+    "fileIdInUse": (errno.EAGAIN, "well", 1),  # and nothing is to be seen of the file
+    "conditionNotMet": (errno.ERANGE, "well", 1),
+    "requestedRangeNotSatisfiable": (errno.ERANGE, "well", 1),
+    "backendError": AWAY, "internalError": AWAY, "badGateway": AWAY, "serviceUnavailable": AWAY,
+    "gatewayTimeout": AWAY,
+}
 
 
 @pytest.mark.parametrize("form", ["legacy", "rpc"])
-@pytest.mark.parametrize("reason,number,trouble", REFUSALS)
-def test_a_refusal_is_told_and_passes(drive, opened, reason, number, trouble, form):
+@pytest.mark.parametrize("reason", sorted(faults.REASONS))
+def test_a_refusal_is_told_and_passes(drive, opened, reason, form):
+    number, trouble, count = REFUSALS[reason]
     s = opened()
-    drive.fault(reason, where="multipart", count=1, form=form)
-    s.fail("put a.jpg 100", number, trouble, "drive: upload: HTTP ")
+    drive.fault(reason, where="multipart", count=count, form=form)
+    s.fail("put a.jpg 100", number, trouble, "drive: ")
     s.do("put a.jpg 100")
     expect_once(drive, {"a.jpg": 100})
+
+
+@pytest.mark.parametrize("reason", sorted(faults.REASONS))
+def test_a_refusal_in_a_session_passes(drive, opened, reason):
+    s = opened()
+    drive.fault(reason, where="chunk", count=1)
+    for _ in range(3):
+        line = s.say(f"put a.jpg {LARGE}")
+        if line.startswith("ok"):
+            break
+        assert " retry=later " in line, line
+    assert line.startswith("ok"), line
+    expect_once(drive, {"a.jpg": LARGE})
+
+
+@pytest.mark.parametrize("where", ["list", "create", "generateIds"])
+@pytest.mark.parametrize("reason", ["badRequest", "insufficientFilePermissions"])
+def test_a_refusal_of_the_folder_or_of_ids_costs_no_picture(drive, opened, where, reason):
+    s = opened()
+    drive.fault(reason, where=where)
+    for _ in range(2):
+        pause = s.fail("put a.jpg 100", errno.EACCES, "login")
+        assert reason != "badRequest" or pause == 300_000
+    drive.clear()
+    s.do("put a.jpg 100")
+    expect_once(drive, {"a.jpg": 100})
+    assert live_folders(drive) == [PATH]
+
+
+# One file's trouble: another one goes at once.
+@pytest.mark.parametrize("kind,spec,size", [
+    ("no_md5", {"name": "bad"}, 100), ("other_file", {"name": "bad"}, 100),
+    ("appNotAuthorizedToFile", {"where": ["chunk", "status"], "name": "bad"}, LARGE),
+    ("short308", {"name": "bad"}, LARGE),
+    ("error", {"status": 400, "form": "html", "where": ["chunk", "status"], "name": "bad"}, LARGE),
+    ("error", {"status": 403, "form": "empty", "where": ["chunk", "status"], "name": "bad"}, LARGE),
+])
+def test_one_files_trouble_is_its_own(drive, opened, kind, spec, size):
+    s = opened()
+    drive.fault(kind, **spec)
+    for _ in range(3):
+        line = s.say(f"put bad.jpg {size}")
+        assert re.match(r"error put errno=\d+ retry=later trouble=well ", line), line
+    s.do("put good.jpg 100")
+    drive.clear()
+    s.do(f"put bad.jpg {size}")
+    expect_once(drive, {"bad.jpg": size, "good.jpg": 100})
+
+
+@pytest.mark.parametrize("kind,spec", [
+    ("backendError", {}), ("hang", {}), ("cut", {"bytes": 0}), ("html", {"status": 502})])
+def test_a_session_that_fails_again_and_again_is_begun_anew(drive, opened, kind, spec):
+    s = opened()
+    if kind == "hang":
+        s.do("stall 200")
+    drive.fault(kind, where=["chunk", "status"], name="bad", **spec)
+    for i in range(5):
+        s.fail(f"put bad.jpg {LARGE}", errno.EIO if i == 4 else errno.EAGAIN,
+               "well" if i == 4 else "away")
+    s.do("stall 0")  # as it is by itself
+    s.do("put good.jpg 100")
+    drive.clear()
+    s.do(f"put bad.jpg {LARGE}")
+    expect_once(drive, {"bad.jpg": LARGE, "good.jpg": 100})
+    assert len(drive.requests(operation="session")) == 2
+
+
+def test_what_is_not_to_be_seen_yet_is_not_sent_under_another_id(drive, opened):
+    s = opened()
+    s.do("put before.jpg 10")
+    drive.set(get_lag_s=3600)
+    drive.fault("lost", where="multipart", count=1)
+    for _ in range(8):
+        s.fail("put a.jpg 100", errno.EAGAIN, "well", "its id is in use")
+    with drive.lock:
+        for f in drive.files_by_id.values():
+            f["found_at"] = 0
+    s.do("put a.jpg 100")
+    expect_once(drive, {"before.jpg": 10, "a.jpg": 100})
+
+
+def test_after_a_login_to_another_account_ids_of_before_serve_nobody(drive, opened):
+    s = opened()
+    s.do("put a.jpg 10")
+    with drive.lock:
+        drive.ids_given.clear()
+    s.do("many p 5 10 2")
+    expect_once(drive, {"a.jpg": 10, **{f"p{i}.jpg": 10 for i in range(5)}})
+    assert len(drive.requests(operation="generateIds")) <= 4
+
+
+def test_a_star_of_what_is_gone_is_given_up(drive, opened):
+    s = opened()
+    s.do("put a.jpg 10")
+    drive.delete(drive.pictures()[0]["id"])
+    assert " retry=never trouble=well " in s.say("star a.jpg 1")
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -183,6 +292,111 @@ def test_a_session_goes_on_after_a_kill(drive, opened):
     wait_until(lambda: drive.requests(operation="chunk")[-1]["body"] < LARGE, "the rest alone")
 
 
+# ---- the way there ----
+
+# What stands still is ended: before the work and after it, at each request.
+@pytest.mark.parametrize("where", ["generateIds", "list", "create", "multipart", "session", "chunk",
+                                   "status"])
+@pytest.mark.parametrize("kind,spec", [
+    ("hang", {}), ("hang", {"when": "after"}), ("half_open", {}), ("slow", {"rate": 5})])
+def test_what_stands_still_is_ended_and_repeated(drive, opened, where, kind, spec):
+    size = 500 if where in ("multipart", "generateIds", "list", "create") else LARGE
+    s = opened()
+    s.do("stall 300")
+    if where == "status":
+        drive.fault("cut", where="chunk", count=2)
+        s.fail(f"put a.jpg {size}", errno.EAGAIN, "away")
+    drive.fault(kind, where=where, count=2, **spec)
+    for _ in range(8):
+        line = s.say(f"put a.jpg {size}")
+        if line.startswith("ok"):
+            break
+        assert " retry=later trouble=away " in line, line
+    assert line.startswith("ok"), line
+    assert drive.faults()[-1]["hits"] > 0
+    drive.clear()
+    expect_once(drive, {"a.jpg": size})
+    assert live_folders(drive) == [PATH]
+
+
+def test_a_late_answer_is_waited_for(drive, opened):
+    s = opened()
+    s.do("stall 5000")
+    drive.fault("delay", seconds=0.5, where="multipart", count=1)
+    s.do("put a.jpg 100")
+    assert len(drive.requests(operation="multipart")) == 1
+
+
+def test_a_certificate_that_is_no_good_is_waited_out(drive, opened, tmp_path):
+    """Not the picture's fault, nor the login's: some middlebox, or a clock."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out",
+                    cert, "-days", "1", "-subj", "/CN=elsewhere.example"], check=True,
+                   capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    with drive_rig.drive_in_thread(tls=tls) as stranger:
+        s = opened(to=stranger)
+        for _ in range(2):
+            s.fail("put a.jpg 100", errno.EAGAIN, "away", "certificate")
+        assert stranger.requests() == []
+
+
+@pytest.mark.parametrize("offset", [-7200, 7200])
+@pytest.mark.parametrize("expired", [False, True])
+def test_another_clock_than_ours_changes_nothing(drive, opened, offset, expired, tmp_path):
+    drive.set(clock_offset_s=offset)
+    (tmp_path / "a").mkdir()
+    drive_rig.write_login(drive, tmp_path / "a/login.json", expired=expired)
+    s = opened(archive="at_upload")
+    s.do(f"put a.jpg 100 taken={DAY}")
+    drive.fault("cut", where="chunk", count=2)
+    s.fail(f"put b.jpg {LARGE} taken={DAY}", errno.EAGAIN, "away")
+    s.do(f"put b.jpg {LARGE} taken={DAY}")
+    drive.fault("error", status=503, retry_after="date:9", where="multipart", count=1)
+    assert 8000 <= s.fail("put c.jpg 100", errno.EAGAIN, "away") <= 9000
+    drive.expire_tokens()
+    s.do(f"put c.jpg 100 taken={DAY}")
+    s.do("verify a.jpg 100")
+    assert s.do(f"archive now={NOW}") == "0"
+    expect_once(drive, {"a.jpg": 100, "b.jpg": LARGE, "c.jpg": 100}, PATH + "/2026/01/02/")
+
+
+# ---- shared drives ----
+
+def shared(drive, opened, tmp_path, instance="a", **rows):
+    key = tmp_path / "service.json"
+    if not key.exists():
+        key.write_text(json.dumps(drive.make_service_account()))
+    return opened(instance, service_account_file=key, **rows)
+
+
+def test_in_a_shared_drive_all_goes_as_elsewhere(drive, opened, tmp_path):
+    parent = drive.add_shared_drive()
+    both = [shared(drive, opened, tmp_path, i, parent=parent) for i in ("a", "b")]
+    s = both[0]
+    s.do(f"put a.jpg 100 taken={DAY}")
+    s.do(f"put b.jpg {LARGE} taken={DAY}")
+    s.do(f"put c.jpg 10 taken={DAY}")
+    s.do("star a.jpg 1")
+    s.do(f"verify b.jpg {LARGE}")
+    for i in both:  # the second finds folders and shortcut of the first
+        i.do(f"archive now={NOW}")
+    assert sorted(f["path"] for f in drive.files(trashed=False, folders=False)) == [
+        "team/cameras/2026/01/02/a.jpg", "team/cameras/2026/01/02/b.jpg",
+        "team/cameras/2026/01/02/c.jpg", "team/cameras/a.jpg"]
+    assert live_folders(drive) == ["team/cameras", "team/cameras/2026", "team/cameras/2026/01",
+                                   "team/cameras/2026/01/02"]
+    s.do("star a.jpg 0")
+    assert s.do(f"archive now={NOW}") == "1"
+    expect_once(drive, {"a.jpg": 100, "b.jpg": LARGE, "c.jpg": 10}, "team/cameras/2026/01/02/")
+
+
+def test_a_shared_drive_that_is_not_to_be_seen_is_told(drive, opened):
+    s = opened(parent=drive.add_shared_drive())  # a person's login sees what it made, and no more
+    s.fail("put a.jpg 10", errno.EACCES, "login", "parent", "not visible")
+
+
 def test_a_revoked_login_is_told_in_words(drive, opened):
     s = opened()
     s.do("put a.jpg 10")
@@ -222,20 +436,45 @@ def test_of_several_folders_the_oldest_serves(drive, opened):
     assert "3 folders 'cameras'" in s.text()
 
 
-@pytest.mark.parametrize("lag", [0, 0.3])
+@pytest.mark.parametrize("lag", [0, 3600])
 def test_two_instances_make_one_tree(drive, opened, lag):
-    """Both start at the same moment with empty ledgers, in slow answers, so that they meet."""
-    drive.set(answer_ms=20)
+    """Both start at the same moment with empty ledgers, in slow answers, so that they meet; with a lag
+    neither list shows what the other made."""
+    drive.set(answer_ms=20, list_lag_s=lag)
     both = [opened("a", archive="at_upload"), opened("b", archive="at_upload")]
     for i, s in enumerate(both):
         s.begin(f"put {i}.jpg 10 taken={DAY}")
     for s in both:
         s.wait_line("^ok put")
-    drive.set(answer_ms=0)
-    if lag == 0:
-        assert live_folders(drive) == [PATH, "cameras/2026", "cameras/2026/01",
-                                       "cameras/2026/01/02"]
-    assert len(drive.pictures()) == 2
+    drive.set(answer_ms=0, list_lag_s=0)
+    if lag:
+        assert len(live_folders(drive)) == 8
+        with drive.lock:
+            for f in drive.files_by_id.values():
+                f["visible_at"] = 0
+    for n in range(3 if lag else 0):
+        for i, s in enumerate(both):
+            s.do("later 61000")
+            s.do(f"put more{n}{i}.jpg 10 taken={DAY}")
+    assert live_folders(drive) == [PATH, "cameras/2026", "cameras/2026/01", "cameras/2026/01/02"]
+    names = ["0.jpg", "1.jpg"] + [f"more{n}{i}.jpg" for n in range(3) for i in range(2) if lag]
+    expect_once(drive, {n: 10 for n in names}, "cameras/2026/01/02/")
+
+
+def test_a_list_that_is_not_complete_makes_no_second_folder(drive, opened):
+    s = opened()
+    s.do(f"put a.jpg 10 taken={DAY}")
+    s.finish()
+    drive.fault("incomplete")
+    for instance in ("b", "c"):
+        opened(instance).fail("put b.jpg 10", errno.EAGAIN, "away", "not complete")
+    assert live_folders(drive) == [PATH]
+    s = opened()
+    s.do("put c.jpg 10")
+    s.fail(f"archive now={NOW}", errno.EAGAIN, "away", "not complete")
+    drive.clear()
+    assert s.do(f"archive now={NOW}") == "1"
+    assert len(live_folders(drive)) == 4
 
 
 def test_at_upload_pictures_go_to_their_day(drive, opened):

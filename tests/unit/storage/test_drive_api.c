@@ -305,7 +305,8 @@ static const struct answer_case answers[] = {
     {400, "invalidSharingRequest", DRIVE_WRONG, -EINVAL, ERR_NEVER, STORAGE_WELL},
     {400, NULL, DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
     {401, "authError", DRIVE_REFUSED, -EACCES, ERR_LATER, STORAGE_LOGIN},
-    {401, "", DRIVE_REFUSED, -EACCES, ERR_LATER, STORAGE_LOGIN},
+    {401, "", DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
+    {401, NULL, DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
     {403, "rateLimitExceeded", DRIVE_SLOWER, -EBUSY, ERR_LATER, STORAGE_RATE},
     {403, "userRateLimitExceeded", DRIVE_SLOWER, -EBUSY, ERR_LATER, STORAGE_RATE},
     {403, "sharingRateLimitExceeded", DRIVE_SLOWER, -EBUSY, ERR_LATER, STORAGE_RATE},
@@ -329,10 +330,15 @@ static const struct answer_case answers[] = {
     {404, "", DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
     {408, "requestTimeout", DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
     {409, "fileIdInUse", DRIVE_EXISTS, -EEXIST, ERR_LATER, STORAGE_WELL},
-    {410, "", DRIVE_GONE, -ENOENT, ERR_LATER, STORAGE_WELL},
+    {409, NULL, DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
+    {410, "notFound", DRIVE_GONE, -ENOENT, ERR_LATER, STORAGE_WELL},
+    {410, NULL, DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
     {412, "conditionNotMet", DRIVE_RANGE, -ERANGE, ERR_LATER, STORAGE_WELL},
-    {413, NULL, DRIVE_WRONG, -EINVAL, ERR_NEVER, STORAGE_WELL},
-    {416, "", DRIVE_RANGE, -ERANGE, ERR_LATER, STORAGE_WELL},
+    {412, NULL, DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
+    {413, "uploadTooLarge", DRIVE_WRONG, -EINVAL, ERR_NEVER, STORAGE_WELL},
+    {413, NULL, DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
+    {416, "requestedRangeNotSatisfiable", DRIVE_RANGE, -ERANGE, ERR_LATER, STORAGE_WELL},
+    {416, "", DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
     {418, "teapot", DRIVE_WRONG, -EINVAL, ERR_NEVER, STORAGE_WELL},
     {500, "backendError", DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
     {500, "internalError", DRIVE_WAIT, -EAGAIN, ERR_LATER, STORAGE_AWAY},
@@ -383,6 +389,44 @@ static void every_status_and_reason_has_its_meaning(void **state)
             (!strstr(e.text, c->reason) || !strstr(e.text, "Words of Google.")))
             CASE_FAILS("%s", e.text);
     }
+}
+
+static void a_sessions_answer_counts_by_its_number(void **state)
+{
+    (void)state;
+    static const struct {
+        long status;
+        const char *reason;
+        enum drive_verdict verdict;
+    } cases[] = {
+        {200, "", DRIVE_DONE},    {308, "", DRIVE_CONTINUE},
+        {400, NULL, DRIVE_WRONG}, {401, NULL, DRIVE_REFUSED},
+        {403, NULL, DRIVE_WRONG}, {403, "storageQuotaExceeded", DRIVE_FULL},
+        {404, "", DRIVE_GONE},    {408, "", DRIVE_WAIT},
+        {409, "", DRIVE_EXISTS},  {410, NULL, DRIVE_GONE},
+        {412, "", DRIVE_RANGE},   {413, NULL, DRIVE_WRONG},
+        {416, NULL, DRIVE_RANGE}, {429, NULL, DRIVE_SLOWER},
+        {500, "", DRIVE_WAIT},    {503, NULL, DRIVE_WAIT},
+        {0, "", DRIVE_WAIT},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char reason[DRIVE_REASON_MAX], text[128];
+        AUTO(blob) body = error_body(cases[i].status, cases[i].reason);
+        enum drive_verdict v = drive_judge(cases[i].status, body, reason, text, sizeof(text));
+        v = drive_judge_session(cases[i].status, v);
+        if (v != cases[i].verdict)
+            CASE_FAILS("%ld: %s", cases[i].status, drive_verdict_names[v]);
+    }
+}
+
+static void a_list_that_is_not_complete_is_none(void **state)
+{
+    (void)state;
+    char next[DRIVE_TOKEN_MAX];
+    AUTO(blob) body = blob_of("{\"incompleteSearch\":true,\"files\":[{\"id\":\"a\"}]}");
+    AUTO(blob) fine = blob_of("{\"incompleteSearch\":false,\"files\":[]}");
+    assert_int_equal(drive_parse_list(body, NULL, NULL, next, NULL), -EBADMSG);
+    assert_int_equal(drive_parse_list(fine, NULL, NULL, next, NULL), 0);
 }
 
 static void the_newer_form_of_an_error_is_read_too(void **state)
@@ -452,6 +496,8 @@ int main(void)
         cmocka_unit_test(lists_are_read_page_by_page),
         cmocka_unit_test(ids_are_read_up_to_what_there_is_room_for),
         cmocka_unit_test(every_status_and_reason_has_its_meaning),
+        cmocka_unit_test(a_sessions_answer_counts_by_its_number),
+        cmocka_unit_test(a_list_that_is_not_complete_is_none),
         cmocka_unit_test(the_newer_form_of_an_error_is_read_too),
         cmocka_unit_test(a_pause_that_is_asked_for_is_kept),
         cmocka_unit_test(every_verdict_has_a_name),

@@ -78,6 +78,22 @@ static void ids_for_many_are_asked_for_once(void **state)
     fixture_stop(&x);
 }
 
+static void ids_of_another_login_are_not_given_out(void **state)
+{
+    (void)state;
+    struct fixture x;
+    struct storage_object o = {0};
+    fixture_start(&x);
+    reserve(&x);
+    false_login.generation++;
+    script_add(&x.server, 200, NULL, IDS("\"G2\",\"G1\""));
+    assert_int_equal(x.storage->ops->reserve(x.session, &o, &x.mark, 1, &x.f, &x.e), 0);
+    assert_string_equal(x.mark.id, "G1");
+    assert_int_equal(x.storage->ops->reserve(x.session, &o, &x.mark, 1, &x.f, &x.e), 0);
+    assert_string_equal(x.mark.id, "G2");
+    fixture_stop(&x);
+}
+
 static void a_new_picture_is_one_request_that_tells_all(void **state)
 {
     (void)state;
@@ -192,11 +208,37 @@ static void an_id_in_use_is_ours_when_the_picture_is_right(void **state)
     fixture_stop(&x);
 }
 
-static void an_id_that_somebody_else_has_is_given_up(void **state)
+/* A request that nobody answered may be at work for long after its repeat. */
+static void an_id_in_use_by_what_is_not_to_be_seen_yet_is_kept(void **state)
 {
     (void)state;
     struct fixture x;
     start_with_folder(&x);
+    for (int i = 0; i < 7; i++) {
+        if (i > 0)
+            script_add(&x.server, 404, NULL, NOT_FOUND);
+        script_add(&x.server, 409, NULL, ERROR_JSON("409", "fileIdInUse"));
+        script_add(&x.server, 404, NULL, NOT_FOUND);
+        assert_int_equal(put(&x), -EAGAIN);
+        assert_int_equal(x.f.trouble, STORAGE_WELL);
+        assert_int_equal(x.e.retry, ERR_LATER);
+        assert_string_equal(x.mark.id, "F1");
+        assert_int_equal(x.saves, i + 1);
+        x.saves = MIN(x.saves, 6); /* there is room for so many */
+    }
+    script_add(&x.server, 200, NULL, PICTURE_JSON("F1", MD5_OF_TEN, ""));
+    assert_int_equal(put(&x), 0);
+    assert_string_equal(x.mark.id, "F1");
+    assert_string_equal(x.mark.resume, "");
+    fixture_stop(&x);
+}
+
+static void an_id_that_somebody_else_has_is_given_up_in_the_end(void **state)
+{
+    (void)state;
+    struct fixture x;
+    start_with_folder(&x);
+    assert_true(text_copy(x.mark.resume, sizeof(x.mark.resume), "5/1767323045:")); /* long ago */
     script_add(&x.server, 409, NULL, ERROR_JSON("409", "fileIdInUse"));
     script_add(&x.server, 404, NULL, NOT_FOUND); /* not visible to us */
     script_add(&x.server, 404, NULL, NOT_FOUND);
@@ -457,7 +499,6 @@ static void failures_tell_what_they_are(void **state)
         enum storage_trouble trouble;
         int64_t pause_ms;
     } cases[] = {
-        {400, NULL, ERROR_JSON("400", "badRequest"), -EINVAL, ERR_NEVER, STORAGE_WELL, 0},
         {403, NULL, ERROR_JSON("403", "userRateLimitExceeded"), -EBUSY, ERR_LATER, STORAGE_RATE, 0},
         {429, "Retry-After: 3\r\n", NULL, -EBUSY, ERR_LATER, STORAGE_RATE, 3000},
         {403, NULL, ERROR_JSON("403", "storageQuotaExceeded"), -EDQUOT, ERR_LATER, STORAGE_QUOTA,
@@ -465,7 +506,6 @@ static void failures_tell_what_they_are(void **state)
         {403, NULL, ERROR_JSON("403", "insufficientPermissions"), -EACCES, ERR_LATER, STORAGE_LOGIN,
          0},
         {403, NULL, ERROR_JSON("403", "accessNotConfigured"), -EACCES, ERR_LATER, STORAGE_LOGIN, 0},
-        {413, NULL, "too large", -EINVAL, ERR_NEVER, STORAGE_WELL, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fixture x;
@@ -477,6 +517,168 @@ static void failures_tell_what_they_are(void **state)
             strncmp(x.e.text, "drive: upload: HTTP ", 20) != 0)
             CASE_FAILS("%d: %d, trouble %d, %s", cases[i].status, r, x.f.trouble, x.e.text);
         EXPECT_REQUESTS(&x, REQUESTS_OF_START, "POST /upload/"); /* known to have failed: no look */
+        fixture_stop(&x);
+    }
+}
+
+static void an_id_that_drive_does_not_take_is_replaced_once(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *body;
+    } looks[] = {{404, NOT_FOUND},
+                 {400, ERROR_JSON("400", "invalid")},
+                 {403, ERROR_JSON("403", "appNotAuthorizedToFile")}};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(looks); i++) {
+        bool again = i >= ARRAY_LEN(looks); /* it was not the id */
+        struct fixture x;
+        start_with_folder(&x);
+        script_add(&x.server, 400, NULL, ERROR_JSON("400", "invalid"));
+        script_add(&x.server, looks[i % 3].status, NULL, looks[i % 3].body);
+        script_add(&x.server, 200, NULL, IDS("\"N2\",\"N1\"")); /* not one of those in stock */
+        if (again)
+            script_add(&x.server, 400, NULL, ERROR_JSON("400", "invalid"));
+        else
+            script_add(&x.server, 200, NULL, PICTURE_JSON("N1", MD5_OF_TEN, ""));
+        assert_int_equal(put(&x), again ? -EINVAL : 0);
+        EXPECT_REQUESTS(&x, REQUESTS_OF_START, "POST /upload/", "GET /drive/v3/files/F1?",
+                        "GET /drive/v3/files/generateIds?", "POST /upload/");
+        assert_string_equal(x.mark.id, "N1");
+        assert_string_equal(x.saved[0].id, "N1");
+        if (again) {
+            assert_int_equal(x.e.retry, ERR_NEVER);
+            assert_int_equal(x.f.trouble, STORAGE_WELL);
+        }
+        fixture_stop(&x);
+    }
+}
+
+static void what_is_wrong_with_one_file_holds_up_no_other(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *body;
+        int result;
+    } looks[] = {
+        {403, ERROR_JSON("403", "appNotAuthorizedToFile"), -EPERM},
+        {200, "{\"id\":\"F1\",\"size\":\"10\"}", -EIO},
+        {200, "{\"id\":\"F1\"}", -EIO},
+        {200, PICTURE_JSON("F9", MD5_OF_TEN, ""), -EIO},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(looks); i++) {
+        struct fixture x;
+        start_with_folder(&x);
+        fixture_restart(&x); /* so that it is looked for first */
+        x.server.step_count--;
+        script_add(&x.server, looks[i].status, NULL, looks[i].body);
+        int r = put(&x);
+        if (r != looks[i].result || x.f.trouble != STORAGE_WELL || x.e.retry != ERR_LATER)
+            CASE_FAILS("case %zu: %d, trouble %d, %s", i, r, x.f.trouble, x.e.text);
+        EXPECT_REQUESTS(&x, 1, "GET /drive/v3/files/F1?");
+        assert_string_equal(x.mark.id, "F1");
+        fixture_stop(&x);
+    }
+}
+
+static void a_refusal_of_folder_or_ids_costs_no_picture(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *note;    /* of the folder */
+        int list, ids, make; /* what each is answered; 0 = it is not asked */
+        const char *note_after;
+        int result;
+    } cases[] = {
+        {"", 400, 0, 0, "", -EACCES},
+        {"", 403, 0, 0, "", -EACCES},
+        {"", 200, 400, 0, "", -EACCES},
+        {"", 200, 200, 400, "", -EACCES},
+        {"new BAD", 200, 200, 400, "", -EACCES}, /* by an id of before, then by a new one */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture x;
+        const char *no = cases[i].list == 403 ? ERROR_JSON("403", "insufficientFilePermissions")
+                                              : ERROR_JSON("400", "badRequest");
+        start_with_folder(&x);
+        x.server.step_count--;
+        assert_int_equal(notes_set(NULL, "folder:root/cam's", cases[i].note, NULL), 0);
+        script_add(&x.server, cases[i].list, NULL, cases[i].list == 200 ? FILES("") : no);
+        if (cases[i].note[0])
+            script_add(&x.server, 400, NULL, no);
+        if (cases[i].ids)
+            script_add(&x.server, cases[i].ids, NULL, cases[i].ids == 200 ? IDS("\"T2\"") : no);
+        if (cases[i].make)
+            script_add(&x.server, cases[i].make, NULL, no);
+        int r = put(&x);
+        if (r != cases[i].result || x.f.trouble != STORAGE_LOGIN || x.e.retry != ERR_LATER ||
+            x.f.pause_ms != (cases[i].list == 403 ? 0 : 300000))
+            CASE_FAILS("case %zu: %d, trouble %d, %s", i, r, x.f.trouble, x.e.text);
+        assert_int_equal(x.server.request_count, x.server.step_count);
+        assert_string_equal(note_of("folder:root/cam's"), cases[i].note_after);
+        fixture_stop(&x);
+    }
+    struct fixture x;
+    struct storage_object o = {0};
+    fixture_start(&x);
+    script_add(&x.server, 400, NULL, ERROR_JSON("400", "badRequest"));
+    assert_int_equal(x.storage->ops->reserve(x.session, &o, &x.mark, 1, &x.f, &x.e), -EACCES);
+    assert_int_equal(x.f.trouble, STORAGE_LOGIN);
+    fixture_stop(&x);
+}
+
+static void a_star_of_what_is_gone_is_given_up(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *body;
+        int result;
+        enum err_retry retry;
+        enum storage_trouble trouble;
+    } cases[] = {
+        {404, NOT_FOUND, -ENOENT, ERR_NEVER, STORAGE_WELL},
+        {403, ERROR_JSON("403", "appNotAuthorizedToFile"), -EPERM, ERR_NEVER, STORAGE_WELL},
+        {403, ERROR_JSON("403", "insufficientPermissions"), -EACCES, ERR_LATER, STORAGE_LOGIN},
+        {404, "<html>", -EAGAIN, ERR_LATER, STORAGE_AWAY},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture x;
+        fixture_start(&x);
+        script_add(&x.server, cases[i].status, NULL, cases[i].body);
+        const struct storage_mark mark = {.id = "F1"};
+        int r = x.storage->ops->star(x.session, &mark, true, &x.f, &x.e);
+        if (r != cases[i].result || x.e.retry != cases[i].retry || x.f.trouble != cases[i].trouble)
+            CASE_FAILS("case %zu: %d, trouble %d, %s", i, r, x.f.trouble, x.e.text);
+        fixture_stop(&x);
+    }
+}
+
+static void in_a_shared_drive_lists_name_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *parent, *list;
+    } cases[] = {
+        {"{\"id\":\"0AD\",\"driveId\":\"0AD\"}",
+         "GET /drive/v3/files?q= ~ &supportsAllDrives=true&corpora=drive&driveId=0AD"
+         "&includeItemsFromAllDrives=true"},
+        {"{\"id\":\"0AD\"}", /* a folder of My Drive */
+         "GET /drive/v3/files?q= ~ &supportsAllDrives=true&includeItemsFromAllDrives=true"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture x;
+        fixture_start(&x);
+        x.options.parent = "0AD";
+        fixture_restart(&x);
+        reserve(&x);
+        script_add(&x.server, 200, NULL, cases[i].parent);
+        script_add(&x.server, 200, NULL, FILES(TOP));
+        script_add(&x.server, 200, NULL, PICTURE_JSON("F1", MD5_OF_TEN, ""));
+        assert_int_equal(put(&x), 0);
+        EXPECT_REQUESTS(&x, 1, "GET /drive/v3/files/0AD? ~ supportsAllDrives=true", cases[i].list,
+                        "POST /upload/ ~ supportsAllDrives=true");
         fixture_stop(&x);
     }
 }
@@ -678,18 +880,81 @@ static void a_session_goes_on_where_the_server_says(void **state)
     fixture_stop(&x);
 }
 
-static void a_session_that_takes_nothing_is_left_for_later(void **state)
+static void a_session_that_comes_to_no_end_is_given_up_and_holds_up_no_other(void **state)
+{
+    (void)state;
+    static const struct {
+        int count, status;
+        const char *headers, *body;
+    } cases[] = {
+        {4, 308, "Range: bytes=0-9\r\n", NULL},
+        {1, 308, "Range: bytes=0-200\r\n", NULL},
+        {1, 308, "Range: lines=1\r\n", NULL},
+        {1, 400, NULL, "Bad session"},
+        {1, 400, NULL, ERROR_JSON("400", "badRequest")},
+        {1, 403, NULL, "<html>"},
+        {1, 403, NULL, ERROR_JSON("403", "appNotAuthorizedToFile")},
+        {1, 413, NULL, NULL},
+        {1, 200, NULL, "{\"id\":\"F9\",\"size\":\"200\"}"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture x;
+        start_long(&x);
+        script_add(&x.server, 200, session_header, NULL);
+        for (int k = 0; k < cases[i].count; k++)
+            script_add(&x.server, cases[i].status, cases[i].headers, cases[i].body);
+        int r = put_long(&x);
+        if (r != -EIO || x.f.trouble != STORAGE_WELL || x.e.retry != ERR_LATER)
+            CASE_FAILS("case %zu: %d, trouble %d, %s", i, r, x.f.trouble, x.e.text);
+        assert_string_equal(x.mark.resume, "");
+        assert_string_equal(x.saved[x.saves - 1].resume, "");
+        assert_int_equal(x.server.request_count, REQUESTS_OF_START + 1 + cases[i].count);
+        fixture_stop(&x);
+    }
+}
+
+static void a_session_that_fails_again_and_again_is_given_up(void **state)
+{
+    (void)state;
+    static const int statuses[] = {500, 0};
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        struct fixture x;
+        char header[200];
+        start_long(&x);
+        (void)snprintf(header, sizeof(header), "%s" CLOSE, session_header);
+        script_add(&x.server, 200, header, NULL);
+        for (int k = 1; k <= 6; k++) {
+            if (k == 2) /* it has got on: that counts anew */
+                script_add(&x.server, 308, "Range: bytes=0-99\r\n" CLOSE, NULL);
+            script_add(&x.server, statuses[i], CLOSE, NULL);
+            script_add(&x.server, 404, CLOSE, NOT_FOUND); /* the look */
+            int r = put_long(&x);
+            if (r != (k < 6 ? -EAGAIN : -EIO) || (x.mark.resume[0] != '\0') != (k < 6) ||
+                x.f.trouble != (k < 6 ? STORAGE_AWAY : STORAGE_WELL))
+                CASE_FAILS("attempt %d: %d, trouble %d, %s", k, r, x.f.trouble, x.e.text);
+            x.saves = 0;
+        }
+        fixture_stop(&x);
+    }
+}
+
+static void a_session_that_nobody_could_ask_is_none_the_worse(void **state)
 {
     (void)state;
     struct fixture x;
     start_long(&x);
     script_add(&x.server, 200, session_header, NULL);
-    for (int i = 0; i < 4; i++)
-        script_add(&x.server, 308, "Range: bytes=0-9\r\n", NULL);
+    script_add(&x.server, 503, CLOSE, NULL);
+    script_add(&x.server, 404, CLOSE, NOT_FOUND);
     assert_int_equal(put_long(&x), -EAGAIN);
-    assert_int_equal(x.f.trouble, STORAGE_AWAY);
-    assert_string_not_equal(x.mark.resume, "");
-    assert_int_equal(x.server.request_count, 7);
+    false_login.code = -EAGAIN;
+    false_login.retry = ERR_LATER;
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(put_long(&x), -EAGAIN);
+    false_login.code = 0;
+    script_add(&x.server, 200, NULL, long_json);
+    assert_int_equal(put_long(&x), 0);
+    EXPECT_REQUESTS(&x, REQUESTS_OF_START + 3, PUT_SESSION);
     fixture_stop(&x);
 }
 
@@ -820,13 +1085,20 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_for_many_are_asked_for_once),
+        cmocka_unit_test(ids_of_another_login_are_not_given_out),
         cmocka_unit_test(a_new_picture_is_one_request_that_tells_all),
         cmocka_unit_test(a_lost_answer_is_made_up_for_by_a_look),
         cmocka_unit_test(a_request_that_goes_out_twice_makes_one_file),
         cmocka_unit_test(what_did_not_arrive_waits_and_is_looked_for_before_it_is_sent_again),
         cmocka_unit_test(after_a_restart_a_picture_is_looked_for_first),
         cmocka_unit_test(an_id_in_use_is_ours_when_the_picture_is_right),
-        cmocka_unit_test(an_id_that_somebody_else_has_is_given_up),
+        cmocka_unit_test(an_id_in_use_by_what_is_not_to_be_seen_yet_is_kept),
+        cmocka_unit_test(an_id_that_somebody_else_has_is_given_up_in_the_end),
+        cmocka_unit_test(an_id_that_drive_does_not_take_is_replaced_once),
+        cmocka_unit_test(what_is_wrong_with_one_file_holds_up_no_other),
+        cmocka_unit_test(a_refusal_of_folder_or_ids_costs_no_picture),
+        cmocka_unit_test(a_star_of_what_is_gone_is_given_up),
+        cmocka_unit_test(in_a_shared_drive_lists_name_it),
         cmocka_unit_test(another_content_goes_to_the_trash_and_the_picture_gets_a_new_id),
         cmocka_unit_test(a_file_that_is_not_of_this_picture_is_never_trashed),
         cmocka_unit_test(a_picture_that_always_arrives_changed_is_given_up_for_now),
@@ -849,7 +1121,9 @@ int main(void)
         cmocka_unit_test(a_session_that_cannot_be_remembered_is_not_used),
         cmocka_unit_test(a_session_elsewhere_is_not_used),
         cmocka_unit_test(a_session_goes_on_where_the_server_says),
-        cmocka_unit_test(a_session_that_takes_nothing_is_left_for_later),
+        cmocka_unit_test(a_session_that_comes_to_no_end_is_given_up_and_holds_up_no_other),
+        cmocka_unit_test(a_session_that_fails_again_and_again_is_given_up),
+        cmocka_unit_test(a_session_that_nobody_could_ask_is_none_the_worse),
         cmocka_unit_test(a_session_is_resumed_after_a_restart),
         cmocka_unit_test(a_session_that_had_finished_gives_its_last_answer_again),
         cmocka_unit_test(a_session_that_is_gone_is_begun_anew_after_a_look),

@@ -273,18 +273,18 @@ static void a_starred_picture_stays_and_its_day_gets_one_shortcut(void **state)
     script_add(&x.server, 200, NULL, FILES(""));
     script_add(&x.server, 200, NULL,
                FILES(STARRED("S1", "2026-01-02T01:00:00Z") "," STARRED("NEW", NOW)));
+    add_day(&x);
     script_add(&x.server, 200, NULL, FILES("")); /* no shortcut yet */
     script_add(&x.server, 200, NULL, IDS("\"SC\""));
-    add_day(&x);
     script_add(&x.server, 200, NULL, SHORTCUT("SC", "2026-01-03T12:00:01Z"));
     script_add(&x.server, 200, NULL, FILES(SHORTCUT("SC", "2026-01-03T12:00:01Z")));
     assert_int_equal(archive(&x), 0);
-    EXPECT_REQUESTS(&x, 3,
-                    "GET /drive/v3/files?q=appProperties%20has%20%7B%20key%3D%27sd_target%27"
-                    "%20and%20value%3D%27S1%27%20%7D",
+    EXPECT_REQUESTS(&x, 3, "GET /drive/v3/files?q=%27TOP%27", "GET /drive/v3/files?q=%27Y26%27",
+                    "GET /drive/v3/files?q=%27M01%27",
+                    "GET /drive/v3/files?q=%27D02%27%20in%20parents%20and%20appProperties%20has%20"
+                    "%7B%20key%3D%27sd_target%27%20and%20value%3D%27S1%27%20%7D",
                     "GET /drive/v3/files/generateIds?count=1&space=drive&type=shortcuts",
-                    "GET /drive/v3/files?q=", "GET /drive/v3/files?q=", "GET /drive/v3/files?q=",
-                    "POST /drive/v3/files?", "GET /drive/v3/files?q=appProperties");
+                    "POST /drive/v3/files?", "GET /drive/v3/files?q=%27D02%27");
     assert_string_equal(x.server.requests[8].body,
                         "{\"id\":\"SC\",\"name\":\"star.jpg\",\"mimeType\":"
                         "\"application/vnd.google-apps.shortcut\",\"parents\":[\"D02\"],"
@@ -302,10 +302,11 @@ static void a_shortcut_whose_answer_was_lost_is_found_again(void **state)
     assert_int_equal(notes_set(NULL, "star:S1", "new SC", NULL), 0); /* killed after the request */
     script_add(&x.server, 200, NULL, FILES(""));
     script_add(&x.server, 200, NULL, FILES(STARRED("S1", "2026-01-02T01:00:00Z")));
+    add_day(&x);
     script_add(&x.server, 200, NULL, FILES(SHORTCUT("SC", "2026-01-03T12:00:01Z")));
     script_add(&x.server, 200, NULL, FILES(SHORTCUT("SC", "2026-01-03T12:00:01Z")));
     assert_int_equal(archive(&x), 0);
-    assert_int_equal(x.server.request_count, 5);
+    assert_int_equal(x.server.request_count, 8);
     assert_string_equal(note_of("star:S1"), "made SC");
     fixture_stop(&x);
 }
@@ -318,8 +319,8 @@ static void a_shortcut_that_the_list_does_not_show_yet_is_not_made_twice(void **
     assert_int_equal(notes_set(NULL, "star:S1", "new SC", NULL), 0);
     script_add(&x.server, 200, NULL, FILES(""));
     script_add(&x.server, 200, NULL, FILES(STARRED("S1", "2026-01-02T01:00:00Z")));
-    script_add(&x.server, 200, NULL, FILES("")); /* it lags behind */
     add_day(&x);
+    script_add(&x.server, 200, NULL, FILES("")); /* it lags behind */
     script_add(&x.server, 409, NULL, ERROR_JSON("409", "fileIdInUse"));
     script_add(&x.server, 200, NULL, SHORTCUT("SC", "2026-01-03T12:00:01Z"));
     script_add(&x.server, 200, NULL, FILES(""));
@@ -335,9 +336,9 @@ static void of_two_shortcuts_the_older_stays(void **state)
     know_top(&x);
     script_add(&x.server, 200, NULL, FILES(""));
     script_add(&x.server, 200, NULL, FILES(STARRED("S1", "2026-01-02T01:00:00Z")));
+    add_day(&x);
     script_add(&x.server, 200, NULL, FILES(""));
     script_add(&x.server, 200, NULL, IDS("\"SC\""));
-    add_day(&x);
     script_add(&x.server, 200, NULL, SHORTCUT("SC", "2026-01-03T12:00:01Z"));
     script_add(&x.server, 200, NULL,
                FILES(SHORTCUT("SC", "2026-01-03T12:00:01Z") "," SHORTCUT(
@@ -346,6 +347,22 @@ static void of_two_shortcuts_the_older_stays(void **state)
     assert_int_equal(archive(&x), 0);
     EXPECT_REQUESTS(&x, 10, "PATCH /drive/v3/files/SC?");
     assert_string_equal(note_of("star:S1"), "made OTHER");
+    fixture_stop(&x);
+}
+
+static void a_shortcuts_id_that_drive_does_not_take_is_given_up(void **state)
+{
+    (void)state;
+    struct fixture x;
+    know_top(&x);
+    assert_int_equal(notes_set(NULL, "star:S1", "new BAD", NULL), 0);
+    script_add(&x.server, 200, NULL, FILES(""));
+    script_add(&x.server, 200, NULL, FILES(STARRED("S1", "2026-01-02T01:00:00Z")));
+    add_day(&x);
+    script_add(&x.server, 200, NULL, FILES(""));
+    script_add(&x.server, 400, NULL, ERROR_JSON("400", "invalid"));
+    assert_int_equal(archive(&x), 0);
+    assert_string_equal(note_of("star:S1"), "");
     fixture_stop(&x);
 }
 
@@ -398,7 +415,92 @@ static void a_folder_is_made_when_none_is_there(void **state)
     assert_string_equal(x.server.requests[2].body,
                         "{\"id\":\"TOP\",\"name\":\"cam's\",\"mimeType\":"
                         "\"application/vnd.google-apps.folder\",\"parents\":[\"root\"]}");
+    assert_string_equal(note_of("folder:root/cam's"), "young TOP");
+    fixture_stop(&x);
+}
+
+static struct mono_time later;
+static struct mono_time mono_later(void)
+{
+    return later;
+}
+
+/* Two instances made one each, and no list showed the other's. */
+static void when_an_older_folder_comes_to_light_what_is_in_ours_moves_there(void **state)
+{
+    (void)state;
+    struct fixture x;
+    fixture_start(&x);
+    assert_int_equal(notes_set(NULL, "folder:root/cam's", "young OURS", NULL), 0);
+    later = clock_mono();
+    clock_set_mono_source(mono_later);
+#define OURS FOLDER_JSON("OURS", "2026-01-01T00:00:01Z")
+    script_add(&x.server, 200, NULL, OURS);
+    script_add(&x.server, 200, NULL, FILES("")); /* still behind */
+    nothing_to_move(&x);
+    assert_int_equal(need_top(&x), 0);
+    assert_string_equal(note_of("folder:root/cam's"), "young OURS");
+
+    later.us += 2000000;
+    int from = x.server.request_count;
+    script_add(&x.server, 200, NULL, OURS);
+    script_add(&x.server, 200, NULL, FILES(OURS "," TOP));
+    nothing_to_move(&x);
+    assert_int_equal(need_top(&x), 0);
     assert_string_equal(note_of("folder:root/cam's"), "made TOP");
+    assert_string_equal(note_of("double:root/cam's"), "made OURS");
+    assert_int_equal(x.warnings, 0);
+    EXPECT_REQUESTS(&x, from, "GET /drive/v3/files/OURS?", "GET /drive/v3/files?q=%27root%27",
+                    "GET /drive/v3/files?q=%27TOP%27", "GET /drive/v3/files?q=%27TOP%27");
+
+    /* A file, a folder that the other has not, and one that it has. */
+    later.us += 60000001;
+    from = x.server.request_count;
+    script_add(&x.server, 200, NULL, TOP);
+    script_add(&x.server, 200, NULL,
+               FILES(OLD("A", NOW) "," SUB("Y25", "2025") "," SUB("O26", "2026")));
+    script_add(&x.server, 200, NULL, MOVED("A"));
+    script_add(&x.server, 200, NULL, FILES(""));
+    script_add(&x.server, 200, NULL, MOVED("Y25"));
+    script_add(&x.server, 200, NULL, FILES(SUB("Y26", "2026")));
+    script_add(&x.server, 200, NULL, FILES("")); /* in ours */
+    script_add(&x.server, 200, NULL, "{\"id\":\"O26\",\"trashed\":true}");
+    nothing_to_move(&x);
+    assert_int_equal(need_top(&x), 0);
+    EXPECT_REQUESTS(&x, from, "GET /drive/v3/files/TOP?", "GET /drive/v3/files?q=%27OURS%27",
+                    "PATCH /drive/v3/files/A? ~ addParents=TOP&removeParents=OURS",
+                    "GET /drive/v3/files?q=%27TOP%27%20in%20parents%20and%20name%20%3D%20%272025",
+                    "PATCH /drive/v3/files/Y25? ~ addParents=TOP&removeParents=OURS",
+                    "GET /drive/v3/files?q=%27TOP%27%20in%20parents%20and%20name%20%3D%20%272026",
+                    "GET /drive/v3/files?q=%27O26%27", "PATCH /drive/v3/files/O26?",
+                    "GET /drive/v3/files?q=%27TOP%27", "GET /drive/v3/files?q=%27TOP%27");
+    assert_string_equal(note_of("double:root/cam's"), "made OURS");
+
+    later.us += 60000001;
+    from = x.server.request_count;
+    script_add(&x.server, 200, NULL, TOP);
+    script_add(&x.server, 200, NULL, FILES(""));
+    script_add(&x.server, 200, NULL, "{\"id\":\"OURS\",\"trashed\":true}");
+    nothing_to_move(&x);
+    assert_int_equal(need_top(&x), 0);
+    EXPECT_REQUESTS(&x, from, "GET /drive/v3/files/TOP?", "GET /drive/v3/files?q=%27OURS%27",
+                    "PATCH /drive/v3/files/OURS?", "GET /drive/v3/files?q=%27TOP%27",
+                    "GET /drive/v3/files?q=%27TOP%27");
+    assert_string_equal(note_of("double:root/cam's"), "");
+    clock_set_mono_source(NULL);
+    fixture_stop(&x);
+}
+
+static void a_double_is_not_trusted_to_be_empty_at_once(void **state)
+{
+    (void)state;
+    struct fixture x;
+    know_top(&x);
+    assert_int_equal(notes_set(NULL, "double:root/cam's", "made OURS", NULL), 0);
+    script_add(&x.server, 200, NULL, FILES("")); /* a list that lags behind says so, too */
+    nothing_to_move(&x);
+    assert_int_equal(need_top(&x), 0);
+    assert_string_equal(note_of("double:root/cam's"), "made OURS");
     fixture_stop(&x);
 }
 
@@ -551,8 +653,11 @@ int main(void)
         cmocka_unit_test(a_shortcut_whose_answer_was_lost_is_found_again),
         cmocka_unit_test(a_shortcut_that_the_list_does_not_show_yet_is_not_made_twice),
         cmocka_unit_test(of_two_shortcuts_the_older_stays),
+        cmocka_unit_test(a_shortcuts_id_that_drive_does_not_take_is_given_up),
         cmocka_unit_test(without_its_star_a_picture_moves_and_the_shortcut_goes),
         cmocka_unit_test(a_folder_is_made_when_none_is_there),
+        cmocka_unit_test(when_an_older_folder_comes_to_light_what_is_in_ours_moves_there),
+        cmocka_unit_test(a_double_is_not_trusted_to_be_empty_at_once),
         cmocka_unit_test(a_folder_whose_answer_was_lost_is_not_made_twice),
         cmocka_unit_test(of_two_instances_folders_the_older_stays),
         cmocka_unit_test(a_folder_made_in_vain_is_tidied_up_after_a_kill),

@@ -65,6 +65,14 @@ static bool answer(struct server *s, int fd, const char *path)
                 "Location: /ok\r\n\r\n");
     else if (text_starts_with(path, "/503 "))
         say(fd, "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nRetry-After: 30\r\n\r\nbusy");
+    else if (text_starts_with(path, "/until "))
+        say(fd, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n"
+                "Retry-After: Thu, 01 Jan 1970 00:01:09 GMT\r\n"
+                "Date: Thu, 01 Jan 1970 00:01:00 GMT\r\n\r\n");
+    else if (text_starts_with(path, "/past "))
+        say(fd, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n"
+                "Retry-After: Thu, 01 Jan 1970 00:00:09 GMT\r\n"
+                "Date: Thu, 01 Jan 1970 00:01:00 GMT\r\n\r\n");
     else if (text_starts_with(path, "/last "))
         return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), false;
     else if (text_starts_with(path, "/cut "))
@@ -319,6 +327,28 @@ static void wanted_headers_come_in_any_case(void **state)
     server_stop(&s);
 }
 
+static void a_date_to_try_again_after_is_of_the_servers_clock(void **state)
+{
+    (void)state;
+    struct server s;
+    server_start(&s);
+    struct http_client *c = client(-1);
+    static const struct {
+        const char *path;
+        int64_t seconds;
+    } cases[] = {{"/until", 9}, {"/past", -1}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char url[64];
+        struct err e = {0};
+        AUTO_DONE(http_answer) a = {0};
+        struct httpc_request req = {.url = url_of(&s, cases[i].path, url)};
+        assert_int_equal(http_call(c, &req, NULL, &a, NULL, &e), 0);
+        assert_int_equal(a.retry_after_s, cases[i].seconds);
+    }
+    http_client_free(c);
+    server_stop(&s);
+}
+
 static void a_redirect_is_an_answer(void **state)
 {
     (void)state;
@@ -422,6 +452,7 @@ int main(void)
         cmocka_unit_test(without_a_connection_nothing_was_sent),
         cmocka_unit_test(the_stop_descriptor_ends_a_call_and_all_later_ones),
         cmocka_unit_test(wanted_headers_come_in_any_case),
+        cmocka_unit_test(a_date_to_try_again_after_is_of_the_servers_clock),
         cmocka_unit_test(a_redirect_is_an_answer),
         cmocka_unit_test(a_large_body_goes_at_once),
         cmocka_unit_test(head_tells_the_length_and_brings_nothing),
