@@ -12,6 +12,7 @@ and Joint.check() joins them with each other and with the daemon's own."""
 import collections
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -114,23 +115,21 @@ class Asking(threading.Thread):
 
 
 class Joint(ftp_rig.Rig):
-    """Nothing runs until start(). `api_url` is how the daemon calls the Drive, `rows` are lines of
-    its section."""
+    """Nothing runs until start(). `drive_host` and `broker_host` are what the daemon calls them,
+    `rows` are lines of the Drive's section."""
 
-    def __init__(self, folder, broker, drive, name, api_url=None, broker_address=None, ftp="",
+    def __init__(self, folder, broker, drive, name, drive_host="127.0.0.1", broker_host="127.0.0.1",
                  **rows):
         self.broker, self.drive, self.name = broker, drive, name
         self.camera = CameraSim(FRAME, folder / "camera.log")
         login = drive_rig.write_login(drive, folder / "login.json")
-        section = drive_rig.config(drive, FOLDER, login)
-        if api_url:
-            section = section.replace(drive.origin(), api_url)
+        section = drive_rig.config(drive, FOLDER, login).replace("//127.0.0.1:", f"//{drive_host}:")
         rows = {"writes_per_second": 0, "upload": "all", **rows}
         section += "".join(f"{k} = {v}\n" for k, v in rows.items())
         super().__init__(
-            folder, ftp="sessions_per_address = 200\n" + ftp, account="sessions_max = 200\n",
+            folder, ftp="sessions_per_address = 200\n", account="sessions_max = 200\n",
             more=SECTIONS.format(camera=self.camera.address, name=name, drive=section,
-                                 broker=broker_address or broker.address))
+                                 broker=f"{broker_host}:{broker.port}"))
         self.reader = Reader(broker, name, queue=f"{name}.events")
         self.counterpart = Counterpart(broker, name)
         self.ledger = Ledger()
@@ -143,6 +142,8 @@ class Joint(ftp_rig.Rig):
     def under_load(self, seed=1, clients=6, pause=0.15, asks=3, messages=2, wait=None, **words):
         """20 to 40 uploads a second, as long as the block lasts, and five triggers a second: by API
         and by broker. Yields (the load of uploads, who asks)."""
+        # The kernel chooses the address, so it may use ports again that are still resting.
+        words.setdefault("sources", (None,))
         load = self.load(clients=clients, pause=pause, seed=seed, ledger=self.ledger, timeout=10,
                          path=lambda c, n: f"{seed}_{c}_{n}.jpg", **words)
         asking = Asking(self, asks, wait)
@@ -180,6 +181,12 @@ class Joint(ftp_rig.Rig):
         ids = {i for i, in self.ask("SELECT id FROM snapshots")}
         wait_until(lambda: self.reader.ids() >= ids, "the reader to have all events")
         self.quiet()
+
+    def drain_now(self):
+        """As drain(), with a Drive that is well again and that is told so."""
+        self.drive.clear()
+        self.daemon.signal(signal.SIGHUP)
+        self.drain()
 
     def quiet(self):
         """Until the Drive has not been asked for a while, as the goals say it."""
@@ -247,9 +254,10 @@ class Joint(ftp_rig.Rig):
 
     def close(self):
         self.reader.close()
-        self.counterpart.close()
+        if self.counterpart.connection:
+            self.counterpart.close()
         for queue in ("events", "triggers"):
-            self.broker.delete_queue(f"{self.name}.{queue}")
+            self.broker.delete_queue(f"{self.name}.{queue}")  # no fault if there is none
         self.camera.stop()
 
 
