@@ -223,6 +223,31 @@ def free_port():
         return s.getsockname()[1]
 
 
+def missing(what):
+    """Skips a test for want of something that `tools/setup test` installs. Behind a set-up (`make
+    test`) it fails instead: a skip is easily overlooked."""
+    if os.environ.get("SNAPSHOT_SET_UP") == "1":
+        pytest.fail(f"no {what}, which tools/setup test installs on Debian; with "
+                    "SNAPSHOT_SKIP_PACKAGES=1, where packages are your own business, this is a skip")
+    pytest.skip(f"no {what}: run tools/setup test")
+
+
+@contextlib.contextmanager
+def tmpfs(place, size):
+    """A small disk at this place, made when it is not there. Whoever still uses it may go on."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    place.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place],
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("no mounts here: " + done.stderr.strip())
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 def default_model():
     """A detector that this checkout has, or None."""
     model = ROOT / "models/centernet-512.onnx"
@@ -252,7 +277,7 @@ def broker(tmp_path_factory):
     """One RabbitMQ for all tests of a run: it takes long to start. Who pauses, blocks or kills it
     brings it back."""
     if not rabbit.installed():
-        pytest.skip("no rabbitmq-server: run tools/setup test")
+        missing("rabbitmq-server")
     running = rabbit.Rabbit(tmp_path_factory.mktemp("rabbit"))
     yield running
     running.close()

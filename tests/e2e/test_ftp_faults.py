@@ -2,7 +2,8 @@
 acknowledged comes out once, what was not never does, and nothing stays behind. Goals S6, R3, R4, R13
 and R18 of reliability.
 
-SNAPSHOT_FTP_ABORTED sets the number of aborted uploads (10,000 is the goal)."""
+SNAPSHOT_FTP_ABORTED sets the number of aborted uploads (10,000 is the goal), SNAPSHOT_FTP_FULL=1 holds
+the goal's time for new sessions."""
 
 import contextlib
 import os
@@ -22,6 +23,8 @@ from conftest import wait_until
 from ftp_load import ABORTING, Broken, Client, Ledger, Refused, picture
 
 ABORTED = int(os.environ.get("SNAPSHOT_FTP_ABORTED", 600))
+# Of R13; a loaded machine is slow at times.
+RECOVER_SECONDS_MAX = 2 if os.environ.get("SNAPSHOT_FTP_FULL") == "1" else 5
 
 
 # ---- S6: incomplete uploads ----
@@ -206,7 +209,7 @@ def test_a_disk_that_fails_now_and_then_is_never_called_safe(ftp_rig, tmp_path, 
 
 # ---- R13: descriptors ----
 
-@pytest.mark.parametrize("left", ["few", "none"])
+@pytest.mark.parametrize("left", ["few", "none", "of 64"])
 def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
     """Newcomers hear 421 or wait; who is inside is served, and there is no busy loop."""
     rig = ftp_rig()
@@ -219,7 +222,7 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
         in_use = len(os.listdir(f"/proc/{rig.pid}/fd"))
         usual = resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)
         # A quarter is kept for those inside, so with "few" some newcomers are let in.
-        limit = in_use + 1 if left == "none" else (in_use + 8) * 4 // 3
+        limit = {"few": (in_use + 8) * 4 // 3, "none": in_use + 1, "of 64": 64}[left]
         resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, (limit, usual[1]))
         try:
             for source in ftp_load.addresses(120):
@@ -231,13 +234,13 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
             assert c.reply().code == 226, "the upload under way is completed"
             wait_until(lambda: time.monotonic() >= start + 3, "three seconds of it")
             seconds = time.monotonic() - start
-            assert (rig.cpu_s() - cpu) / seconds <= 0.2, "no busy loop"
+            assert (rig.cpu_s() - cpu) / seconds <= 0.05, "no busy loop"
             said = rig.daemon.lines[lines:]
             assert len([x for x in said if "ftp-connection" in x]) <= seconds + 1, "\n".join(said)
         finally:
             for s in crowd:
                 s.close()
-            if left == "none":
+            if left != "few":
                 resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, usual)
     freed = time.monotonic()
 
@@ -246,7 +249,7 @@ def test_short_of_descriptors_it_waits_and_works_on(ftp_rig, left):
             return c2.login(*rig.account())
         return None
     assert wait_until(back, "new sessions")
-    assert time.monotonic() - freed <= 5
+    assert time.monotonic() - freed <= RECOVER_SECONDS_MAX
     rig.wait_for(ftp_load.hashlib.sha256(content).hexdigest())
 
 

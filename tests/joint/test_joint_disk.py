@@ -2,30 +2,10 @@
 
 import contextlib
 import os
-import subprocess
 import time
 
-import pytest
-
-from conftest import wait_until
+from conftest import tmpfs, wait_until
 from joint import joint  # noqa: F401, a fixture
-
-SIZE = "20m"
-
-
-@contextlib.contextmanager
-def small_disk(place):
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    place.mkdir(parents=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", place],
-                          capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip("no mounts here: " + done.stderr.strip())
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 def fill(file):
@@ -37,7 +17,7 @@ def fill(file):
 
 def test_a_disk_of_the_ftp_server_that_is_full_stops_neither_triggers_nor_the_drive(joint):
     rig = joint()
-    with small_disk(rig.root):
+    with tmpfs(rig.root, "20m"):
         rig.start()
         with rig.under_load() as (_, asking):
             wait_until(lambda: rig.ledger.of("ok"), "uploads")
