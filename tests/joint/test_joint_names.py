@@ -15,20 +15,22 @@ from resolver import NameServer
 WORDS = {"silent": "the name was not resolved within", "none": "no address is known for this name"}
 TROUBLE_SECONDS = full(5, 30)
 RECOVER_SECONDS_MAX = 10
-# Of the time that an upload and a trigger take. A wait for the resolver would be of 5 s; the margin
-# of the short form is what a busy machine does to the last percent.
-P99_MORE_MS = full(250, 10)
+# How much longer an upload and a trigger may take than in the same run without trouble: the goal's 10 ms
+# at the 99th percent. In the short form the margins are those of a busy machine, and still a part of
+# the 5 s for which the resolver waits.
+MORE_MS = {0.5: full(300, 10), 0.99: full(2500, 10)}
 
 
 def beside(rig, seed, until):
-    """p99 of uploads and of triggers, milliseconds, under a load that lasts until something."""
-    with rig.under_load(seed=seed, asks=5, messages=1, wait=30) as (load, asking):
+    """{what: {share: milliseconds}} of uploads and triggers under a load that lasts until something."""
+    with rig.under_load(seed=seed, asks=5, messages=1, wait=30) as (_, asking):
         until()
-    assert load.ledger is rig.ledger and not asking.refused and not asking.unknown
+    assert not asking.refused and not asking.unknown
     uploads = [r for r in rig.ledger.rows if r.path.startswith(f"{seed}_")]
     assert {r.outcome for r in uploads} == {"ok"}, [r for r in uploads if r.outcome != "ok"][:3]
-    return {"uploads": percentile([r.took for r in uploads], 0.99) * 1e3,
-            "triggers": percentile([s for _, s in asking.took], 0.99) * 1e3}
+    took = {"uploads": [r.took for r in uploads], "triggers": [s for _, s in asking.took]}
+    return {what: {share: round(percentile(values, share) * 1e3, 1) for share in MORE_MS}
+            for what, values in took.items()}
 
 
 def lasting(seconds):
@@ -62,8 +64,10 @@ def test_a_name_that_is_not_told_delays_the_drive_alone(joint, tmp_path, mode):
         told = time.monotonic()
         wait_until(lambda: rig.drive.count()["pictures"] > kept, "a picture to arrive")
         took = time.monotonic() - told
-        print(f"{mode}: p99 {usual} -> {meanwhile} ms, recovered in {took:.1f} s")
-        for what, ms in meanwhile.items():
-            assert ms <= usual[what] + P99_MORE_MS, f"{what}: {usual[what]:.0f} -> {ms:.0f} ms"
+        print(f"{mode}: {usual} -> {meanwhile} ms, recovered in {took:.1f} s")
+        for what, shares in meanwhile.items():
+            for share, ms in shares.items():
+                before = usual[what][share]
+                assert ms <= before + MORE_MS[share], f"{share} of {what}: {before} -> {ms} ms"
         assert took <= RECOVER_SECONDS_MAX, f"{took:.1f} s until the first picture"
         rig.check()

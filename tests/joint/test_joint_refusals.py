@@ -14,8 +14,9 @@ from ftp_load import percentile
 from joint import full, joint  # noqa: F401, a fixture
 
 UPLOADS = full(10, 200)
-# How much later than in the same run without faults an event may come, at the 99th percent.
-EVENT_MORE_S = full(0.5, 0.1)
+# How much later than in the same run without faults an event may come: the goal's 100 ms at the 99th
+# percent. The short form's margins are those of a busy machine.
+EVENT_MORE_MS = {0.5: full(300, 100), 0.99: full(2500, 100)}
 # A request may come so much later than it should.
 LATE_S = full(3, 1)
 LARGE = 6 << 20  # above what goes to Drive in one request
@@ -41,14 +42,15 @@ OF_SESSIONS = ("session gone", "partial")
 
 
 def event_delay(rig, seed, size):
-    """p99 of the time from a trigger to its event while another camera pushes, in seconds."""
+    """{share: milliseconds} from a trigger to its event while another camera pushes."""
     clients = 2
     with rig.under_load(seed=seed, clients=clients, uploads=UPLOADS // clients, asks=10,
                         size=size) as (load, asking):
         load.join()
         wait_until(lambda: len(asking.accepted) >= 30, "triggers")
     wait_until(lambda: rig.reader.ids() >= set(asking.accepted), "the events")
-    return percentile([rig.reader.came[i] - asking.sent_at[i] for i in asking.accepted], 0.99)
+    took = [rig.reader.came[i] - asking.sent_at[i] for i in asking.accepted]
+    return {share: round(percentile(took, share) * 1e3, 1) for share in EVENT_MORE_MS}
 
 
 @pytest.mark.parametrize("name", full(["rate", "lost"], list(CLASSES)))
@@ -65,8 +67,9 @@ def test_what_a_drive_does_wrong_costs_no_picture_and_no_other_camera_a_moment(j
     hits = sum(f["hits"] for f in rig.drive.faults())
     rig.drain_now()
     told = rig.check()
-    print(f"{name}: {hits} faults, event p99 {usual * 1e3:.0f} -> {meanwhile * 1e3:.0f} ms, {told}")
-    assert meanwhile <= usual + EVENT_MORE_S, f"{usual:.3f} -> {meanwhile:.3f} s"
+    print(f"{name}: {hits} faults, events {usual} -> {meanwhile} ms, {told}")
+    for share, ms in meanwhile.items():
+        assert ms <= usual[share] + EVENT_MORE_MS[share], f"{share}: {usual[share]} -> {ms} ms"
 
 
 # ---- distance ----
