@@ -11,7 +11,7 @@ import signal
 import pytest
 
 from conftest import wait_until
-from keeping import (CAMERAS, LARGE, OFF, ask, bucket, directory, drained, drive,  # noqa: F401
+from keeping import (CAMERAS, LARGE, OFF, again, ask, bucket, directory, drained, drive,  # noqa: F401
                      expected, full, gdrive, kept_right, login, nas, push, same_files, storage, taken)
 
 CONFIG = CAMERAS + OFF
@@ -46,9 +46,7 @@ def test_kill_at_any_moment_of_uploads_with_faults(launch, drive, login, bucket,
         n = drive.count()["requests"] + rnd.randrange(2, 3 * count // restarts)
 
         def enough(d=d, n=n, recorded=recorded):
-            s = storage(d)
-            if s["state"] == "login":  # two 401 in a row look like a refusal; a person tries again
-                d.signal(signal.SIGHUP)
+            s = again(d)  # two 401 in a row look like a refusal
             return drive.count()["requests"] >= n or (s["pending"] == 0 and ask(
                 d, "SELECT count(*) FROM uploads WHERE storage = 1")[0][0] >= recorded)
         wait_until(enough, "some requests")
