@@ -448,15 +448,17 @@ class Load:
     `ways` weighs how; "store" logs in anew for its picture, all others use the session that is there
     and make another when it is gone. `path(client, number)` names files, `account(client)` gives
     (user, password). A client whose server is gone tries again until the end, so a load outlives
-    restarts."""
+    restarts. `pause` is what a client rests between two uploads, seconds; cameras do."""
 
     def __init__(self, server, account, clients=8, uploads=None, seconds=None, ways=None, path=None,
-                 size=20_000, tls=None, sources=("127.0.0.1",), seed=1, timeout=30, ledger=None):
+                 size=20_000, tls=None, sources=("127.0.0.1",), seed=1, timeout=30, ledger=None,
+                 pause=0):
         self.server, self.account, self.ways = server, account, ways or {"kept": 1}
         self.path = path or (lambda client, number: f"load_{client}_{number}.jpg")
         self.uploads, self.seconds, self.size, self.tls = uploads, seconds, size, tls
         self.sources, self.seed, self.timeout = sources, seed, timeout
         self.ledger = ledger or Ledger()
+        self.pause = pause
         self.stopping = threading.Event()
         self.failure = None
         self.threads = [threading.Thread(target=self._client, args=(i,), daemon=True)
@@ -510,6 +512,8 @@ class Load:
                 client.close()
                 client = None
             number += 1
+            if self.pause:
+                self.stopping.wait(self.pause)
         if client:
             client.quit()
 

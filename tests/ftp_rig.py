@@ -109,18 +109,20 @@ camera = porch
             return db.execute(sql).fetchall()
 
     def found(self):
-        """How often each picture is in the ledger."""
-        return collections.Counter(d for d, in self.ask("SELECT sha256 FROM snapshots"))
+        """How often each pushed picture is in the ledger."""
+        return collections.Counter(
+            d for d, in self.ask("SELECT sha256 FROM snapshots WHERE source = 1"))
 
     def published(self):
-        """How many pictures' events tell of each; one that was told twice is told twice with its
-        id, from which a reader knows."""
+        """How many pushed pictures' events tell of each; one that was told twice is told twice with
+        its id, from which a reader knows."""
         ids = set()
         if self.events_file.exists():
             for line in self.events_file.read_text().splitlines():
                 with contextlib.suppress(ValueError):  # the end of the file after a kill
                     ids.add(json.loads(line)["id"])
-        digest = dict(self.ask("SELECT id, sha256 FROM snapshots"))
+        digest = dict(self.ask("SELECT id, sha256 FROM snapshots WHERE source = 1"))
+        ids -= {i for i, in self.ask("SELECT id FROM snapshots WHERE source <> 1")}
         return collections.Counter(digest.get(i, f"unknown {i}") for i in ids)
 
     def uploaded(self):

@@ -12,6 +12,12 @@ import pytest
 
 from conftest import SANITIZED, missing, wait_until
 
+# Calls between the first byte of an upload and the event of its picture, the disk threads' as well as
+# those of the spool and the ledger. An axe falls at the n-th, at most this one. `write` is how the
+# bytes of an upload, and words between threads, are written.
+POINTS = {"fsync": 60, "fdatasync": 60, "rename,renameat,renameat2": 60, "linkat": 30,
+          "unlink,unlinkat": 40, "sendto,sendmsg": 400, "pwrite64": 200, "write,writev": 400}
+
 
 def wrapper(log, *options):
     """Arguments to start a daemon under strace; the daemon stays the child of the test (-D)."""

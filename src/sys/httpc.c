@@ -683,7 +683,6 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_UNRESTRICTED_AUTH, 0L);
     SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    SET(CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER_BYTES);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, c);
     SET(CURLOPT_HEADERFUNCTION, on_header);
@@ -736,6 +735,9 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_HTTP09_ALLOWED, req->http09 ? 1L : 0L);
     SET(CURLOPT_HTTP200ALIASES, req->http09 ? &icy_status : NULL);
 #undef SET
+    /* After a name that was not found libcurl 7.88 still has the buffer, and refuses to hear of its
+     * size, which is this one already. */
+    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER_BYTES);
     if (code == CURLE_OUT_OF_MEMORY)
         return err_set(e, -ENOMEM, ERR_LATER, "%s: no memory", c->shown);
     if (code != CURLE_OK)

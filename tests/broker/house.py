@@ -1,4 +1,5 @@
-"""The other programs of the house, played with pika and u-msgpack: who consumes the events."""
+"""The other programs of the house, played with pika and u-msgpack: who consumes the events, and who
+sends triggers."""
 
 import collections
 import collections.abc
@@ -20,6 +21,7 @@ collections.Hashable = collections.abc.Hashable  # u-msgpack 2.3 looks for it th
 import umsgpack  # noqa: E402
 
 Message = collections.namedtuple("Message", "key id properties body camera at")
+DEVICE = "Front Door Camera"  # that triggers are for
 BODIES_KEPT = 500  # of the later ones only the rest, for long runs
 
 
@@ -110,6 +112,94 @@ class Consumer:
 
 def decode(body):
     return umsgpack.unpackb(body)
+
+
+class Counterpart:
+    """Sends triggers, and knows what became of what it sent."""
+
+    def __init__(self, broker, exchange):
+        self.broker = broker
+        self.exchange = exchange + "_control"
+        self.key = "event.trigger.snapshot"
+        self.connection = None
+        self.channel = None
+        self.second = 1767323045
+
+    def open(self):
+        self.connection = self.broker.connection()
+        self.channel = self.connection.channel()
+        self.channel.exchange_declare(self.exchange, "direct")  # actively, as it does
+        self.channel.confirm_delivery()
+
+    def publish_raw(self, body, mandatory=False, **properties):
+        if self.channel is None or not self.channel.is_open:
+            self.open()
+        self.channel.basic_publish(self.exchange, self.key, body,
+                                   pika.BasicProperties(**properties), mandatory=mandatory)
+
+    def next_second(self):
+        self.second += 1
+        return self.second
+
+    def body(self, params, device=DEVICE, timestamp=None, **more):
+        return umsgpack.packb({
+            "timestamp": self.next_second() if timestamp is None else timestamp,
+            "output_triggered": {"device_key": device, "device_label": "The door",
+                                 "device_type": "Camera", "device_enabled": True,
+                                 "trigger_interval": None, "device_params": params},
+            **more})
+
+    def publish(self, params, *args, properties=None, **kw):
+        self.publish_raw(self.body(params, *args, **kw), **(properties or {}))
+
+    def close(self):
+        with contextlib.suppress(pika.exceptions.AMQPError, OSError):
+            self.connection.close()
+
+
+class TriggerLoad(threading.Thread):
+    """Publishes triggers at a rate until stopped; `confirmed` are the times (microseconds) of those
+    that the queue has. What it does not have is sent again, as it is: for one, after a restart the
+    exchange has no binding until the daemon is back. The devices are `count` cameras `c0` ... or
+    `devices`, in turn."""
+
+    def __init__(self, counterpart, rate, count=1, devices=None):
+        super().__init__(daemon=True)
+        self.counterpart, self.rate = counterpart, rate
+        self.devices = devices or [f"c{i} Camera" for i in range(count)]
+        self.confirmed = []
+        self.ending = threading.Event()
+
+    def run(self):
+        number, begin = 0, time.monotonic()
+        while not self.ending.is_set():
+            number += 1
+            at = round(time.time(), 6)
+            body = self.counterpart.body("a:b@c:1", self.devices[number % len(self.devices)], at)
+            while not self.sent(body):
+                if self.ending.wait(0.05):
+                    return
+            self.confirmed.append(round(at * 1e6))
+            ahead = begin + number / self.rate - time.monotonic()
+            if ahead > 0:
+                self.ending.wait(ahead)
+            elif ahead < -1:
+                begin -= ahead  # the broker was away: go on at the rate, no burst
+
+    def sent(self, body):
+        try:
+            self.counterpart.publish_raw(body, mandatory=True, delivery_mode=2)
+            return True
+        except pika.exceptions.UnroutableError:
+            return False
+        except (pika.exceptions.AMQPError, OSError):
+            self.counterpart.channel = None
+            return False
+
+    def stop(self):
+        self.ending.set()
+        self.join()
+        return self.confirmed
 
 
 CAMERA = """

@@ -15,12 +15,10 @@ import threading
 import time
 import uuid
 
-import pika
-import pika.exceptions
 import pytest
 
 from conftest import BINARY, ROOT, books_agree, wait_until
-from house import Consumer, decode, umsgpack  # its u-msgpack decodes
+from house import DEVICE, Consumer, Counterpart, TriggerLoad, decode, umsgpack  # its u-msgpack decodes
 
 FRAME = ROOT / "fuzz/corpus/picture/baseline.jpg"
 PASSWORD = "p@ss:w/rd,1"
@@ -47,50 +45,6 @@ O2 = Garden
 O1 = Camera
 O2 = Camera
 """
-DEVICE = "Front Door Camera"
-
-
-class Counterpart:
-    """Sends triggers, and knows what became of what it sent."""
-
-    def __init__(self, broker, exchange):
-        self.broker = broker
-        self.exchange = exchange + "_control"
-        self.key = "event.trigger.snapshot"
-        self.connection = None
-        self.channel = None
-        self.second = 1767323045
-
-    def open(self):
-        self.connection = self.broker.connection()
-        self.channel = self.connection.channel()
-        self.channel.exchange_declare(self.exchange, "direct")  # actively, as it does
-        self.channel.confirm_delivery()
-
-    def publish_raw(self, body, mandatory=False, **properties):
-        if self.channel is None or not self.channel.is_open:
-            self.open()
-        self.channel.basic_publish(self.exchange, self.key, body,
-                                   pika.BasicProperties(**properties), mandatory=mandatory)
-
-    def next_second(self):
-        self.second += 1
-        return self.second
-
-    def body(self, params, device=DEVICE, timestamp=None, **more):
-        return umsgpack.packb({
-            "timestamp": self.next_second() if timestamp is None else timestamp,
-            "output_triggered": {"device_key": device, "device_label": "The door",
-                                 "device_type": "Camera", "device_enabled": True,
-                                 "trigger_interval": None, "device_params": params},
-            **more})
-
-    def publish(self, params, *args, properties=None, **kw):
-        self.publish_raw(self.body(params, *args, **kw), **(properties or {}))
-
-    def close(self):
-        with contextlib.suppress(pika.exceptions.AMQPError, OSError):
-            self.connection.close()
 
 
 @pytest.fixture
@@ -627,56 +581,13 @@ def cameras(sims):
         f"password = secret1234\nlocation = c{i}\ngive_up = 1h\n" for i in range(len(sims)))
 
 
-class Load(threading.Thread):
-    """Publishes triggers at a rate until stopped; `confirmed` are the times (microseconds) of those
-    that the queue has. What it does not have is sent again, as it is: for one, after a restart the
-    exchange has no binding until the daemon is back."""
-
-    def __init__(self, counterpart, rate, count):
-        super().__init__(daemon=True)
-        self.counterpart, self.rate, self.count = counterpart, rate, count
-        self.confirmed = []
-        self.ending = threading.Event()
-
-    def run(self):
-        number, begin = 0, time.monotonic()
-        while not self.ending.is_set():
-            number += 1
-            at = round(time.time(), 6)
-            body = self.counterpart.body("a:b@c:1", f"c{number % self.count} Camera", at)
-            while not self.sent(body):
-                if self.ending.wait(0.05):
-                    return
-            self.confirmed.append(round(at * 1e6))
-            ahead = begin + number / self.rate - time.monotonic()
-            if ahead > 0:
-                self.ending.wait(ahead)
-            elif ahead < -1:
-                begin -= ahead  # the broker was away: go on at the rate, no burst
-
-    def sent(self, body):
-        try:
-            self.counterpart.publish_raw(body, mandatory=True, delivery_mode=2)
-            return True
-        except pika.exceptions.UnroutableError:
-            return False
-        except (pika.exceptions.AMQPError, OSError):
-            self.counterpart.channel = None
-            return False
-
-    def stop(self):
-        self.ending.set()
-        self.join()
-        return self.confirmed
-
-
 def test_restarts_of_the_broker_under_load_lose_nothing(broker, counterpart, launch, name):
     sims = [launch.camera(FRAME, "--user", "admin", "--password", "secret1234") for _ in range(4)]
     extra = durable(name)
     d = launch.daemon(config(broker, name, extra, outputs=cameras(sims)))
     connected(d)
     wait_until(lambda: broker.on_disk(name + ".triggers"), "the queue to be on the broker's disk")
-    load = Load(counterpart, RATE, len(sims))
+    load = TriggerLoad(counterpart, RATE, len(sims))
     load.start()
     for number in range(ROUNDS):
         start, had = len(d.lines), len(load.confirmed)
@@ -708,7 +619,7 @@ def test_two_instances_share_a_durable_queue(broker, counterpart, launch, name):
     both = [launch.daemon(text, name=n) for n in ("one", "two")]
     for d in both:
         connected(d)
-    load = Load(counterpart, 100, len(sims))
+    load = TriggerLoad(counterpart, 100, len(sims))
     load.start()
     wait_until(lambda: all(len(seconds(d)) > 20 for d in both), "both to work")
     confirmed = load.stop()
@@ -728,7 +639,7 @@ def test_an_orderly_stop_leaves_the_rest_in_the_queue(broker, counterpart, launc
     text = config(broker, name, extra, outputs=cameras(sims))
     d = launch.daemon(text)
     connected(d)
-    load = Load(counterpart, 100, 1)
+    load = TriggerLoad(counterpart, 100, 1)
     load.start()
     for _ in range(3):
         had = len(load.confirmed)

@@ -235,7 +235,8 @@ def test_without_descriptors_who_is_in_goes_on(launch):
             return False
 
     wait_until(logs_in, "a login", 20)
-    assert time.monotonic() - freed < 4  # the goal is 2; a loaded machine is slow at times
+    # The goal is 2 s; a loaded machine is slow at times.
+    assert time.monotonic() - freed < (2 if os.environ.get("SNAPSHOT_FTP_FULL") == "1" else 4)
     assert stored(d, "a.bin") == BYTES
 
 

@@ -11,6 +11,7 @@ import ftp_trace
 from conftest import wait_until
 from ftp_load import Ledger, addresses
 from ftp_rig import rounds
+from ftp_trace import POINTS
 
 CLIENTS = 64
 
@@ -37,12 +38,6 @@ def test_kill_at_any_moment_under_64_uploads(ftp_rig):
     rig.start()
     rig.check(ledger)
     assert len(ledger.of("ok")) >= rounds(4)
-
-
-# Calls between the last byte of an upload and the event of its picture, the disk threads' as well as
-# those of the spool and the ledger. The axe falls at the n-th, at most this one.
-POINTS = {"fsync": 60, "fdatasync": 60, "rename,renameat,renameat2": 60, "linkat": 30,
-          "unlink,unlinkat": 40, "sendto,sendmsg": 400, "pwrite64": 200}
 
 
 @pytest.mark.parametrize("call", POINTS)

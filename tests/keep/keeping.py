@@ -88,7 +88,16 @@ def drained(d, *names):
     """Waits until nothing waits for these storages; a pause is cut short as a person would do it."""
     for name in names or ["gdrive"]:
         d.signal(signal.SIGHUP)
-        wait_until(lambda n=name: storage(d, n)["pending"] == 0, f"{name} to have all")
+        wait_until(lambda n=name: again(d, n)["pending"] == 0, f"{name} to have all")
+
+
+def again(d, name="gdrive"):
+    """Looks at a storage, and tries again like a person when it waits for one: an answer from before
+    all was well may have come behind the last word."""
+    s = storage(d, name)
+    if s["next_try_ms"] > 600_000:
+        d.signal(signal.SIGHUP)
+    return s
 
 
 def same_files(root, pictures):

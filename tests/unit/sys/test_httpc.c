@@ -157,6 +157,41 @@ static void a_name_that_does_not_resolve_is_told_as_such(void **state)
     assert_string_equal(e.text, "http://no-such-host.invalid/x: no address is known for this name");
 }
 
+static void ask(struct httpc *h, struct httpc_channel *c, const char *url, struct count *n)
+{
+    struct err e = {0};
+    struct httpc_request req = {.url = url};
+    *n = (struct count){0};
+    assert_int_equal(httpc_start(c, &req, keep, n, &e), 0);
+    while (!n->done) {
+        struct pollfd p = {.fd = httpc_fd(h), .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 30000), 1);
+        httpc_process(h);
+    }
+}
+
+/* libcurl 7.88 keeps the buffer of a request whose name was not found, and took no size for it any
+ * more: such a channel never asked again. */
+static void a_channel_whose_name_did_not_resolve_asks_again(void **state)
+{
+    (void)state;
+    struct httpc *h = NULL;
+    struct httpc_channel *c = NULL;
+    struct err e = {0};
+    struct count n;
+    assert_int_equal(httpc_new(&h, &e), 0);
+    assert_int_equal(httpc_channel_new(h, &c, &e), 0);
+    for (int i = 0; i < 3; i++) {
+        ask(h, c, "http://no-such-host.invalid/", &n);
+        assert_int_equal(n.code, -EHOSTUNREACH);
+        assert_int_equal(n.failure, HTTPC_FAIL_RESOLVE);
+    }
+    ask(h, c, "http://127.0.0.1:1/", &n);
+    assert_int_equal(n.code, -ECONNREFUSED);
+    httpc_channel_free(c);
+    httpc_free(h);
+}
+
 static void a_refused_connection_keeps_the_systems_code(void **state)
 {
     (void)state;
@@ -183,6 +218,7 @@ int main(void)
         cmocka_unit_test(requests_that_cannot_be_are_refused_at_once),
         cmocka_unit_test(what_runs_at_the_end_is_cancelled_and_told),
         cmocka_unit_test(a_name_that_does_not_resolve_is_told_as_such),
+        cmocka_unit_test(a_channel_whose_name_did_not_resolve_asks_again),
         cmocka_unit_test(a_refused_connection_keeps_the_systems_code),
         cmocka_unit_test(every_failure_has_a_name),
     };
