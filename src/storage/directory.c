@@ -445,16 +445,6 @@ static int file_bytes(int folder, const char *name, int64_t size, struct blob **
     return 0;
 }
 
-static int file_md5(int folder, const char *name, int64_t size, char ret[HASH_MD5_HEX],
-                    struct err *e)
-{
-    AUTO(blob) bytes = NULL;
-    int r = file_bytes(folder, name, size, &bytes, e);
-    if (r == 0)
-        hash_md5_hex(bytes->data, bytes->size, ret);
-    return r;
-}
-
 static bool has_digest(const struct blob *bytes, const char *sha256, const char *digest)
 {
     char md5[HASH_MD5_HEX];
@@ -542,10 +532,11 @@ static int write_temporary(const struct put *p, struct err *e)
     /* NFS tells of a full disk when the file is closed. */
     if (close(fd) < 0 && r == 0)
         r = err_errno(e, -errno, "close");
-    char md5[HASH_MD5_HEX] = "";
+    const struct blob *bytes = p->o->bytes;
+    AUTO(blob) back = NULL;
     if (r == 0)
-        r = file_md5(p->folder, name, (int64_t)p->o->bytes->size, md5, e);
-    if (r == 0 && strcmp(md5, p->o->md5) != 0)
+        r = file_bytes(p->folder, name, (int64_t)bytes->size, &back, e);
+    if (r == 0 && memcmp(back->data, bytes->data, bytes->size) != 0)
         r = -EBADMSG;
     if (r == -EBADMSG || r == -ENOENT) /* the server's or the cable's fault, not the picture's */
         r = err_set(e, -EIO, ERR_LATER, "what was written reads back differently");
@@ -703,12 +694,15 @@ static int verify(struct storage_session *w, const struct storage_object *o,
 {
     AUTO_CLOSE int root = -1;
     *f = (struct storage_failure){0};
-    char md5[HASH_MD5_HEX] = "";
+    AUTO(blob) there = NULL;
+    char sha256[HASH_SHA256_HEX] = "";
     call_begins(w);
     int r = open_root(&w->d->config, &root, e);
     if (r == 0)
-        r = file_md5(root, mark->id, o->bytes ? (int64_t)o->bytes->size : -1, md5, e);
-    if (r == 0 && strcmp(md5, o->md5) != 0)
+        r = file_bytes(root, mark->id, o->bytes ? (int64_t)o->bytes->size : -1, &there, e);
+    if (r == 0)
+        hash_sha256_hex(there->data, there->size, sha256);
+    if (r == 0 && strcmp(sha256, o->sha256) != 0)
         r = err_set(e, -EBADMSG, ERR_NEVER, "%s has other bytes", mark->id);
     if (r == -ENOTDIR)
         r = -ENOENT;

@@ -439,6 +439,7 @@ static void verify_tells_gone_from_changed(struct rig *r)
     assert_int_equal(r->f.trouble, STORAGE_WELL);
     r->p->lose(r->place, &i.mark);
     assert_int_equal(try_verify(r, &i), -ENOENT);
+    must_reserve(r, &i); /* as ledger_upload_lost() has it: a new object */
     must_put(r, &i);
     assert_int_equal(try_verify(r, &i), 0);
     assert_int_equal(r->p->count(r->place), 1);

@@ -138,10 +138,11 @@ static void put_one(void *arg)
     struct storage_mark mark = {0};
     struct storage_failure failure;
     struct err e = {0};
-    char md5[HASH_MD5_HEX];
+    char md5[HASH_MD5_HEX], sha256[HASH_SHA256_HEX];
     AUTO(blob) bytes = blob_new_copy(p->bytes, strlen(p->bytes));
     AUTO(blob) saved = NULL;
     hash_md5_hex(p->bytes, strlen(p->bytes), md5);
+    hash_sha256_hex(p->bytes, strlen(p->bytes), sha256);
     struct storage_object o = {.snapshot_id = "0123456789abcdef0123456789abcdef",
                                .annotated = true,
                                .name = "detect_1.jpg",
@@ -158,6 +159,7 @@ static void put_one(void *arg)
     }
     o.bytes = bytes;
     o.md5 = md5;
+    o.sha256 = sha256;
     failed = failed || s->ops->put(w, &o, &mark, save, p, &failure, &e) < 0;
     if (failed) {
         print_message("# %s\n", e.text);

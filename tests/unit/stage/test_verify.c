@@ -106,7 +106,12 @@ static void upload_all(struct rig *r)
         assert_int_equal(store_read(f->s, o.path, 1 << 20, &bytes, &f->e), 0);
         const struct storage_ops *ops = r->storages[0]->ops;
         assert_int_equal(ops->reserve(r->w, &o, &mark, 1, &failure, &f->e), 0);
+        char md5[HASH_MD5_HEX], sha256[HASH_SHA256_HEX];
+        hash_md5_hex(bytes->data, bytes->size, md5);
+        hash_sha256_hex(bytes->data, bytes->size, sha256);
         o.bytes = bytes;
+        o.md5 = md5;
+        o.sha256 = sha256;
         if (ops->put(r->w, &o, &mark, no_save, NULL, &failure, &f->e) < 0)
             fail_msg("%s", f->e.text);
         assert_int_equal(upload_mark_write(&mark, jobs[i].mark, &f->e), 0);
