@@ -36,6 +36,18 @@ def test_a_name_server_that_says_nothing_delays_only_who_needs_it(launch, people
             assert d.trigger("good", wait=30)[0] == 200
 
 
+def test_a_camera_whose_name_was_not_known_is_asked_for_again(launch, people, tmp_path):
+    """One answer of a name server that is just starting must not cost a camera until the next start."""
+    sim = launch.camera(people)
+    with NameServer(tmp_path, mode="none") as names:
+        d = launch.daemon(
+            http_camera("late", f"http://camera.example:{sim.port}/snapshot.jpg", "give_up = 1s\n")
+            + OFF, wrapper=names.wrapper)
+        assert "no address is known for this name" in str(d.trigger("late", wait=30)[1])
+        names.mode = "good"
+        assert wait_until(lambda: d.trigger("late", wait=30)[0] == 200, "the camera to be found")
+
+
 def test_no_password_reaches_log_api_or_store(launch, people):
     """Every way to fail with a password in play; then everything that was written is searched."""
     foscam = launch.camera(people, "--user", "admin", "--password", CANARY)
