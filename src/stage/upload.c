@@ -57,6 +57,9 @@ static void look_at_settings(struct upload_self *u)
         u->plan = *plan->common;
     if (u->settings) {
         u->pause_until.us = u->archive_at.us = 0;
+        pthread_mutex_lock(&u->lock);
+        u->generation++; /* what is under way tells of the time before */
+        pthread_mutex_unlock(&u->lock);
         if (u->storage->ops->reload)
             u->storage->ops->reload(u->storage);
     }

@@ -94,13 +94,16 @@ static int64_t pause_ms(const struct upload_self *u, const struct storage_failur
     return exact && named > 0 ? named : MAX(own, named);
 }
 
-/* Failures of calls that began before the last pause say nothing new, but for how long to wait. */
+/* Failures of calls that began before the last pause, or before a reload, say nothing new, but for
+ * how long to wait; not so when people have to mend something, which they may have done. */
 static void pause_all(struct upload_self *u, unsigned generation, const struct storage_failure *f,
                       const struct err *why)
 {
     struct mono_time now = clock_mono();
     bool news = generation == u->generation;
     int64_t ms = pause_ms(u, f);
+    if (!news && (f->trouble == STORAGE_LOGIN || f->trouble == STORAGE_QUOTA))
+        return;
     struct mono_time until = mono_add_ms(now, news ? ms : f->pause_ms);
     if (news || until.us > u->pause_until.us)
         u->pause_until = until;

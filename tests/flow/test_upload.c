@@ -778,6 +778,23 @@ static void what_people_have_to_mend_is_tried_hourly_and_after_a_reload(void **s
     }
 }
 
+/* The answer tells of a time before somebody mended it. */
+static void an_answer_from_before_a_reload_is_no_reason_to_wait(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    h->shelf.now = (struct answer){-ENOKEY, ERR_NEVER, {STORAGE_LOGIN, 300000}, false};
+    hold(&h->shelf, true);
+    picture(h, "c", 1, NULL);
+    TURN_UNTIL(h, h->shelf.inside == 1);
+    flow_configure(h->f, "");
+    turn(h);
+    hold(&h->shelf, false);
+    FLOW_WAIT(h->f, h->shelf.inside == 0);
+    FLOW_SET(h->f, h->shelf.now, (struct answer){0});
+    TURN_UNTIL(h, counts(h).done == 1);
+    close_hand(h);
+}
+
 /* Of the storage's trouble alone: what the file has got is not known. */
 static struct upload_job first_job(struct by_hand *h)
 {
@@ -1322,6 +1339,7 @@ int main(void)
         CASE(a_storage_that_is_away_is_asked_less_and_less),
         CASE(waits_as_long_as_the_storage_asks),
         CASE(what_people_have_to_mend_is_tried_hourly_and_after_a_reload),
+        CASE(an_answer_from_before_a_reload_is_no_reason_to_wait),
         CASE(a_minute_of_an_unreadable_store_puts_nothing_aside),
         CASE(a_ledger_that_takes_no_note_is_no_trouble_of_the_storage),
         CASE(a_picture_that_intake_could_not_place_is_no_lost_one),
