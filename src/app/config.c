@@ -293,13 +293,7 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
         .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
     }
 
-static const struct cfg_key rekognition_keys[] = {
-    LATER_KEY("region", CFG_STRING, "AWS_ALT_REGION", "Region that is asked"),
-};
-SECTION(rekognition_section, "rekognition", no_values, rekognition_keys, "Amazon Rekognition.");
-
 static const struct cfg_key aws_keys[] = {
-    LATER_ENV("default_region", CFG_STRING, "AWS_DEFAULT_REGION", "Region of services"),
     LATER_ENV("config_file", CFG_PATH, "AWS_CONFIG_FILE", "AWS's own configuration"),
     LATER_ENV("credentials_file", CFG_PATH, "AWS_SHARED_CREDENTIALS_FILE", "AWS's own logins"),
     LATER_ENV("profile", CFG_STRING, "AWS_PROFILE", "Profile in these files"),
@@ -359,7 +353,7 @@ static const struct cfg_section *const all_sections[] = {
     &directory_cfg_section,
     &gdrive_cfg_section,
     &s3_cfg_section,
-    &rekognition_section,
+    &rekognition_config_section,
     &aws_section,
     &creds_section,
     &health_section,

@@ -22,6 +22,7 @@
 #include "camera/camera_config.h"
 #include "cfg/cfg.h"
 #include "detect/detect_config.h"
+#include "detect/rekognition.h"
 #include "ftp/ftp_account.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
