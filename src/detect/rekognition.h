@@ -79,3 +79,12 @@ void rekognition_config_options(const struct rekognition_config *c,
                                 struct rekognition_options *ret);
 /* "55", "55%" and "0.55" are 0.55: what has a % or is above 1 is percent. 0 or -EINVAL. */
 int rekognition_confidence(const char *text, double *ret);
+
+/* What people want to know of each region, in the order of the options. Any thread. */
+struct rekognition_state {
+    const char *region; /* valid as long as the detector */
+    const char *state;  /* "closed": is asked; "open": rests; "half-open": one picture tries it */
+    int64_t rest_ms;    /* until it is tried again; 0 = now */
+    double answer_ms;   /* moving average; 0 = not asked yet */
+};
+int rekognition_states(struct detector *d, struct rekognition_state ret[REKOGNITION_REGIONS_MAX]);
