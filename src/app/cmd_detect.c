@@ -262,8 +262,8 @@ static int run_detect(int argc, char **argv)
     } else if (job.count > 0) {
         status = open_detector(&q, &job.detector);
         if (status == EXIT_DONE) {
-            if (missing || examine_all(&job, q.json && !isatty(STDERR_FILENO)) > 0)
-                status = EXIT_FAILED;
+            bool failed = examine_all(&job, q.json && !isatty(STDERR_FILENO)) > 0;
+            status = failed || missing ? EXIT_FAILED : EXIT_DONE;
             job.detector->ops->close(job.detector);
         }
     } else if (!missing) {
@@ -535,6 +535,8 @@ static char *json_line(const struct picture *p, const struct picture_info *info,
 {
     AUTO_JSON json_t *line = json_object();
     json_object_set_new(line, "path", js_string(p->path));
+    if (v->cloud_calls > 0)
+        json_object_set_new(line, "cloud_calls", json_integer(v->cloud_calls));
     if (error != NULL) {
         json_object_set_new(line, "error", js_string(error));
     } else {
@@ -545,8 +547,6 @@ static char *json_line(const struct picture *p, const struct picture_info *info,
         json_object_set_new(line, "infer_ms", json_real(rounded(v->infer_ms, 100)));
         if (v->damaged)
             json_object_set_new(line, "damaged", json_true());
-        if (v->cloud_calls > 0)
-            json_object_set_new(line, "cloud_calls", json_integer(v->cloud_calls));
         json_t *list = json_array();
         for (size_t i = 0; i < v->found.count; i++) {
             const struct detection *d = &v->found.items[i];
