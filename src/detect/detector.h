@@ -51,6 +51,10 @@ struct detector_ops {
     /* How many detect() calls at once make sense (worker threads of the stage). */
     int (*parallelism)(const struct detector *d);
     void (*close)(struct detector *d); /* NULL is fine; no call may be running */
+    /* Writes what, besides the picture, decides its answers (service, version asked for,
+     * thresholds): an answer may be given again for the same picture while this text is the same.
+     * NULL = its name says all. Optional. */
+    void (*signature)(const struct detector *d, char *buf, size_t size);
 };
 
 struct detector {

@@ -681,6 +681,14 @@ static void describe(const struct detector *d, char *buf, size_t size)
                       r->o.in_flight, pace); /* may be cut */
 }
 
+/* Not the region: the regions have the same model, but for the days of a change. */
+static void signature(const struct detector *d, char *buf, size_t size)
+{
+    const struct rekognition *r = container_of(d, struct rekognition, detector);
+    (void)text_format(buf, size, "rekognition labels=%d confidence=%g side=%d", r->o.labels_max,
+                      r->o.confidence_min, r->o.side_max); /* fits */
+}
+
 static int parallelism(const struct detector *d)
 {
     return container_of(d, const struct rekognition, detector)->o.in_flight;
@@ -709,4 +717,5 @@ static const struct detector_ops ops = {
     .describe = describe,
     .parallelism = parallelism,
     .close = close_detector,
+    .signature = signature,
 };
