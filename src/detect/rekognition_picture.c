@@ -26,11 +26,15 @@ static int too_small(int width, int height, struct err *e)
                    REKOGNITION_SIDE_MIN);
 }
 
-/* What the longer side has to be multiplied by; 1 at most. */
+/* What the sides have to be multiplied by; 1 at most. A wish for less does not make a picture too
+ * small. */
 static double factor_for(const struct picture_info *info, int side_max)
 {
-    int most = side_max > 0 ? MIN(side_max, REKOGNITION_SIDE_MAX) : REKOGNITION_SIDE_MAX;
-    return fmin((double)most / MAX(info->width, info->height), 1);
+    double longer = MAX(info->width, info->height), shorter = MIN(info->width, info->height);
+    double factor = fmin(REKOGNITION_SIDE_MAX / longer, 1);
+    if (side_max > 0)
+        factor = fmin(factor, fmax(side_max / longer, REKOGNITION_SIDE_MIN / shorter));
+    return factor;
 }
 
 static int probe(const struct blob *bytes, const struct picture_limits *limits, int side_max,
@@ -40,7 +44,7 @@ static int probe(const struct blob *bytes, const struct picture_limits *limits, 
     if (picture_probe(bytes->data, bytes->size, limits, ret, &why) < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "%s", why.text);
     double least = MIN(ret->width, ret->height) * factor_for(ret, side_max);
-    return least < REKOGNITION_SIDE_MIN ? too_small(ret->width, ret->height, e) : 0;
+    return least < REKOGNITION_SIDE_MIN - 1e-6 ? too_small(ret->width, ret->height, e) : 0;
 }
 
 /* EXIF's 2, 4, 5 and 7 mirror. */
@@ -81,7 +85,7 @@ int rekognition_picture_convert(struct blob *bytes, const struct picture_limits 
     for (int i = 0; r == 0 && i < ATTEMPTS_MAX; i++) {
         AUTO(blob) jpeg = NULL;
         int quality = qualities[MIN((size_t)i, ARRAY_LEN(qualities) - 1)];
-        int width = MAX((int)(info.width * factor), 1);
+        int width = MAX((int)ceil(info.width * factor), 1);
         r = picture_annotate(bytes->data, bytes->size, limits, &nothing, width, quality, &jpeg,
                              &why);
         if (r == 0)
@@ -89,7 +93,10 @@ int rekognition_picture_convert(struct blob *bytes, const struct picture_limits 
         if (r < 0)
             break;
         if (MIN(made.width, made.height) < REKOGNITION_SIDE_MIN)
-            return too_small(made.width, made.height, e);
+            return made.width < width /* drawn smaller, as there was no memory */
+                       ? err_set(e, -ENOMEM, ERR_LATER, "no memory to make %dx%d pixels fit",
+                                 info.width, info.height)
+                       : too_small(made.width, made.height, e);
         if (jpeg->size <= REKOGNITION_BYTES_MAX &&
             MAX(made.width, made.height) <= REKOGNITION_SIDE_MAX) {
             *ret = (struct rekognition_picture){.bytes = STEAL(jpeg),

@@ -4,12 +4,15 @@
 #include "detect/rekognition.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 
 #include "../test.h"
 #include "base/dynbuf.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "detect/rekognition_answer.h"
 #include "detect/rekognition_picture.h"
+#include "sys/jpeg.h"
 
 /* ---- answers */
 
@@ -215,7 +218,72 @@ static void what_is_no_picture_is_never_examined(void **state UNUSED)
     }
 }
 
+static struct blob *grey_jpeg(int width, int height)
+{
+    uint32_t *pixels = calloc((size_t)width * (size_t)height, sizeof(*pixels));
+    struct blob *jpeg = NULL;
+    struct err e = {0};
+    assert_int_equal(jpeg_encode(pixels, width, height, 90, &jpeg, &e), 0);
+    free(pixels);
+    return jpeg;
+}
+
+static void without_memory_it_says_so_and_a_repeat_may_help(void **state UNUSED)
+{
+    AUTO(blob) bytes = grey_jpeg(200, 100);
+    int failures = 0;
+    for (uint64_t n = 1;; n++) {
+        struct rekognition_picture p = {0};
+        AUTO_DONE(dynbuf) body = {0};
+        struct err e = {0};
+        mem_fail_at(n);
+        int r = rekognition_picture_convert(bytes, &picture_limits_default, 100, &p, &e);
+        if (r == 0)
+            r = rekognition_body(p.bytes, 50, 0.5, &body, &e);
+        bool all = mem_try_count() < n;
+        mem_fail_at(0);
+        rekognition_picture_done(&p);
+        if (r < 0 && (r != -ENOMEM || e.retry != ERR_LATER))
+            CASE_FAILS("allocation %d: %d, %s", (int)n, r, e.text);
+        failures += r < 0;
+        if (all)
+            break;
+    }
+    assert_true(failures > 0);
+}
+
 /* ---- options */
+
+static void a_stop_ends_it_at_once_without_blaming_a_region(void **state UNUSED)
+{
+    AUTO(blob) bytes = grey_jpeg(100, 100);
+    AUTO_CLOSE int stop_fd = eventfd(1, EFD_CLOEXEC);
+    struct rekognition_options o = {
+        .regions = {{"eu-west-1", "http://127.0.0.1:1"}},
+        .region_count = 1,
+        .login = {.access_key = "a", .secret_key = "b"},
+        .labels_max = 1,
+        .in_flight = 1,
+        .timeout_ms = 10000,
+        .patience_ms = 10000,
+        .limits = picture_limits_default,
+        .stop_fd = stop_fd,
+    };
+    struct detector *d = NULL;
+    struct rekognition_state states[REKOGNITION_REGIONS_MAX];
+    struct err e = {0};
+    assert_int_equal(rekognition_open(&o, &d, &e), 0);
+    for (int i = 0; i < 5; i++) {
+        struct detect_request request = {.bytes = bytes, .confidence_min = -1};
+        struct verdict v = {0};
+        assert_int_equal(d->ops->detect(d, &request, &v, &e), -ECANCELED);
+        assert_int_equal(e.retry, ERR_LATER);
+        assert_int_equal(v.cloud_calls, 0);
+    }
+    assert_int_equal(rekognition_states(d, states), 1);
+    test_expect_text("state", states[0].state, "closed");
+    d->ops->close(d);
+}
 
 static void percent_and_fractions_are_understood(void **state UNUSED)
 {
@@ -290,6 +358,8 @@ int main(void)
         cmocka_unit_test(the_body_is_what_the_service_expects),
         cmocka_unit_test(the_largest_picture_fits_its_body),
         cmocka_unit_test(what_is_no_picture_is_never_examined),
+        cmocka_unit_test(without_memory_it_says_so_and_a_repeat_may_help),
+        cmocka_unit_test(a_stop_ends_it_at_once_without_blaming_a_region),
         cmocka_unit_test(percent_and_fractions_are_understood),
         cmocka_unit_test(without_a_region_it_says_what_to_set),
         cmocka_unit_test(it_describes_itself_and_gives_everything_back),
