@@ -10,6 +10,7 @@
 
 #include "aws/aws_call.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
@@ -77,12 +78,12 @@ enum result {
     RESULT_THROTTLED,
     RESULT_REFUSED,
     RESULT_FAILED,
-    RESULT_TIMEOUT,
+    RESULT_UNREACHABLE,
     RESULT_BROKEN,
     RESULT_COUNT
 };
-static const char *const result_names[RESULT_COUNT] = {"answered", "throttled", "refused",
-                                                       "failed",   "timeout",   "broken"};
+static const char *const result_names[RESULT_COUNT] = {"answered", "throttled",   "refused",
+                                                       "failed",   "unreachable", "broken"};
 
 static struct metric calls_total = {
     .name = "snapshotd_rekognition_requests_total",
@@ -434,7 +435,7 @@ static int judge(struct asking *a, int code, const struct http_answer *answer,
 static int read_answer(struct asking *a, const struct http_answer *answer, struct verdict *ret,
                        struct err *e);
 static void enter(struct asking *a, int region, enum breaker_pass pass, enum result result,
-                  bool canceled, double ms);
+                  double ms, const struct err *why);
 
 static int try_once(struct asking *a, int *ret_region, int64_t *ret_pause_ms, enum next *ret_next,
                     struct verdict *ret, struct err *e)
@@ -457,6 +458,8 @@ static int try_once(struct asking *a, int *ret_region, int64_t *ret_pause_ms, en
                        (long long)(rest_ms + 999) / 1000);
     }
     *ret_region = region;
+    if (pass == BREAKER_PROBE)
+        metric_set(&breaker_gauge, r->places[region].name, BREAKER_HALF_OPEN);
 
     AUTO_DONE(http_answer) answer = {0};
     struct aws_error error;
@@ -471,7 +474,7 @@ static int try_once(struct asking *a, int *ret_region, int64_t *ret_pause_ms, en
         result = code < 0 ? RESULT_BROKEN : RESULT_ANSWERED;
     }
     *ret_pause_ms = error.pause_ms;
-    enter(a, region, pass, result, code == -ECANCELED, ms);
+    enter(a, region, pass, result, ms, e);
     return code;
 }
 
@@ -568,7 +571,7 @@ static int judge(struct asking *a, int code, const struct http_answer *answer,
     default:
         *ret_result = code == -ETIMEDOUT || code == -ECONNREFUSED || code == -EHOSTUNREACH ||
                               code == -ENETUNREACH
-                          ? RESULT_TIMEOUT
+                          ? RESULT_UNREACHABLE
                           : RESULT_FAILED;
         *ret_next = NEXT_AGAIN;
         return code;
@@ -594,7 +597,8 @@ static int judge_error(struct asking *a, const struct aws_error *error, enum res
         return -EAGAIN;
     case AWS_LOGIN:
         *ret_result = RESULT_REFUSED;
-        (void)err_prefix(e, "rekognition:DetectLabels is not allowed");
+        if (text_starts_with(error->code, "AccessDenied"))
+            (void)err_prefix(e, "rekognition:DetectLabels is not allowed");
         if (e)
             e->retry = ERR_NEVER;
         return -EACCES;
@@ -633,7 +637,7 @@ static enum region_news news_of(enum result result)
         return REGION_WELL;
     case RESULT_FAILED:
         return REGION_FAILED;
-    case RESULT_TIMEOUT:
+    case RESULT_UNREACHABLE:
         return REGION_DEAD;
     case RESULT_COUNT:
         break;
@@ -641,27 +645,44 @@ static enum region_news news_of(enum result result)
     return REGION_UNKNOWN;
 }
 
+/* Two regions serve as one, so that one is out would be seen by nobody. */
+static void tell_people(const struct rekognition *r, int region, enum breaker_state before,
+                        enum breaker_state after, int64_t rest_ms, const struct err *why)
+{
+    const char *name = r->places[region].name;
+    if (after == BREAKER_OPEN && before == BREAKER_CLOSED)
+        log_warn("region-rests", "%s; %s is asked again in %lld s", why->text, name,
+                 (long long)(rest_ms + 999) / 1000);
+    else if (after == BREAKER_CLOSED && before != BREAKER_CLOSED)
+        log_notice("region-back", "rekognition in %s answers again", name);
+}
+
 static void enter(struct asking *a, int region, enum breaker_pass pass, enum result result,
-                  bool canceled, double ms)
+                  double ms, const struct err *why)
 {
     struct rekognition *r = a->r;
     const char *name = r->places[region].name;
+    const struct breaker *breaker = &r->choice.regions[region].breaker;
+    bool canceled = why->code == -ECANCELED;
     struct mono_time now = clock_mono();
     enum region_news news = canceled ? REGION_UNKNOWN : news_of(result);
     pthread_mutex_lock(&r->lock);
     if (result == RESULT_THROTTLED)
         pace_slow_down(&r->pace, now);
+    enum breaker_state before = breaker->state;
     region_tell(&r->choice, region, pass, news, result == RESULT_ANSWERED ? ms : 0, now);
-    enum breaker_state state = r->choice.regions[region].breaker.state;
+    enum breaker_state after = breaker->state;
+    int64_t rest_ms = breaker_wait_ms(breaker, now);
     pthread_mutex_unlock(&r->lock);
     if (canceled)
         return;
     char label[96];
     (void)text_format(label, sizeof(label), "%s %s", name, result_names[result]); /* fits */
     metric_inc(&calls_total, label);
-    metric_set(&breaker_gauge, name, state);
+    metric_set(&breaker_gauge, name, after);
     if (news == REGION_WELL)
         metric_observe(&call_seconds, name, ms / 1000);
+    tell_people(r, region, before, after, rest_ms, why);
 }
 
 /* ---- about it ---- */
