@@ -34,6 +34,10 @@ struct detector_options {
 struct detect_request {
     struct blob *bytes;
     double confidence_min; /* <0: as opened */
+    /* >0: verdict.person_best is to tell the best score of a person down to here, whether that
+     * person counts or not; `found` is what it would be anyway. Detectors that cannot leave it 0.
+     */
+    double person_floor;
 };
 
 struct detector_ops {
