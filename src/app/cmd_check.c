@@ -1,8 +1,10 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "app/command.h"
 #include "app/options.h"
+#include "ledger/ledger_cloud.h"
 #include "sys/tls_server.h"
 #include "web/web_config.h"
 
@@ -77,13 +79,12 @@ static int count_lines(const char *text)
 static void print_cameras(const struct app_config *a);
 static void print_devices(const char *what, char letter, const struct app_device *list,
                           size_t count);
+static void print_detection(const struct app_config *a);
 static void print_ftp(const struct app_config *a);
 static void print_warnings(const char *warnings);
 
 static void print_summary(const struct app_config *a, const char *warnings)
 {
-    const struct detect_config *d = &a->detect;
-
     if (cfg_path(a->cfg))
         (void)printf("%s is good.\n\n", cfg_path(a->cfg));
     else
@@ -92,16 +93,7 @@ static void print_summary(const struct app_config *a, const char *warnings)
     print_cameras(a);
     print_devices("outputs", 'O', a->outputs, a->output_count);
     print_devices("inputs", 'I', a->inputs, a->input_count);
-    if (a->detection_off) {
-        (void)printf("  detection  off: %s\n", a->detection_off);
-    } else {
-        (void)printf("  detection  model %s", d->model);
-        if (d->minimum_confidence > 0)
-            (void)printf(", everything above %g", d->minimum_confidence);
-        if (d->minimum_human_confidence > 0)
-            (void)printf(", persons above %g", d->minimum_human_confidence);
-        (void)printf("\n");
-    }
+    print_detection(a);
     (void)printf("  pictures   in %s, ledger %s\n", a->store_path, a->ledger_path);
     const struct web_config *web = cfg_values(a->cfg, &web_cfg_section);
     (void)printf("  API        %s%s\n", web->enabled ? "http://" : "off",
@@ -141,6 +133,59 @@ static void print_devices(const char *what, char letter, const struct app_device
     for (size_t i = 0; i < count; i++)
         (void)printf("%s%s (%c%u)", i ? ", " : "", list[i].device_key, letter, list[i].number);
     (void)printf("\n");
+}
+
+static void print_budget(const char *name, int64_t spent, int64_t limit)
+{
+    if (limit > 0)
+        (void)printf("%lld of %lld calls left this %s", (long long)MAX(limit - spent, (int64_t)0),
+                     (long long)limit, name);
+    else
+        (void)printf("%lld call%s this %s and no limit", (long long)spent, spent == 1 ? "" : "s",
+                     name);
+}
+
+/* What the ledger says was spent, without touching it. */
+static void print_cloud(const struct app_config *a)
+{
+    struct cloud_spent s = {0};
+    struct err e = {0};
+    int r = ledger_cloud_peek(a->ledger_path, clock_wall(), &s, &e);
+
+    (void)printf("  cloud      ");
+    print_budget("day", s.day, a->cloud.calls_per_day);
+    (void)printf(", ");
+    print_budget("month", s.month, a->cloud.calls_per_month);
+    (void)printf(" ([cloud]); about $%.2f so far\n",
+                 (double)s.month * a->cloud.price_per_1000 / 1000);
+    if (r < 0 && r != -ENOENT)
+        (void)printf("             the ledger cannot tell: %s\n", e.text);
+}
+
+static void print_detection(const struct app_config *a)
+{
+    const struct detect_config *d = &a->detect;
+
+    if (a->detection_off) {
+        (void)printf("  detection  off: %s\n", a->detection_off);
+        return;
+    }
+    (void)printf("  detection  %s, because %s\n", detect_mode_names[a->detect_mode], a->detect_why);
+    if (detect_mode_has_local(a->detect_mode)) {
+        (void)printf("             model %s", d->model);
+        if (d->minimum_confidence > 0)
+            (void)printf(", everything above %g", d->minimum_confidence);
+        if (d->minimum_human_confidence > 0)
+            (void)printf(", persons above %g", d->minimum_human_confidence);
+        (void)printf("\n");
+    }
+    if (a->detect_mode == DETECT_CASCADE)
+        (void)printf("             the cloud is asked when a person scores from %g to %g%s%s\n",
+                     d->cascade_low, d->cascade_high,
+                     d->cascade_labels && d->cascade_labels[0] ? ", or for cascade_labels" : "",
+                     d->cascade_empty ? ", or nothing was found" : "");
+    if (detect_mode_has_cloud(a->detect_mode))
+        print_cloud(a);
 }
 
 static void print_account(const struct ftp_account *who)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/config.h"
 #include "base/clock.h"
 #include "base/dynbuf.h"
 #include "base/fsutil.h"
@@ -25,6 +26,7 @@
 #include "base/text.h"
 #include "detect/detect_config.h"
 #include "detect/detector.h"
+#include "detect/rekognition.h"
 #include "picture/annotate.h"
 #include "sys/json.h"
 
@@ -32,6 +34,7 @@
 #define DEPTH_MAX 64              /* folders within folders */
 #define WINDOW 64
 #define WORKERS_MAX 64
+#define SETTINGS_MAX 32
 #define LINE_MAX_BYTES ((size_t)1 << 20) /* 300 detections need 40 kB of JSON */
 #define ANNOTATE_QUALITY 88
 #define EVALUATION_CONFIDENCE 0.001 /* COCO's rules look at the whole curve */
@@ -63,7 +66,11 @@ struct request {
     struct detector_options options;
     bool json, evaluate;
     const char *annotate_dir;
-    char *labels; /* comma-separated */
+    char *labels;         /* comma-separated */
+    const char *detector; /* its name */
+    const char *config;   /* file, NULL = none */
+    const char *settings[SETTINGS_MAX + 1];
+    int setting_count;
 };
 
 static int run_detect(int argc, char **argv);
@@ -84,11 +91,25 @@ const struct command command_detect = {
             "      --runtime FILE      the ONNX Runtime library\n"
             "  -t, --threads N         processor cores to use (default: all)\n"
             "      --square            dynamic models: always the full square\n"
-            "      --eval              everything above 0.001, several classes a box",
+            "      --eval              everything above 0.001, several classes a box\n"
+            "  -d, --detector NAME     local (default), or rekognition, which costs money: a call\n"
+            "                          for each picture\n"
+            "      --config FILE       configuration that has [rekognition]\n"
+            "      --set SECTION.KEY=VALUE  one setting of it; both besides the environment",
     .run = run_detect,
 };
 
-enum { OPT_IOU = 256, OPT_NAMES, OPT_MODEL_DIR, OPT_PROVIDER, OPT_RUNTIME, OPT_SQUARE, OPT_EVAL };
+enum {
+    OPT_IOU = 256,
+    OPT_NAMES,
+    OPT_MODEL_DIR,
+    OPT_PROVIDER,
+    OPT_RUNTIME,
+    OPT_SQUARE,
+    OPT_EVAL,
+    OPT_CONFIG,
+    OPT_SET
+};
 
 static const struct option long_options[] = {
     {"model", required_argument, NULL, 'm'},
@@ -104,6 +125,9 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, 't'},
     {"square", no_argument, NULL, OPT_SQUARE},
     {"eval", no_argument, NULL, OPT_EVAL},
+    {"detector", required_argument, NULL, 'd'},
+    {"config", required_argument, NULL, OPT_CONFIG},
+    {"set", required_argument, NULL, OPT_SET},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -115,6 +139,8 @@ static int examine_all(struct job *job, bool quiet);
 static void *work(void *arg);
 static void examine(struct job *job, struct picture *p);
 static void split_labels(char *text, const char ***ret);
+static int open_detector(const struct request *q, struct detector **ret);
+static int open_rekognition(const struct request *q, struct detector **ret);
 
 /* Returns a usage error's status, or -1 to go on. */
 static int parse_options(int argc, char **argv, struct request *q, const char **model_dirs,
@@ -124,7 +150,7 @@ static int parse_options(int argc, char **argv, struct request *q, const char **
     double value;
     int64_t number;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "m:c:ja:l:t:h", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "m:c:ja:l:t:d:h", long_options, NULL)) != -1) {
         switch (option) {
         case 'm':
             q->options.model = optarg;
@@ -176,6 +202,20 @@ static int parse_options(int argc, char **argv, struct request *q, const char **
         case OPT_EVAL:
             q->evaluate = true;
             break;
+        case 'd':
+            if (strcmp(optarg, "local") != 0 && strcmp(optarg, "rekognition") != 0)
+                return command_usage(&command_detect,
+                                     "--detector takes local or rekognition, not '%s'", optarg);
+            q->detector = optarg;
+            break;
+        case OPT_CONFIG:
+            q->config = optarg;
+            break;
+        case OPT_SET:
+            if (q->setting_count == SETTINGS_MAX)
+                return command_usage(&command_detect, "more than %d settings", SETTINGS_MAX);
+            q->settings[q->setting_count++] = optarg;
+            break;
         case 'h':
             return command_help(&command_detect);
         default:
@@ -190,7 +230,7 @@ static int parse_options(int argc, char **argv, struct request *q, const char **
 static int run_detect(int argc, char **argv)
 {
     const char *model_dirs[2] = {NULL, NULL}, *providers[2] = {NULL, NULL};
-    struct request q = {.options = {.confidence_min = -1, .iou_max = -1}};
+    struct request q = {.options = {.confidence_min = -1, .iou_max = -1}, .detector = "local"};
     int status = parse_options(argc, argv, &q, model_dirs, providers);
     AUTO_FREE char *labels = q.labels;
     if (status >= 0)
@@ -201,11 +241,6 @@ static int run_detect(int argc, char **argv)
             q.options.confidence_min >= 0 ? q.options.confidence_min : EVALUATION_CONFIDENCE;
     }
     q.options.limits = picture_limits_default;
-    const struct detector_ops *ops = detector_find("local");
-    if (ops == NULL)
-        return command_error(EXIT_FAILED, "this build has no local detector: its headers were "
-                                          "missing: run tools/setup and build again");
-
     struct job job = {.json = q.json,
                       .colour = !q.json && isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL,
                       .annotate_dir = q.annotate_dir,
@@ -225,12 +260,11 @@ static int run_detect(int argc, char **argv)
     if (q.annotate_dir != NULL && fs_mkdirs(AT_FDCWD, q.annotate_dir, 0755, &e) < 0) {
         status = command_error(EXIT_FAILED, "%s", e.text);
     } else if (job.count > 0) {
-        if (ops->open(&q.options, &job.detector, &e) < 0) {
-            status = command_error(EXIT_FAILED, "%s", e.text);
-        } else {
-            if (examine_all(&job, q.json && !isatty(STDERR_FILENO)) > 0)
-                status = EXIT_FAILED;
-            ops->close(job.detector);
+        status = open_detector(&q, &job.detector);
+        if (status == EXIT_DONE) {
+            bool failed = examine_all(&job, q.json && !isatty(STDERR_FILENO)) > 0;
+            status = failed || missing ? EXIT_FAILED : EXIT_DONE;
+            job.detector->ops->close(job.detector);
         }
     } else if (!missing) {
         status = command_error(EXIT_FAILED, "no pictures there: folders are searched for names "
@@ -242,6 +276,41 @@ static int run_detect(int argc, char **argv)
         free(pictures[i].line);
     }
     return status;
+}
+
+/* EXIT_DONE, or a status with the reason told. */
+static int open_detector(const struct request *q, struct detector **ret)
+{
+    struct err e = {.code = 0};
+    if (strcmp(q->detector, "rekognition") == 0)
+        return open_rekognition(q, ret);
+    const struct detector_ops *ops = detector_find(q->detector);
+    if (ops == NULL)
+        return command_error(EXIT_FAILED, "this build has no local detector: its headers were "
+                                          "missing: run tools/setup and build again");
+    if (ops->open(&q->options, ret, &e) < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    return EXIT_DONE;
+}
+
+static int open_rekognition(const struct request *q, struct detector **ret)
+{
+    AUTO(cfg) cfg = NULL;
+    AUTO_FREE char *faults = NULL;
+    struct cfg_source source = {.path = q->config, .settings = q->settings};
+    if (cfg_load(&app_schema, &source, &cfg, &faults, NULL) < 0)
+        return command_error(EXIT_USAGE, "%s", faults != NULL ? faults : "no memory");
+    struct rekognition_options options;
+    struct err e = {.code = 0};
+    rekognition_config_options(cfg_values(cfg, &rekognition_config_section), &options);
+    options.limits = q->options.limits;
+    if (q->options.confidence_min >= 0)
+        options.confidence_min = q->options.confidence_min;
+    if (q->options.threads > 0)
+        options.in_flight = MIN(q->options.threads, REKOGNITION_IN_FLIGHT_MAX);
+    if (rekognition_open(&options, ret, &e) < 0)
+        return command_error(EXIT_FAILED, "%s", e.text);
+    return EXIT_DONE;
 }
 
 static void split_labels(char *text, const char ***ret)
@@ -466,6 +535,8 @@ static char *json_line(const struct picture *p, const struct picture_info *info,
 {
     AUTO_JSON json_t *line = json_object();
     json_object_set_new(line, "path", js_string(p->path));
+    if (v->cloud_calls > 0)
+        json_object_set_new(line, "cloud_calls", json_integer(v->cloud_calls));
     if (error != NULL) {
         json_object_set_new(line, "error", js_string(error));
     } else {
@@ -486,7 +557,8 @@ static char *json_line(const struct picture *p, const struct picture_info *info,
             const float edges[] = {d->box.x1, d->box.y1, d->box.x2, d->box.y2};
             for (size_t k = 0; k < ARRAY_LEN(edges); k++)
                 json_array_append_new(box, json_real(rounded((double)edges[k], 100)));
-            json_object_set_new(item, "box", box);
+            json_object_set(item, "box", d->has_box ? box : json_null());
+            json_decref(box);
             json_array_append_new(list, item);
         }
         json_object_set_new(line, "detections", list);
@@ -534,9 +606,11 @@ static char *plain_line(const struct job *job, const struct picture *p,
                         dim, v->decode_ms + v->infer_ms, off);
     for (size_t i = 0; i < v->found.count; i++) {
         const struct detection *d = &v->found.items[i];
-        (void)dynbuf_printf(&b, "    %-14s %.2f  [%.0f %.0f %.0f %.0f]\n", d->label,
-                            (double)d->confidence, (double)d->box.x1, (double)d->box.y1,
-                            (double)d->box.x2, (double)d->box.y2);
+        (void)dynbuf_printf(&b, "    %-14s %.2f", d->label, (double)d->confidence);
+        if (d->has_box)
+            (void)dynbuf_printf(&b, "  [%.0f %.0f %.0f %.0f]", (double)d->box.x1, (double)d->box.y1,
+                                (double)d->box.x2, (double)d->box.y2);
+        (void)dynbuf_puts(&b, "\n");
     }
     return xstrdup(dynbuf_str(&b));
 }

@@ -142,6 +142,30 @@ static void print_broker(const json_t *status)
     }
 }
 
+static void print_calls(const json_t *period, const char *name)
+{
+    printf("%.0f", number_of(period, "calls"));
+    if (json_is_integer(json_object_get(period, "limit")))
+        printf(" of %.0f", number_of(period, "limit"));
+    printf(" calls %s, ", name);
+}
+
+/* "cloud     12 of 500 calls today, 340 calls this month, about $0.34; 2 pictures wait" */
+static void print_cloud(const json_t *cloud)
+{
+    if (!json_is_object(cloud))
+        return;
+    double waiting = number_of(cloud, "waiting");
+    printf("  cloud     ");
+    print_calls(json_object_get(cloud, "day"), "today");
+    print_calls(json_object_get(cloud, "month"), "this month");
+    printf("about $%.2f", number_of(cloud, "month_cost_usd_estimate"));
+    if (waiting > 0)
+        printf("; %.0f picture%s wait%s", waiting, waiting == 1 ? "" : "s",
+               waiting == 1 ? "s" : "");
+    printf("\n");
+}
+
 static void print_head(const json_t *status)
 {
     char up[TEXT_SPAN_MAX];
@@ -154,6 +178,10 @@ static void print_head(const json_t *status)
     const json_t *detector = json_object_get(status, "detector");
     const char *description = client_text(detector, "description");
     printf("  detector  %s\n", description[0] ? description : client_text(detector, "name"));
+    if (strcmp(client_text(detector, "name"), "none") != 0)
+        printf("            by: %s, because %s\n", client_text(detector, "name"),
+               client_text(detector, "why"));
+    print_cloud(json_object_get(status, "cloud"));
 
     const json_t *counts = json_object_get(status, "counts");
     printf("  pictures  %.0f kept, %.0f with persons, %.0f wait for detection\n",

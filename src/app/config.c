@@ -224,7 +224,8 @@ SECTION(human_detection_section, "human_detection", human_detection_values, huma
         "The predecessor's threshold for persons.");
 
 struct flags_values {
-    bool object_detection, local_object_detection, cloud_storage_management;
+    bool object_detection, local_object_detection, cloud_object_detection;
+    bool cloud_storage_management;
 };
 static const struct cfg_key flags_keys[] = {
     {.name = "object_detection",
@@ -243,7 +244,9 @@ static const struct cfg_key flags_keys[] = {
      .help = "Detection by the local model"},
     {.name = "cloud_object_detection",
      .type = CFG_BOOL,
-     .flags = CFG_COMPAT | CFG_LATER,
+     AT(flags_values, cloud_object_detection),
+     .fallback = "false",
+     .flags = CFG_COMPAT | CFG_RELOAD,
      .env = "FEATURE_FLAG_CLOUD_OBJECT_DETECTION",
      .help = "Detection by Amazon Rekognition, when the local one is switched off"},
     {.name = "cloud_storage_management",
@@ -255,7 +258,7 @@ static const struct cfg_key flags_keys[] = {
      .help = "Upload to Google Drive and its tidying; the others are not concerned"},
 };
 SECTION(flags_section, "feature_flags", flags_values, flags_keys,
-        "The predecessor's feature flags; detection runs when all that concern it are true.");
+        "The predecessor's feature flags; [detection] detector says what they decide.");
 
 struct no_values {
     char nothing;
@@ -293,13 +296,7 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
         .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
     }
 
-static const struct cfg_key rekognition_keys[] = {
-    LATER_KEY("region", CFG_STRING, "AWS_ALT_REGION", "Region that is asked"),
-};
-SECTION(rekognition_section, "rekognition", no_values, rekognition_keys, "Amazon Rekognition.");
-
 static const struct cfg_key aws_keys[] = {
-    LATER_ENV("default_region", CFG_STRING, "AWS_DEFAULT_REGION", "Region of services"),
     LATER_ENV("config_file", CFG_PATH, "AWS_CONFIG_FILE", "AWS's own configuration"),
     LATER_ENV("credentials_file", CFG_PATH, "AWS_SHARED_CREDENTIALS_FILE", "AWS's own logins"),
     LATER_ENV("profile", CFG_STRING, "AWS_PROFILE", "Profile in these files"),
@@ -336,6 +333,7 @@ SECTION(onepassword_section, "onepassword", no_values, onepassword_keys, "1Passw
 static const struct cfg_section *const all_sections[] = {
     &app_section,
     &detect_config_section,
+    &cloud_cfg_section,
     &camera_cfg_section,
     &camera_defaults_cfg_section,
     &ftp_cfg_section,
@@ -359,7 +357,7 @@ static const struct cfg_section *const all_sections[] = {
     &directory_cfg_section,
     &gdrive_cfg_section,
     &s3_cfg_section,
-    &rekognition_section,
+    &rekognition_config_section,
     &aws_section,
     &creds_section,
     &health_section,
@@ -391,8 +389,11 @@ static const char preface[] =
     "`password`, `create_dirs` |\n"
     "| [ftp] `port` | the FTP server listens on all addresses at this port; without it and "
     "without `listen` on 127.0.0.1 alone |\n"
-    "| `FEATURE_FLAG_OBJECT_DETECTION`, `FEATURE_FLAG_LOCAL_OBJECT_DETECTION` | detection runs "
-    "when both are true and [detection] `enabled` is |\n\n"
+    "| `FEATURE_FLAG_OBJECT_DETECTION` | detection runs when it is true and [detection] `enabled` "
+    "is |\n"
+    "| `FEATURE_FLAG_LOCAL_OBJECT_DETECTION`, `FEATURE_FLAG_CLOUD_OBJECT_DETECTION` | the local "
+    "model when the first is true, else Amazon Rekognition when the second is, else nothing; see "
+    "[detection] `detector` |\n\n"
     "Of two keys that mean the same, the one from the stronger source counts; from equal sources "
     "they must\nagree, else it is a fault. What belongs to a feature of a later release is "
     "accepted, and\n`snapshotd check` lists it.\n";
@@ -627,6 +628,11 @@ static void resolve_thresholds(struct app_config_full *f, struct cfg_faults *fau
     }
 }
 
+static struct detect_flag flag_of(const struct cfg *c, const char *key, bool value)
+{
+    return (struct detect_flag){.value = value, .given = cfg_is_set(c, &flags_section, NULL, key)};
+}
+
 static void resolve_detection(struct app_config_full *f, struct cfg_faults *faults)
 {
     struct app_config *a = &f->a;
@@ -638,14 +644,16 @@ static void resolve_detection(struct app_config_full *f, struct cfg_faults *faul
         a->detect.enabled = theirs->object_detection_enabled;
     resolve_model(f, faults);
     resolve_thresholds(f, faults);
-    if (!a->detect.enabled)
-        a->detection_off = "[detection] enabled (OBJECT_DETECTION_ENABLED) is false";
-    else if (!flags->object_detection)
-        a->detection_off = "FEATURE_FLAG_OBJECT_DETECTION is false";
-    else if (!flags->local_object_detection)
-        a->detection_off = "FEATURE_FLAG_LOCAL_OBJECT_DETECTION is false, and detection in the "
-                           "cloud comes in a later release";
+    struct choice_facts facts = {
+        .enabled = a->detect.enabled,
+        .plan = (enum detect_plan)a->detect.detector,
+        .master = flag_of(a->cfg, "object_detection", flags->object_detection),
+        .local = flag_of(a->cfg, "local_object_detection", flags->local_object_detection),
+        .cloud = flag_of(a->cfg, "cloud_object_detection", flags->cloud_object_detection)};
+    a->detect_mode = detect_choose(&facts, a->detect_why);
+    a->detection_off = a->detect_mode == DETECT_NONE ? a->detect_why : NULL;
     a->detect.enabled = a->detection_off == NULL;
+    a->cloud = *(const struct cloud_config *)cfg_values(a->cfg, &cloud_cfg_section);
 }
 
 struct device_list {

@@ -13,7 +13,8 @@
  *   [human_detection] minimum_confidence              [detection] minimum_human_confidence
  *   [snapshots] root_dir                              [app] data_dir, its parent, when it ends in
  *                                                     /ftp
- *   FEATURE_FLAG_OBJECT_DETECTION, _LOCAL_...         both must be true for detection to run
+ *   FEATURE_FLAG_OBJECT_DETECTION                     detection, of any kind
+ *   FEATURE_FLAG_LOCAL_..., _CLOUD_...                which kind: detect/choice.h
  *
  * Of two that both are given the one from the stronger source wins (see doc/configuration.md); from
  * equal sources ours and theirs must agree, else it is a fault. */
@@ -21,7 +22,10 @@
 #include "base/host_list.h"
 #include "camera/camera_config.h"
 #include "cfg/cfg.h"
+#include "detect/choice.h"
+#include "detect/cloud_config.h"
 #include "detect/detect_config.h"
+#include "detect/rekognition.h"
 #include "ftp/ftp_account.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
@@ -93,6 +97,9 @@ struct app_config {
     const struct ftp_config *ftp;
     struct ftp_accounts *ftp_accounts; /* who may push; may be empty */
     bool ftp_runs;                     /* the server is wanted and somebody may log in */
+    enum detect_mode detect_mode;      /* who looks at pictures, */
+    char detect_why[CHOICE_WHY_MAX];   /* and which key or flag says so, in words */
+    struct cloud_config cloud;
     const char *detection_off; /* a sentence why detection is off; NULL = on. detect.enabled says
                                   the same */
     struct storage_plan *storages; /* owned: where pictures are kept */

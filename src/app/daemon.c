@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "detect/rekognition.h"
 #include "notify/amqp.h"
 #include "notify/console.h"
 #include "sys/service.h"
@@ -58,6 +59,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
                        .started_at = clock_wall(),
                        .started_mono = clock_mono()};
     pthread_mutex_init(&d.pipeline.lock, NULL);
+    pthread_mutex_init(&d.words_lock, NULL);
     log_set_level((enum log_level)d.config->app.log_level);
     log_set_format((enum log_format)d.config->app.log_format);
     log_context_stage("main");
@@ -96,6 +98,9 @@ static int open_signals(struct daemon *d, struct err *e)
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN); /* a peer that went away is an error of write(2), not our end */
     signal(SIGXFSZ, SIG_IGN); /* likewise a file over the limit of the process: a full disk */
+    d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (d->stop_fd < 0)
+        return err_errno(e, -errno, "eventfd");
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return d->signal_fd < 0 ? err_errno(e, -errno, "signals") : 0;
 }
@@ -141,35 +146,78 @@ static int open_store(struct daemon *d, struct err *e)
     return 0;
 }
 
-/* "auto" without any model is no reason not to keep pictures; a model that was named is. */
-static int open_detector(struct daemon *d, struct err *e)
+static void set_words(struct daemon *d, char *words, size_t size, const char *lead,
+                      const char *text)
 {
-    const struct app_config *c = d->config;
-    if (c->detection_off) {
-        log_notice("detector-off", "detection is off: %s", c->detection_off);
-        (void)text_format(d->detector_text, sizeof(d->detector_text), "off: %s", c->detection_off);
-        return 0;
-    }
+    pthread_mutex_lock(&d->words_lock);
+    (void)text_format(words, size, "%s%s", lead, text); /* cut */
+    pthread_mutex_unlock(&d->words_lock);
+}
+
+/* "auto" without any model is no reason not to keep pictures; a model that was named is. */
+static int open_local(struct daemon *d, const struct app_config *c, struct err *e)
+{
     const struct detector_ops *ops = detector_find("local");
     struct detector_options options;
+    struct detector *local = NULL;
+    char words[sizeof(d->detector_text)];
     detect_config_options(&c->detect, &options);
-    int r = ops ? ops->open(&options, &d->pipeline.detector, e)
+    int r = ops ? ops->open(&options, &local, e)
                 : err_set(e, -ENOTSUP, ERR_NEVER,
                           "this build has no local detector: build it with the ONNX Runtime's "
                           "headers (tools/setup), or set enabled = no in [detection]");
+    if (r < 0)
+        set_words(d, d->detector_text, sizeof(d->detector_text), "none: ", e->text);
     if (r < 0 && text_equal_nocase(c->detect.model, "auto")) {
-        log_warn("detector-missing", "%s; pictures are kept without detection until the next start",
-                 e->text);
-        (void)text_format(d->detector_text, sizeof(d->detector_text), "none: %s",
-                          e->text); /* cut */
+        log_warn("detector-missing", "%s; %s until the next start", e->text,
+                 c->detect_mode == DETECT_CASCADE ? "every picture is a question for the cloud"
+                                                  : "pictures are kept without detection");
         return 0;
     }
     if (r < 0)
         return err_prefix(e, "detector"), r;
-    d->pipeline.detector->ops->describe(d->pipeline.detector, d->detector_text,
-                                        sizeof(d->detector_text));
-    log_notice("detector-ready", "detector: %s", d->detector_text);
+    local->ops->describe(local, words, sizeof(words));
+    set_words(d, d->detector_text, sizeof(d->detector_text), "", words);
+    log_notice("detector-ready", "detector: %s", words);
+    atomic_store(&d->pipeline.detector, local);
     return 0;
+}
+
+/* Asks nobody yet. Without it pictures go on as on_failure says: they are never held back for a
+ * login that is not there. */
+static void open_cloud(struct daemon *d, const struct app_config *c)
+{
+    struct rekognition_options o;
+    struct detector *cloud = NULL;
+    char words[sizeof(d->cloud_text)];
+    struct err e = {0};
+    rekognition_config_options(cfg_values(c->cfg, &rekognition_config_section), &o);
+    o.limits = detect_config_limits(&c->detect);
+    o.stop_fd = d->stop_fd;
+    if (rekognition_open(&o, &cloud, &e) < 0) {
+        set_words(d, d->cloud_text, sizeof(d->cloud_text), "none: ", e.text);
+        log_error("cloud-missing", "%s; pictures go on without its answer until the next start",
+                  e.text);
+        return;
+    }
+    cloud->ops->describe(cloud, words, sizeof(words));
+    set_words(d, d->cloud_text, sizeof(d->cloud_text), "", words);
+    log_notice("cloud-ready", "cloud detector: %s", words);
+    atomic_store(&d->pipeline.cloud, cloud);
+}
+
+/* What this configuration wants and is not there yet. What was opened stays until the end. */
+static int open_detectors(struct daemon *d, const struct app_config *c, struct err *e)
+{
+    if (c->detection_off) {
+        log_notice("detector-off", "detection is off: %s", c->detection_off);
+        return 0;
+    }
+    log_notice("detector", "pictures are examined by: %s, because %s",
+               detect_mode_names[c->detect_mode], c->detect_why);
+    if (detect_mode_has_cloud(c->detect_mode) && !d->pipeline.cloud)
+        open_cloud(d, c);
+    return detect_mode_has_local(c->detect_mode) && !d->pipeline.detector ? open_local(d, c, e) : 0;
 }
 
 static void add_notifier(struct daemon *d, struct notifier *n)
@@ -245,9 +293,6 @@ static int open_broker(struct daemon *d, struct err *e)
 
 static int open_notifiers(struct daemon *d, struct err *e)
 {
-    d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (d->stop_fd < 0)
-        return err_errno(e, -errno, "eventfd");
     int r = open_console(d, e);
     return r < 0 ? r : open_broker(d, e);
 }
@@ -301,6 +346,13 @@ static void open_spool(struct daemon *d)
     d->pipeline.spool = &d->spool;
 }
 
+static double cloud_confidence_of(const struct app_config *c)
+{
+    const struct rekognition_config *rek = cfg_values(c->cfg, &rekognition_config_section);
+    double least;
+    return rekognition_confidence(rek->minimum_confidence, &least) < 0 ? -1 : least;
+}
+
 /* What stages see of a configuration, which goes over to the settings. */
 static struct settings *make_settings(struct daemon *d, struct app_config *c)
 {
@@ -309,7 +361,10 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
                            .cameras = camera_set_ref(c->cameras),
                            .allow_hosts = c->allow_hosts,
                            .detection_enabled = !c->detection_off,
+                           .detect_mode = c->detect_mode,
                            .detect = c->detect,
+                           .cloud = c->cloud,
+                           .cloud_confidence_min = cloud_confidence_of(c),
                            .limits = detect_config_limits(&c->detect),
                            .destinations = d->destinations,
                            .spool = spool_rules_of(c),
@@ -334,7 +389,7 @@ static int open_parts(struct daemon *d, struct err *e)
     if (r == 0)
         r = open_store(d, e);
     if (r == 0)
-        r = open_detector(d, e);
+        r = open_detectors(d, d->config, e);
     if (r == 0)
         r = open_notifiers(d, e);
     if (r == 0)
@@ -351,7 +406,11 @@ static int open_parts(struct daemon *d, struct err *e)
     p->cache = picture_cache_new((size_t)d->config->cache_size);
     p->claims = claims_new();
     p->notifiers = d->notifiers;
-    int workers = p->detector ? p->detector->ops->parallelism(p->detector) : 1;
+    p->doubts = doubts_new();
+    struct detector *local = p->detector;
+    p->chooses = local != NULL;
+    /* Without one as many as it usually wants, should a reload bring it. */
+    int workers = local ? local->ops->parallelism(local) : 2;
     p->detect_workers = (unsigned)MAX(1, MIN(workers, CLAIM_WORKERS_MAX));
     d->ledger_path = xstrdup(d->config->ledger_path);
     d->store_reserve = d->config->store_reserve;
@@ -367,8 +426,11 @@ static void close_parts(struct daemon *d)
     pipeline_publish(p, NULL);
     if (!d->config_shared)
         app_config_free(d->config);
-    if (p->detector)
-        p->detector->ops->close(p->detector);
+    struct detector *const detectors[] = {p->detector, p->cloud};
+    for (size_t i = 0; i < ARRAY_LEN(detectors); i++)
+        if (detectors[i])
+            detectors[i]->ops->close(detectors[i]);
+    doubts_free(p->doubts);
     picture_cache_free(p->cache);
     claims_free(p->claims);
     bus_free(p->bus);
@@ -390,6 +452,7 @@ static void close_parts(struct daemon *d)
     free((void *)(uintptr_t)d->spool.folders);
     cfg_unref(d->first_cfg);
     pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&d->words_lock);
 }
 
 /* ---- start, serve, stop ---- */
@@ -493,7 +556,7 @@ static int start(struct daemon *d, struct err *e)
         log_warn("no-cameras", "no camera is configured: add a [camera:NAME] section "
                                "(snapshotd config --sample shows one)");
     atomic_store(&d->ready, true);
-    service_status("%zu cameras; detector: %s", cameras, d->detector_text);
+    service_status("%zu cameras; detector: %s", cameras, detect_mode_names[now->detect_mode]);
     service_ready();
     return 0;
 }
@@ -559,6 +622,18 @@ static void reload_ftp(struct daemon *d)
         log_error("reload-failed", "the FTP accounts stay as they were: %s", e.text);
 }
 
+/* Who looks at pictures changes at once; a detector that was not wanted before is opened now. */
+static void reload_detectors(struct daemon *d, const struct app_config *next)
+{
+    struct err e = {0};
+    if (d->config->detect_mode == next->detect_mode)
+        return;
+    if (open_detectors(d, next, &e) < 0)
+        log_error("detector-missing", "%s; pictures are kept without its answer", e.text);
+    if (d->pipeline.cloud && topology_start_consult(d->topology, &e) < 0)
+        log_error("cloud-missing", "%s; nobody asks the cloud until the next start", e.text);
+}
+
 /* The new configuration is wholly valid, or the old one stays. */
 static void reload(struct daemon *d, const struct app_options *options)
 {
@@ -576,13 +651,12 @@ static void reload(struct daemon *d, const struct app_options *options)
     report_difference(d->config, next);
     log_set_level((enum log_level)next->app.log_level);
     log_set_format((enum log_format)next->app.log_format);
-    /* Detection can be switched off and on again, but a detector is opened at start only. */
-    if (!next->detection_off && !d->pipeline.detector)
-        log_warn("detector-missing", "detection was switched on: it begins at the next start");
+    reload_detectors(d, next);
     d->config = STEAL(next);
     pipeline_publish(&d->pipeline, make_settings(d, d->config));
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
+    pipeline_wake(&d->pipeline, PIPELINE_CONSULT);
     reload_ftp(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);

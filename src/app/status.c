@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "detect/rekognition.h"
+#include "ledger/ledger_cloud.h"
 #include "ledger/ledger_upload.h"
 
 static struct metric waiting = {.name = "snapshotd_waiting",
@@ -38,8 +40,24 @@ static struct metric uptime = {.name = "snapshotd_uptime_seconds",
                                .kind = METRIC_GAUGE,
                                .help = "Seconds since the start, by the monotonic clock"};
 
+static struct metric cloud_left = {
+    .name = "snapshotd_cloud_budget_left",
+    .kind = METRIC_GAUGE,
+    .label = "period",
+    .help = "Calls to the cloud's detector that day and month have left; absent without a limit"};
+static struct metric cloud_cost = {
+    .name = "snapshotd_cloud_month_cost_dollars",
+    .kind = METRIC_GAUGE,
+    .help = "Estimate of what the calls of this month (UTC) cost, by [cloud] price_per_1000"};
+static struct metric cloud_waiting = {.name = "snapshotd_cloud_waiting",
+                                      .kind = METRIC_GAUGE,
+                                      .help = "Pictures that wait for the cloud's answer"};
+
 void status_register_metrics(void)
 {
+    metric_register(&cloud_left);
+    metric_register(&cloud_cost);
+    metric_register(&cloud_waiting);
     metric_register(&waiting);
     metric_register(&free_bytes);
     metric_register(&cache_bytes);
@@ -74,6 +92,25 @@ static void update_storage_gauges(struct daemon *d)
     }
 }
 
+static void set_left(const char *period, int64_t limit, int64_t spent)
+{
+    if (limit > 0)
+        metric_set(&cloud_left, period, (double)MAX(limit - spent, (int64_t)0));
+}
+
+static void update_cloud_gauges(struct daemon *d)
+{
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    struct cloud_spent s;
+    struct err e;
+    metric_set(&cloud_waiting, NULL, doubts_count(d->pipeline.doubts));
+    if (ledger_cloud_spent(d->ledger, clock_wall(), &s, &e) < 0)
+        return; /* others have told of it */
+    metric_set(&cloud_cost, NULL, (double)s.month * now->cloud.price_per_1000 / 1000);
+    set_left("day", now->cloud.calls_per_day, s.day);
+    set_left("month", now->cloud.calls_per_month, s.month);
+}
+
 void status_update_gauges(struct daemon *d)
 {
     struct ledger_counts c;
@@ -88,6 +125,7 @@ void status_update_gauges(struct daemon *d)
     metric_set(&cache_bytes, NULL, (double)picture_cache_bytes(d->pipeline.cache));
     metric_set(&uptime, NULL, uptime_s(d));
     update_storage_gauges(d);
+    update_cloud_gauges(d);
 }
 
 /* ---- the API's view; all of it on the web thread ---- */
@@ -331,12 +369,85 @@ static json_t *ftp_json(struct daemon *d)
                      "last_error", js_string(st.last_error));
 }
 
-/* A description begins with the model's file name. */
-static json_t *model_json(const struct daemon *d)
+/* Which of the detectors that are there look at pictures. */
+static enum detect_mode mode_in_force(const struct daemon *d, const struct settings *now)
 {
-    if (!d->pipeline.detector)
+    bool local = detect_mode_has_local(now->detect_mode) && d->pipeline.detector;
+    bool cloud = detect_mode_has_cloud(now->detect_mode) && d->pipeline.cloud;
+    return local && cloud ? DETECT_CASCADE
+           : local        ? DETECT_LOCAL
+           : cloud        ? DETECT_CLOUD
+                          : DETECT_NONE;
+}
+
+static void copy_words(struct daemon *d, const char *words, size_t size, char *ret)
+{
+    pthread_mutex_lock(&d->words_lock);
+    text_copy(ret, size, words); /* of the same size */
+    pthread_mutex_unlock(&d->words_lock);
+}
+
+/* What looks at pictures, and why. A local description begins with the model's file name. */
+static json_t *detector_json(struct daemon *d, const struct settings *now)
+{
+    const struct app_config *c = now->owner;
+    enum detect_mode mode = mode_in_force(d, now);
+    char local[sizeof(d->detector_text)], cloud[sizeof(d->cloud_text)], words[1100];
+    copy_words(d, d->detector_text, sizeof(local), local);
+    copy_words(d, d->cloud_text, sizeof(cloud), cloud);
+    bool wants_local = detect_mode_has_local(now->detect_mode);
+    bool wants_cloud = detect_mode_has_cloud(now->detect_mode);
+    if (now->detect_mode == DETECT_NONE)
+        (void)text_format(words, sizeof(words), "off: %s", c->detect_why); /* fits */
+    else
+        (void)text_format(words, sizeof(words), "%s%s%s", wants_local ? local : "",
+                          wants_local && wants_cloud ? "; in doubt " : "",
+                          wants_cloud ? cloud : ""); /* fits */
+    return json_pack("{s:s,s:s,s:o,s:o,s:o,s:b}", "name", detect_mode_names[mode], "wanted",
+                     detect_mode_names[now->detect_mode], "why", js_string(c->detect_why),
+                     "description", js_string(words), "model",
+                     d->pipeline.detector ? json_stringn(local, strcspn(local, " :")) : json_null(),
+                     "ready", mode != DETECT_NONE && mode == now->detect_mode);
+}
+
+static json_t *limit_json(int64_t spent, int64_t limit)
+{
+    return json_pack("{s:I,s:o,s:o}", "calls", (json_int_t)spent, "limit",
+                     limit ? json_integer(limit) : json_null(), "left",
+                     limit ? json_integer(MAX(limit - spent, (int64_t)0)) : json_null());
+}
+
+/* How its regions are, in the order of preference. */
+static json_t *regions_json(struct detector *cloud)
+{
+    struct rekognition_state states[REKOGNITION_REGIONS_MAX];
+    json_t *list = json_array();
+    int n = cloud ? rekognition_states(cloud, states) : 0;
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_pack("{s:o,s:s,s:I,s:f}", "region",
+                                              js_string(states[i].region), "state", states[i].state,
+                                              "rest_ms", (json_int_t)states[i].rest_ms, "answer_ms",
+                                              states[i].answer_ms));
+    return list;
+}
+
+/* What the cloud's detector was asked and may be asked; null when there is none. */
+static json_t *cloud_json(struct daemon *d, const struct settings *now)
+{
+    struct cloud_spent s = {0};
+    struct err e;
+    char words[sizeof(d->cloud_text)];
+    if (!d->pipeline.cloud && !detect_mode_has_cloud(now->detect_mode))
         return json_null();
-    return json_stringn(d->detector_text, strcspn(d->detector_text, " :"));
+    if (ledger_cloud_spent(d->web_ledger, clock_wall(), &s, &e) < 0)
+        log_warn("ledger-failed", "count for the status: %s", e.text);
+    copy_words(d, d->cloud_text, sizeof(words), words);
+    return json_pack("{s:o,s:o,s:o,s:o,s:f,s:i}", "description", js_string(words), "regions",
+                     regions_json(atomic_load(&d->pipeline.cloud)), "day",
+                     limit_json(s.day, now->cloud.calls_per_day), "month",
+                     limit_json(s.month, now->cloud.calls_per_month), "month_cost_usd_estimate",
+                     (double)s.month * now->cloud.price_per_1000 / 1000, "waiting",
+                     doubts_count(d->pipeline.doubts));
 }
 
 static json_t *backend_status(void *arg)
@@ -350,18 +461,16 @@ static json_t *backend_status(void *arg)
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     backend_attention(d, note);
     return json_pack(
-        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
+        "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
         "s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
-        cameras_json(d), "detector", "name", d->pipeline.detector ? "local" : "none", "description",
-        js_string(d->detector_text), "model", model_json(d), "ready",
-        d->pipeline.detector && now->detection_enabled, "counts", counts_json(d), "disk",
-        "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
-        (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
-        control_json(d), "ftp", ftp_json(d), "spool", spool_json(d), "storages", storages_json(d),
-        "attention", js_string(note));
+        cameras_json(d), "detector", detector_json(d, now), "cloud", cloud_json(d, now), "counts",
+        counts_json(d), "disk", "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store),
+        "reserve_bytes", (json_int_t)d->store_reserve, "destinations", destinations_json(d),
+        "broker", "triggers", control_json(d), "ftp", ftp_json(d), "spool", spool_json(d),
+        "storages", storages_json(d), "attention", js_string(note));
 }
 
 struct web_backend status_backend(struct daemon *d)

@@ -32,7 +32,9 @@ struct daemon {
     struct web *_Atomic web;
     struct ftp_server *_Atomic ftp; /* NULL = it is off */
     char ftp_off[128];              /* why */
-    char detector_text[512];
+    pthread_mutex_t words_lock;     /* guards the two; a reload may change them */
+    char detector_text[512];        /* what the local detector is, or why there is none */
+    char cloud_text[512];           /* likewise */
     atomic_bool ready;
     struct wall_time started_at;
     struct mono_time started_mono;

@@ -12,7 +12,7 @@
 #define HUNG_MS 60000
 /* For the stages that had started when another could not. */
 #define START_FAILED_GRACE_MS 5000
-#define THREADS_MAX (CLAIM_WORKERS_MAX + STORAGES_MAX + 16)
+#define THREADS_MAX (CLAIM_WORKERS_MAX + PIPELINE_POOL_MAX + STORAGES_MAX + 16)
 
 static void *new_fetch(struct pipeline *p, unsigned index UNUSED)
 {
@@ -29,6 +29,10 @@ static void *new_intake(struct pipeline *p, unsigned index UNUSED)
 static void *new_detect(struct pipeline *p, unsigned index UNUSED)
 {
     return detect_stage_new(p);
+}
+static void *new_consult(struct pipeline *p, unsigned index UNUSED)
+{
+    return consult_stage_new(p);
 }
 static void *new_record(struct pipeline *p, unsigned index UNUSED)
 {
@@ -70,9 +74,15 @@ static unsigned detect_workers(const struct pipeline *p)
 {
     return p->detect_workers;
 }
-static unsigned has_detector(const struct pipeline *p)
+static unsigned consult_workers(const struct pipeline *p)
 {
-    return p->detector != NULL;
+    struct detector *cloud = atomic_load(&p->cloud);
+    int n = cloud ? cloud->ops->parallelism(cloud) : 0;
+    return cloud ? (unsigned)MAX(1, MIN(n, PIPELINE_POOL_MAX)) : 0;
+}
+static unsigned chooses(const struct pipeline *p)
+{
+    return p->chooses;
 }
 static unsigned watches_folders(const struct pipeline *p)
 {
@@ -106,6 +116,7 @@ static_assert(STORAGES_MAX <= PIPELINE_POOL_MAX, "each storage can be woken");
  *                                                 fetch ==burst==> choose ==fetched==> intake
  *   [files in watched folders] -> spool ==fetched==> intake
  *   detect x N ==judged==> record -> [outbox] -> deliver
+ *   detect x N -> doubts in memory -> consult x M ==judged==> record
  *                          record -> [uploads] -> upload, one per storage, with workers of its own
  *                          record ==promised==> annotate
  *
@@ -126,9 +137,10 @@ static const struct thread_row {
     {&deliver_stage, new_deliver, notifier_count, NULL, 0, PIPELINE_DELIVER},
     {&annotate_stage, new_annotate, one, EDGE_PROMISED, 16, -1},
     {&record_stage, new_record, one, EDGE_JUDGED, 8, -1},
+    {&consult_stage, new_consult, consult_workers, NULL, 0, PIPELINE_CONSULT},
     {&detect_stage, new_detect, detect_workers, EDGE_STORED, 1, PIPELINE_DETECT},
     {&intake_stage, new_intake, one, EDGE_FETCHED, 8, PIPELINE_INTAKE},
-    {&choose_stage, new_choose, has_detector, EDGE_BURST, 1, -1},
+    {&choose_stage, new_choose, chooses, EDGE_BURST, 1, -1},
     {&fetch_stage, new_fetch, one, NULL, 0, PIPELINE_FETCH},
     {&spool_stage, new_spool, watches_folders, NULL, 0, PIPELINE_SPOOL},
     {&control_stage, new_control, takes_triggers, NULL, 0, -1},
@@ -144,7 +156,7 @@ struct thread {
 struct topology {
     struct pipeline *pipeline;
     struct thread threads[THREADS_MAX];
-    size_t count;
+    _Atomic size_t count;             /* grows while others look: what is below is complete */
     void *fetch;                      /* self of the fetch stage */
     void *control;                    /* of the control stage; NULL = there is none */
     void *spool;                      /* of the spool stage, likewise */
@@ -207,6 +219,22 @@ int topology_start(struct pipeline *p, struct topology **ret, struct err *e)
         }
     }
     *ret = t;
+    return 0;
+}
+
+int topology_start_consult(struct topology *t, struct err *e)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->threads[i].row->ops == &consult_stage)
+            return 0;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (unsigned index = 0;
+             rows[i].ops == &consult_stage && index < rows[i].count(t->pipeline); index++) {
+            int r = start_thread(t, &rows[i], index, e);
+            if (r < 0)
+                return index ? 0 : r; /* fewer will do */
+        }
+    }
     return 0;
 }
 

@@ -11,6 +11,9 @@ struct topology;
  * stopped again; when even that fails *ret is set, and the process must end as after
  * topology_stop(). The pipeline must outlive the topology. */
 int topology_start(struct pipeline *p, struct topology **ret, struct err *e);
+/* Starts the consult workers when the pipeline has got its cloud detector after the start; nothing
+ * happens when they run. */
+int topology_start_consult(struct topology *t, struct err *e);
 /* Stops in the other direction: sources first; every stage drains within the shared grace period.
  * 0, or -ETIMEDOUT when a stage did not end (its name is logged): then the process must end without
  * freeing what the stage may still use. */

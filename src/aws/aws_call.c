@@ -1,5 +1,6 @@
 #include "aws/aws_call.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@ enum {
     TOTAL_MS = 60 * 1000,
     /* A line that does not bring 4 KB/s brings no pictures; a body gets that much more time. */
     SLOWEST_BYTES_PER_MS = 4,
+    TIMED_BYTES_PER_MS = 32, /* of a call that is in a hurry */
+    CONNECT_MS = 10 * 1000,
     ANSWER_MAX = 1 << 20,
     ERROR_MAX = 64 * 1024,
     HEADERS_MAX = 40,
@@ -27,10 +30,13 @@ static int get_credentials(struct aws_chain *chain, struct http_client *http,
                            struct aws_error *ret_error, struct err *e);
 static bool renew_credentials(struct aws_chain *chain, struct http_client *http,
                               struct aws_credentials *used);
+static void read_error(const struct aws_call *call, const struct http_answer *a,
+                       struct aws_error *ret);
 static bool may_be_of_clock(const struct http_answer *a, const struct aws_error *error);
 static bool is_bare_400(const struct aws_call *call, const struct aws_error *error);
 static bool is_of_expiry(const char *code);
 static enum aws_trouble trouble_without_answer(const struct aws_call *call, int code);
+static int count_wanted(const struct aws_call *call);
 static int tell(const struct aws_call *call, const struct aws_error *error, struct err *e);
 
 int aws_call(struct aws_chain *chain, struct http_client *http, const struct aws_call *call,
@@ -65,7 +71,7 @@ int aws_call_as(const struct aws_credentials *credentials, struct aws_clock *clo
         }
         if (ret->status >= 200 && ret->status < 300)
             return 0;
-        aws_error_read(ret, ret_error);
+        read_error(call, ret, ret_error);
         if (is_bare_400(call, ret_error))
             ret_error->trouble = AWS_AWAY;
         if (i || !may_be_of_clock(ret, ret_error) || !aws_clock_learn(clock, offset_s, ret->date_s))
@@ -134,9 +140,31 @@ static int one_try(struct http_client *http, const struct aws_call *call,
         .stall_timeout_ms = STALL_MS,
         .total_timeout_ms = TOTAL_MS + (int64_t)request.body_size / SLOWEST_BYTES_PER_MS +
                             call->size_max / SLOWEST_BYTES_PER_MS,
+        .connect_timeout_ms = CONNECT_MS,
         .size_max = call->size_max ? MAX(call->size_max, (int64_t)ERROR_MAX) : ANSWER_MAX,
     };
-    return http_call(http, &http_request, call->wanted, ret, NULL, e);
+    if (call->timeout_ms) {
+        http_request.stall_timeout_ms = call->timeout_ms;
+        http_request.total_timeout_ms =
+            call->timeout_ms + (int64_t)request.body_size / TIMED_BYTES_PER_MS;
+        http_request.connect_timeout_ms = MIN(call->timeout_ms, (int64_t)CONNECT_MS);
+    }
+    const char *wanted[HTTP_HEADERS_WANTED_MAX + 1];
+    int count = count_wanted(call);
+    for (int i = 0; i < count; i++)
+        wanted[i] = call->wanted[i];
+    wanted[count] = "x-amzn-ErrorType"; /* see read_error() */
+    wanted[count + 1] = NULL;
+    return http_call(http, &http_request, wanted, ret, NULL, e);
+}
+
+static int count_wanted(const struct aws_call *call)
+{
+    int count = 0;
+    while (call->wanted && call->wanted[count])
+        count++;
+    assert(count < HTTP_HEADERS_WANTED_MAX);
+    return count;
 }
 
 int aws_origin_host(const char *origin, char ret[AWS_HOST_MAX])
@@ -204,11 +232,13 @@ static const struct code_row code_rows[] = {
     {"KeyTooLongError", AWS_WELL, ERR_NEVER, NULL},
     {"LimitExceededException", AWS_RATE, ERR_LATER, NULL},
     {"MethodNotAllowed", AWS_LOGIN, ERR_LATER, "is the endpoint one of S3, and path_style right?"},
+    {"MissingAuthenticationToken*", AWS_LOGIN, ERR_LATER, "is a proxy taking headers away?"},
     {"NoSuchBucket", AWS_LOGIN, ERR_LATER, "the bucket has to be made first"},
     {"NoSuchKey", AWS_WELL, ERR_LATER, NULL},
     {"NotImplemented", AWS_LOGIN, ERR_LATER,
      "the server cannot do what the configuration asks for"},
     {"NotSignedUp", AWS_LOGIN, ERR_LATER, NULL},
+    {"OptInRequired", AWS_LOGIN, ERR_LATER, "the account does not have this service there"},
     {"OperationAborted", AWS_WELL, ERR_LATER, NULL},
     {"PermanentRedirect", AWS_LOGIN, ERR_LATER, "the bucket is in another region"},
     {"PreconditionFailed", AWS_WELL, ERR_LATER, NULL},
@@ -329,6 +359,8 @@ static enum aws_trouble trouble_of_status(long status)
     return AWS_WELL;
 }
 
+static void judge(struct aws_error *error);
+
 void aws_error_read(const struct http_answer *a, struct aws_error *ret)
 {
     *ret = (struct aws_error){.status = a->status};
@@ -339,11 +371,28 @@ void aws_error_read(const struct http_answer *a, struct aws_error *ret)
         else
             read_xml(body, ret);
     }
-    const struct code_row *row = row_of(ret->code);
-    ret->trouble = row ? row->trouble : trouble_of_status(a->status);
-    ret->odd = !row && ret->trouble == AWS_WELL;
+    judge(ret);
     if (a->retry_after_s > 0)
         ret->pause_ms = MIN(a->retry_after_s, (int64_t)86400) * 1000;
+}
+
+static void judge(struct aws_error *error)
+{
+    const struct code_row *row = row_of(error->code);
+    error->trouble = row ? row->trouble : trouble_of_status(error->status);
+    error->odd = !row && error->trouble == AWS_WELL;
+}
+
+/* Services that speak JSON may say the code in a header alone: "ThrottlingException:http://...". */
+static void read_error(const struct aws_call *call, const struct http_answer *a,
+                       struct aws_error *ret)
+{
+    aws_error_read(a, ret);
+    const char *type = a->headers[count_wanted(call)];
+    if (ret->code[0] || !type)
+        return;
+    copy_code(ret->code, type);
+    judge(ret);
 }
 
 static int tell(const struct aws_call *call, const struct aws_error *error, struct err *e)

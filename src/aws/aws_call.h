@@ -34,6 +34,9 @@ struct aws_call {
         *wanted;      /* headers, as http_call() has them; at most HTTP_HEADERS_WANTED_MAX-1 */
     const char *what; /* "S3 bucket 'x'": begins error texts */
     int64_t size_max; /* of the answer; 0 = 1 MB */
+    /* Without a sign of life; the whole of a call has this and the time that its body takes at 32
+     * KB/s. 0 = 30 s, and what a large object needs. */
+    int64_t timeout_ms;
 };
 
 /* 0: the answer is a 2xx. -EREMOTEIO: it is another, see `ret_error`; `e` says it in words and has

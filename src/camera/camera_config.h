@@ -39,6 +39,7 @@ struct camera_cfg {
     int64_t retry_delay_ms, give_up_ms;
     int64_t burst;
     int64_t burst_time_ms;
+    double cascade_low, cascade_high;
     bool check_fresh;
     int64_t interval_ms;
     const char *const *times;

@@ -7,6 +7,7 @@
 
 #include "base/parse.h"
 #include "base/text.h"
+#include "detect/choice.h"
 #include "sys/ort.h"
 
 #define FIELD(name) offsetof(struct detect_config, name)
@@ -23,6 +24,19 @@ static const struct cfg_key keys[] = {
      .env = "OBJECT_DETECTION_ENABLED",
      .help = "Whether pictures are examined at all",
      .doc = "When off, pictures are recorded and kept unseen."},
+    {.name = "detector",
+     .type = CFG_CHOICE,
+     .offset = FIELD(detector),
+     .fallback = "auto",
+     .choices = detect_plan_names,
+     .flags = CFG_RELOAD,
+     .help = "What looks at pictures: auto, local, cloud, or cascade: local first",
+     .doc = "`auto` goes by the predecessor's flags: the local model when "
+            "FEATURE_FLAG_LOCAL_OBJECT_DETECTION is true, else Amazon Rekognition when "
+            "FEATURE_FLAG_CLOUD_OBJECT_DETECTION is, else nothing. With another value a flag that "
+            "is given and false takes its detector away: a cascade without the cloud is the local "
+            "model alone. `cascade` asks the cloud only when the local answer leaves a doubt: see "
+            "the keys that begin with cascade, and [cloud] for what it may cost."},
     {.name = "model",
      .type = CFG_STRING,
      .offset = FIELD(model),
@@ -107,6 +121,42 @@ static const struct cfg_key keys[] = {
      .validate = check_label_confidence,
      .help = "Thresholds of single labels, e.g. person:0.5, car:0.4",
      .doc = "Each replaces minimum_confidence for its label, upwards or downwards."},
+    {.name = "cascade_low",
+     .type = CFG_DOUBLE,
+     .offset = FIELD(cascade_low),
+     .fallback = "0.2",
+     .min = 0.01,
+     .max = 1,
+     .unit = "0..1",
+     .flags = CFG_RELOAD,
+     .help = "A best person below this local score is none, the cloud is not asked",
+     .doc = "The window of doubt is from cascade_low to below cascade_high, by the local model's "
+            "scores, whatever its own thresholds are. Scores of families do not compare: look at "
+            "what `snapshotd detect --min-confidence 0.1` says about your pictures. A camera may "
+            "have a window of its own."},
+    {.name = "cascade_high",
+     .type = CFG_DOUBLE,
+     .offset = FIELD(cascade_high),
+     .fallback = "0.6",
+     .min = 0,
+     .max = 1.01,
+     .unit = "0..1",
+     .flags = CFG_RELOAD,
+     .help = "A best person of this local score or above is one; not above cascade_low: no window"},
+    {.name = "cascade_labels",
+     .type = CFG_LIST,
+     .offset = FIELD(cascade_labels),
+     .flags = CFG_RELOAD,
+     .help = "The cloud is always asked when the local model found one of these",
+     .doc =
+         "About these labels, and about persons within the window, the cloud's answer replaces "
+         "the local one; of other labels the local ones stay and the cloud's new ones are added."},
+    {.name = "cascade_empty",
+     .type = CFG_BOOL,
+     .offset = FIELD(cascade_empty),
+     .fallback = "no",
+     .flags = CFG_RELOAD,
+     .help = "The cloud is also asked when the local model found nothing that counts"},
     {.name = "annotate",
      .type = CFG_BOOL,
      .offset = FIELD(annotate),
@@ -191,17 +241,32 @@ void detect_config_options(const struct detect_config *c, struct detector_option
     };
 }
 
+static bool label_counts(const struct detect_config *c, const char *label)
+{
+    bool counts = c->labels == NULL || c->labels[0] == NULL;
+    for (size_t k = 0; !counts && c->labels[k] != NULL; k++)
+        counts = strcasecmp(c->labels[k], label) == 0;
+    return counts;
+}
+
+void detect_filter_labels(const struct detect_config *c, struct detection_list *found)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < found->count; i++)
+        if (label_counts(c, found->items[i].label))
+            found->items[kept++] = found->items[i];
+    found->count = kept;
+}
+
 void detect_filter(const struct detect_config *c, struct detection_list *found)
 {
     size_t kept = 0;
+    detect_filter_labels(c, found);
     for (size_t i = 0; i < found->count; i++) {
         struct detection *d = &found->items[i];
-        bool counts = c->labels == NULL || c->labels[0] == NULL;
-        for (size_t k = 0; !counts && c->labels[k] != NULL; k++)
-            counts = strcasecmp(c->labels[k], d->label) == 0;
         double least = detect_label_confidence(c->label_confidence, c->minimum_human_confidence,
                                                d->label, c->minimum_confidence);
-        if (counts && (double)d->confidence > least)
+        if ((double)d->confidence > least)
             found->items[kept++] = *d;
     }
     found->count = kept;

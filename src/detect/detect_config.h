@@ -9,6 +9,7 @@
 
 struct detect_config {
     bool enabled;
+    int detector; /* enum detect_plan */
     const char *model;
     const char *const *model_dir;
     const char *names_file;
@@ -20,6 +21,9 @@ struct detect_config {
     double minimum_human_confidence;
     const char *const *labels;           /* empty = all */
     const char *const *label_confidence; /* "person:0.5" */
+    double cascade_low, cascade_high;    /* of cameras without values of their own */
+    const char *const *cascade_labels;
+    bool cascade_empty;
     bool annotate;
     int64_t annotate_width_max;
     int64_t annotate_quality;
@@ -35,6 +39,8 @@ struct picture_limits detect_config_limits(const struct detect_config *c);
 /* Drops what does not count here: labels that are not listed, scores not above their label's
  * minimum. Keeps the order. */
 void detect_filter(const struct detect_config *c, struct detection_list *found);
+/* The same for answers of the cloud, which have thresholds of their own: labels only. */
+void detect_filter_labels(const struct detect_config *c, struct detection_list *found);
 
 /* "person:0.5" -> label length and value. 0 or -EINVAL. Values 0..1. */
 int detect_label_confidence_parse(const char *item, size_t *ret_label_len, double *ret);

@@ -34,6 +34,10 @@ struct detector_options {
 struct detect_request {
     struct blob *bytes;
     double confidence_min; /* <0: as opened */
+    /* >0: verdict.person_best is to tell the best score of a person down to here, whether that
+     * person counts or not; `found` is what it would be anyway. Detectors that cannot leave it 0.
+     */
+    double person_floor;
 };
 
 struct detector_ops {
@@ -51,6 +55,10 @@ struct detector_ops {
     /* How many detect() calls at once make sense (worker threads of the stage). */
     int (*parallelism)(const struct detector *d);
     void (*close)(struct detector *d); /* NULL is fine; no call may be running */
+    /* Writes what, besides the picture, decides its answers (service, version asked for,
+     * thresholds): an answer may be given again for the same picture while this text is the same.
+     * NULL = its name says all. Optional. */
+    void (*signature)(const struct detector *d, char *buf, size_t size);
 };
 
 struct detector {

@@ -406,11 +406,26 @@ static void apply_minimums(const struct local *l, double common, struct candidat
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
         const struct candidate *c = &list->items[i];
-        double least = (size_t)c->class_id < l->names.count ? l->class_minimum[c->class_id] : -1;
+        double least = l->class_minimum != NULL && (size_t)c->class_id < l->names.count
+                           ? l->class_minimum[c->class_id]
+                           : -1;
         if ((double)c->score > (least >= 0 ? least : common))
             list->items[kept++] = *c;
     }
     list->count = kept;
+}
+
+static float best_person(const struct local *l, const struct candidate_list *list)
+{
+    float best = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        char name[DETECTION_LABEL_MAX];
+        const struct candidate *c = &list->items[i];
+        if (c->score > best &&
+            text_equal_nocase(labels_name(&l->names, c->class_id, name, sizeof(name)), "person"))
+            best = c->score;
+    }
+    return best;
 }
 
 /* Runs the session on an empty picture of the model's full size. */
@@ -538,15 +553,18 @@ static int examine(struct local *l, struct lane *lane, const struct detect_reque
     if (r < 0)
         return err_prefix(e, "model %s", l->model);
     double confidence = req->confidence_min >= 0 ? req->confidence_min : l->confidence_min;
+    double floor = l->class_minimum != NULL ? MIN(confidence, l->least_minimum) : confidence;
+    bool weaker = req->person_floor > 0 && req->person_floor < floor;
     lane->candidates.count = 0;
     lane->candidates.given = 0;
     r = head_decode(&l->head, lb.input_width, lb.input_height, result.output, result.count,
-                    l->class_minimum != NULL ? MIN(confidence, l->least_minimum) : confidence,
-                    l->several, &lane->candidates, e);
+                    weaker ? req->person_floor : floor, l->several, &lane->candidates, e);
     ort_result_done(&result);
     if (r < 0)
         return err_prefix(e, "model %s", l->model);
-    if (l->class_minimum != NULL)
+    if (req->person_floor > 0)
+        v->person_best = best_person(l, &lane->candidates);
+    if (l->class_minimum != NULL || weaker)
         apply_minimums(l, confidence, &lane->candidates);
     nms_select(&lane->candidates, l->iou_max, DETECTION_COUNT_MAX);
     head_finish(&lane->candidates, &lb, &l->names, &v->found);

@@ -101,10 +101,11 @@ static int copy_all(struct db *from, struct db *to, struct ledger_rescue *count,
 {
     static const struct {
         const char *table, *key;
-    } tables[] = {{"cameras", "id"},   {"devices", "id"},      {"labels", "id"},
-                  {"models", "id"},    {"destinations", "id"}, {"storages", "id"},
-                  {"triggers", "row"}, {"snapshots", "row"},   {"outbox", "row"},
-                  {"uploads", "row"},  {"incidents", "row"},   {"storage_memory", "row"}};
+    } tables[] = {{"cameras", "id"},     {"devices", "id"},       {"labels", "id"},
+                  {"models", "id"},      {"destinations", "id"},  {"storages", "id"},
+                  {"triggers", "row"},   {"snapshots", "row"},    {"outbox", "row"},
+                  {"uploads", "row"},    {"incidents", "row"},    {"storage_memory", "row"},
+                  {"cloud_days", "day"}, {"cloud_answers", "row"}};
     int r = db_exec(to, "PRAGMA defer_foreign_keys = ON", e);
     for (size_t i = 0; i < ARRAY_LEN(tables) && r == 0; i++) {
         int64_t rows = 0;

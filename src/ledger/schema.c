@@ -187,7 +187,20 @@ static const char version_3[] =
     " PRIMARY KEY (camera, starred, person)) STRICT, WITHOUT ROWID;"
     "INSERT INTO retention " RETENTION_OF_HISTORY;
 
-static const char *const migrations[] = {version_1, version_2, version_3};
+/* What a detector that costs money was asked. Days are days since 1970 in UTC, as they are billed.
+ * An answer stands under a digest of the picture and of what else decides the answer; rows are in
+ * the order of their making, so that the oldest go first without an index. */
+static const char version_4[] = "CREATE TABLE cloud_days (day INTEGER PRIMARY KEY,"
+                                " calls INTEGER NOT NULL CHECK (calls >= 0)) STRICT;"
+                                "CREATE TABLE cloud_answers ("
+                                " row INTEGER PRIMARY KEY,"
+                                " key TEXT NOT NULL UNIQUE CHECK (length(key) = 64),"
+                                " at INTEGER NOT NULL,"
+                                " model TEXT NOT NULL,"
+                                " infer_ms REAL NOT NULL,"
+                                " found TEXT NOT NULL) STRICT;";
+
+static const char *const migrations[] = {version_1, version_2, version_3, version_4};
 _Static_assert(ARRAY_LEN(migrations) == LEDGER_VERSION, "one migration per version");
 
 static int read_version(struct db *db, int64_t *ret, struct err *e);

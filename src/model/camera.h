@@ -52,9 +52,10 @@ struct camera {
     int64_t size_max; /* bytes of a picture */
     int tries;        /* attempts in a row per trigger before it waits */
     int64_t retry_delay_ms;
-    int64_t give_up_ms;          /* after so long a trigger fails for good */
-    int burst;                   /* pictures of which the best is kept; 0 or 1 = no burst */
-    int64_t burst_time_ms;       /* from the first to the last of them */
+    int64_t give_up_ms;               /* after so long a trigger fails for good */
+    int burst;                        /* pictures of which the best is kept; 0 or 1 = no burst */
+    int64_t burst_time_ms;            /* from the first to the last of them */
+    double cascade_low, cascade_high; /* window of doubt of its own; 0 = the common one */
     bool check_fresh;            /* unchanged and old pictures are told, see camera/freshness.h */
     int64_t interval_ms;         /* schedule: 0 = none */
     const char *const *times;    /* schedule: cron-like lines, NULL-terminated, or NULL */

@@ -23,6 +23,10 @@ struct verdict {
     double decode_ms;              /* decoding and preprocessing */
     double infer_ms;               /* the model run and decoding of its output */
     bool damaged;                  /* the picture ended early or had broken data */
+    /* Answers that cost money, 0 of a local model. Filled also when the detector failed: an answer
+     * of no use is paid as well. */
+    unsigned cloud_calls;
+    float person_best; /* see detect_request.person_floor; 0 when not asked for */
     struct detection_list found;
     char error[VERDICT_ERROR_MAX];
 };

@@ -9,8 +9,9 @@
 
 /* Detect workers at the most. */
 #define CLAIM_WORKERS_MAX 64
-/* Rows at the most: what workers have in hand and what waits on the way to the record stage. */
-#define CLAIMS_MAX 256
+/* Rows at the most: what workers have in hand, what waits on the way to the record stage, and what
+ * waits for the cloud (DOUBTS_MAX). */
+#define CLAIMS_MAX 512
 
 struct claims;
 struct claims *claims_new(void);

@@ -2,7 +2,10 @@
  *
  * A live picture comes over the edge with its bytes; when none waits, a worker takes the oldest
  * unexamined row of the ledger. So live ones overtake the backlog, and whatever was queued
- * when the program died is found again. The verdicts go to the record stage. */
+ * when the program died is found again. The verdicts go to the record stage.
+ *
+ * A worker never waits for the cloud: what is to be asked there goes to the consult workers
+ * (consult.c), so that pictures which the local detector can answer are not held up. */
 
 #include "stage/pipeline.h"
 
@@ -12,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "stage/consult.h"
 
 #define SWEEP_MS 1000
 /* Rows of one look at the backlog; the first few may be in other hands. */
@@ -20,7 +24,6 @@
 #define UNREADABLE_PAUSE_MS 10000
 /* Verdicts of one worker that wait to be recorded; when there are more, it waits for room. */
 #define JUDGED_DEPTH 2
-#define JUDGED_WAIT_MS 10000
 /* A detector that fails for reasons of its own (memory) is asked again before the picture goes out
  * unexamined. */
 #define DETECT_TRIES 3
@@ -36,17 +39,13 @@ struct detect_self {
     struct mono_time look_again_at; /* at those */
 };
 
-/* Asks the detector; whatever goes wrong becomes part of the verdict, never the end of the picture.
- */
-static void judge(struct detect_self *d, const struct settings *now, struct blob *bytes,
-                  struct verdict *v)
+/* Asks the local detector; whatever goes wrong becomes part of the verdict, never the end of the
+ * picture. Returns the error's code. */
+static int judge(struct detect_self *d, const struct settings *now, struct detector *detector,
+                 struct blob *bytes, double person_floor, struct verdict *v)
 {
-    if (!now->detection_enabled || !d->pipeline->detector) {
-        v->outcome = VERDICT_SKIPPED;
-        return;
-    }
-    struct detect_request req = {.bytes = bytes, .confidence_min = -1};
-    struct detector *detector = d->pipeline->detector;
+    struct detect_request req = {
+        .bytes = bytes, .confidence_min = -1, .person_floor = person_floor};
     struct err e = {0};
     int r = -1;
     for (int i = 0; i < DETECT_TRIES && r < 0; i++) {
@@ -59,66 +58,100 @@ static void judge(struct detect_self *d, const struct settings *now, struct blob
     }
     if (r == 0) {
         detect_filter(&now->detect, &v->found);
-        return;
+        return 0;
     }
     verdict_done(v);
     *v = (struct verdict){.outcome = VERDICT_FAILED};
     text_copy(v->error, sizeof(v->error), e.text);
     log_warn("detect-failed", "%s; it is recorded without an answer", e.text);
     stage_count_failed(d->stage, e.text);
+    return r;
 }
 
-/* A swept row may be so fresh that intake has not put its file in place yet. */
-static int get_bytes(struct detect_self *d, const struct snapshot *s, struct blob **ret,
-                     struct err *e)
-{
-    int r = pipeline_bytes(d->pipeline, s, ret, e);
-    if (r != -ENOENT)
-        return r;
-    (void)store_place(d->pipeline->store, s->id, false, s->path, NULL); /* the read below tells */
-    return pipeline_bytes(d->pipeline, s, ret, e);
-}
+enum work { WORK_DONE, WORK_UNREADABLE, WORK_UNRECORDED, WORK_POSTPONED };
 
-enum work { WORK_DONE, WORK_UNREADABLE, WORK_UNRECORDED };
-
-/* The verdict goes to the record stage, and the claim with it: until it is recorded nobody else
- * looks at the picture. */
 static enum work hand_over(struct detect_self *d, struct snapshot *s, struct verdict *v)
 {
-    struct judged *j = judged_new(d->pipeline->claims, s, v);
-    if (bus_send_within(d->out, j, judged_unref, JUDGED_WAIT_MS) == 0)
+    stage_count_done(d->stage);
+    return pipeline_hand_over(d->pipeline, d->out, s, v) ? WORK_DONE : WORK_UNRECORDED;
+}
+
+/* Passes the picture on to the consult workers, with the local answer if there is one. */
+static enum work ask_cloud(struct detect_self *d, const struct settings *now, struct snapshot *s,
+                           struct verdict *v, unsigned doubts, bool live)
+{
+    struct pipeline *p = d->pipeline;
+    struct doubt doubt = {.snapshot = snapshot_ref(s), .local = *v, .doubts = doubts, .live = live};
+    if (atomic_load(&p->cloud) && doubts_put(p->doubts, &doubt)) {
+        *v = (struct verdict){0};
+        stage_count_done(d->stage);
+        pipeline_wake(p, PIPELINE_CONSULT);
         return WORK_DONE;
-    judged_unref(j);
-    log_error("record-late", "no verdict was recorded for %d s; the picture is examined again",
-              JUDGED_WAIT_MS / 1000);
-    return WORK_UNRECORDED;
+    }
+    snapshot_unref(s);
+    if (!atomic_load(&p->cloud)) {
+        consult_count_without(WITHOUT_ABSENT);
+        cascade_without(now->cloud.on_failure == CLOUD_LOCAL, VERDICT_FAILED,
+                        "the cloud cannot be asked: the log says why, at the start or reload", v);
+        return hand_over(d, s, v);
+    }
+    if (v->outcome != VERDICT_EXAMINED) {
+        claims_drop(p->claims, s->row);
+        return WORK_POSTPONED; /* the row waits as well as we could */
+    }
+    consult_count_without(WITHOUT_FULL);
+    cascade_without(now->cloud.on_failure == CLOUD_LOCAL, VERDICT_FAILED,
+                    "the cloud was not asked: too many pictures wait for it", v);
+    return hand_over(d, s, v);
+}
+
+static bool goes_to_cloud_unseen(struct detect_self *d, const struct settings *now)
+{
+    return now->detect_mode == DETECT_CLOUD ||
+           (now->detect_mode == DETECT_CASCADE && !atomic_load(&d->pipeline->detector));
+}
+
+/* The look of the mode that is in force; what the cloud should say more about goes there. */
+static enum work look(struct detect_self *d, const struct settings *now, struct snapshot *s,
+                      struct blob *bytes, bool live)
+{
+    AUTO_DONE(verdict) v = {.outcome = VERDICT_SKIPPED};
+    struct detector *detector = atomic_load(&d->pipeline->detector);
+    if (!detect_mode_has_local(now->detect_mode) || !detector)
+        return hand_over(d, s, &v);
+    bool cascade = now->detect_mode == DETECT_CASCADE;
+    struct cascade_rule rule = pipeline_cascade_rule(now, s->camera);
+    int r = judge(d, now, detector, bytes, cascade && rule.low < rule.high ? rule.low : 0, &v);
+    unsigned doubts = cascade ? cascade_doubts(&rule, &v) : 0;
+    if (doubts && r != -EINVAL) /* what cannot be decoded here cannot be there */
+        return ask_cloud(d, now, s, &v, doubts, live);
+    return hand_over(d, s, &v);
 }
 
 /* Examines a picture whose row is claimed; the claim is given on, or dropped. */
-static enum work examine(struct detect_self *d, struct snapshot *s)
+static enum work examine(struct detect_self *d, struct snapshot *s, bool live)
 {
     AUTO(settings) now = pipeline_settings(d->pipeline);
+    AUTO_DONE(verdict) v = {.outcome = VERDICT_SKIPPED};
     AUTO(blob) bytes = NULL;
-    AUTO_DONE(verdict) v = {0};
     struct err e = {0};
-    int r = get_bytes(d, s, &bytes, &e);
-    if (r == 0) {
-        judge(d, now, bytes, &v);
-    } else if (e.retry != ERR_NEVER) {
+    if (goes_to_cloud_unseen(d, now))
+        return ask_cloud(d, now, s, &v, 0, live);
+    if (pipeline_bytes_placed(d->pipeline, s, &bytes, &e) == 0)
+        return look(d, now, s, bytes, live);
+    if (e.retry != ERR_NEVER) {
         log_error("read-failed", "%s; trying again", e.text);
         claims_drop(d->pipeline->claims, s->row);
         return WORK_UNREADABLE;
-    } else {
-        v.outcome = VERDICT_FAILED;
-        text_copy(v.error, sizeof(v.error), e.text);
-        log_error("read-failed", "%s; it is recorded without an answer", e.text);
     }
-    stage_count_done(d->stage);
+    v.outcome = VERDICT_FAILED;
+    text_copy(v.error, sizeof(v.error), e.text);
+    log_error("read-failed", "%s; it is recorded without an answer", e.text);
     return hand_over(d, s, &v);
 }
 
 /* Nothing when another worker has the row. */
-static bool work_on(struct detect_self *d, struct snapshot *s, enum work *ret)
+static bool work_on(struct detect_self *d, struct snapshot *s, bool live, enum work *ret)
 {
     if (!claims_take(d->pipeline->claims, s->row))
         return false;
@@ -130,7 +163,7 @@ static bool work_on(struct detect_self *d, struct snapshot *s, enum work *ret)
     }
     log_context_camera(s->camera);
     log_context_snapshot(s->id);
-    *ret = examine(d, s);
+    *ret = examine(d, s, live);
     log_context_camera(NULL);
     log_context_snapshot(NULL);
     return true;
@@ -141,10 +174,10 @@ static void detect_step(void *self, void *item)
     struct detect_self *d = self;
     enum work done; /* what fails the sweep comes back to */
     if (pipeline_ledger_rest_ms(d->pipeline) == 0)
-        (void)work_on(d, item, &done);
+        (void)work_on(d, item, true, &done);
 }
 
-enum backlog { BACKLOG_EMPTY, BACKLOG_WORKED };
+enum backlog { BACKLOG_EMPTY, BACKLOG_WORKED, BACKLOG_BUSY };
 
 /* One picture of the backlog: the oldest that nobody has. */
 static enum backlog take_backlog(struct detect_self *d)
@@ -164,8 +197,8 @@ static enum backlog take_backlog(struct detect_self *d)
         for (int i = 0; i < n; i++) {
             enum work done;
             after = rows[i]->row;
-            if (result == BACKLOG_EMPTY && work_on(d, rows[i], &done)) {
-                result = BACKLOG_WORKED;
+            if (result == BACKLOG_EMPTY && work_on(d, rows[i], false, &done)) {
+                result = done == WORK_POSTPONED ? BACKLOG_BUSY : BACKLOG_WORKED;
                 if (done == WORK_UNREADABLE)
                     d->after_row = rows[i]->row;
             }
@@ -174,6 +207,13 @@ static enum backlog take_backlog(struct detect_self *d)
     } while (n == BACKLOG_PAGE && result == BACKLOG_EMPTY);
     stage_set_queued(d->stage, queued);
     return result;
+}
+
+/* Enough wait for their turn at the cloud: those of the backlog are as well off in the ledger. The
+ * consult stage wakes us. */
+static bool cloud_is_behind(struct pipeline *p)
+{
+    return p->doubts && doubts_due(p->doubts) >= DOUBTS_BACKLOG_MAX;
 }
 
 static int64_t detect_sweep(void *self)
@@ -186,7 +226,7 @@ static int64_t detect_sweep(void *self)
         d->look_again_at = mono_add_ms(clock_mono(), UNREADABLE_PAUSE_MS);
     else if (mono_passed(d->look_again_at))
         d->after_row = 0;
-    if (take_backlog(d) == BACKLOG_EMPTY)
+    if (cloud_is_behind(d->pipeline) || take_backlog(d) != BACKLOG_WORKED)
         return SWEEP_MS;
     return pipeline_ledger_rest_ms(d->pipeline);
 }

@@ -314,7 +314,8 @@ static size_t rival_bytes(const struct fetch_self *f)
 static void keep_rival(struct fetch_self *f, struct flight *fl, struct fetched *rival)
 {
     size_t size = rival->bytes->size;
-    bool asked = fl->camera->burst > 1 && fl->settings->detection_enabled && f->pipeline->detector;
+    bool asked = fl->camera->burst > 1 && detect_mode_has_local(fl->settings->detect_mode) &&
+                 f->pipeline->chooses && f->pipeline->detector;
     bool room = rival_bytes(f) + size <= RIVAL_BYTES_MAX;
     if (asked && !room)
         log_info("burst",

@@ -1,12 +1,17 @@
 #include "stage/pipeline.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/dynbuf.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+
+/* For room on the way to the record stage. */
+#define JUDGED_WAIT_MS 10000
 
 struct settings *settings_ref(struct settings *s)
 {
@@ -118,6 +123,45 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
     }
     /* Its own size is the limit: it was taken under the limit of that day, and may have waited. */
     return store_read(p->store, s->path, (size_t)MAX(s->size, (int64_t)0), ret, e);
+}
+
+int pipeline_bytes_placed(struct pipeline *p, const struct snapshot *s, struct blob **ret,
+                          struct err *e)
+{
+    int r = pipeline_bytes(p, s, ret, e);
+    if (r != -ENOENT)
+        return r;
+    (void)store_place(p->store, s->id, false, s->path, NULL); /* the read below tells */
+    return pipeline_bytes(p, s, ret, e);
+}
+
+bool pipeline_hand_over(struct pipeline *p, struct bus_out *out, struct snapshot *s,
+                        struct verdict *v)
+{
+    struct judged *j = judged_new(p->claims, s, v);
+    if (bus_send_within(out, j, judged_unref, JUDGED_WAIT_MS) == 0)
+        return true;
+    judged_unref(j);
+    log_error("record-late", "no verdict was recorded for %d s; the picture is examined again",
+              JUDGED_WAIT_MS / 1000);
+    return false;
+}
+
+bool pipeline_stopping(const struct pipeline *p)
+{
+    struct pollfd fd = {.fd = p->stop_fd > 0 ? p->stop_fd : -1, .events = POLLIN};
+    return poll(&fd, 1, 0) == 1;
+}
+
+struct cascade_rule pipeline_cascade_rule(const struct settings *s, const char *camera)
+{
+    const struct camera *cam = camera_set_find(s->cameras, camera);
+    const struct detect_config *d = &s->detect;
+    return (struct cascade_rule){
+        .low = cam && cam->cascade_low > 0 ? cam->cascade_low : d->cascade_low,
+        .high = cam && cam->cascade_high > 0 ? cam->cascade_high : d->cascade_high,
+        .labels = d->cascade_labels,
+        .empty = d->cascade_empty};
 }
 
 const char *pipeline_storage_url(const struct pipeline *p, char buf[STORAGE_ID_MAX])

@@ -9,6 +9,9 @@
 #include "base/host_list.h"
 #include "camera/camera_config.h"
 #include "camera/fetcher.h"
+#include "detect/cascade.h"
+#include "detect/choice.h"
+#include "detect/cloud_config.h"
 #include "detect/detect_config.h"
 #include "detect/detector.h"
 #include "ledger/store.h"
@@ -18,6 +21,7 @@
 #include "stage/burst.h"
 #include "stage/cache.h"
 #include "stage/claims.h"
+#include "stage/doubts.h"
 #include "stage/push_route.h"
 #include "stage/retention_config.h"
 #include "stage/spool_config.h"
@@ -30,8 +34,11 @@ struct settings {
     void (*release)(void *owner);
     struct camera_set *cameras;
     const struct host_list *allow_hosts; /* of addresses that come with triggers; the owner's */
-    bool detection_enabled;
-    struct detect_config detect; /* filter and annotation */
+    bool detection_enabled;              /* by any detector */
+    enum detect_mode detect_mode;        /* by which */
+    struct detect_config detect;         /* filter and annotation */
+    struct cloud_config cloud;           /* what it may cost */
+    double cloud_confidence_min;         /* of the cloud's answers; <0: as opened */
     struct picture_limits limits;
     const char *const *destinations;     /* of events, NULL-terminated; static for the process */
     const struct storage_plan *storages; /* what goes where; the owner's */
@@ -52,6 +59,7 @@ enum pipeline_stage {
     PIPELINE_FETCH,
     PIPELINE_INTAKE,
     PIPELINE_DETECT,
+    PIPELINE_CONSULT,
     PIPELINE_DELIVER,
     PIPELINE_SCHEDULE,
     PIPELINE_SPOOL,
@@ -70,7 +78,11 @@ struct pipeline {
     int64_t store_reserve; /* bytes that it leaves free */
     struct picture_cache *cache;
     struct claims *claims;
-    struct detector *detector; /* NULL when there is none */
+    /* Set once each, at the start or by the reload that first wants it; NULL = there is none. */
+    struct detector *_Atomic detector; /* the local one */
+    struct detector *_Atomic cloud;
+    bool chooses;          /* the choose stage runs: bursts can be sent to it */
+    struct doubts *doubts; /* what waits for the cloud */
     unsigned detect_workers;
     struct notifier *const *notifiers; /* NULL-terminated */
     struct storage *const *storages;   /* NULL-terminated; NULL = none */
@@ -106,6 +118,18 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
                      char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
 /* A picture's bytes from the cache or the store. */
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
+/* The same of a swept row, which may be so fresh that intake has not put its file in place yet. */
+int pipeline_bytes_placed(struct pipeline *p, const struct snapshot *s, struct blob **ret,
+                          struct err *e);
+/* Sends a verdict (taken) along an opened EDGE_JUDGED, and the claim with it: until it is recorded
+ * nobody else looks at the picture. False when it could not be, which is logged; the claim is
+ * dropped then, and the picture is examined again. */
+bool pipeline_hand_over(struct pipeline *p, struct bus_out *out, struct snapshot *s,
+                        struct verdict *v);
+/* The program stops: nobody begins to wait for a peer. */
+bool pipeline_stopping(const struct pipeline *p);
+/* The window of doubt and the rest of the cascade's rule for this camera. */
+struct cascade_rule pipeline_cascade_rule(const struct settings *s, const char *camera);
 /* Where people find the pictures, for events: the link of the first storage that has one. Returns
  * `buf`, or NULL when there is none. */
 const char *pipeline_storage_url(const struct pipeline *p, char buf[STORAGE_ID_MAX]);
@@ -169,11 +193,12 @@ void judged_unref(void *judged); /* release hook */
 /* ---- the stages, one file each; `self` is made by _new and freed by the caller after the join
  * ---- */
 
-extern const struct stage_ops fetch_stage, choose_stage, intake_stage, detect_stage, record_stage,
-    annotate_stage, deliver_stage, schedule_stage, control_stage, spool_stage, janitor_stage,
-    upload_stage;
+extern const struct stage_ops fetch_stage, choose_stage, intake_stage, detect_stage, consult_stage,
+    record_stage, annotate_stage, deliver_stage, schedule_stage, control_stage, spool_stage,
+    janitor_stage, upload_stage;
 void *fetch_stage_new(struct pipeline *p);
-void *choose_stage_new(struct pipeline *p); /* needs p->detector */
+void *choose_stage_new(struct pipeline *p);  /* needs p->detector */
+void *consult_stage_new(struct pipeline *p); /* needs p->cloud and p->doubts */
 void *intake_stage_new(struct pipeline *p);
 void *detect_stage_new(struct pipeline *p);
 void *record_stage_new(struct pipeline *p);

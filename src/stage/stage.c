@@ -245,7 +245,8 @@ void stage_status(struct stage *st, struct stage_status *ret)
 {
     *ret = (struct stage_status){
         .running = atomic_load(&st->running),
-        .heartbeat_age_ms = (clock_mono().us - atomic_load(&st->heartbeat_us)) / 1000,
+        .heartbeat_age_ms =
+            MAX((clock_mono().us - atomic_load(&st->heartbeat_us)) / 1000, (int64_t)0),
         .done = atomic_load(&st->done),
         .failed = atomic_load(&st->failed),
         .queued = atomic_load(&st->queued),
@@ -273,6 +274,11 @@ void stage_count_failed(struct stage *st, const char *text)
 void stage_set_queued(struct stage *st, int64_t n)
 {
     atomic_store(&st->queued, n);
+}
+
+void stage_expect(struct stage *st, int64_t ms)
+{
+    atomic_store(&st->heartbeat_us, mono_add_ms(clock_mono(), ms).us);
 }
 
 void stage_heartbeat(struct stage *st)

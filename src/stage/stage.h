@@ -78,3 +78,5 @@ void stage_count_failed(struct stage *st, const char *text);
 void stage_set_queued(struct stage *st, int64_t n);
 /* A call that blocks longer than usual but makes progress says so. */
 void stage_heartbeat(struct stage *st);
+/* The next call may block for so long and is no hang before; the heartbeat is fresh until then. */
+void stage_expect(struct stage *st, int64_t ms);

@@ -35,8 +35,7 @@ def test_the_predecessors_file_with_its_environment_passes(tmp_path, original_en
     assert "model yolov8n, everything above 0.3, persons above 0.8" in done.stdout
     assert "Front Door Camera (O1)" in done.stdout
     later = done.stdout.split("Accepted, but without effect until a later release:")[1]
-    for key in ("rekognition: region",
-                "health: healthchecks_url", "onepassword: connect_host", "cronitor_monitor_key"):
+    for key in ("health: healthchecks_url", "onepassword: connect_host", "cronitor_monitor_key"):
         assert key in later
     assert "ftp:" not in later
     assert "ftp-password" not in done.stdout and "connect-token" not in done.stdout
@@ -48,6 +47,29 @@ def test_the_predecessors_file_without_its_environment_names_each_variable(tmp_p
     lines = done.stderr.splitlines()
     assert sum("is not set; set it, or write the value itself" in line for line in lines) == 46
     assert lines[-1].startswith(f"snapshotd: {ORIGINAL}: 46 faults: ")
+
+
+def test_who_looks_at_pictures_why_and_for_how_much_is_told(tmp_path):
+    assert ("  detection  local, because FEATURE_FLAG_LOCAL_OBJECT_DETECTION is true by default\n"
+            in run("check", cwd=tmp_path).stdout)
+    config = tmp_path / "x.conf"
+    config.write_text("[detection]\ndetector = cascade\ncascade_labels = dog\n"
+                      "[rekognition]\nprimary_region = eu-west-1\n[cloud]\ncalls_per_day = 500\n")
+    out = run("check", "-c", config, cwd=tmp_path).stdout
+    assert "  detection  cascade, because [detection] detector is cascade\n" in out
+    assert ("             the cloud is asked when a person scores from 0.2 to 0.6, or for "
+            "cascade_labels\n") in out
+    assert ("  cloud      500 of 500 calls left this day, 0 calls this month and no limit ([cloud]); "
+            "about $0.00 so far\n") in out
+    assert not (tmp_path / "data").exists()  # a look makes nothing
+    out = run("check", "-c", config, cwd=tmp_path,
+              env={"FEATURE_FLAG_LOCAL_OBJECT_DETECTION": "no"}).stdout
+    assert ("  detection  cloud, because [detection] detector is cascade, but "
+            "FEATURE_FLAG_LOCAL_OBJECT_DETECTION is false\n") in out
+    out = run("check", "-c", config, cwd=tmp_path,
+              env={"FEATURE_FLAG_OBJECT_DETECTION": "no"}).stdout
+    assert "  detection  off: FEATURE_FLAG_OBJECT_DETECTION is false\n" in out
+    assert "  cloud " not in out
 
 
 def test_who_may_push_and_where_is_told(tmp_path):

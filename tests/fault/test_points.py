@@ -47,6 +47,10 @@ ELSEWHERE |= {"before-upload-retry-commit"}
 # Only what goes to Google Drive passes these.
 DRIVE = ["drive-before-upload", "drive-after-upload", "drive-in-session", "drive-after-move",
          "drive-after-shortcut"]
+# Of what costs money: tests/fault/test_cloud_points.py.
+ELSEWHERE |= {"before-cloud-reserve-commit", "after-cloud-reserve-commit", "cloud-before-call",
+              "cloud-after-call", "before-cloud-answer-commit", "after-cloud-answer-commit",
+              "cloud-before-hand-over"}
 # Only pictures that are kept elsewhere pass these.
 UPLOADED = ["upload-before-put", "upload-after-put", "upload-before-commit", "upload-after-commit",
             "before-upload-mark-commit", "after-upload-mark-commit", "before-upload-done-commit",

@@ -29,6 +29,8 @@ struct flow_answer {
     int code; /* 0 = good */
     enum err_retry retry;
     bool person;
+    float best;     /* score of the best person, when it is asked for */
+    unsigned calls; /* that cost money */
 };
 
 struct flow;
@@ -37,6 +39,7 @@ struct flow_detector {
     struct detector base;
     struct flow *flow;
     int workers;
+    const char *model;
     bool held; /* calls wait */
     int inside, inside_max, calls;
     size_t seen[FLOW_CALLS_MAX]; /* picture sizes, in the order of the calls */
@@ -57,6 +60,7 @@ struct flow_notifier {
         char camera[SNAPSHOT_KEY_MAX];
         enum verdict_outcome outcome;
         char error[VERDICT_ERROR_MAX];
+        char model[VERDICT_MODEL_MAX];
         unsigned persons;
         int attempt;
         bool ok;
@@ -70,6 +74,9 @@ struct flow {
     struct pipeline p;
     struct ledger *l; /* the test's own connection */
     struct flow_detector detector;
+    struct flow_detector cloud;       /* see flow_use_cloud() */
+    enum detect_mode mode;            /* of the settings to come */
+    struct cloud_config cloud_config; /* likewise */
     struct flow_notifier notifiers[2];
     struct notifier *notifier_list[3];
     const char *destinations[3];
@@ -169,10 +176,15 @@ static inline int flow_detect(struct detector *d, const struct detect_request *r
         a = fd->script[MIN(call, fd->script_len - 1)];
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
+    ret->cloud_calls = a.calls;
     if (a.code < 0)
         return err_set(e, a.code, a.retry, "the detector has its day");
-    *ret = (struct verdict){.outcome = VERDICT_EXAMINED, .decode_ms = 1, .infer_ms = 2};
-    text_copy(ret->model, sizeof(ret->model), "fake.onnx");
+    *ret = (struct verdict){.outcome = VERDICT_EXAMINED,
+                            .decode_ms = 1,
+                            .infer_ms = 2,
+                            .cloud_calls = a.calls,
+                            .person_best = req->person_floor > 0 ? a.best : 0};
+    text_copy(ret->model, sizeof(ret->model), fd->model);
     if (a.person) {
         ret->found.items = xcalloc(1, sizeof(*ret->found.items));
         ret->found.count = 1;
@@ -190,6 +202,8 @@ static inline int flow_parallelism(const struct detector *d)
 
 static const struct detector_ops flow_detector_ops = {
     .name = "fake", .detect = flow_detect, .parallelism = flow_parallelism};
+static const struct detector_ops flow_cloud_ops = {
+    .name = "cloud", .detect = flow_detect, .parallelism = flow_parallelism};
 
 static inline int flow_deliver(struct notifier *n, const struct event *ev, struct err *e)
 {
@@ -206,6 +220,7 @@ static inline int flow_deliver(struct notifier *n, const struct event *ev, struc
     text_copy(fn->seen[call].id, SNAPSHOT_ID_SIZE, ev->snapshot->id);
     text_copy(fn->seen[call].camera, SNAPSHOT_KEY_MAX, ev->snapshot->camera);
     text_copy(fn->seen[call].error, VERDICT_ERROR_MAX, ev->verdict->error);
+    text_copy(fn->seen[call].model, VERDICT_MODEL_MAX, ev->verdict->model);
     fn->seen[call].outcome = ev->verdict->outcome;
     fn->seen[call].persons = verdict_persons(ev->verdict);
     fn->seen[call].attempt = ev->attempt;
@@ -295,6 +310,9 @@ static inline void flow_configure(struct flow *f, const char *text)
     *s = (struct settings){.owner = o,
                            .release = flow_release,
                            .detection_enabled = true,
+                           .detect_mode = f->mode,
+                           .cloud = f->cloud_config,
+                           .detect = {.cascade_low = 0.2, .cascade_high = 0.6},
                            .limits = picture_limits_default,
                            .spool = f->spool_rules,
                            .push_folders = f->push_folders,
@@ -407,14 +425,17 @@ static inline struct flow *flow_new(int detect_workers, int notifiers)
     pthread_mutexattr_destroy(&again);
     pthread_cond_init(&f->changed, NULL);
     log_set_hook(flow_hear, f);
-    static const struct stage_ops *const all[] = {&fetch_stage,   &choose_stage, &intake_stage,
-                                                  &detect_stage,  &record_stage, &annotate_stage,
-                                                  &deliver_stage, &spool_stage,  &upload_stage};
+    static const struct stage_ops *const all[] = {
+        &fetch_stage,  &choose_stage,   &intake_stage,  &detect_stage, &consult_stage,
+        &record_stage, &annotate_stage, &deliver_stage, &spool_stage,  &upload_stage};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i]->register_metrics)
             all[i]->register_metrics();
     f->detector.base.ops = &flow_detector_ops;
-    f->detector.flow = f;
+    f->detector.flow = f->cloud.flow = f;
+    f->detector.model = "fake.onnx";
+    f->cloud.base.ops = &flow_cloud_ops;
+    f->cloud.model = "fake cloud";
     f->detector.workers = detect_workers;
     static const char *const names[] = {"first", "second"};
     for (int i = 0; i < notifiers; i++) {
@@ -435,6 +456,9 @@ static inline struct flow *flow_new(int detect_workers, int notifiers)
     p->cache = picture_cache_new(8 << 20);
     p->claims = claims_new();
     p->detector = &f->detector.base;
+    p->chooses = true;
+    p->doubts = doubts_new();
+    f->mode = DETECT_LOCAL;
     p->detect_workers = (unsigned)detect_workers;
     p->notifiers = f->notifier_list;
     p->outcome = flow_outcome;
@@ -450,6 +474,16 @@ static inline struct flow *flow_new_with_cameras(size_t count, const char *extra
     flow_add_cameras(f, count, NULL);
     flow_use_cameras(f, extra);
     return f;
+}
+
+/* Before the start: so many workers ask the cloud, by these settings, which are to be published. */
+static inline void flow_use_cloud(struct flow *f, int workers, enum detect_mode mode)
+{
+    f->cloud.workers = workers;
+    f->mode = mode;
+    f->cloud_config.answers_age_ms = 3600 * 1000;
+    f->cloud_config.answers_max = 100;
+    atomic_store(&f->p.cloud, &f->cloud.base);
 }
 
 static inline int flow_start_stage(struct flow *f, const struct stage_ops *ops, void *self,
@@ -492,6 +526,10 @@ static inline void flow_start(struct flow *f, int which)
         flow_start_stage(f, &annotate_stage, annotate_stage_new(&f->p), 0, EDGE_PROMISED, 16);
     if (which & FLOW_DETECT)
         flow_start_stage(f, &record_stage, record_stage_new(&f->p), 0, EDGE_JUDGED, 8);
+    for (int i = 0; f->p.cloud && i < f->cloud.workers && which & FLOW_DETECT; i++) {
+        int n = flow_start_stage(f, &consult_stage, consult_stage_new(&f->p), (unsigned)i, NULL, 0);
+        atomic_store(&f->p.woken[PIPELINE_CONSULT][i], f->stages[n]);
+    }
     for (unsigned i = 0; i < f->p.detect_workers && which & FLOW_DETECT; i++) {
         int n = flow_start_stage(f, &detect_stage, detect_stage_new(&f->p), i, EDGE_STORED, 1);
         atomic_store(&f->p.woken[PIPELINE_DETECT][i], f->stages[n]);
@@ -590,7 +628,7 @@ static inline void flow_stop(struct flow *f)
                    : st.name[0] == 'i' ? "intake"
                    : st.name[0] == 'r' ? "record"
                    : st.name[0] == 'a' ? "annotate"
-                   : st.name[0] == 'c' ? "choose"
+                   : st.name[0] == 'c' ? (st.name[1] == 'o' ? "consult" : "choose")
                    : st.name[0] == 's' ? "spool"
                    : st.name[0] == 'u' ? "upload"
                                        : "fetch";
@@ -621,6 +659,7 @@ static inline void flow_free(struct flow *f)
     pipeline_publish(&f->p, NULL);
     picture_cache_free(f->p.cache);
     claims_free(f->p.claims);
+    doubts_free(f->p.doubts);
     bus_free(f->p.bus);
     store_close(f->p.store);
     ledger_close(f->l);

@@ -314,8 +314,7 @@ static void the_predecessors_file_and_environment_are_understood(void **state)
     assert_null(l.warnings);
     static const char *const later[] = {
         ":7: app: cronitor_monitor_key: " CFG_LATER_WORDS,
-        ": rekognition: region: " CFG_LATER_WORDS,
-        "aws: default_region, config_file: " CFG_LATER_WORDS,
+        "aws: config_file: " CFG_LATER_WORDS,
         ": creds: sentry_dsn, cronitor: " CFG_LATER_WORDS,
         "health: healthchecks_url: " CFG_LATER_WORDS,
         "onepassword: connect_host, connect_token, vault: " CFG_LATER_WORDS,
@@ -411,9 +410,16 @@ static void detection_runs_when_all_switches_agree(void **state)
         {"", {"FEATURE_FLAG_OBJECT_DETECTION=false"}, "FEATURE_FLAG_OBJECT_DETECTION is false"},
         {"", {"FEATURE_FLAG_OBJECT_DETECTION="}, NULL},
         {"",
+         {"FEATURE_FLAG_LOCAL_OBJECT_DETECTION=0"},
+         "FEATURE_FLAG_LOCAL_OBJECT_DETECTION is false, and so is "
+         "FEATURE_FLAG_CLOUD_OBJECT_DETECTION"},
+        {"",
          {"FEATURE_FLAG_LOCAL_OBJECT_DETECTION=0", "FEATURE_FLAG_CLOUD_OBJECT_DETECTION=true"},
-         "FEATURE_FLAG_LOCAL_OBJECT_DETECTION is false, and detection in the cloud comes in a "
-         "later release"},
+         NULL},
+        {"[detection]\ndetector=cloud\n",
+         {"FEATURE_FLAG_CLOUD_OBJECT_DETECTION=false"},
+         "[detection] detector is cloud, but FEATURE_FLAG_CLOUD_OBJECT_DETECTION is false"},
+        {"[detection]\ndetector=cascade\n", {NULL}, NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         AUTO_DONE(loaded) l = load(cases[i].text, cases[i].environment);
@@ -423,6 +429,39 @@ static void detection_runs_when_all_switches_agree(void **state)
             assert_string_equal(l.a->detection_off, cases[i].off);
         else
             assert_null(l.a->detection_off);
+    }
+}
+
+static void flags_and_plan_choose_the_detector(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        char *environment[3];
+        enum detect_mode mode;
+    } cases[] = {
+        {"", {NULL}, DETECT_LOCAL},
+        {"", {"FEATURE_FLAG_CLOUD_OBJECT_DETECTION=true"}, DETECT_LOCAL},
+        {"[feature_flags]\nlocal_object_detection=no\ncloud_object_detection=yes\n",
+         {NULL},
+         DETECT_CLOUD},
+        {"[feature_flags]\nlocal_object_detection=no\n",
+         {"FEATURE_FLAG_CLOUD_OBJECT_DETECTION=1"},
+         DETECT_CLOUD},
+        {"[detection]\ndetector=cascade\n", {NULL}, DETECT_CASCADE},
+        {"[detection]\ndetector=cascade\n",
+         {"FEATURE_FLAG_CLOUD_OBJECT_DETECTION=false"},
+         DETECT_LOCAL},
+        {"[detection]\ndetector=cascade\n[feature_flags]\nlocal_object_detection=no\n",
+         {NULL},
+         DETECT_CLOUD},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO_DONE(loaded) l = load(cases[i].text, cases[i].environment);
+        assert_good(&l);
+        if (l.a->detect_mode != cases[i].mode)
+            fail_msg("%zu: %s, because %s", i, detect_mode_names[l.a->detect_mode],
+                     l.a->detect_why);
     }
 }
 
@@ -706,6 +745,7 @@ int main(void)
         cmocka_unit_test(the_predecessors_environment_alone_is_enough),
         cmocka_unit_test(an_unset_variable_of_the_predecessors_file_is_named),
         cmocka_unit_test(detection_runs_when_all_switches_agree),
+        cmocka_unit_test(flags_and_plan_choose_the_detector),
         cmocka_unit_test(the_stronger_source_wins_between_ours_and_theirs),
         cmocka_unit_test(contradictions_are_faults),
         cmocka_unit_test(places_follow_data_dir),

@@ -178,6 +178,47 @@ static void a_labels_own_threshold_replaces_the_common_one(void **state)
     }
 }
 
+static void tells_of_persons_that_do_not_count_when_it_is_asked(void **state)
+{
+    (void)state;
+    NEEDS_RUNTIME();
+    static const char *const person[] = {"task", "detect", "names", "{0: 'cat', 1: 'Person'}",
+                                         NULL};
+    static const char *const dog[] = {"task", "detect", "names", "{0: 'cat', 1: 'dog'}", NULL};
+    static const struct {
+        const char *const *names;
+        double threshold; /* of persons, 0 = the model's 0.25 */
+        double floor;
+        uint8_t value; /* of 255 is the score */
+        size_t found;
+        float best;
+    } cases[] = {
+        {person, 0, 0, 51, 0, 0},         {person, 0, 0.1, 51, 0, 0.2f},
+        {person, 0, 0.1, 15, 0, 0},       {person, 0, 0.1, 204, 1, 0.8f},
+        {person, 0.9, 0.1, 204, 0, 0.8f}, {person, 0.9, 0, 204, 0, 0},
+        {person, 0, 0.5, 102, 1, 0.4f},   {dog, 0, 0.1, 51, 0, 0},
+        {dog, 0, 0.1, 204, 1, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tiny_model m = tiny_end_to_end;
+        m.metadata = cases[i].names;
+        AUTO_FREE char *path = tiny_model_write(&m, folder, "person.onnx");
+        struct detector_options o = options_for(path);
+        o.person_confidence = cases[i].threshold;
+        struct detector *d = open_or_fail(&o);
+        AUTO(blob) picture = tiny_picture(64, 64, cases[i].value);
+        struct detect_request q = {
+            .bytes = picture, .confidence_min = -1, .person_floor = cases[i].floor};
+        AUTO_DONE(verdict) v = {.outcome = VERDICT_FAILED};
+        struct err e = {.code = 0};
+        assert_int_equal(ops->detect(d, &q, &v, &e), 0);
+        if (v.found.count != cases[i].found || v.person_best - cases[i].best > 1e-3f ||
+            cases[i].best - v.person_best > 1e-3f)
+            fail_msg("%zu: %zu found, best person %.3f", i, v.found.count, (double)v.person_best);
+        ops->close(d);
+    }
+}
+
 static char seen_ids[512];
 
 static bool keep_ids(enum log_level level, const char *id, const char *text, void *arg)
@@ -374,6 +415,7 @@ int main(void)
         cmocka_unit_test(feeds_half_precision_models),
         cmocka_unit_test(runs_a_dynamic_model_at_the_pictures_shape),
         cmocka_unit_test(a_labels_own_threshold_replaces_the_common_one),
+        cmocka_unit_test(tells_of_persons_that_do_not_count_when_it_is_asked),
         cmocka_unit_test(falls_back_to_the_processor_with_a_warning),
         cmocka_unit_test(auto_skips_what_it_cannot_use),
         cmocka_unit_test(takes_names_from_a_file),
