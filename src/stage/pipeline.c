@@ -122,7 +122,10 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
         return 0;
     }
     /* Its own size is the limit: it was taken under the limit of that day, and may have waited. */
-    return store_read(p->store, s->path, (size_t)MAX(s->size, (int64_t)0), ret, e);
+    int r = store_read(p->store, s->path, (size_t)MAX(s->size, (int64_t)0), ret, e);
+    return r == -EFBIG ? err_set(e, -EBADMSG, ERR_NEVER,
+                                 "%s is not what was received: its bytes have changed", s->path)
+                       : r;
 }
 
 int pipeline_bytes_placed(struct pipeline *p, const struct snapshot *s, struct blob **ret,
