@@ -547,6 +547,7 @@ static int start(struct daemon *d, struct err *e)
     if (r < 0)
         return r;
     mem_trim();
+    atomic_store(&d->ready, true); /* before anybody reads so in the log */
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
     log_notice("ready", "snapshotd %s is ready after %.0f ms: %zu camera%s, data in %s",
@@ -555,7 +556,6 @@ static int start(struct daemon *d, struct err *e)
     if (cameras == 0)
         log_warn("no-cameras", "no camera is configured: add a [camera:NAME] section "
                                "(snapshotd config --sample shows one)");
-    atomic_store(&d->ready, true);
     service_status("%zu cameras; detector: %s", cameras, detect_mode_names[now->detect_mode]);
     service_ready();
     return 0;

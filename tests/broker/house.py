@@ -249,10 +249,12 @@ class House:
         return ids
 
     def recorded(self):
-        """The ids of all examined snapshots."""
+        """The ids of all examined snapshots, in the order of their verdicts, and so of their events:
+        live pictures overtake those that wait for their examination."""
         db = sqlite3.connect(f"file:{self.daemon.data}/snapshotd.db?mode=ro", uri=True)
         with contextlib.closing(db):
-            return [r[0] for r in db.execute("SELECT id FROM snapshots WHERE state = 1 ORDER BY row")]
+            return [r[0] for r in db.execute("SELECT s.id FROM outbox o"
+                                             " JOIN snapshots s ON s.row = o.snapshot ORDER BY o.row")]
 
     def destination(self):
         return next(d for d in self.daemon.get("/api/v1/status")["destinations"]
