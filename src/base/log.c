@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -25,6 +26,16 @@ static atomic_ullong counts[LOG_LEVEL_COUNT];
 static pthread_mutex_t hook_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool (*hook_now)(enum log_level, const char *, const char *, void *);
 static void *hook_arg;
+
+struct sink {
+    void (*call)(void *, const struct log_record *);
+    void *arg;
+};
+/* Readers are the threads that log; who removes a sink waits for them. */
+static pthread_rwlock_t sinks_lock = PTHREAD_RWLOCK_INITIALIZER;
+static struct sink sinks[LOG_SINKS_MAX];
+static size_t sink_count;
+static _Thread_local bool in_sink;
 
 struct context {
     char stage[32];
@@ -59,6 +70,47 @@ void log_set_hook(bool (*hook)(enum log_level, const char *, const char *, void 
     hook_now = hook;
     hook_arg = arg;
     pthread_mutex_unlock(&hook_lock);
+}
+
+static size_t find_sink(void (*sink)(void *, const struct log_record *), const void *arg)
+{
+    size_t i = 0;
+    while (i < sink_count && (sinks[i].call != sink || sinks[i].arg != arg))
+        i++;
+    return i;
+}
+
+int log_add_sink(void (*sink)(void *arg, const struct log_record *r), void *arg)
+{
+    pthread_rwlock_wrlock(&sinks_lock);
+    int r = 0;
+    if (find_sink(sink, arg) == sink_count && sink_count == LOG_SINKS_MAX)
+        r = -ENOSPC;
+    else if (find_sink(sink, arg) == sink_count)
+        sinks[sink_count++] = (struct sink){sink, arg};
+    pthread_rwlock_unlock(&sinks_lock);
+    return r;
+}
+
+void log_remove_sink(void (*sink)(void *arg, const struct log_record *r), void *arg)
+{
+    pthread_rwlock_wrlock(&sinks_lock);
+    size_t i = find_sink(sink, arg);
+    if (i < sink_count)
+        sinks[i] = sinks[--sink_count];
+    pthread_rwlock_unlock(&sinks_lock);
+}
+
+static void tell_sinks(const struct log_record *r)
+{
+    if (in_sink)
+        return;
+    in_sink = true;
+    pthread_rwlock_rdlock(&sinks_lock);
+    for (size_t i = 0; i < sink_count; i++)
+        sinks[i].call(sinks[i].arg, r);
+    pthread_rwlock_unlock(&sinks_lock);
+    in_sink = false;
 }
 
 void log_context_stage(const char *stage)
@@ -111,42 +163,49 @@ static size_t json_text(const char *src, char *dst, size_t size)
     return out;
 }
 
-static int render_json(char *line, size_t size, enum log_level level, const char *id,
-                       const char *text)
+static int render_json(const struct log_record *r, char *line, size_t size)
 {
     char when[WALL_ISO_MAX], message[3000], camera[256];
-    json_text(text, message, sizeof(message));
-    json_text(context.camera, camera, sizeof(camera));
+    json_text(r->text, message, sizeof(message));
+    json_text(r->camera, camera, sizeof(camera));
     int n = snprintf(line, size, "{\"timestamp\":\"%s\",\"level\":\"%s\",\"id\":\"%s\"",
-                     wall_format_iso(clock_wall(), true, when), log_level_names[level], id);
-    if (context.stage[0])
-        n += snprintf(line + n, size - (size_t)n, ",\"stage\":\"%s\"", context.stage);
-    if (camera[0])
+                     wall_format_iso(r->at, true, when), log_level_names[r->level], r->id);
+    if (*r->stage)
+        n += snprintf(line + n, size - (size_t)n, ",\"stage\":\"%s\"", r->stage);
+    if (*camera)
         n += snprintf(line + n, size - (size_t)n, ",\"camera\":\"%s\"", camera);
-    if (context.snapshot[0])
-        n += snprintf(line + n, size - (size_t)n, ",\"snapshot\":\"%s\"", context.snapshot);
+    if (*r->snapshot)
+        n += snprintf(line + n, size - (size_t)n, ",\"snapshot\":\"%s\"", r->snapshot);
     n += snprintf(line + n, size - (size_t)n, ",\"message\":\"%s\"}\n", message);
     return n;
 }
 
-static int render_text(char *line, size_t size, enum log_level level, const char *id,
-                       const char *text)
+static int render_text(const struct log_record *r, char *line, size_t size)
 {
     char when[WALL_ISO_MAX], camera[256], message[3000];
     /* Quotes and backslashes are harmless here; only control characters must not pass. */
-    text_printable(text, strlen(text), message, sizeof(message));
-    text_escape(context.camera, strlen(context.camera), camera, sizeof(camera));
-    int n = snprintf(line, size, "%s %-7s ", wall_format_iso(clock_wall(), true, when),
-                     log_level_names[level]);
-    if (context.stage[0])
-        n += snprintf(line + n, size - (size_t)n, "%s: ", context.stage);
-    if (camera[0])
+    text_printable(r->text, strlen(r->text), message, sizeof(message));
+    text_escape(r->camera, strlen(r->camera), camera, sizeof(camera));
+    int n = snprintf(line, size, "%s %-7s ", wall_format_iso(r->at, true, when),
+                     log_level_names[r->level]);
+    if (*r->stage)
+        n += snprintf(line + n, size - (size_t)n, "%s: ", r->stage);
+    if (*camera)
         n += snprintf(line + n, size - (size_t)n, "camera \"%s\": ", camera);
-    n += snprintf(line + n, size - (size_t)n, "%s [%s", message, id);
-    if (context.snapshot[0])
-        n += snprintf(line + n, size - (size_t)n, " %s", context.snapshot);
+    n += snprintf(line + n, size - (size_t)n, "%s [%s", message, r->id);
+    if (*r->snapshot)
+        n += snprintf(line + n, size - (size_t)n, " %s", r->snapshot);
     n += snprintf(line + n, size - (size_t)n, "]\n");
     return n;
+}
+
+static void write_line(const struct log_record *r)
+{
+    char line[LOG_LINE_MAX];
+    int n = atomic_load(&format_now) == LOG_FORMAT_JSON ? render_json(r, line, sizeof(line))
+                                                        : render_text(r, line, sizeof(line));
+    size_t len = MIN((size_t)n, sizeof(line) - 1);
+    (void)!write(atomic_load(&fd_now), line, len); /* a log that cannot be written has no log */
 }
 
 void log_write(enum log_level level, const char *id, const char *fmt, ...)
@@ -163,10 +222,13 @@ void log_write(enum log_level level, const char *id, const char *fmt, ...)
         memcpy(text + sizeof(text) - 4, "...", 4);
     if (hook_swallows(level, id, text))
         return;
-    char line[LOG_LINE_MAX];
-    n = atomic_load(&format_now) == LOG_FORMAT_JSON
-            ? render_json(line, sizeof(line), level, id, text)
-            : render_text(line, sizeof(line), level, id, text);
-    size_t len = MIN((size_t)n, sizeof(line) - 1);
-    (void)!write(atomic_load(&fd_now), line, len); /* a log that cannot be written has no log */
+    const struct log_record r = {.level = level,
+                                 .at = clock_wall(),
+                                 .id = id,
+                                 .stage = context.stage,
+                                 .camera = context.camera,
+                                 .snapshot = context.snapshot,
+                                 .text = text};
+    write_line(&r);
+    tell_sinks(&r);
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "base/clock.h"
 #include "base/macros.h"
 
 enum log_level {
@@ -30,6 +31,27 @@ void log_set_fd(int fd); /* default 2; borrowed */
  * answer swallows the line. NULL removes. */
 void log_set_hook(bool (*hook)(enum log_level level, const char *id, const char *text, void *arg),
                   void *arg);
+
+/* A line before it is rendered. Strings are borrowed for the call and never NULL, "" = none.
+ * `text`, `camera` and `snapshot` may hold anything that came from outside: escape what you write.
+ */
+struct log_record {
+    enum log_level level;
+    struct wall_time at;
+    const char *id;
+    const char *stage;
+    const char *camera;
+    const char *snapshot;
+    const char *text;
+};
+
+/* Sinks see each line that passes the level and that no hook swallows, after it is written. They
+ * are called on the logging thread, several threads at once, and must not block; a line that a sink
+ * logs reaches no sink. Adding one that is there is harmless; -ENOSPC when there are
+ * LOG_SINKS_MAX. When remove returns, no call is under way; a sink must not call it. */
+enum { LOG_SINKS_MAX = 8 };
+int log_add_sink(void (*sink)(void *arg, const struct log_record *r), void *arg);
+void log_remove_sink(void (*sink)(void *arg, const struct log_record *r), void *arg);
 
 /* The thread's context; strings are copied (and cut); NULL clears. */
 void log_context_stage(const char *stage);
