@@ -120,6 +120,7 @@ static void print_control(const json_t *triggers);
 static void print_ftp(const json_t *ftp);
 static void print_spool(const json_t *folders);
 static void print_storages(const json_t *storages);
+static void print_log(const json_t *log);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -166,6 +167,7 @@ static void print_head(const json_t *status)
     print_ftp(json_object_get(status, "ftp"));
     print_spool(json_object_get(status, "spool"));
     print_storages(json_object_get(status, "storages"));
+    print_log(json_object_get(status, "log"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -176,6 +178,20 @@ static void print_head(const json_t *status)
             printf(", new pictures are refused below %s", reserve);
         printf("\n");
     }
+}
+
+/* Only what is out of the ordinary: debug lines, a place that is away, lines that were lost. */
+static void print_log(const json_t *log)
+{
+    const char *place = client_text(log, "place");
+    double lost = number_of(log, "lost");
+    bool debugging = json_is_true(json_object_get(log, "debugging"));
+    if (!debugging && lost == 0 && !strstr(place, ": away"))
+        return;
+    printf("  log       %s%s", place, debugging ? "; debug lines are on (signal USR1)" : "");
+    if (lost > 0)
+        printf("; %.0f line%s lost", lost, lost == 1 ? "" : "s");
+    printf("\n");
 }
 
 /* How triggers come from the broker; nothing when there is none. */

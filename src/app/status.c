@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "ledger/ledger_upload.h"
+#include "sys/log_place.h"
 
 static struct metric waiting = {.name = "snapshotd_waiting",
                                 .kind = METRIC_GAUGE,
@@ -47,6 +48,7 @@ void status_register_metrics(void)
     metric_register(&uploads_pending);
     metric_register(&oldest_pending);
     metric_register(&trouble);
+    log_register_metrics();
 }
 
 static double uptime_s(const struct daemon *d)
@@ -337,6 +339,14 @@ static json_t *model_json(const struct daemon *d)
     return json_stringn(d->detector_text, strcspn(d->detector_text, " :"));
 }
 
+static json_t *log_json(void)
+{
+    char place[320];
+    log_place_describe(place, sizeof(place));
+    return json_pack("{s:s,s:b,s:o,s:I}", "level", log_level_names[log_get_level()], "debugging",
+                     log_debugging(), "place", js_string(place), "lost", (json_int_t)log_lost());
+}
+
 static json_t *backend_status(void *arg)
 {
     struct daemon *d = arg;
@@ -347,7 +357,7 @@ static json_t *backend_status(void *arg)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     backend_attention(d, note);
-    return json_pack(
+    json_t *j = json_pack(
         "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
         "s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
@@ -360,6 +370,8 @@ static json_t *backend_status(void *arg)
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
         control_json(d), "ftp", ftp_json(d), "spool", spool_json(d), "storages", storages_json(d),
         "attention", js_string(note));
+    json_object_set_new(j, "log", log_json());
+    return j;
 }
 
 struct web_backend status_backend(struct daemon *d)
