@@ -51,10 +51,10 @@ struct place {
     int stop_fd;
 
     pthread_mutex_t lock;
-    pthread_cond_t filled;
+    pthread_cond_t filled, gone; /* by the monotonic clock */
     struct entry *first, **end;
     size_t count;
-    bool stopping;
+    bool stopping, ended;
     struct mono_time deadline; /* when stopping */
 
     atomic_bool away; /* written by the thread */
@@ -180,6 +180,7 @@ static void place_free(struct place *p)
     if (p->stop_fd >= 0)
         (void)close(p->stop_fd); /* an eventfd */
     pthread_cond_destroy(&p->filled);
+    pthread_cond_destroy(&p->gone);
     pthread_mutex_destroy(&p->lock);
     free(p);
 }
@@ -193,11 +194,17 @@ static int place_start(const struct log_place_options *o, enum log_to to, struct
         address = to == LOG_TO_JOURNALD ? LOCAL_JOURNAL : LOCAL_SYSLOG;
     struct place *p = xcalloc(1, sizeof(*p));
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->filled, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&p->filled, &clock);
+    pthread_cond_init(&p->gone, &clock);
+    pthread_condattr_destroy(&clock);
     p->to = to;
     p->format = o->format;
     p->away_ms = o->away_ms ? o->away_ms : AWAY_MS;
     p->end = &p->first;
+    p->lost_told = log_lost();
     p->socket.fd = -1;
     p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     text_copy(p->address, sizeof(p->address), address);
@@ -236,10 +243,18 @@ static void place_stop(struct place *p)
     (void)!write(p->stop_fd, &one, sizeof(one)); /* a counter far from full */
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += JOIN_MS / 1000;
-    if (pthread_clockjoin_np(p->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
-        place_free(p);
-    else
+    int code = 0;
+    pthread_mutex_lock(&p->lock);
+    while (!p->ended && code == 0)
+        code = pthread_cond_timedwait(&p->gone, &p->lock, &until);
+    bool ended = p->ended;
+    pthread_mutex_unlock(&p->lock);
+    if (!ended) {
         (void)pthread_detach(p->thread); /* it looks a name up; what it works with stays */
+        return;
+    }
+    pthread_join(p->thread, NULL);
+    place_free(p);
 }
 
 static bool is_like(const struct place *p, const struct log_place_options *o, enum log_to to)
@@ -413,10 +428,13 @@ static void *thread_main(void *arg)
     (void)pthread_setname_np(pthread_self(), "log");
     on_log_thread = true;
     log_context_stage("log");
-    p->lost_told = log_lost();
     while ((n = next_entry(p)) != NULL) {
         deliver(p, &n->record);
         free(n);
     }
+    pthread_mutex_lock(&p->lock);
+    p->ended = true;
+    pthread_cond_signal(&p->gone);
+    pthread_mutex_unlock(&p->lock);
     return NULL;
 }
