@@ -30,26 +30,28 @@ static void write_number(const json_t *row, const char *key, char out[CELL_MAX])
 static void write_age(const json_t *row, const char *key, char out[CELL_MAX]);
 static void write_ms(const json_t *row, const char *key, char out[CELL_MAX]);
 
+static const struct command_option option_rows[] = {
+    {'j', "json", NULL, 0, "the status document as one line"},
+    CLIENT_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_status = {
     .name = "status",
     .arguments = "[--json] [--url URL] [-c FILE]",
     .summary = "stages, queues, cameras, destinations and last errors of the running daemon",
-    .help = "      --json                the status document as one line\n" CLIENT_OPTIONS_HELP
-            "Exit status: 0 the daemon answers and is ready, 1 it does not or is not, 2 wrong\n"
-            "usage.\n",
+    .help =
+        "Exit status: 0 the daemon answers and is ready, 1 it does not or is not, 2 wrong usage.\n",
+    .options = option_rows,
     .run = run,
 };
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {CLIENT_OPTIONS_LONG,
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     struct client_options options = {0};
     bool json = false;
     int opt;
-    while ((opt = getopt_long(argc, argv, CLIENT_OPTIONS_SHORT "jh", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_status, argc, argv)) != -1) {
         if (client_options_take(&options, opt, optarg))
             continue;
         if (opt == 'h')
