@@ -64,6 +64,7 @@ struct place {
     int64_t backoff_ms;
     struct mono_time retry_at, failing_since;
     bool failing;
+    bool proven; /* a line has gone there, and nothing came back */
     unsigned long long lost_told;
 };
 
@@ -328,13 +329,22 @@ static size_t render(struct place *p, const struct log_record *r, char out[LOG_W
                            p->socket.kind == LOG_SOCKET_UDP ? LOG_DATAGRAM_MAX : LOG_WIRE_MAX, out);
 }
 
+static bool is_last(struct place *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool last = !p->first && !p->stopping;
+    pthread_mutex_unlock(&p->lock);
+    return last;
+}
+
 static int try_to_send(struct place *p, const struct log_record *r, struct err *e)
 {
     char line[LOG_WIRE_MAX];
     int rc = p->socket.fd >= 0 ? 0 : log_socket_open(&p->socket, p->stop_fd, e);
     if (rc == 0) {
         size_t len = render(p, r, line);
-        rc = log_socket_send(&p->socket, line, len, p->failing, e);
+        /* Where nobody waits behind it, a line has time for the answer that nobody listens. */
+        rc = log_socket_send(&p->socket, line, len, !p->proven || is_last(p), e);
     }
     return rc;
 }
@@ -354,10 +364,11 @@ static void note_failure(struct place *p, const struct err *e)
         p->failing = true;
         p->failing_since = clock_mono();
         p->backoff_ms = BACKOFF_MIN_MS;
-        /* This error is the answer to an earlier line. */
-        if (p->socket.kind == LOG_SOCKET_UDP && e->code == -ECONNREFUSED)
-            log_count_lost(1);
     }
+    if (p->socket.late)
+        log_count_lost(1);
+    p->socket.late = false;
+    p->proven = false;
     p->retry_at = mono_add_ms(clock_mono(), p->backoff_ms);
     p->backoff_ms = MIN(2 * p->backoff_ms, (int64_t)BACKOFF_MAX_MS);
     if (atomic_load(&p->away) || mono_diff_ms(clock_mono(), p->failing_since) < p->away_ms)
@@ -391,6 +402,7 @@ static void tell_of_losses(struct place *p)
 static void note_success(struct place *p)
 {
     p->failing = false;
+    p->proven = true;
     if (atomic_exchange(&p->away, false))
         log_notice("log-place-back", "log lines go to %s at %s again", log_to_names[p->to],
                    p->address);

@@ -217,6 +217,7 @@ static int datagram_refused(int fd)
 int log_socket_send(struct log_socket *s, const char *line, size_t len, bool probe, struct err *e)
 {
     int r = s->kind == LOG_SOCKET_TCP ? send_frame(s->fd, line, len) : send_all(s->fd, line, len);
+    s->late = r == -ECONNREFUSED && s->kind == LOG_SOCKET_UDP;
     if (r == 0 && probe && s->kind == LOG_SOCKET_UDP)
         r = datagram_refused(s->fd);
     if (r == 0)

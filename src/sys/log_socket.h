@@ -13,7 +13,8 @@ struct log_socket {
     enum log_socket_kind kind;
     char host[256]; /* or the path of a local one */
     char port[6];
-    int fd; /* -1 = closed */
+    int fd;    /* -1 = closed */
+    bool late; /* the last error of sending was the answer to an earlier line, which is lost */
 };
 
 /* "udp://host:port", "tcp://host:port" ("[v6]:port" as well; the port may be missing: 514, 601), or
