@@ -238,6 +238,44 @@ def test_the_journal_gets_fields(launch, tmp_path):
     assert ready["MESSAGE"].startswith("main: snapshotd ")
 
 
+@pytest.fixture
+def journal(tmp_path):
+    """A systemd-journald with a /run of its own; the folder that is its root."""
+    program = "/lib/systemd/systemd-journald"
+    if os.geteuid() != 0 or not os.path.exists(program) or not shutil.which("journalctl"):
+        pytest.skip("needs root and systemd-journald")
+    script = f"mount -t tmpfs none /run && mkdir -p /run/log/journal && exec {program}"
+    with open(tmp_path / "journald.log", "w", encoding="utf-8") as log:
+        child = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=log, stderr=log)
+    root = f"/proc/{child.pid}/root"
+    try:
+        def there():
+            assert child.poll() is None, (tmp_path / "journald.log").read_text()
+            with open(f"/proc/{child.pid}/comm", encoding="ascii") as f:
+                return f.read().startswith("systemd-journal") and \
+                    os.path.exists(f"{root}/run/systemd/journal/socket")
+        wait_until(there, "the journal's socket")
+        yield root
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def test_systemds_journal_understands_every_line(launch, journal):
+    def entries(*match):
+        done = subprocess.run(["journalctl", "-D", f"{journal}/run/log/journal", "-o", "json",
+                               "--no-pager", *match], capture_output=True, text=True, check=False)
+        return [json.loads(row) for row in done.stdout.splitlines()]
+
+    d = started(launch, "app.log_to=journald",
+                f"app.journal_socket={journal}/run/systemd/journal/socket")
+    ready = wait_until(lambda: entries("SNAPSHOTD_ID=ready", f"_PID={d.child.pid}"), "the line")[0]
+    stopped(d)
+    assert ready["PRIORITY"] == "5" and ready["SYSLOG_IDENTIFIER"] == "snapshotd"
+    assert ready["SNAPSHOTD_STAGE"] == "main" and ready["MESSAGE"].startswith("main: snapshotd ")
+    wait_until(lambda: entries("SNAPSHOTD_ID=stopped", f"_PID={d.child.pid}"), "the last line")
+
+
 def test_a_journal_behind_standard_error_is_found(launch, tmp_path):
     """systemd says by JOURNAL_STREAM which file standard error is; another one is not believed."""
     path = str(tmp_path / "journal")
