@@ -371,7 +371,7 @@ static void note_failure(struct place *p, const struct err *e)
     p->proven = false;
     p->retry_at = mono_add_ms(clock_mono(), p->backoff_ms);
     p->backoff_ms = MIN(2 * p->backoff_ms, (int64_t)BACKOFF_MAX_MS);
-    if (atomic_load(&p->away) || mono_diff_ms(clock_mono(), p->failing_since) < p->away_ms)
+    if (atomic_load(&p->away) || mono_diff_ms(clock_mono(), p->failing_since) < (double)p->away_ms)
         return;
     atomic_store(&p->away, true);
     log_warn("log-place-away",

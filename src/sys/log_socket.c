@@ -17,7 +17,7 @@
 enum {
     CONNECT_MS = 5000, /* a SYN and two repetitions */
     SEND_MS = 2000,    /* for a receiver that does not read */
-    PROBE_MS = 100,    /* for the ICMP answer of a machine in the same building */
+    PROBE_MS = 20, /* for the ICMP answer of a machine in the same building; lines wait behind */
     /* A peer whose machine vanished is noticed after so long, not after the kernel's 15 min. */
     SILENCE_MS = 30000
 };
