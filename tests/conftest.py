@@ -26,6 +26,8 @@ BINARY = pathlib.Path(os.environ.get("SNAPSHOTD", ROOT / "build/src/app/snapshot
 SANITIZED = "san" in BINARY.parents[2].name  # build-asan, build-tsan
 TESTDATA = pathlib.Path(os.environ.get("SNAPSHOT_TESTDATA", ROOT / "../shared/testdata"))
 FOOTAGE = ROOT / "footage"
+# On a machine with a /dev/log the daemon's lines would go there.
+os.environ.setdefault("SNAPSHOTD_APP_LOG_TO", "console")
 # Generous: the machines that run tests are slow at times, and nothing here measures speed.
 PATIENCE = float(os.environ.get("SNAPSHOT_PATIENCE", "60"))
 

@@ -14,15 +14,11 @@ struct client_options {
     const char *url; /* --url, or NULL; borrowed from argv */
 };
 
-#define CLIENT_OPTIONS_SHORT APP_OPTIONS_SHORT
-#define CLIENT_OPTIONS_LONG                                                                        \
-    APP_OPTIONS_LONG,                                                                              \
-    {                                                                                              \
-        "url", required_argument, NULL, CLIENT_OPTION_URL                                          \
-    }
-#define CLIENT_OPTIONS_HELP                                                                        \
-    "      --url URL             where the daemon listens; without it [web] listen of the\n"       \
-    "                            configuration, else http://127.0.0.1:8080\n" APP_OPTIONS_HELP
+#define CLIENT_OPTION_ROWS                                                                         \
+    {0, "url", "URL", CLIENT_OPTION_URL,                                                           \
+     "where the daemon listens; without it [web] listen of the configuration, else "               \
+     "http://127.0.0.1:8080"},                                                                     \
+        APP_OPTION_ROWS
 
 /* True when the option was one of these. */
 bool client_options_take(struct client_options *o, int opt, const char *arg);

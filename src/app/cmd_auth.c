@@ -21,22 +21,36 @@
 
 static int run(int argc, char **argv);
 
+enum { OPTION_CLIENT = 0x3000, OPTION_DEVICE, OPTION_LOOPBACK, OPTION_PASTE, OPTION_PORT };
+
+static const struct command_option option_rows[] = {
+    {0, "client", "FILE", OPTION_CLIENT,
+     "the OAuth client, as downloaded from Google's console; without it [gdrive] "
+     "client_secret_file, else the client of the login that is there"},
+    {0, "device", NULL, OPTION_DEVICE, "type a code at google.com/device, on any machine"},
+    {0, "loopback", NULL, OPTION_LOOPBACK, "a browser on this machine"},
+    {0, "paste", NULL, OPTION_PASTE, "a browser elsewhere; paste the address that it ends at"},
+    {0, "port", "PORT", OPTION_PORT, "for --loopback; without it any free one"},
+    {'j', "json", NULL, 0, "one JSON object a line"},
+    APP_OPTION_ROWS,
+    {0},
+};
+
+static const struct command_verb verb_rows[] = {
+    {"gdrive", "", "Google Drive"},
+    {0},
+};
+
 const struct command command_auth = {
     .name = "auth",
     .arguments = "gdrive [--device | --loopback | --paste] [--client FILE] [-c FILE]",
     .summary = "logs in to Google Drive",
     .help =
-        "      --client FILE         the OAuth client, as downloaded from Google's console;\n"
-        "                            without it [gdrive] client_secret_file, else the client of\n"
-        "                            the login that is there\n"
-        "      --device              type a code at google.com/device, on any machine\n"
-        "      --loopback            a browser on this machine\n"
-        "      --paste               a browser elsewhere; paste the address that it ends at\n"
-        "      --port PORT           for --loopback; without it any free one\n"
-        "      --json                one JSON object a line\n" APP_OPTIONS_HELP
-        "\nWithout --device, --loopback and --paste the client's type decides. The login is "
-        "kept in\n[gdrive] creds_file; a running snapshotd takes it within a minute.\n"
+        "Without --device, --loopback and --paste the client's type decides. The login is kept in\n"
+        "[gdrive] creds_file; a running snapshotd takes it within a minute.\n"
         "Exit status: 0 logged in, 1 not, 2 wrong usage or configuration.\n",
+    .options = option_rows,
+    .verbs = verb_rows,
     .run = run,
 };
 
@@ -48,7 +62,6 @@ struct auth {
     bool json;
     const char *why_device; /* said before the code is shown; NULL = said */
 };
-enum { OPTION_DEVICE = 'd', OPTION_LOOPBACK = 'l', OPTION_PASTE = 'p', OPTION_PORT = 'P' };
 
 static int take_options(struct auth *a, int argc, char **argv, bool *ret_end);
 static int log_in(struct auth *a, const struct app_config *config);
@@ -75,23 +88,14 @@ static int run(int argc, char **argv)
 
 static int take_options(struct auth *a, int argc, char **argv, bool *ret_end)
 {
-    static const struct option longs[] = {APP_OPTIONS_LONG,
-                                          {"client", required_argument, NULL, 'C'},
-                                          {"device", no_argument, NULL, OPTION_DEVICE},
-                                          {"loopback", no_argument, NULL, OPTION_LOOPBACK},
-                                          {"paste", no_argument, NULL, OPTION_PASTE},
-                                          {"port", required_argument, NULL, OPTION_PORT},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     int64_t port = 0;
     int opt, ways = 0;
     *ret_end = true;
-    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_auth, argc, argv)) != -1) {
         if (app_options_take(&a->options, opt, optarg))
             continue;
         switch (opt) {
-        case 'C':
+        case OPTION_CLIENT:
             a->client_file = optarg;
             break;
         case OPTION_DEVICE:

@@ -26,58 +26,8 @@
 
 static int run(int argc, char **argv);
 
-const struct command command_camera_sim = {
-    .name = "camera-sim",
-    .arguments = "[OPTION]... PATH | --camera NAME=PATH...",
-    .summary = "a simulated IP camera that serves a folder or one picture",
-    .help =
-        "  PATH                    a picture, or a folder whose pictures are served in name order\n"
-        "  --camera NAME=PATH      one of several cameras, each on the next port; repeatable\n"
-        "  --listen HOST:PORT      numeric address; port 0 takes a free one (127.0.0.1:0)\n"
-        "  --user U --password P   the login that is wanted; without a user none is\n"
-        "  --auth none|basic|digest|both    where the login goes by header (basic)\n"
-        "  --digest md5|md5-sess|sha-256|rfc2069    form of the digest challenge (md5)\n"
-        "  --nonce-uses N          a digest challenge is stale after N answers (0: never)\n"
-        "  --reolink-token         Reolink's pictures want a token, not the login in the query\n"
-        "  --onvif-http            ONVIF's services want the login by header, not WS-Security\n"
-        "  --clock SECONDS|TIME    how far the camera's clock is ahead (0; negative: behind), or\n"
-        "                          what it shows at the start: 1970-01-01T00:00:10Z\n"
-        "  --fps F                 frames follow the clock; else each request gets the next one\n"
-        "  --loop, --once          start over after the last frame (default), or stay there\n"
-        "  --delay MS              before each answer\n"
-        "  --fault NAME[:PARAM][@N|@P%]     misbehave, at each N-th request or with P percent;\n"
-        "                          repeatable; --list-faults shows them. At run time:\n"
-        "                          /sim/fault?set=... ; /sim/stats tells what was served\n"
-        "\n"
-        "  --push HOST:PORT        pushes the pictures by FTP, too\n"
-        "  --push-as MAKER         names and habits of: foscam (default), dahua, amcrest, "
-        "hikvision,\n"
-        "                          reolink, axis, axis-fixed, simple, counter; --list-pushers\n"
-        "  --push-user U --push-password P    P as env:NAME comes from the environment; in these,\n"
-        "                          in the folder and in the device {name} is the camera's name\n"
-        "  --push-folder DIR       the folder that is set in the camera's page\n"
-        "  --push-device NAME      as it calls itself in names and folders\n"
-        "  --push-event motion|human|timer    what the pictures are of (motion)\n"
-        "  --push-habits [no-]HABIT,...       beside or instead of the maker's; --list-pushers\n"
-        "  --push-tls FILE         AUTH TLS; certificates are signed by those in this file\n"
-        "  --push-implicit         TLS from the first byte\n"
-        "  --push-test             presses the test button first: a text, stored and deleted\n"
-        "  --push-count N          pictures of each camera; then it ends (0: no end)\n"
-        "  --push-parallel N       sessions of each camera at once (1)\n"
-        "  --interval TIME, --burst N    between two events (5s), pictures of each event (1)\n"
-        "  --push-tries N          of one picture before it is lost (5; 0: no end)\n"
-        "  --push-retry TIME       pause after a failure; doubles each time (1s)\n"
-        "  --push-keepalive TIME, --push-timeout TIME    of kept sessions (30s), of replies (30s)\n"
-        "  --push-fault NAME[:PARAM][@N|@P%]  misbehave at uploads; --list-faults shows how\n"
-        "  --push-trace            prints the conversation with the server\n"
-        "\n"
-        "The picture is at /snapshot.jpg, a stream of it at /video.mjpg, and both where Foscam,\n"
-        "Hikvision, Dahua, Axis, Reolink and ONVIF cameras have them (see doc/cameras.md).\n",
-    .run = run,
-};
-
 enum {
-    OPT_CAMERA = 256,
+    OPT_CAMERA = COMMAND_OPTION_ID,
     OPT_LISTEN,
     OPT_USER,
     OPT_PASSWORD,
@@ -117,47 +67,79 @@ enum {
     OPT_LIST_PUSHERS,
 };
 
-static const struct option options[] = {
-    {"camera", required_argument, NULL, OPT_CAMERA},
-    {"listen", required_argument, NULL, OPT_LISTEN},
-    {"user", required_argument, NULL, OPT_USER},
-    {"password", required_argument, NULL, OPT_PASSWORD},
-    {"auth", required_argument, NULL, OPT_AUTH},
-    {"digest", required_argument, NULL, OPT_DIGEST},
-    {"nonce-uses", required_argument, NULL, OPT_NONCE_USES},
-    {"reolink-token", no_argument, NULL, OPT_REOLINK_TOKEN},
-    {"onvif-http", no_argument, NULL, OPT_ONVIF_HTTP},
-    {"clock", required_argument, NULL, OPT_CLOCK},
-    {"fps", required_argument, NULL, OPT_FPS},
-    {"loop", no_argument, NULL, OPT_LOOP},
-    {"once", no_argument, NULL, OPT_ONCE},
-    {"delay", required_argument, NULL, OPT_DELAY},
-    {"fault", required_argument, NULL, OPT_FAULT},
-    {"list-faults", no_argument, NULL, OPT_LIST_FAULTS},
-    {"push", required_argument, NULL, OPT_PUSH},
-    {"push-as", required_argument, NULL, OPT_PUSH_AS},
-    {"push-user", required_argument, NULL, OPT_PUSH_USER},
-    {"push-password", required_argument, NULL, OPT_PUSH_PASSWORD},
-    {"push-folder", required_argument, NULL, OPT_PUSH_FOLDER},
-    {"push-device", required_argument, NULL, OPT_PUSH_DEVICE},
-    {"push-event", required_argument, NULL, OPT_PUSH_EVENT},
-    {"push-habits", required_argument, NULL, OPT_PUSH_HABITS},
-    {"push-tls", required_argument, NULL, OPT_PUSH_TLS},
-    {"push-implicit", no_argument, NULL, OPT_PUSH_IMPLICIT},
-    {"push-test", no_argument, NULL, OPT_PUSH_TEST},
-    {"push-count", required_argument, NULL, OPT_PUSH_COUNT},
-    {"push-parallel", required_argument, NULL, OPT_PUSH_PARALLEL},
-    {"interval", required_argument, NULL, OPT_INTERVAL},
-    {"burst", required_argument, NULL, OPT_BURST},
-    {"push-tries", required_argument, NULL, OPT_PUSH_TRIES},
-    {"push-retry", required_argument, NULL, OPT_PUSH_RETRY},
-    {"push-keepalive", required_argument, NULL, OPT_PUSH_KEEPALIVE},
-    {"push-timeout", required_argument, NULL, OPT_PUSH_TIMEOUT},
-    {"push-fault", required_argument, NULL, OPT_PUSH_FAULT},
-    {"push-trace", no_argument, NULL, OPT_PUSH_TRACE},
-    {"list-pushers", no_argument, NULL, OPT_LIST_PUSHERS},
-    {"help", no_argument, NULL, 'h'},
+static const struct command_option option_rows[] = {
+    {0, "camera", "NAME=PATH", OPT_CAMERA,
+     "one of several cameras, each on the next port; repeatable"},
+    {0, "listen", "HOST:PORT", OPT_LISTEN,
+     "numeric address; port 0 takes a free one (127.0.0.1:0)"},
+    {0, "user", "NAME", OPT_USER, "the login that is wanted; without a user none is"},
+    {0, "password", "PASSWORD", OPT_PASSWORD, "its password"},
+    {0, "auth", "none|basic|digest|both", OPT_AUTH, "where the login goes by header (basic)"},
+    {0, "digest", "md5|md5-sess|sha-256|rfc2069", OPT_DIGEST, "form of the digest challenge (md5)"},
+    {0, "nonce-uses", "N", OPT_NONCE_USES,
+     "a digest challenge is stale after N answers (0: never)"},
+    {0, "reolink-token", NULL, OPT_REOLINK_TOKEN,
+     "Reolink's pictures want a token, not the login in the query"},
+    {0, "onvif-http", NULL, OPT_ONVIF_HTTP,
+     "ONVIF's services want the login by header, not WS-Security"},
+    {0, "clock", "SECONDS|TIME", OPT_CLOCK,
+     "how far the camera's clock is ahead (0; negative: behind), or what it shows at the start: "
+     "1970-01-01T00:00:10Z"},
+    {0, "fps", "F", OPT_FPS, "frames follow the clock; else each request gets the next one"},
+    {0, "loop", NULL, OPT_LOOP, "start over after the last frame (default)"},
+    {0, "once", NULL, OPT_ONCE, "stay at the last frame"},
+    {0, "delay", "MS", OPT_DELAY, "before each answer"},
+    {0, "fault", "NAME[:PARAM][@N|@P%]", OPT_FAULT,
+     "misbehave, at each N-th request or with P percent; repeatable. At run time: "
+     "/sim/fault?set=... ; /sim/stats tells what was served"},
+    {0, "list-faults", NULL, OPT_LIST_FAULTS, "the faults that there are"},
+    {0, "push", "HOST:PORT", OPT_PUSH, "pushes the pictures by FTP, too"},
+    {0, "push-as", "MAKER", OPT_PUSH_AS,
+     "names and habits of: foscam (default), dahua, amcrest, hikvision, reolink, axis, "
+     "axis-fixed, simple, counter"},
+    {0, "list-pushers", NULL, OPT_LIST_PUSHERS, "the makers and their habits"},
+    {0, "push-user", "NAME", OPT_PUSH_USER,
+     "the FTP login; in it, in the password, in the folder and in the device {name} is the "
+     "camera's "
+     "name"},
+    {0, "push-password", "PASSWORD", OPT_PUSH_PASSWORD,
+     "its password; as env:NAME it comes from the environment"},
+    {0, "push-folder", "DIR", OPT_PUSH_FOLDER, "the folder that is set in the camera's page"},
+    {0, "push-device", "NAME", OPT_PUSH_DEVICE, "as it calls itself in names and folders"},
+    {0, "push-event", "motion|human|timer", OPT_PUSH_EVENT, "what the pictures are of (motion)"},
+    {0, "push-habits", "[no-]HABIT,...", OPT_PUSH_HABITS,
+     "beside or instead of the maker's; see --list-pushers"},
+    {0, "push-tls", "FILE", OPT_PUSH_TLS,
+     "AUTH TLS; certificates are signed by those in this file"},
+    {0, "push-implicit", NULL, OPT_PUSH_IMPLICIT, "TLS from the first byte"},
+    {0, "push-test", NULL, OPT_PUSH_TEST,
+     "presses the test button first: a text, stored and deleted"},
+    {0, "push-count", "N", OPT_PUSH_COUNT, "pictures of each camera; then it ends (0: no end)"},
+    {0, "push-parallel", "N", OPT_PUSH_PARALLEL, "sessions of each camera at once (1)"},
+    {0, "interval", "TIME", OPT_INTERVAL, "between two events (5s)"},
+    {0, "burst", "N", OPT_BURST, "pictures of each event (1)"},
+    {0, "push-tries", "N", OPT_PUSH_TRIES, "of one picture before it is lost (5; 0: no end)"},
+    {0, "push-retry", "TIME", OPT_PUSH_RETRY, "pause after a failure; doubles each time (1s)"},
+    {0, "push-keepalive", "TIME", OPT_PUSH_KEEPALIVE, "of kept sessions (30s)"},
+    {0, "push-timeout", "TIME", OPT_PUSH_TIMEOUT, "of replies (30s)"},
+    {0, "push-fault", "NAME[:PARAM][@N|@P%]", OPT_PUSH_FAULT,
+     "misbehave at uploads; --list-faults shows how"},
+    {0, "push-trace", NULL, OPT_PUSH_TRACE, "prints the conversation with the server"},
     {0},
+};
+
+const struct command command_camera_sim = {
+    .name = "camera-sim",
+    .arguments = "[OPTION]... PATH | --camera NAME=PATH...",
+    .summary = "a simulated IP camera that serves a folder or one picture",
+    .help =
+        "PATH is a picture, or a folder whose pictures are served in name order.\n"
+        "\n"
+        "The picture is at /snapshot.jpg, a stream of it at /video.mjpg, and both where Foscam,\n"
+        "Hikvision, Dahua, Axis, Reolink and ONVIF cameras have them (see doc/cameras.md).\n",
+    .options = option_rows,
+    .operand = COMMAND_OPERAND_FILE,
+    .run = run,
 };
 
 struct setup {
@@ -501,7 +483,7 @@ static int parse_options(int argc, char **argv, struct setup *ret)
 {
     int option;
     optind = 0; /* the caller may have used getopt for its own arguments */
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = command_next_option(&command_camera_sim, argc, argv)) != -1) {
         int status = take_option(option, ret);
         if (status != EXIT_DONE)
             return status;

@@ -10,11 +10,18 @@
 
 static int run(int argc, char **argv);
 
+static const struct command_option option_rows[] = {
+    APP_OPTION_ROWS,
+    {'q', "quiet", NULL, 0, "says nothing about a good one"},
+    {0},
+};
+
 const struct command command_check = {
     .name = "check",
-    .arguments = "[-c FILE]",
+    .arguments = "[-c FILE] [FILE]",
     .summary = "validates the configuration and names all its faults",
-    .help = APP_OPTIONS_HELP "      --quiet               says nothing about a good one\n",
+    .options = option_rows,
+    .operand = COMMAND_OPERAND_FILE,
     .run = run,
 };
 
@@ -23,15 +30,11 @@ static int count_lines(const char *text);
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {APP_OPTIONS_LONG,
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     struct app_options o = {0};
     bool quiet = false;
     int opt;
 
-    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "qh", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_check, argc, argv)) != -1) {
         if (app_options_take(&o, opt, optarg))
             continue;
         if (opt == 'h')

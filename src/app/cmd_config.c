@@ -7,14 +7,19 @@
 
 static int run(int argc, char **argv);
 
+static const struct command_option option_rows[] = {
+    {'s', "sample", NULL, 0, "a file with every key and its default, as comments"},
+    {'r', "reference", NULL, 0, "the reference of all sections and keys (Markdown)"},
+    {'e', "effective", NULL, 0, "every value in force, and where it comes from"},
+    APP_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_config = {
     .name = "config",
     .arguments = "--sample | --reference | --effective [-c FILE]",
     .summary = "prints a sample, the reference, or the configuration in force",
-    .help = "      --sample              a file with every key and its default, as comments\n"
-            "      --reference           the reference of all sections and keys (Markdown)\n"
-            "      --effective           every value in force, and where it comes "
-            "from\n" APP_OPTIONS_HELP,
+    .options = option_rows,
     .run = run,
 };
 
@@ -28,17 +33,11 @@ static int write_document(enum document which, const struct app_options *o, stru
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {APP_OPTIONS_LONG,
-                                          {"sample", no_argument, NULL, 's'},
-                                          {"reference", no_argument, NULL, 'r'},
-                                          {"effective", no_argument, NULL, 'e'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     enum document which = DOCUMENT_NONE;
     struct app_options o = {0};
     int opt;
 
-    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_config, argc, argv)) != -1) {
         if (app_options_take(&o, opt, optarg))
             continue;
         if (opt == 'h')

@@ -75,32 +75,8 @@ struct request {
 
 static int run_detect(int argc, char **argv);
 
-const struct command command_detect = {
-    .name = "detect",
-    .arguments = "[--model M] [--min-confidence X] [--json] [--annotate DIR] PATH...",
-    .summary = "find objects on pictures: files, folders, or - for standard input",
-    .help = "  -m, --model M           model file, its name in the model folders, or auto\n"
-            "  -c, --min-confidence X  scores must be above X, 0 to 1 (default: the model's own)\n"
-            "  -j, --json              one JSON object a line\n"
-            "  -a, --annotate DIR      keep copies with boxes drawn in DIR\n"
-            "  -l, --labels A,B        only these labels\n"
-            "      --iou X             overlap above which the weaker box is dropped\n"
-            "      --names FILE        class names, one a line\n"
-            "      --model-dir DIR     where names of models are looked up\n"
-            "      --provider P        cpu, cuda, tensorrt, openvino, xnnpack, acl, webgpu\n"
-            "      --runtime FILE      the ONNX Runtime library\n"
-            "  -t, --threads N         processor cores to use (default: all)\n"
-            "      --square            dynamic models: always the full square\n"
-            "      --eval              everything above 0.001, several classes a box\n"
-            "  -d, --detector NAME     local (default), or rekognition, which costs money: a call\n"
-            "                          for each picture\n"
-            "      --config FILE       configuration that has [rekognition]\n"
-            "      --set SECTION.KEY=VALUE  one setting of it; both besides the environment",
-    .run = run_detect,
-};
-
 enum {
-    OPT_IOU = 256,
+    OPT_IOU = COMMAND_OPTION_ID,
     OPT_NAMES,
     OPT_MODEL_DIR,
     OPT_PROVIDER,
@@ -111,25 +87,34 @@ enum {
     OPT_SET
 };
 
-static const struct option long_options[] = {
-    {"model", required_argument, NULL, 'm'},
-    {"min-confidence", required_argument, NULL, 'c'},
-    {"json", no_argument, NULL, 'j'},
-    {"annotate", required_argument, NULL, 'a'},
-    {"labels", required_argument, NULL, 'l'},
-    {"iou", required_argument, NULL, OPT_IOU},
-    {"names", required_argument, NULL, OPT_NAMES},
-    {"model-dir", required_argument, NULL, OPT_MODEL_DIR},
-    {"provider", required_argument, NULL, OPT_PROVIDER},
-    {"runtime", required_argument, NULL, OPT_RUNTIME},
-    {"threads", required_argument, NULL, 't'},
-    {"square", no_argument, NULL, OPT_SQUARE},
-    {"eval", no_argument, NULL, OPT_EVAL},
-    {"detector", required_argument, NULL, 'd'},
-    {"config", required_argument, NULL, OPT_CONFIG},
-    {"set", required_argument, NULL, OPT_SET},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+static const struct command_option option_rows[] = {
+    {'m', "model", "M", 0, "model file, its name in the model folders, or auto"},
+    {'c', "min-confidence", "X", 0, "scores must be above X, 0 to 1 (default: the model's own)"},
+    {'j', "json", NULL, 0, "one JSON object a line"},
+    {'a', "annotate", "FOLDER", 0, "keep copies with boxes drawn in FOLDER"},
+    {'l', "labels", "A,B", 0, "only these labels"},
+    {0, "iou", "X", OPT_IOU, "overlap above which the weaker box is dropped"},
+    {0, "names", "FILE", OPT_NAMES, "class names, one a line"},
+    {0, "model-dir", "FOLDER", OPT_MODEL_DIR, "where names of models are looked up"},
+    {0, "provider", "cpu|cuda|tensorrt|openvino|xnnpack|acl|webgpu", OPT_PROVIDER, "what computes"},
+    {0, "runtime", "FILE", OPT_RUNTIME, "the ONNX Runtime library"},
+    {'t', "threads", "N", 0, "processor cores to use (default: all)"},
+    {0, "square", NULL, OPT_SQUARE, "dynamic models: always the full square"},
+    {0, "eval", NULL, OPT_EVAL, "everything above 0.001, several classes a box"},
+    {'d', "detector", "local|rekognition", 0,
+     "what looks (default local); rekognition costs money: a call for each picture"},
+    {0, "config", "FILE", OPT_CONFIG, "configuration that has [rekognition]"},
+    {0, "set", "SECTION.KEY=VALUE", OPT_SET, "one setting of it; both besides the environment"},
+    {0},
+};
+
+const struct command command_detect = {
+    .name = "detect",
+    .arguments = "[--model M] [--min-confidence X] [--json] [--annotate FOLDER] PATH...",
+    .summary = "find objects on pictures: files, folders, or - for standard input",
+    .options = option_rows,
+    .operand = COMMAND_OPERAND_FILE,
+    .run = run_detect,
 };
 
 static int add_path(struct job *job, const char *path, bool plan_copy);
@@ -150,7 +135,7 @@ static int parse_options(int argc, char **argv, struct request *q, const char **
     double value;
     int64_t number;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "m:c:ja:l:t:d:h", long_options, NULL)) != -1) {
+    while ((option = command_next_option(&command_detect, argc, argv)) != -1) {
         switch (option) {
         case 'm':
             q->options.model = optarg;

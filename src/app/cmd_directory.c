@@ -14,15 +14,20 @@ enum { OPTION_MARK = 0x3000 };
 
 static int run(int argc, char **argv);
 
+static const struct command_option option_rows[] = {
+    {0, "mark", NULL, OPTION_MARK,
+     "makes the marker file in the folder of NAME, which says that it is the right one and not the "
+     "empty one under a mount that is missing; look that it is before"},
+    APP_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_directory = {
     .name = "directory",
     .arguments = "[--mark] [-c FILE] [NAME]",
     .summary = "says how the folders of [directory:NAME] stand, and marks one as the right one",
-    .help = "      --mark                makes the marker file in the folder of NAME, which says\n"
-            "                            that it is the right one and not the empty one under a\n"
-            "                            mount that is missing; look that it is "
-            "before\n" APP_OPTIONS_HELP
-            "Exit status: 0 pictures can go there, 1 they would wait, 2 wrong usage.\n",
+    .help = "Exit status: 0 pictures can go there, 1 they would wait, 2 wrong usage.\n",
+    .options = option_rows,
     .run = run,
 };
 
@@ -31,14 +36,10 @@ static int mark(const struct directory_config *c, const char *name);
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {APP_OPTIONS_LONG,
-                                          {"mark", no_argument, NULL, OPTION_MARK},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     struct app_options o = {0};
     bool wants_mark = false;
     int opt;
-    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_directory, argc, argv)) != -1) {
         if (app_options_take(&o, opt, optarg))
             continue;
         switch (opt) {

@@ -12,17 +12,26 @@
 
 static int run(int argc, char **argv);
 
+enum { OPTION_DATABASE = 0x3000, OPTION_STORE, OPTION_RESCUE };
+
+static const struct command_option option_rows[] = {
+    APP_OPTION_ROWS,
+    {0, "database", "FILE", OPTION_DATABASE, "this ledger instead of the configured one"},
+    {0, "store", "FOLDER", OPTION_STORE,
+     "its pictures; without it the folder store beside the ledger"},
+    {0, "rescue", "NEW", OPTION_RESCUE,
+     "writes what can still be read of a damaged ledger to the file NEW"},
+    {0},
+};
+
 const struct command command_integrity = {
     .name = "integrity",
     .arguments = "[-c FILE | --database FILE [--store FOLDER]] [--rescue NEW]",
     .summary = "looks for damage in the ledger, and for pictures and rows that lost each other",
-    .help = APP_OPTIONS_HELP
-    "      --database FILE       this ledger instead of the configured one\n"
-    "      --store FOLDER        its pictures; without it the folder store beside the ledger\n"
-    "      --rescue NEW          writes what can still be read of a damaged ledger to the file "
-    "NEW\n"
-    "\nPrints a line per finding. Exit status 0: all is well; 1: there are findings. While the\n"
-    "daemon runs, a picture that is just being moved may be reported: look a second time.\n",
+    .help =
+        "Prints a line per finding. Exit status 0: all is well; 1: there are findings. While the\n"
+        "daemon runs, a picture that is just being moved may be reported: look a second time.\n",
+    .options = option_rows,
     .run = run,
 };
 
@@ -34,17 +43,10 @@ static bool is_folder(const char *path);
 
 static int run(int argc, char **argv)
 {
-    enum { OPTION_DATABASE = 1, OPTION_STORE, OPTION_RESCUE };
-    static const struct option longs[] = {APP_OPTIONS_LONG,
-                                          {"database", required_argument, NULL, OPTION_DATABASE},
-                                          {"store", required_argument, NULL, OPTION_STORE},
-                                          {"rescue", required_argument, NULL, OPTION_RESCUE},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     struct app_options o = {0};
     const char *database = NULL, *store_path = NULL, *rescue_to = NULL;
     int opt;
-    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_integrity, argc, argv)) != -1) {
         if (app_options_take(&o, opt, optarg))
             continue;
         switch (opt) {

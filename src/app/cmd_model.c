@@ -21,18 +21,31 @@
 
 static int run_model(int argc, char **argv);
 
+enum { OPT_SHA256 = COMMAND_OPTION_ID, OPT_DIR, OPT_MODEL_DIR, OPT_RUNTIME, OPT_LIST };
+
+static const struct command_option option_rows[] = {
+    {0, "sha256", "HEX", OPT_SHA256, "what the file's SHA-256 must be"},
+    {0, "dir", "FOLDER", OPT_DIR, "where it goes (default: models)"},
+    {0, "model-dir", "FOLDER", OPT_MODEL_DIR, "where list and info look"},
+    {0, "runtime", "FILE", OPT_RUNTIME, "the ONNX Runtime library"},
+    {0, "list", NULL, OPT_LIST, "with pull: the names that it knows"},
+    {0},
+};
+
+static const struct command_verb verb_rows[] = {
+    {"list", "", "models in the model folders; * = what `model = auto` takes"},
+    {"info", "FILE", "what a file says and how it is understood"},
+    {"pull", "NAME|URL", "download; a broken off download goes on where it stopped"},
+    {0},
+};
+
 const struct command command_model = {
     .name = "model",
-    .arguments = "list | info FILE | pull NAME|URL [--sha256 HEX] [--dir DIR]",
+    .arguments = "list | info FILE | pull NAME|URL [--sha256 HEX] [--dir FOLDER]",
     .summary = "detection models: which are there, what is in one, get another",
-    .help = "  list              models in the model folders; * = what `model = auto` takes\n"
-            "  info FILE         what a file says and how it is understood\n"
-            "  pull NAME|URL     download; a broken off download goes on where it stopped\n"
-            "      --sha256 HEX  what the file's SHA-256 must be\n"
-            "      --dir DIR     where it goes (default: models)\n"
-            "      --model-dir D where list and info look\n"
-            "      --runtime F   the ONNX Runtime library\n"
-            "  pull --list       names that pull knows\n",
+    .options = option_rows,
+    .verbs = verb_rows,
+    .operand = COMMAND_OPERAND_FILE,
     .run = run_model,
 };
 
@@ -75,23 +88,12 @@ static int run_info(const struct request *q, const char *file);
 static int run_pull(const struct request *q, const char *what);
 static int list_catalogue(void);
 
-enum { OPT_SHA256 = 256, OPT_DIR, OPT_MODEL_DIR, OPT_RUNTIME, OPT_LIST };
-
 static int run_model(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"sha256", required_argument, NULL, OPT_SHA256},
-        {"dir", required_argument, NULL, OPT_DIR},
-        {"model-dir", required_argument, NULL, OPT_MODEL_DIR},
-        {"runtime", required_argument, NULL, OPT_RUNTIME},
-        {"list", no_argument, NULL, OPT_LIST},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     struct request q = {.dir = "models"};
     int option;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = command_next_option(&command_model, argc, argv)) != -1) {
         switch (option) {
         case OPT_SHA256:
             if (strlen(optarg) != HASH_SHA256_HEX - 1 ||

@@ -13,13 +13,19 @@
 
 static int run(int argc, char **argv);
 
+static const struct command_option option_rows[] = {
+    {'u', "user", "NAME", 0, "refuses a password that is this user's name"},
+    {0},
+};
+
 const struct command command_passwd = {
     .name = "passwd",
     .arguments = "[--user NAME]",
     .summary = "makes a hash of a password, for the configuration",
-    .help = "  -u, --user NAME           refuses a password that is this user's name\n"
-            "\nAsks for it twice on a terminal, else reads one line from standard input. The hash "
-            "goes to\nstandard output; write it as `password` of [ftp] or [ftp_account:NAME].\n",
+    .help =
+        "Asks for it twice on a terminal, else reads one line from standard input. The hash goes\n"
+        "to standard output; write it as `password` of [ftp] or [ftp_account:NAME].\n",
+    .options = option_rows,
     .run = run,
 };
 
@@ -32,12 +38,9 @@ static int read_line(char *ret, size_t size);
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {{"user", required_argument, NULL, 'u'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     const char *user = NULL;
     int opt;
-    while ((opt = getopt_long(argc, argv, "u:h", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_passwd, argc, argv)) != -1) {
         switch (opt) {
         case 'u':
             user = optarg;

@@ -19,40 +19,37 @@ static int prune(const struct app_config *config, int64_t older_than_ms, bool dr
 static int forget_storage(const struct app_config *config, const char *name);
 static int say(const struct retention_report *report, bool dry_run, bool json);
 
+static const struct command_option option_rows[] = {
+    {0, "dry-run", NULL, OPTION_DRY_RUN, "says what would go, by each rule of [retention]"},
+    {0, "older-than", "AGE", OPTION_OLDER_THAN,
+     "all without a star that are so old (12h, 7d ...), instead of what the rules say"},
+    {'j', "json", NULL, 0, "one JSON object"},
+    {0, "forget-storage", "NAME", OPTION_FORGET_STORAGE,
+     "what waits for a storage (gdrive, s3:NAME ...) that is not configured any more waits no "
+     "longer, and what it has is forgotten; removes no picture"},
+    APP_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_prune = {
     .name = "prune",
     .arguments = "[--dry-run] [--older-than AGE] [--json] [-c FILE] | --forget-storage NAME",
     .summary = "removes old pictures from this machine now",
-    .help =
-        "      --dry-run             says what would go, by each rule of [retention]\n"
-        "      --older-than AGE      all without a star that are so old (12h, 7d ...), instead\n"
-        "                            of what the rules say\n"
-        "      --json                one JSON object\n"
-        "      --forget-storage NAME what waits for a storage (gdrive, s3:NAME ...) that is not\n"
-        "                            configured any more waits no longer, and what it has is\n"
-        "                            forgotten; removes no picture\n" APP_OPTIONS_HELP
-        "What has not reached all it should (events, storages) stays, and so do pictures with\n"
-        "a star unless a rule is for them. The daemon may run or not.\n"
-        "Exit status: 0 done, 1 something could not be removed, 2 wrong usage.\n",
+    .help = "What has not reached all it should (events, storages) stays, and so do pictures with\n"
+            "a star unless a rule is for them. The daemon may run or not.\n"
+            "Exit status: 0 done, 1 something could not be removed, 2 wrong usage.\n",
+    .options = option_rows,
     .run = run,
 };
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        APP_OPTIONS_LONG,
-        {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
-        {"older-than", required_argument, NULL, OPTION_OLDER_THAN},
-        {"forget-storage", required_argument, NULL, OPTION_FORGET_STORAGE},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {0}};
     struct app_options o = {0};
     bool dry_run = false, json = false;
     const char *storage = NULL;
     int64_t older_than_ms = 0;
     int opt;
-    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "jh", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_prune, argc, argv)) != -1) {
         if (app_options_take(&o, opt, optarg))
             continue;
         switch (opt) {

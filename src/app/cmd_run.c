@@ -8,21 +8,26 @@
 
 static int run(int argc, char **argv);
 
+static const struct command_option option_rows[] = {
+    APP_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_run = {
     .name = "run",
     .arguments = "[-c FILE] [--set SECTION.KEY=VALUE]...",
     .summary = "the daemon, in the foreground",
-    .help = APP_OPTIONS_HELP "Signals: TERM and INT end in order (twice: at once), HUP reads the "
-                             "configuration again.\n",
+    .help = "Signals: TERM and INT end in order (twice: at once), HUP reads the configuration\n"
+            "again, USR1 switches debug lines on and off.\n",
+    .options = option_rows,
     .run = run,
 };
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {APP_OPTIONS_LONG, {"help", no_argument, NULL, 'h'}, {0}};
     struct app_options options = {0};
     int opt;
-    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_run, argc, argv)) != -1) {
         if (app_options_take(&options, opt, optarg))
             continue;
         if (opt == 'h')

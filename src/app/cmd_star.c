@@ -16,16 +16,22 @@ enum { OPTION_REMOVE = 0x3000 };
 
 static int run(int argc, char **argv);
 
+static const struct command_option option_rows[] = {
+    {0, "remove", NULL, OPTION_REMOVE, "takes the star away"},
+    CLIENT_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_star = {
     .name = "star",
     .arguments = "[--remove] [--url URL] [-c FILE] ID...",
     .summary = "gives pictures a star, so that they are kept, or takes it away",
     .help =
-        "      --remove              takes the star away\n" CLIENT_OPTIONS_HELP
-        "ID is that of the picture, 32 digits, as the API, the log and snapshotd trigger --json\n"
+        "ID is that of the picture, 32 digits, as the API, the log and `snapshotd trigger --json`\n"
         "tell it. Without a running daemon the star is written into the ledger, and storages\n"
         "hear of it at the next start.\n"
         "Exit status: 0 done, 1 there is no such picture, 2 wrong usage.\n",
+    .options = option_rows,
     .run = run,
 };
 
@@ -36,14 +42,10 @@ static int say(const char *id, bool starred);
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {CLIENT_OPTIONS_LONG,
-                                          {"remove", no_argument, NULL, OPTION_REMOVE},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     struct client_options options = {0};
     bool starred = true;
     int opt;
-    while ((opt = getopt_long(argc, argv, CLIENT_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_star, argc, argv)) != -1) {
         if (client_options_take(&options, opt, optarg))
             continue;
         switch (opt) {

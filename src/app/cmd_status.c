@@ -30,26 +30,28 @@ static void write_number(const json_t *row, const char *key, char out[CELL_MAX])
 static void write_age(const json_t *row, const char *key, char out[CELL_MAX]);
 static void write_ms(const json_t *row, const char *key, char out[CELL_MAX]);
 
+static const struct command_option option_rows[] = {
+    {'j', "json", NULL, 0, "the status document as one line"},
+    CLIENT_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_status = {
     .name = "status",
     .arguments = "[--json] [--url URL] [-c FILE]",
     .summary = "stages, queues, cameras, destinations and last errors of the running daemon",
-    .help = "      --json                the status document as one line\n" CLIENT_OPTIONS_HELP
-            "Exit status: 0 the daemon answers and is ready, 1 it does not or is not, 2 wrong\n"
-            "usage.\n",
+    .help =
+        "Exit status: 0 the daemon answers and is ready, 1 it does not or is not, 2 wrong usage.\n",
+    .options = option_rows,
     .run = run,
 };
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {CLIENT_OPTIONS_LONG,
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     struct client_options options = {0};
     bool json = false;
     int opt;
-    while ((opt = getopt_long(argc, argv, CLIENT_OPTIONS_SHORT "jh", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_status, argc, argv)) != -1) {
         if (client_options_take(&options, opt, optarg))
             continue;
         if (opt == 'h')
@@ -120,6 +122,7 @@ static void print_control(const json_t *triggers);
 static void print_ftp(const json_t *ftp);
 static void print_spool(const json_t *folders);
 static void print_storages(const json_t *storages);
+static void print_log(const json_t *log);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -194,6 +197,7 @@ static void print_head(const json_t *status)
     print_ftp(json_object_get(status, "ftp"));
     print_spool(json_object_get(status, "spool"));
     print_storages(json_object_get(status, "storages"));
+    print_log(json_object_get(status, "log"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -204,6 +208,20 @@ static void print_head(const json_t *status)
             printf(", new pictures are refused below %s", reserve);
         printf("\n");
     }
+}
+
+/* Only what is out of the ordinary: debug lines, a place that is away, lines that were lost. */
+static void print_log(const json_t *log)
+{
+    const char *place = client_text(log, "place");
+    double lost = number_of(log, "lost");
+    bool debugging = json_is_true(json_object_get(log, "debugging"));
+    if (!debugging && lost == 0 && !strstr(place, ": away"))
+        return;
+    printf("  log       %s%s", place, debugging ? "; debug lines are on (signal USR1)" : "");
+    if (lost > 0)
+        printf("; %.0f line%s lost", lost, lost == 1 ? "" : "s");
+    printf("\n");
 }
 
 /* How triggers come from the broker; nothing when there is none. */

@@ -28,31 +28,33 @@ static int say_picture(const struct client *c, const json_t *snapshot, double ms
 static int say_pending(const char *camera, const json_t *trigger, int64_t wait_s);
 static void read_verdict(const json_t *j, struct verdict *ret);
 
+static const struct command_option option_rows[] = {
+    {0, "wait", "SECONDS", OPTION_WAIT, "for the outcome, 1 to 60 (60)"},
+    {0, "no-wait", NULL, OPTION_NO_WAIT, "only until the wish is safely recorded"},
+    {'j', "json", NULL, 0, "the API's answer as one line"},
+    CLIENT_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_trigger = {
     .name = "trigger",
     .arguments = "[--wait SECONDS | --no-wait] [--json] [--url URL] [-c FILE] CAMERA",
     .summary = "asks the running daemon for a picture and says what is on it",
-    .help = "      --wait SECONDS        for the outcome, 1 to 60 (60)\n"
-            "      --no-wait             only until the wish is safely recorded\n"
-            "      --json                the API's answer as one line\n" CLIENT_OPTIONS_HELP
-            "Exit status: 0 there is a picture and it was examined (--no-wait: the wish is\n"
-            "recorded), 1 there is none or not yet, 2 wrong usage.\n",
+    .help =
+        "Exit status: 0 there is a picture and it was examined (--no-wait: the wish is recorded),\n"
+        "1 there is none or not yet, 2 wrong usage.\n",
+    .options = option_rows,
+    .operand = COMMAND_OPERAND_CAMERA,
     .run = run,
 };
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {CLIENT_OPTIONS_LONG,
-                                          {"wait", required_argument, NULL, OPTION_WAIT},
-                                          {"no-wait", no_argument, NULL, OPTION_NO_WAIT},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     struct client_options options = {0};
     int64_t wait_s = WAIT_MAX_S;
     bool json = false;
     int opt;
-    while ((opt = getopt_long(argc, argv, CLIENT_OPTIONS_SHORT "jh", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_trigger, argc, argv)) != -1) {
         if (client_options_take(&options, opt, optarg))
             continue;
         switch (opt) {

@@ -19,35 +19,35 @@ static int verify(const struct app_config *config, struct verify_options *o, boo
 static int verify_with(struct verify_options *o, int storage_count);
 static void print_line(void *arg, const char *text);
 
+static const struct command_option option_rows[] = {
+    {0, "deep", NULL, OPTION_DEEP, "reads every picture and compares its digests"},
+    {0, "remote", NULL, OPTION_REMOTE, "asks each storage for each file that it should have"},
+    {0, "repair", NULL, OPTION_REPAIR,
+     "has missing copies with boxes drawn again, uploads again what a storage has lost, and "
+     "deletes "
+     "files that belong to no picture; without it nothing is changed"},
+    APP_OPTION_ROWS,
+    {0},
+};
+
 const struct command command_verify = {
     .name = "verify",
     .arguments = "[--deep] [--remote] [--repair] [-c FILE]",
     .summary = "compares the ledger with the pictures here and with what storages keep",
-    .help =
-        "      --deep                reads every picture and compares its digests\n"
-        "      --remote              asks each storage for each file that it should have\n"
-        "      --repair              has missing copies with boxes drawn again, uploads again\n"
-        "                            what a storage has lost, and deletes files that belong to\n"
-        "                            no picture; without it nothing is changed\n" APP_OPTIONS_HELP
-        "Prints a line per finding. The daemon may run or not; what it changes at this moment\n"
-        "is passed over. Repairs that need it are done when it runs.\n"
-        "Exit status: 0 all is well, 1 there are findings, 2 wrong usage.\n",
+    .help = "Prints a line per finding. The daemon may run or not; what it changes at this moment\n"
+            "is passed over. Repairs that need it are done when it runs.\n"
+            "Exit status: 0 all is well, 1 there are findings, 2 wrong usage.\n",
+    .options = option_rows,
     .run = run,
 };
 
 static int run(int argc, char **argv)
 {
-    static const struct option longs[] = {APP_OPTIONS_LONG,
-                                          {"deep", no_argument, NULL, OPTION_DEEP},
-                                          {"remote", no_argument, NULL, OPTION_REMOTE},
-                                          {"repair", no_argument, NULL, OPTION_REPAIR},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     struct app_options options = {0};
     struct verify_options o = {.stop_fd = -1, .line = print_line};
     bool remote = false;
     int opt;
-    while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
+    while ((opt = command_next_option(&command_verify, argc, argv)) != -1) {
         if (app_options_take(&options, opt, optarg))
             continue;
         switch (opt) {

@@ -18,6 +18,8 @@
 #include "storage/directory.h"
 #include "storage/gdrive_config.h"
 #include "storage/s3.h"
+#include "sys/log_place.h"
+#include "sys/log_socket.h"
 #include "web/web_config.h"
 
 #define AT(type, field) .offset = offsetof(struct type, field)
@@ -34,10 +36,19 @@
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
 static const char *const format_names[] = {"text", "json", NULL};
+static const char *const place_names[] = {"auto", "console", "syslog", "journald", NULL};
 static const char *const events_names[] = {"text", "json", "none", NULL};
 _Static_assert(ARRAY_LEN(level_names) == LOG_LEVEL_COUNT + 1, "a name for each level");
 _Static_assert(ARRAY_LEN(format_names) == LOG_FORMAT_COUNT + 1, "a name for each format");
+_Static_assert(ARRAY_LEN(place_names) == LOG_TO_COUNT + 1, "a name for each place");
 _Static_assert(ARRAY_LEN(events_names) == EVENTS_FORMAT_COUNT + 1, "a name for each format");
+
+static int check_log_address(const void *value, char *why, size_t why_size)
+{
+    struct log_socket s;
+    const char *address = *(const char *const *)value;
+    return !*address || log_socket_parse(address, &s, why, why_size) ? 0 : -EINVAL;
+}
 
 static const struct cfg_key app_keys[] = {
     {.name = "device_name",
@@ -77,6 +88,32 @@ static const struct cfg_key app_keys[] = {
      .choices = format_names,
      .flags = CFG_RELOAD,
      .help = "Log lines for people, or one JSON object a line"},
+    {.name = "log_to",
+     .type = CFG_CHOICE,
+     AT(app_values, log_to),
+     .fallback = "auto",
+     .choices = place_names,
+     .flags = CFG_RELOAD,
+     .help = "Where log lines go",
+     .doc = "`auto` is the predecessor's choice: `syslog` when there is a `syslog_address` "
+            "(SYSLOG_ADDRESS) or a /dev/log, else the console, which is standard error. But on a "
+            "terminal the lines stay there, and under systemd they go to `journald`. While a place "
+            "is away its lines go to the console; see doc/logging.md."},
+    {.name = "syslog_address",
+     .type = CFG_STRING,
+     AT(app_values, syslog_address),
+     .flags = CFG_RELOAD | CFG_ENV_NAME,
+     .env = "SYSLOG_ADDRESS",
+     .help = "Where syslog listens: udp://HOST:PORT, tcp://HOST:PORT, or a path; empty = /dev/log",
+     .doc = "By network lines are sent as RFC 5424 has them, by TCP with octet counting (RFC "
+            "6587). Without a port it is 514 by UDP and 601 by TCP.",
+     .validate = check_log_address},
+    {.name = "journal_socket",
+     .type = CFG_PATH,
+     AT(app_values, journal_socket),
+     .flags = CFG_RELOAD,
+     .help = "Socket of the journal; empty = /run/systemd/journal/socket",
+     .validate = check_log_address},
     {.name = "shutting_down_grace_secs",
      .type = CFG_DURATION,
      AT(app_values, grace_ms),
@@ -441,6 +478,7 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
 
     a->cfg = cfg_ref(c);
     a->app = *(const struct app_values *)cfg_values(c, &app_section);
+    a->log_name = cfg_is_set(c, &app_section, NULL, "app_name") ? a->app.app_name : "snapshotd";
     a->events = *(const struct events_values *)cfg_values(c, &events_section);
     a->cache_size = ((const struct cache_values *)cfg_values(c, &cache_section))->size;
     a->store_reserve = ((const struct store_values *)cfg_values(c, &store_section))->reserve;

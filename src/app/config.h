@@ -43,6 +43,9 @@ struct app_values {
     const char *data_dir;
     int log_level;  /* enum log_level */
     int log_format; /* enum log_format */
+    int log_to;     /* enum log_to */
+    const char *syslog_address;
+    const char *journal_socket;
     int64_t grace_ms;
 };
 struct store_values {
@@ -74,6 +77,7 @@ struct app_device {
 struct app_config {
     struct cfg *cfg;       /* our reference */
     struct app_values app; /* resolved */
+    const char *log_name;  /* the program's in syslog: app_name when given, else snapshotd */
     struct events_values events;
     int64_t cache_size;                 /* bytes */
     int64_t store_reserve;              /* bytes */

@@ -24,6 +24,7 @@
 #include "detect/rekognition.h"
 #include "notify/amqp.h"
 #include "notify/console.h"
+#include "sys/log_place.h"
 #include "sys/service.h"
 #include "web/web.h"
 #include "web/web_config.h"
@@ -34,6 +35,7 @@
 /* Counting the ledger's rows costs some 20 ms at a million of them. */
 #define GAUGES_MS 10000
 
+static void use_log(const struct app_config *c);
 static int open_parts(struct daemon *d, struct err *e);
 static void close_parts(struct daemon *d);
 static int start(struct daemon *d, struct err *e);
@@ -60,9 +62,8 @@ int daemon_run(struct app_config **config, const struct app_options *options)
                        .started_mono = clock_mono()};
     pthread_mutex_init(&d.pipeline.lock, NULL);
     pthread_mutex_init(&d.words_lock, NULL);
-    log_set_level((enum log_level)d.config->app.log_level);
-    log_set_format((enum log_format)d.config->app.log_format);
     log_context_stage("main");
+    use_log(d.config);
 
     struct err e = {0};
     int r = open_parts(&d, &e);
@@ -71,18 +72,45 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     if (r < 0) {
         log_error("start-failed", "%s", e.text);
         end(&d); /* what had started */
+        log_place_end();
         return EXIT_FAILED;
     }
     int status = serve(&d, options);
     end(&d);
     log_notice("stopped", "stopped in order");
+    log_place_end();
     return status;
+}
+
+/* Without its place the log stays where it is: no reason not to take pictures. */
+static void use_log(const struct app_config *c)
+{
+    const struct log_place_options o = {.to = (enum log_to)c->app.log_to,
+                                        .format = (enum log_format)c->app.log_format,
+                                        .syslog_address = c->app.syslog_address,
+                                        .journal_socket = c->app.journal_socket,
+                                        .name = c->log_name};
+    struct err e;
+    log_set_level((enum log_level)c->app.log_level);
+    if (log_place_use(&o, &e) < 0)
+        log_error("log-place-failed", "the log stays where it is: %s", e.text);
+}
+
+/* The predecessor's SIGHUP. The level of the configuration is in force again when it is off. */
+static void switch_debugging(void)
+{
+    bool on = !log_debugging();
+    log_set_debugging(on);
+    log_notice("log-level", "signal USR1: debug lines are %s; the level is %s", on ? "on" : "off",
+               log_level_names[log_get_level()]);
 }
 
 static void end(struct daemon *d)
 {
-    if (stop(d) < 0)
+    if (stop(d) < 0) {
+        log_place_end();
         _exit(EXIT_FAILED); /* a thread still works with what we would free */
+    }
     close_parts(d);
 }
 
@@ -92,7 +120,7 @@ static int open_signals(struct daemon *d, struct err *e)
 {
     sigset_t set;
     sigemptyset(&set);
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sigaddset(&set, numbers[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
@@ -649,8 +677,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     }
     log_lines(LOG_LEVEL_WARNING, "config-warning", warnings);
     report_difference(d->config, next);
-    log_set_level((enum log_level)next->app.log_level);
-    log_set_format((enum log_format)next->app.log_format);
+    use_log(next);
     reload_detectors(d, next);
     d->config = STEAL(next);
     pipeline_publish(&d->pipeline, make_settings(d, d->config));
@@ -675,6 +702,10 @@ static int serve(struct daemon *d, const struct app_options *options)
         while (read(d->signal_fd, &si, sizeof(si)) == sizeof(si)) {
             if (si.ssi_signo == SIGHUP) {
                 reload(d, options);
+                continue;
+            }
+            if (si.ssi_signo == SIGUSR1) {
+                switch_debugging();
                 continue;
             }
             log_notice("stopping", "signal %u: finishing what is under way; once more ends at once",

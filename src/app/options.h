@@ -1,15 +1,15 @@
 #pragma once
 /* What commands that need the configuration have in common on their command line: -c FILE and --set
- * section.key=value. In a getopt_long() loop:
+ * section.key=value. In an option loop:
  *
- *     static const struct option longs[] = {APP_OPTIONS_LONG, {"json", ...}, {0}};
- *     while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "j", longs, NULL)) != -1)
- *         if (!app_options_take(&o, opt, optarg))
- *             switch (opt) { ... }
+ *     static const struct command_option option_rows[] = {APP_OPTION_ROWS, {'j', "json", ...},
+ * {0}}; while ((opt = command_next_option(&command_x, argc, argv)) != -1) if (!app_options_take(&o,
+ * opt, optarg)) switch (opt) { ... }
  */
 
 #include <getopt.h>
 
+#include "app/command.h"
 #include "app/config.h"
 #include "ledger/store.h"
 
@@ -21,17 +21,13 @@ struct app_options {
     size_t setting_count;
 };
 
-#define APP_OPTIONS_SHORT "c:"
-#define APP_OPTIONS_LONG                                                                           \
-    {"config", required_argument, NULL, 'c'},                                                      \
+#define APP_OPTION_ROWS                                                                            \
+    {'c', "config", "FILE", 0,                                                                     \
+     "the configuration; without it the first of $SNAPSHOTD_CONFIG, ./snapshot-processor.conf, "   \
+     "./config/app.conf and /etc/snapshot-processor/snapshot-processor.conf, else defaults"},      \
     {                                                                                              \
-        "set", required_argument, NULL, APP_OPTION_SET                                             \
+        0, "set", "SECTION.KEY=VALUE", APP_OPTION_SET, "overrides one value; may be given often"   \
     }
-#define APP_OPTIONS_HELP                                                                           \
-    "  -c, --config FILE         the configuration; without it the first of $SNAPSHOTD_CONFIG,\n"  \
-    "                            ./snapshot-processor.conf, ./config/app.conf and\n"               \
-    "                            /etc/snapshot-processor/snapshot-processor.conf, else defaults\n" \
-    "      --set SECTION.KEY=VALUE  overrides one value; may be given often\n"
 
 /* True when the option was one of these. */
 bool app_options_take(struct app_options *o, int opt, const char *arg);

@@ -11,6 +11,7 @@
 #include "detect/rekognition.h"
 #include "ledger/ledger_cloud.h"
 #include "ledger/ledger_upload.h"
+#include "sys/log_place.h"
 
 static struct metric waiting = {.name = "snapshotd_waiting",
                                 .kind = METRIC_GAUGE,
@@ -65,6 +66,7 @@ void status_register_metrics(void)
     metric_register(&uploads_pending);
     metric_register(&oldest_pending);
     metric_register(&trouble);
+    log_register_metrics();
 }
 
 static double uptime_s(const struct daemon *d)
@@ -450,6 +452,14 @@ static json_t *cloud_json(struct daemon *d, const struct settings *now)
                      doubts_count(d->pipeline.doubts));
 }
 
+static json_t *log_json(void)
+{
+    char place[320];
+    log_place_describe(place, sizeof(place));
+    return json_pack("{s:s,s:b,s:o,s:I}", "level", log_level_names[log_get_level()], "debugging",
+                     log_debugging(), "place", js_string(place), "lost", (json_int_t)log_lost());
+}
+
 static json_t *backend_status(void *arg)
 {
     struct daemon *d = arg;
@@ -460,7 +470,7 @@ static json_t *backend_status(void *arg)
         text_copy(reason, sizeof(reason), e.text);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     backend_attention(d, note);
-    return json_pack(
+    json_t *j = json_pack(
         "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
         "s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
@@ -471,6 +481,8 @@ static json_t *backend_status(void *arg)
         "reserve_bytes", (json_int_t)d->store_reserve, "destinations", destinations_json(d),
         "broker", "triggers", control_json(d), "ftp", ftp_json(d), "spool", spool_json(d),
         "storages", storages_json(d), "attention", js_string(note));
+    json_object_set_new(j, "log", log_json());
+    return j;
 }
 
 struct web_backend status_backend(struct daemon *d)

@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -7,24 +9,52 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log_line.h"
+#include "base/metrics.h"
 #include "base/text.h"
 
 const char *const log_level_names[LOG_LEVEL_COUNT] = {"error", "warning", "notice", "info",
                                                       "debug"};
 const char *const log_format_names[LOG_FORMAT_COUNT] = {"text", "json"};
 
-/* A sentence longer than this is cut: a line must fit one write(2) to a pipe (PIPE_BUF 4096). */
-#define LOG_TEXT_MAX 1500
-#define LOG_LINE_MAX 4096
+/* So long a line waits for a console that does not take it; the next ones do not wait at all until
+ * it does. A picture must not wait for a stopped terminal or a pipe that nobody reads. */
+#define CONSOLE_WAIT_MS 100
 
 static atomic_int level_now = LOG_LEVEL_INFO;
 static atomic_int format_now = LOG_FORMAT_TEXT;
 static atomic_int fd_now = STDERR_FILENO;
-static atomic_ullong counts[LOG_LEVEL_COUNT];
+static atomic_bool debugging;
+static atomic_ullong lost;
+
+static struct metric lines_total = {.name = "snapshotd_log_lines_total",
+                                    .kind = METRIC_COUNTER,
+                                    .label = "level",
+                                    .help = "Log lines, by level"};
+static struct metric lines_lost = {.name = "snapshotd_log_lines_lost_total",
+                                   .kind = METRIC_COUNTER,
+                                   .help = "Log lines that no place took"};
+
+static pthread_mutex_t console_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool console_stuck;
+static unsigned console_lost; /* since it is stuck */
 
 static pthread_mutex_t hook_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool (*hook_now)(enum log_level, const char *, const char *, void *);
 static void *hook_arg;
+
+struct sink {
+    void (*call)(void *, const struct log_record *);
+    void *arg;
+};
+/* Readers are the threads that log; who removes a sink waits for them. */
+static pthread_rwlock_t sinks_lock = PTHREAD_RWLOCK_INITIALIZER;
+static struct sink sinks[LOG_SINKS_MAX];
+static size_t sink_count;
+static _Thread_local bool in_sink;
+/* Under the same lock. */
+static bool (*writer_now)(void *, const struct log_record *);
+static void *writer_arg;
 
 struct context {
     char stage[32];
@@ -40,7 +70,17 @@ void log_set_level(enum log_level level)
 
 enum log_level log_get_level(void)
 {
-    return (enum log_level)atomic_load(&level_now);
+    return atomic_load(&debugging) ? LOG_LEVEL_DEBUG : (enum log_level)atomic_load(&level_now);
+}
+
+void log_set_debugging(bool on)
+{
+    atomic_store(&debugging, on);
+}
+
+bool log_debugging(void)
+{
+    return atomic_load(&debugging);
 }
 
 void log_set_format(enum log_format format)
@@ -61,6 +101,47 @@ void log_set_hook(bool (*hook)(enum log_level, const char *, const char *, void 
     pthread_mutex_unlock(&hook_lock);
 }
 
+static size_t find_sink(void (*sink)(void *, const struct log_record *), const void *arg)
+{
+    size_t i = 0;
+    while (i < sink_count && (sinks[i].call != sink || sinks[i].arg != arg))
+        i++;
+    return i;
+}
+
+int log_add_sink(void (*sink)(void *arg, const struct log_record *r), void *arg)
+{
+    pthread_rwlock_wrlock(&sinks_lock);
+    int r = 0;
+    if (find_sink(sink, arg) == sink_count && sink_count == LOG_SINKS_MAX)
+        r = -ENOSPC;
+    else if (find_sink(sink, arg) == sink_count)
+        sinks[sink_count++] = (struct sink){sink, arg};
+    pthread_rwlock_unlock(&sinks_lock);
+    return r;
+}
+
+void log_remove_sink(void (*sink)(void *arg, const struct log_record *r), void *arg)
+{
+    pthread_rwlock_wrlock(&sinks_lock);
+    size_t i = find_sink(sink, arg);
+    if (i < sink_count)
+        sinks[i] = sinks[--sink_count];
+    pthread_rwlock_unlock(&sinks_lock);
+}
+
+static void tell_sinks(const struct log_record *r)
+{
+    if (in_sink)
+        return;
+    in_sink = true;
+    pthread_rwlock_rdlock(&sinks_lock);
+    for (size_t i = 0; i < sink_count; i++)
+        sinks[i].call(sinks[i].arg, r);
+    pthread_rwlock_unlock(&sinks_lock);
+    in_sink = false;
+}
+
 void log_context_stage(const char *stage)
 {
     text_copy(context.stage, sizeof(context.stage), stage ? stage : "");
@@ -78,7 +159,24 @@ void log_context_snapshot(const char *snapshot_id)
 
 unsigned long long log_count(enum log_level level)
 {
-    return atomic_load(&counts[level]);
+    return (unsigned long long)metric_value(&lines_total, log_level_names[level]);
+}
+
+void log_register_metrics(void)
+{
+    metric_register(&lines_total);
+    metric_register(&lines_lost);
+}
+
+void log_count_lost(unsigned lines)
+{
+    atomic_fetch_add(&lost, lines);
+    metric_add(&lines_lost, NULL, lines);
+}
+
+unsigned long long log_lost(void)
+{
+    return atomic_load(&lost);
 }
 
 static bool hook_swallows(enum log_level level, const char *id, const char *text)
@@ -89,71 +187,71 @@ static bool hook_swallows(enum log_level level, const char *id, const char *text
     return swallowed;
 }
 
-/* `quoted` is already free of control characters, quotes and backslashes-to-be-escaped for JSON,
- * but text_escape writes \xNN, which JSON does not know: those become \u00NN. */
-static size_t json_text(const char *src, char *dst, size_t size)
+void log_set_writer(bool (*writer)(void *arg, const struct log_record *r), void *arg)
 {
-    char escaped[4 * LOG_TEXT_MAX];
-    text_escape(src, strlen(src), escaped, sizeof(escaped));
-    size_t out = 0;
-    for (const char *p = escaped; *p && out + 7 < size; p++) {
-        if (p[0] == '\\' && p[1] == 'x') {
-            memcpy(dst + out, "\\u00", 4);
-            out += 4;
-            p++;
-        } else {
-            dst[out++] = *p;
-            if (p[0] == '\\')
-                dst[out++] = *++p;
-        }
+    pthread_rwlock_wrlock(&sinks_lock);
+    writer_now = writer;
+    writer_arg = arg;
+    pthread_rwlock_unlock(&sinks_lock);
+}
+
+static bool writer_takes(const struct log_record *r)
+{
+    pthread_rwlock_rdlock(&sinks_lock);
+    bool taken = writer_now && writer_now(writer_arg, r);
+    pthread_rwlock_unlock(&sinks_lock);
+    return taken;
+}
+
+static bool write_record(int fd, const struct log_record *r)
+{
+    char line[LOG_LINE_MAX];
+    size_t len = log_line_console(r, (enum log_format)atomic_load(&format_now), line);
+    return write(fd, line, len) == (ssize_t)len;
+}
+
+static void tell_of_console_losses(int fd, const struct log_record *now)
+{
+    char text[96];
+    struct log_record r = {.level = LOG_LEVEL_WARNING,
+                           .at = now->at,
+                           .id = "log-lines-lost",
+                           .stage = "",
+                           .camera = "",
+                           .snapshot = "",
+                           .text = text};
+    (void)text_format(text, sizeof(text), "%u lines are missing here: nobody read the console",
+                      console_lost); /* fits */
+    if (write_record(fd, &r))
+        console_lost = 0;
+}
+
+void log_write_console(const struct log_record *r)
+{
+    pthread_mutex_lock(&console_lock);
+    int fd = atomic_load(&fd_now);
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    /* A pipe or terminal that says so takes PIPE_BUF bytes without waiting, and no line is longer;
+     * making it non-blocking would do that to everyone who shares it. */
+    bool taken = poll(&p, 1, console_stuck ? 0 : CONSOLE_WAIT_MS) != 0;
+    console_stuck = !taken;
+    if (taken && console_lost) {
+        tell_of_console_losses(fd, r);
+        taken = poll(&p, 1, 0) != 0;
     }
-    dst[out] = '\0';
-    return out;
-}
-
-static int render_json(char *line, size_t size, enum log_level level, const char *id,
-                       const char *text)
-{
-    char when[WALL_ISO_MAX], message[3000], camera[256];
-    json_text(text, message, sizeof(message));
-    json_text(context.camera, camera, sizeof(camera));
-    int n = snprintf(line, size, "{\"timestamp\":\"%s\",\"level\":\"%s\",\"id\":\"%s\"",
-                     wall_format_iso(clock_wall(), true, when), log_level_names[level], id);
-    if (context.stage[0])
-        n += snprintf(line + n, size - (size_t)n, ",\"stage\":\"%s\"", context.stage);
-    if (camera[0])
-        n += snprintf(line + n, size - (size_t)n, ",\"camera\":\"%s\"", camera);
-    if (context.snapshot[0])
-        n += snprintf(line + n, size - (size_t)n, ",\"snapshot\":\"%s\"", context.snapshot);
-    n += snprintf(line + n, size - (size_t)n, ",\"message\":\"%s\"}\n", message);
-    return n;
-}
-
-static int render_text(char *line, size_t size, enum log_level level, const char *id,
-                       const char *text)
-{
-    char when[WALL_ISO_MAX], camera[256], message[3000];
-    /* Quotes and backslashes are harmless here; only control characters must not pass. */
-    text_printable(text, strlen(text), message, sizeof(message));
-    text_escape(context.camera, strlen(context.camera), camera, sizeof(camera));
-    int n = snprintf(line, size, "%s %-7s ", wall_format_iso(clock_wall(), true, when),
-                     log_level_names[level]);
-    if (context.stage[0])
-        n += snprintf(line + n, size - (size_t)n, "%s: ", context.stage);
-    if (camera[0])
-        n += snprintf(line + n, size - (size_t)n, "camera \"%s\": ", camera);
-    n += snprintf(line + n, size - (size_t)n, "%s [%s", message, id);
-    if (context.snapshot[0])
-        n += snprintf(line + n, size - (size_t)n, " %s", context.snapshot);
-    n += snprintf(line + n, size - (size_t)n, "]\n");
-    return n;
+    taken = taken && write_record(fd, r);
+    if (!taken)
+        console_lost++;
+    pthread_mutex_unlock(&console_lock);
+    if (!taken)
+        log_count_lost(1);
 }
 
 void log_write(enum log_level level, const char *id, const char *fmt, ...)
 {
-    if ((int)level > atomic_load(&level_now))
+    if (level > log_get_level())
         return;
-    atomic_fetch_add(&counts[level], 1);
+    metric_inc(&lines_total, log_level_names[level]);
     char text[LOG_TEXT_MAX];
     va_list ap;
     va_start(ap, fmt);
@@ -163,10 +261,14 @@ void log_write(enum log_level level, const char *id, const char *fmt, ...)
         memcpy(text + sizeof(text) - 4, "...", 4);
     if (hook_swallows(level, id, text))
         return;
-    char line[LOG_LINE_MAX];
-    n = atomic_load(&format_now) == LOG_FORMAT_JSON
-            ? render_json(line, sizeof(line), level, id, text)
-            : render_text(line, sizeof(line), level, id, text);
-    size_t len = MIN((size_t)n, sizeof(line) - 1);
-    (void)!write(atomic_load(&fd_now), line, len); /* a log that cannot be written has no log */
+    const struct log_record r = {.level = level,
+                                 .at = clock_wall(),
+                                 .id = id,
+                                 .stage = context.stage,
+                                 .camera = context.camera,
+                                 .snapshot = context.snapshot,
+                                 .text = text};
+    if (!writer_takes(&r))
+        log_write_console(&r);
+    tell_sinks(&r);
 }

@@ -171,6 +171,9 @@ const char *cfg_path(const struct cfg *c); /* as given in the source; NULL = non
 /* Documents. All return 0 or -ENOSPC (dynbuf's maximum). */
 int cfg_write_sample(const struct cfg_schema *schema, struct dynbuf *out);
 int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out); /* Markdown */
+/* The same for a manual page of section 5: roff with man(7), from .TH to its end. */
+int cfg_write_manual(const struct cfg_schema *schema, const char *title, const char *version,
+                     struct dynbuf *out);
 int cfg_write_effective(const struct cfg *c,
                         struct dynbuf *out); /* secrets as ***, source of each value as a comment */
 /* Keys of the predecessor that were not given are left out. Effective text can be loaded again, but

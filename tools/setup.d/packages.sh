@@ -15,8 +15,8 @@ build_packages=(
 # to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, Apache for its
 # digest login (apache2-bin is the program without a service to start), pgrep of procps, a real
 # RabbitMQ with a client that is not ours, AWS's own library, which judges our signatures, Google's own
-# clients for Python, which check our Drive, and an FTP server that is not ours (with TLS by
-# python3-openssl).
+# clients for Python, which check our Drive, an FTP server that is not ours (with TLS by
+# python3-openssl), a syslog daemon, and for the manual pages and the completion man and the shells.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
@@ -25,6 +25,7 @@ test_packages=(
     python3-googleapi python3-google-auth python3-google-auth-httplib2 python3-httplib2
     python3-oauth2client python3-cryptography
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
+    rsyslog man-db zsh fish
 )
 
 # FTP servers to be measured against: one, and the libraries of those that ftp.sh only takes apart.
@@ -105,6 +106,7 @@ hold_services() {
 
 # release_services PACKAGE...: those just installed
 release_services() {
+    case " $* " in *' rsyslog '*) systemctl disable rsyslog.service >/dev/null 2>&1 || true ;; esac
     case " $* " in *' nginx-light '*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
     case " $* " in *' rabbitmq-server '*)
         update-rc.d rabbitmq-server disable >/dev/null 2>&1 || true

@@ -1,5 +1,6 @@
 #include "../test.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "base/clock.h"
@@ -174,6 +175,79 @@ static void shows_lines_to_a_hook_that_may_swallow_them(void **state UNUSED)
     assert_int_equal(seen.calls, 2);
 }
 
+struct heard {
+    int calls;
+    struct log_record last;
+    char text[64], camera[64];
+    bool logs;
+};
+
+static void hear(void *arg, const struct log_record *r)
+{
+    struct heard *h = arg;
+    h->calls++;
+    h->last = *r;
+    (void)snprintf(h->text, sizeof(h->text), "%s", r->text);
+    (void)snprintf(h->camera, sizeof(h->camera), "%s", r->camera);
+    if (h->logs)
+        log_info("nested", "a sink that logs");
+}
+
+static void shows_whole_records_to_sinks(void **state UNUSED)
+{
+    char buf[4096];
+    struct heard one = {0}, two = {0};
+    assert_int_equal(log_add_sink(hear, &one), 0);
+    assert_int_equal(log_add_sink(hear, &one), 0);
+    assert_int_equal(log_add_sink(hear, &two), 0);
+    log_context_camera("porch");
+    log_warn("fetch-failed", "a\nb");
+    assert_int_equal(one.calls, 1);
+    assert_int_equal(two.calls, 1);
+    assert_int_equal(one.last.level, LOG_LEVEL_WARNING);
+    assert_true(one.last.at.us == at_a_known_time().us);
+    assert_string_equal(one.last.id, "fetch-failed");
+    assert_string_equal(one.text, "a\nb");
+    assert_string_equal(one.camera, "porch");
+    assert_string_equal(one.last.stage, "");
+    assert_string_equal(one.last.snapshot, "");
+    log_remove_sink(hear, &one);
+    log_remove_sink(hear, &one);
+    log_info("id", "x");
+    assert_int_equal(one.calls, 1);
+    assert_int_equal(two.calls, 2);
+    log_remove_sink(hear, &two);
+    written(buf, sizeof(buf));
+}
+
+static void hides_swallowed_and_nested_lines_from_sinks(void **state UNUSED)
+{
+    char buf[4096];
+    struct seen seen = {.swallow = true};
+    struct heard heard = {.logs = true};
+    assert_int_equal(log_add_sink(hear, &heard), 0);
+    log_set_hook(listen, &seen);
+    log_info("id", "swallowed");
+    assert_int_equal(heard.calls, 0);
+    log_set_hook(NULL, NULL);
+    log_info("id", "heard");
+    assert_int_equal(heard.calls, 1);
+    assert_non_null(strstr(written(buf, sizeof(buf)), "[nested]"));
+    log_remove_sink(hear, &heard);
+}
+
+static void has_a_limit_of_sinks(void **state UNUSED)
+{
+    struct heard heard[LOG_SINKS_MAX + 1] = {0};
+    for (int i = 0; i < LOG_SINKS_MAX; i++)
+        assert_int_equal(log_add_sink(hear, &heard[i]), 0);
+    assert_int_equal(log_add_sink(hear, &heard[LOG_SINKS_MAX]), -ENOSPC);
+    for (int i = 0; i < LOG_SINKS_MAX; i++)
+        log_remove_sink(hear, &heard[i]);
+    assert_int_equal(log_add_sink(hear, &heard[LOG_SINKS_MAX]), 0);
+    log_remove_sink(hear, &heard[LOG_SINKS_MAX]);
+}
+
 static void *log_many(void *arg UNUSED)
 {
     log_context_stage("worker");
@@ -220,6 +294,9 @@ int main(void)
         TEST(cuts_a_long_sentence_but_not_the_line),
         TEST(passes_its_level_and_above),
         TEST(shows_lines_to_a_hook_that_may_swallow_them),
+        TEST(shows_whole_records_to_sinks),
+        TEST(hides_swallowed_and_nested_lines_from_sinks),
+        TEST(has_a_limit_of_sinks),
         TEST(keeps_lines_of_threads_apart),
         TEST(names_every_level_and_format),
     };
