@@ -79,7 +79,9 @@ int daemon_run(struct app_config **config, const struct app_options *options)
 
 static void end(struct daemon *d)
 {
-    if (stop(d) < 0)
+    int r = stop(d);
+    report_stop(d->report, REPORT_FLUSH_MS);
+    if (r < 0)
         _exit(EXIT_FAILED); /* a thread still works with what we would free */
     close_parts(d);
 }
@@ -118,6 +120,20 @@ static int lock_data(struct daemon *d, struct err *e)
                        "its own in [app]",
                        dir);
     return 0;
+}
+
+/* Behind the lock: what a crash left is that of the one before us. */
+static void open_report(struct daemon *d)
+{
+    const struct app_config *c = d->config;
+    AUTO_FREE char *folder = xasprintf("%s/report", c->app.data_dir);
+    struct report_options o = {.config = cfg_values(c->cfg, &report_cfg_section),
+                               .secrets = c->cfg,
+                               .folder = folder,
+                               .server_name = c->app.device_name,
+                               .version = SNAPSHOTD_VERSION};
+    report_register_metrics();
+    d->report = report_start(&o);
 }
 
 static int open_store(struct daemon *d, struct err *e)
@@ -331,8 +347,10 @@ static int open_parts(struct daemon *d, struct err *e)
     int r = open_signals(d, e);
     if (r == 0)
         r = lock_data(d, e);
-    if (r == 0)
+    if (r == 0) {
+        open_report(d);
         r = open_store(d, e);
+    }
     if (r == 0)
         r = open_detector(d, e);
     if (r == 0)
@@ -379,6 +397,7 @@ static void close_parts(struct daemon *d)
         d->notifiers[i]->ops->free(d->notifiers[i]);
     storage_close_all(d->storages);
     free(d->storage_plans);
+    report_free(d->report);
     int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
                  d->stop_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -483,6 +502,7 @@ static int start(struct daemon *d, struct err *e)
         r = start_web(d, e);
     if (r < 0)
         return r;
+    report_note_libraries(d->report); /* the detector's */
     mem_trim();
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
@@ -579,6 +599,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     /* Detection can be switched off and on again, but a detector is opened at start only. */
     if (!next->detection_off && !d->pipeline.detector)
         log_warn("detector-missing", "detection was switched on: it begins at the next start");
+    report_add_secrets(d->report, next->cfg);
     d->config = STEAL(next);
     pipeline_publish(&d->pipeline, make_settings(d, d->config));
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);

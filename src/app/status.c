@@ -337,6 +337,17 @@ static json_t *model_json(const struct daemon *d)
     return json_stringn(d->detector_text, strcspn(d->detector_text, " :"));
 }
 
+/* Where errors are reported; they wait there as long as nobody takes them. */
+static json_t *errors_json(struct daemon *d)
+{
+    struct report_status st;
+    report_status(d->report, &st);
+    return json_pack("{s:b,s:o,s:I,s:I,s:I,s:I,s:o}", "on", st.on, "where", js_string(st.where),
+                     "sent", (json_int_t)st.sent, "dropped", (json_int_t)st.dropped, "waiting",
+                     (json_int_t)st.waiting, "next_try_ms", (json_int_t)st.pause_ms, "last_error",
+                     js_string(st.last_error));
+}
+
 static json_t *backend_status(void *arg)
 {
     struct daemon *d = arg;
@@ -349,7 +360,7 @@ static json_t *backend_status(void *arg)
     backend_attention(d, note);
     return json_pack(
         "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
-        "s:o,s:o}",
+        "s:o,s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
@@ -359,7 +370,7 @@ static json_t *backend_status(void *arg)
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
         control_json(d), "ftp", ftp_json(d), "spool", spool_json(d), "storages", storages_json(d),
-        "attention", js_string(note));
+        "errors", errors_json(d), "attention", js_string(note));
 }
 
 struct web_backend status_backend(struct daemon *d)
