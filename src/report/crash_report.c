@@ -180,7 +180,9 @@ static void name_frame(struct crash_report *r, unsigned index, const struct symb
     const char *name = symbols_find(s, address, &offset);
     if (!name)
         return;
-    text_printable(name, strlen(name), f->function, sizeof(f->function));
+    /* "f.isra.0", "f.cold": copies that the compiler made of f, another one the next time. */
+    size_t len = name[0] == '.' ? strlen(name) : strcspn(name, ".");
+    text_printable(name, len, f->function, sizeof(f->function));
     f->offset = offset + (index > 0);
 }
 

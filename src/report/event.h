@@ -11,8 +11,8 @@ enum {
     EVENT_ID_SIZE = 33,     /* UUID v4, 32 lower-case hex digits */
     EVENT_CRUMBS_MAX = 100, /* what Sentry keeps of breadcrumbs */
     EVENT_TEXT_MAX = 1024,  /* of one log line; longer ones are cut */
-    /* 100 breadcrumbs of that length, escaped, with all the rest; Sentry's limit is 1 MB. */
-    EVENT_BYTES_MAX = 512 * 1024,
+    /* Sentry's limit. 100 breadcrumbs of nothing but control characters, six bytes each, fit. */
+    EVENT_BYTES_MAX = 1000 * 1000,
     EVENT_TAG_MAX = 200, /* Sentry's limit of a tag's value */
 };
 

@@ -609,11 +609,12 @@ static void note_accepted(struct report *r, const char *id, int64_t wait_s)
 {
     forget(r, id);
     metric_inc(&sent_metric, NULL);
-    if (r->failures || r->refused)
-        log_notice("sentry-back", "errors are reported again");
+    bool was_away = r->failures || r->refused;
     r->failures = 0;
     r->refused = 0;
     note_try(r, "", wait_s * 1000);
+    if (was_away)
+        log_notice("sentry-back", "errors are reported again");
 }
 
 /* The same event would be refused again. The next one waits a little, in case it is the key. */

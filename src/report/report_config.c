@@ -58,7 +58,7 @@ static const struct cfg_key keys[] = {
      .type = CFG_SIZE,
      AT(spool_size),
      .fallback = "8MB",
-     .min = 512 * 1024.0,
+     .min = 1024 * 1024.0,
      .max = 1073741824.0,
      .unit = "bytes",
      .help = "Disk for errors that wait to be sent; the oldest make room"},

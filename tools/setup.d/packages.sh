@@ -6,7 +6,7 @@
 build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
     libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libmpack-dev
-    libinih-dev libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
+    libinih-dev libssl-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
     libexpat1-dev libsystemd-dev librabbitmq-dev libcrypt-dev libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
@@ -23,7 +23,7 @@ test_packages=(
     nginx-light apache2-bin openssl strace procps git
     rabbitmq-server python3-pika python3-u-msgpack python3-boto3 s3cmd
     python3-googleapi python3-google-auth python3-google-auth-httplib2 python3-httplib2
-    python3-oauth2client python3-cryptography
+    python3-oauth2client python3-cryptography python3-sentry-sdk
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
 )
 
