@@ -51,6 +51,7 @@ struct remembered {
 static atomic_int report_fd = -1;
 static atomic_int crashing; /* thread id */
 static sigjmp_buf recover;
+static void (*_Atomic call_first)(void);
 static struct remembered recent[CRASH_LOGS_MAX];
 static unsigned recent_next;
 
@@ -62,6 +63,7 @@ static int open_file(struct err *e);
 static void write_objects(struct dynbuf *out);
 static void install(void);
 static void on_fatal(int number, siginfo_t *info, void *context);
+static void do_first(int number, const siginfo_t *info, void *context);
 static void write_first(int number, const siginfo_t *info, void *context);
 static void write_unwound(int number, const siginfo_t *info, void *context);
 static void end_by(int number, const siginfo_t *info);
@@ -85,6 +87,11 @@ int crash_watch(const char *folder, const char *version, struct err *e)
     if (!SANITIZED)
         install();
     return 0;
+}
+
+void crash_set_first(void (*f)(void))
+{
+    atomic_store(&call_first, f);
 }
 
 void crash_note_objects(void)
@@ -252,7 +259,7 @@ static void flush_lines(void)
     lines.len = 0;
 }
 
-/* Both come back here when something in them goes wrong. */
+/* All come back here when something in them goes wrong. */
 static void attempt(void (*f)(int, const siginfo_t *, void *), int number, const siginfo_t *info,
                     void *context)
 {
@@ -269,9 +276,17 @@ static void on_fatal(int number, siginfo_t *info, void *context)
         for (;;)
             (void)pause(); /* the other thread ends the process */
     }
+    attempt(do_first, number, info, context);
     attempt(write_first, number, info, context);
     attempt(write_unwound, number, info, context);
     end_by(number, info);
+}
+
+static void do_first(int number UNUSED, const siginfo_t *info UNUSED, void *context UNUSED)
+{
+    void (*f)(void) = atomic_load(&call_first);
+    if (f)
+        f();
 }
 
 static void put_logs(void)

@@ -22,6 +22,9 @@
 /* Opens the file in `folder` (made when it is not there) in place of an older one, and takes over
  * the signals. */
 int crash_watch(const char *folder, const char *version, struct err *e);
+/* Something that cannot wait, e.g. a fan that nobody will regulate any more: called first in the
+ * handler, so async-signal-safe. NULL = nothing. */
+void crash_set_first(void (*f)(void));
 /* Libraries were loaded since. Without memory or disk the older table stays. */
 void crash_note_objects(void);
 /* Remembers the log ids of the last moments. Any thread; a sink for log_add_sink(). */

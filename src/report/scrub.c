@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "sys/httpc.h"
+#include "sys/json.h"
 
 /* A whole key file; more than that no setting holds. */
 #define SECRET_MAX ((size_t)64 << 10)
@@ -19,12 +20,17 @@
  * case of letters only. */
 #define RANDOM_MIN 40
 
+/* "Bearer" and its like are shorter. */
+#define DOCUMENT_TEXT_MIN 8
+#define DOCUMENT_DEPTH_MAX 4
+
 struct scrub {
     char **secrets; /* longest first: one may be a part of another */
     size_t count;
 };
 
 static void add_one(struct scrub *s, const char *secret, size_t len);
+static void add_texts(struct scrub *s, const char *secret, size_t len);
 static char *replace_all(char *text, const char *what);
 static char *hide_values(const char *text);
 static size_t hidden_length(const char *text, const char *at);
@@ -52,6 +58,7 @@ void scrub_add(struct scrub *s, const char *secret)
         return;
     size_t len = strnlen(secret, SECRET_MAX);
     add_one(s, secret, len);
+    add_texts(s, secret, len);
     for (const char *line = secret; strchr(secret, '\n') && *line;) {
         size_t n = strcspn(line, "\n");
         if (n >= LINE_MIN)
@@ -62,6 +69,27 @@ void scrub_add(struct scrub *s, const char *secret)
     dynbuf_init(&escaped, 3 * SECRET_MAX);
     if (httpc_escape(&escaped, secret, len) == 0 && escaped.len > len)
         add_one(s, escaped.data, escaped.len);
+}
+
+/* Addresses in such a document are everybody's. */
+static void add_texts_of(struct scrub *s, const json_t *j, int depth)
+{
+    const char *key, *text = json_string_value(j);
+    json_t *value;
+    if (text && strlen(text) >= DOCUMENT_TEXT_MIN && strncmp(text, "http", 4) != 0)
+        add_one(s, text, strlen(text));
+    if (depth < DOCUMENT_DEPTH_MAX)
+        json_object_foreach((json_t *)(uintptr_t)j, key, value)
+        {
+            add_texts_of(s, value, depth + 1);
+        }
+}
+
+static void add_texts(struct scrub *s, const char *secret, size_t len)
+{
+    AUTO_JSON json_t *j = NULL;
+    if (secret[0] == '{' && js_parse(secret, len, SECRET_MAX, &j, NULL) == 0)
+        add_texts_of(s, j, 0);
 }
 
 static void add_one(struct scrub *s, const char *secret, size_t len)

@@ -19,8 +19,8 @@ struct scrub;
 struct scrub *scrub_new(void);
 void scrub_free(struct scrub *s);
 DEFINE_AUTO(scrub, scrub_free)
-/* Copies it; NULL, short and known ones do nothing. Several lines (a key, a JSON document) count
- * also each by itself. */
+/* Copies it; NULL, short and known ones do nothing. Several lines (a key) count also each by
+ * itself, and so do the texts in a JSON document (a login of Google's). */
 void scrub_add(struct scrub *s, const char *secret);
 /* The text without secrets, malloc()ed; `s` may be NULL (then only what looks like one goes). */
 char *scrub_text(const struct scrub *s, const char *text);

@@ -201,6 +201,11 @@ static void *in_thread(void *arg)
     return NULL;
 }
 
+static void first_that_faults(void)
+{
+    function_that_jumps_away();
+}
+
 static int crash_child(void (*f)(void), bool thread)
 {
     pid_t child = fork();
@@ -213,6 +218,7 @@ static int crash_child(void (*f)(void), bool thread)
             _exit(3);
         crash_note_log(NULL, &(struct log_record){.id = "last-words", .level = LOG_LEVEL_INFO});
         crash_note_objects();
+        crash_set_first(first_that_faults); /* costs nothing but what it should have done */
         if (thread) {
             pthread_t t;
             if (pthread_create(&t, NULL, in_thread, (void *)(uintptr_t)f) != 0)

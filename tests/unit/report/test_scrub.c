@@ -18,7 +18,9 @@ static void known_secrets_go_wherever_they_stand(void **state UNUSED)
     scrub_add(s, "");
     scrub_add(s, NULL);
     scrub_add(s, "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhk\n}\n");
+    scrub_add(s, "{\"web\": {\"client_secret\": \"inner-one\", \"uri\": \"http://google\"}}");
     check(s, "c4n4ry", "***");
+    check(s, "an inner-one of http://google", "an *** of http://google");
     check(s, "a c4n4ry, and c4n4ry-and-more.", "a ***, and ***.");
     check(s, "xc4n4ryx", "x***x");
     check(s, "GET /?u=p%40ss%20w%2Frd", "GET /?u=***");
