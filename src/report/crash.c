@@ -370,7 +370,9 @@ static void write_unwound(int number UNUSED, const siginfo_t *info UNUSED, void 
     lines.len = 0; /* of a first part that did not end */
     if (backtrace_from_context(context, &u.pc, 1) == 0)
         return;
-    (void)signal(SIGALRM, on_alarm);
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGALRM, &action, NULL); /* a valid number */
     sigemptyset(&set);
     sigaddset(&set, SIGALRM);
     (void)sigprocmask(SIG_UNBLOCK, &set, NULL);

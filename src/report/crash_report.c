@@ -121,6 +121,7 @@ static void read_object(struct crash_report *r, const char *text)
     struct crash_object o = {0};
     unsigned long long base, start, end;
     int at = 0;
+    /* NOLINTNEXTLINE(cert-err34-c): so few digits cannot overflow */
     if (sscanf(text, "%16llx %16llx %16llx %64[0-9a-f-] %n", &base, &start, &end, o.build_id,
                &at) != 4 ||
         at == 0 || start >= end || !text[at])
@@ -139,8 +140,10 @@ static void read_log(struct crash_report *r, const char *text)
     struct crash_log one = {0};
     long long at_s;
     unsigned level;
-    if (r->log_count == CRASH_LOGS_MAX ||
-        sscanf(text, "%12lld %1u %39[A-Za-z0-9_.-]", &at_s, &level, one.id) != 3 ||
+    if (r->log_count == CRASH_LOGS_MAX)
+        return;
+    /* NOLINTNEXTLINE(cert-err34-c): so few digits cannot overflow */
+    if (sscanf(text, "%12lld %1u %39[A-Za-z0-9_.-]", &at_s, &level, one.id) != 3 ||
         level >= LOG_LEVEL_COUNT)
         return;
     one.at_s = at_s;

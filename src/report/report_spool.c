@@ -90,8 +90,11 @@ static void take_up_file(struct report_spool *s, const char *name)
     struct entry one = {0};
     unsigned long long us;
     char id[EVENT_ID_SIZE] = "", end[8] = "";
-    if (strlen(name) != NAME_LEN || sscanf(name, "%16llx-%32[0-9a-f]%7s", &us, id, end) != 3 ||
-        strcmp(end, SUFFIX) != 0 || strlen(id) != EVENT_ID_SIZE - 1 || us > INT64_MAX)
+    if (strlen(name) != NAME_LEN)
+        return;
+    /* NOLINTNEXTLINE(cert-err34-c): so few digits cannot overflow */
+    if (sscanf(name, "%16llx-%32[0-9a-f]%7s", &us, id, end) != 3 || strcmp(end, SUFFIX) != 0 ||
+        strlen(id) != EVENT_ID_SIZE - 1 || us > INT64_MAX)
         return;
     struct stat st;
     if (fstatat(s->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))

@@ -15,8 +15,8 @@ build_packages=(
 # to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, Apache for its
 # digest login (apache2-bin is the program without a service to start), pgrep of procps, a real
 # RabbitMQ with a client that is not ours, AWS's own library, which judges our signatures, Google's own
-# clients for Python, which check our Drive, and an FTP server that is not ours (with TLS by
-# python3-openssl).
+# clients for Python, which check our Drive, Sentry's, which reads our reports, and an FTP server that
+# is not ours (with TLS by python3-openssl).
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
