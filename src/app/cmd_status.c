@@ -123,6 +123,7 @@ static void print_ftp(const json_t *ftp);
 static void print_spool(const json_t *folders);
 static void print_storages(const json_t *storages);
 static void print_log(const json_t *log);
+static void print_errors(const json_t *errors);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -198,6 +199,7 @@ static void print_head(const json_t *status)
     print_spool(json_object_get(status, "spool"));
     print_storages(json_object_get(status, "storages"));
     print_log(json_object_get(status, "log"));
+    print_errors(json_object_get(status, "errors"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -262,6 +264,19 @@ static void print_ftp(const json_t *ftp)
     if (banned > 0)
         printf("; %.0f address%s shut out", banned, banned == 1 ? "" : "es");
     printf("%s%s\n", error[0] ? "; last error: " : "", error);
+}
+
+/* "errors    go to https://sentry.example.org: 3 sent, 2 wait: connection refused" */
+static void print_errors(const json_t *errors)
+{
+    if (!json_is_true(json_object_get(errors, "on")))
+        return;
+    const char *why = client_text(errors, "last_error");
+    printf("  errors    go to %s: %.0f sent, %.0f wait", client_text(errors, "where"),
+           number_of(errors, "sent"), number_of(errors, "waiting"));
+    if (number_of(errors, "dropped") > 0)
+        printf(", %.0f dropped", number_of(errors, "dropped"));
+    printf("%s%s\n", why[0] ? ": " : "", why);
 }
 
 /* "  watched   ftp, data/ftp: 12 taken, 1 refused, 2 settle; left alone: 3 video" */

@@ -15,6 +15,7 @@
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 #include "stage/cron.h"
+#include "report/report_config.h"
 #include "storage/directory.h"
 #include "storage/gdrive_config.h"
 #include "storage/s3.h"
@@ -383,6 +384,7 @@ static const struct cfg_section *const all_sections[] = {
     &spool_cfg_section,
     &watch_cfg_section,
     &events_section,
+    &report_cfg_section,
     &snapshots_section,
     &object_detection_section,
     &human_detection_section,

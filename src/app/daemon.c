@@ -107,7 +107,9 @@ static void switch_debugging(void)
 
 static void end(struct daemon *d)
 {
-    if (stop(d) < 0) {
+    int r = stop(d);
+    report_stop(d->report, REPORT_FLUSH_MS);
+    if (r < 0) {
         log_place_end();
         _exit(EXIT_FAILED); /* a thread still works with what we would free */
     }
@@ -151,6 +153,20 @@ static int lock_data(struct daemon *d, struct err *e)
                        "its own in [app]",
                        dir);
     return 0;
+}
+
+/* Behind the lock: what a crash left is that of the one before us. */
+static void open_report(struct daemon *d)
+{
+    const struct app_config *c = d->config;
+    AUTO_FREE char *folder = xasprintf("%s/report", c->app.data_dir);
+    struct report_options o = {.config = cfg_values(c->cfg, &report_cfg_section),
+                               .secrets = c->cfg,
+                               .folder = folder,
+                               .server_name = c->app.device_name,
+                               .version = SNAPSHOTD_VERSION};
+    report_register_metrics();
+    d->report = report_start(&o);
 }
 
 static int open_store(struct daemon *d, struct err *e)
@@ -414,8 +430,10 @@ static int open_parts(struct daemon *d, struct err *e)
     int r = open_signals(d, e);
     if (r == 0)
         r = lock_data(d, e);
-    if (r == 0)
+    if (r == 0) {
+        open_report(d);
         r = open_store(d, e);
+    }
     if (r == 0)
         r = open_detectors(d, d->config, e);
     if (r == 0)
@@ -469,6 +487,7 @@ static void close_parts(struct daemon *d)
         d->notifiers[i]->ops->free(d->notifiers[i]);
     storage_close_all(d->storages);
     free(d->storage_plans);
+    report_free(d->report);
     int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
                  d->stop_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
@@ -574,6 +593,7 @@ static int start(struct daemon *d, struct err *e)
         r = start_web(d, e);
     if (r < 0)
         return r;
+    report_note_libraries(d->report); /* the detector's */
     mem_trim();
     atomic_store(&d->ready, true); /* before anybody reads so in the log */
     AUTO(settings) now = pipeline_settings(&d->pipeline);
@@ -679,6 +699,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     report_difference(d->config, next);
     use_log(next);
     reload_detectors(d, next);
+    report_add_secrets(d->report, next->cfg);
     d->config = STEAL(next);
     pipeline_publish(&d->pipeline, make_settings(d, d->config));
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);

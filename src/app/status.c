@@ -460,6 +460,17 @@ static json_t *log_json(void)
                      log_debugging(), "place", js_string(place), "lost", (json_int_t)log_lost());
 }
 
+/* Where errors are reported; they wait there as long as nobody takes them. */
+static json_t *errors_json(struct daemon *d)
+{
+    struct report_status st;
+    report_status(d->report, &st);
+    return json_pack("{s:b,s:o,s:I,s:I,s:I,s:I,s:o}", "on", st.on, "where", js_string(st.where),
+                     "sent", (json_int_t)st.sent, "dropped", (json_int_t)st.dropped, "waiting",
+                     (json_int_t)st.waiting, "next_try_ms", (json_int_t)st.pause_ms, "last_error",
+                     js_string(st.last_error));
+}
+
 static json_t *backend_status(void *arg)
 {
     struct daemon *d = arg;
@@ -482,6 +493,7 @@ static json_t *backend_status(void *arg)
         "broker", "triggers", control_json(d), "ftp", ftp_json(d), "spool", spool_json(d),
         "storages", storages_json(d), "attention", js_string(note));
     json_object_set_new(j, "log", log_json());
+    json_object_set_new(j, "errors", errors_json(d));
     return j;
 }
 

@@ -6,6 +6,7 @@
 #include "app/config.h"
 #include "app/topology.h"
 #include "ftp/ftp_server.h"
+#include "report/report.h"
 #include "web/web.h"
 
 #define DAEMON_NOTIFIERS_MAX 2
@@ -31,6 +32,7 @@ struct daemon {
     struct topology *topology;
     struct web *_Atomic web;
     struct ftp_server *_Atomic ftp; /* NULL = it is off */
+    struct report *report;          /* errors go to Sentry; NULL before the data folder is ours */
     char ftp_off[128];              /* why */
     pthread_mutex_t words_lock;     /* guards the two; a reload may change them */
     char detector_text[512];        /* what the local detector is, or why there is none */

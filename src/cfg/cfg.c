@@ -1317,6 +1317,52 @@ const char *cfg_key_text(const struct cfg *c, const struct cfg_section *section,
     return slot->text;
 }
 
+/* A header line's name is no secret, its value is one with and without it. */
+static void tell_hidden(const char *text, void (*f)(const char *value, void *arg), void *arg)
+{
+    f(text, arg);
+    const char *value = strchr(text, ':');
+    if (value && value[1])
+        f(value + 1 + strspn(value + 1, " "), arg);
+}
+
+static void tell_secret(const struct cfg_key *key, const struct cfg_slot *slot, const char *field,
+                        void (*f)(const char *value, void *arg), void *arg)
+{
+    if (key->flags & CFG_LATER || key->successor) {
+        if (slot->text[0] && !cfg_secret_scheme(slot->text))
+            f(slot->text, arg);
+        return;
+    }
+    bool many = key->type == CFG_LIST || key->type == CFG_LINES;
+    if (!many && key->type != CFG_SECRET && key->type != CFG_STRING)
+        return;
+    const char *one[] = {many ? NULL : *(const char *const *)field, NULL};
+    const char *const *all = many ? *(const char *const *const *)field : one;
+    for (size_t i = 0; all && all[i]; i++)
+        if (key->type == CFG_SECRET)
+            f(all[i], arg);
+        else
+            tell_hidden(all[i], f, arg);
+}
+
+void cfg_each_secret(const struct cfg *c, void (*f)(const char *value, void *arg), void *arg)
+{
+    for (size_t p = 0; p < c->part_count; p++) {
+        const struct cfg_section *s = c->parts[p].section;
+        for (size_t k = 0; k < s->key_count; k++) {
+            const struct cfg_key *key = &s->keys[k];
+            if ((key->type != CFG_SECRET && !(key->flags & CFG_HIDDEN)) ||
+                key->flags & CFG_NUMBERED)
+                continue;
+            for (size_t i = 0; i < c->parts[p].count; i++) {
+                const struct cfg_instance *inst = &c->parts[p].instances[i];
+                tell_secret(key, &inst->slots[k], (const char *)inst->values + key->offset, f, arg);
+            }
+        }
+    }
+}
+
 const char *cfg_path(const struct cfg *c)
 {
     return c->path;

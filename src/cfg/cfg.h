@@ -166,6 +166,10 @@ enum cfg_origin cfg_key_origin(const struct cfg *c, const struct cfg_section *se
  * CFG_LATER rows the only access. */
 const char *cfg_key_text(const struct cfg *c, const struct cfg_section *section,
                          const char *instance, const char *key);
+/* Calls f for each value that must not be shown: secrets, whatever way they were given, and keys
+ * that are shown as ***. Of header lines also what follows the name. For whoever tells something to
+ * strangers and has to leave these out. */
+void cfg_each_secret(const struct cfg *c, void (*f)(const char *value, void *arg), void *arg);
 const char *cfg_path(const struct cfg *c); /* as given in the source; NULL = none */
 
 /* Documents. All return 0 or -ENOSPC (dynbuf's maximum). */

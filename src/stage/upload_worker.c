@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/altstack.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -184,6 +185,7 @@ static struct slot *next_slot(struct upload_self *u)
 
 static void prepare_thread(const char *name)
 {
+    altstack_use();
     pthread_setname_np(pthread_self(), name);
     log_context_stage("upload");
 }

@@ -66,3 +66,10 @@ npm_tree() {
 s3rver_ready() { cmp -s tools/setup.d/s3rver/package-lock.json .deps/s3rver/package-lock.json; }
 s3rver_packages() { node_packages; }
 s3rver_make() { npm_tree .deps/s3rver s3rver; }
+
+# ---- Sentry's sidecar, a receiver of error reports that others wrote, in .deps/sidecar: for
+# tests/report ----
+
+sidecar_ready() { cmp -s tools/setup.d/sidecar/package-lock.json .deps/sidecar/package-lock.json; }
+sidecar_packages() { node_packages; }
+sidecar_make() { npm_tree .deps/sidecar sidecar; }

@@ -6,7 +6,7 @@
 build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
     libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libmpack-dev
-    libinih-dev libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
+    libinih-dev libssl-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
     libexpat1-dev libsystemd-dev librabbitmq-dev libcrypt-dev libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
@@ -15,7 +15,7 @@ build_packages=(
 # to make system calls fail, nginx and openssl for TLS as cameras' proxies speak it, Apache for its
 # digest login (apache2-bin is the program without a service to start), pgrep of procps, a real
 # RabbitMQ with a client that is not ours, AWS's own library, which judges our signatures, Google's own
-# clients for Python, which check our Drive, an FTP server that is not ours (with TLS by
+# clients for Python, which check our Drive, Sentry's, which reads our reports, an FTP server that is not ours (with TLS by
 # python3-openssl), a syslog daemon, and for the manual pages and the completion man and the shells.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
@@ -23,7 +23,7 @@ test_packages=(
     nginx-light apache2-bin openssl strace procps git
     rabbitmq-server python3-pika python3-u-msgpack python3-boto3 s3cmd
     python3-googleapi python3-google-auth python3-google-auth-httplib2 python3-httplib2
-    python3-oauth2client python3-cryptography
+    python3-oauth2client python3-cryptography python3-sentry-sdk
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
     rsyslog man-db zsh fish
 )

@@ -596,6 +596,27 @@ static void limits_hold(void **state)
     assert_string_equal(l.faults, "t.conf:2: main.title: the value is longer than 64 KB\n");
 }
 
+static void add_line(const char *value, void *arg)
+{
+    char *text = arg;
+    size_t len = strlen(text);
+    (void)snprintf(text + len, 500 - len, "%s|", value);
+}
+
+static void all_secrets_can_be_had_for_leaving_them_out(void **state)
+{
+    (void)state;
+    char text[500] = "";
+    char *environment[] = {"PW=from outside", NULL};
+    AUTO_DONE(loaded)
+    l = load_all("[main]\nsecret = one\n[box:a]\nurl = u\npassword = two\n[box:b]\nurl = u\n"
+                 "password = env:PW\n",
+                 environment, NULL);
+    assert_int_equal(l.result, 0);
+    cfg_each_secret(l.c, add_line, text);
+    assert_string_equal(text, "one|two|from outside|");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +640,7 @@ int main(void)
         cmocka_unit_test(warnings_tell_of_what_has_no_effect_yet),
         cmocka_unit_test(a_failing_allocation_is_an_ordinary_answer),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(all_secrets_can_be_had_for_leaving_them_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
