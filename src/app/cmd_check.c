@@ -78,6 +78,7 @@ static void print_cameras(const struct app_config *a);
 static void print_devices(const char *what, char letter, const struct app_device *list,
                           size_t count);
 static void print_ftp(const struct app_config *a);
+static void print_secrets(const struct secrets_report *r);
 static void print_warnings(const char *warnings);
 
 static void print_summary(const struct app_config *a, const char *warnings)
@@ -107,6 +108,7 @@ static void print_summary(const struct app_config *a, const char *warnings)
     (void)printf("  API        %s%s\n", web->enabled ? "http://" : "off",
                  web->enabled ? web->listen : "");
     print_ftp(a);
+    print_secrets(&a->secrets);
     print_warnings(warnings);
 }
 
@@ -141,6 +143,20 @@ static void print_devices(const char *what, char letter, const struct app_device
     for (size_t i = 0; i < count; i++)
         (void)printf("%s%s (%c%u)", i ? ", " : "", list[i].device_key, letter, list[i].number);
     (void)printf("\n");
+}
+
+static void print_secrets(const struct secrets_report *r)
+{
+    if (!r->used)
+        return;
+    (void)printf("  1Password  %d of %d values", r->answered + r->cached, r->wishes);
+    if (r->cached)
+        (void)printf(", %d of them from the cache", r->cached);
+    (void)printf("\n");
+    if (*r->trouble)
+        (void)printf("             %s\n", r->trouble);
+    if (*r->cache_trouble)
+        (void)printf("             %s\n", r->cache_trouble);
 }
 
 static void print_account(const struct ftp_account *who)

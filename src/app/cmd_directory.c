@@ -35,7 +35,7 @@ static int run(int argc, char **argv)
                                           {"mark", no_argument, NULL, OPTION_MARK},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
-    struct app_options o = {0};
+    struct app_options o = {.secrets = SECRETS_CACHE};
     bool wants_mark = false;
     int opt;
     while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {

@@ -41,7 +41,7 @@ static int run(int argc, char **argv)
                                           {"rescue", required_argument, NULL, OPTION_RESCUE},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
-    struct app_options o = {0};
+    struct app_options o = {.secrets = SECRETS_CACHE};
     const char *database = NULL, *store_path = NULL, *rescue_to = NULL;
     int opt;
     while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {

@@ -47,7 +47,7 @@ static int run(int argc, char **argv)
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {0}};
-    struct app_options o = {0};
+    struct app_options o = {.secrets = SECRETS_CACHE};
     bool dry_run = false, json = false;
     const char *storage = NULL;
     int64_t older_than_ms = 0;

@@ -20,7 +20,7 @@ const struct command command_run = {
 static int run(int argc, char **argv)
 {
     static const struct option longs[] = {APP_OPTIONS_LONG, {"help", no_argument, NULL, 'h'}, {0}};
-    struct app_options options = {0};
+    struct app_options options = {.keeps_secrets = true};
     int opt;
     while ((opt = getopt_long(argc, argv, APP_OPTIONS_SHORT "h", longs, NULL)) != -1) {
         if (app_options_take(&options, opt, optarg))

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "app/command.h"
+#include "app/daemon_secrets.h"
 #include "app/status.h"
 #include "app/topology.h"
 #include "app/version.h"
@@ -55,13 +56,16 @@ int daemon_run(struct app_config **config, const struct app_options *options)
                        .signal_fd = -1,
                        .events_fd = -1,
                        .stop_fd = -1,
+                       .flags_fd = -1,
                        .started_at = clock_wall(),
                        .started_mono = clock_mono()};
     pthread_mutex_init(&d.pipeline.lock, NULL);
+    pthread_mutex_init(&d.secrets_lock, NULL);
     log_set_level((enum log_level)d.config->app.log_level);
     log_set_format((enum log_format)d.config->app.log_format);
     log_context_stage("main");
 
+    daemon_secrets_report(&d);
     struct err e = {0};
     int r = open_parts(&d, &e);
     if (r == 0)
@@ -380,7 +384,7 @@ static void close_parts(struct daemon *d)
     storage_close_all(d->storages);
     free(d->storage_plans);
     int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
-                 d->stop_fd};
+                 d->stop_fd, d->flags_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
@@ -390,6 +394,7 @@ static void close_parts(struct daemon *d)
     free((void *)(uintptr_t)d->spool.folders);
     cfg_unref(d->first_cfg);
     pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&d->secrets_lock);
 }
 
 /* ---- start, serve, stop ---- */
@@ -483,6 +488,7 @@ static int start(struct daemon *d, struct err *e)
         r = start_web(d, e);
     if (r < 0)
         return r;
+    daemon_flags_start(d);
     mem_trim();
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
@@ -505,6 +511,7 @@ static int stop(struct daemon *d)
     service_stopping();
     if (d->stop_fd >= 0)
         (void)!write(d->stop_fd, &one, sizeof(one)); /* a counter far from full */
+    daemon_flags_stop(d);
     int64_t grace = d->config->app.grace_ms;
     struct web *w = atomic_load(&d->web);
     /* No new triggers and uploads first; requests that wait for an outcome are answered. */
@@ -559,9 +566,36 @@ static void reload_ftp(struct daemon *d)
         log_error("reload-failed", "the FTP accounts stay as they were: %s", e.text);
 }
 
-/* The new configuration is wholly valid, or the old one stays. */
-static void reload(struct daemon *d, const struct app_options *options)
+/* From here on stages work by it. */
+static void adopt(struct daemon *d, struct app_config **next)
 {
+    /* Detection can be switched off and on again, but a detector is opened at start only. */
+    if (!(*next)->detection_off && !d->pipeline.detector)
+        log_warn("detector-missing", "detection was switched on: it begins at the next start");
+    d->config = STEAL(*next);
+    pipeline_publish(&d->pipeline, make_settings(d, d->config));
+    pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
+    pipeline_wake(&d->pipeline, PIPELINE_FETCH);
+    reload_ftp(d);
+    pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
+    pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
+}
+
+/* Feature flags that 1Password changed; the configuration is else as it was. */
+static void take_flags(struct daemon *d)
+{
+    AUTO(app_config) next = NULL;
+    while (daemon_flags_next(d, &next))
+        adopt(d, &next);
+}
+
+/* The new configuration is wholly valid, or the old one stays. */
+static void reload(struct daemon *d, const struct app_options *given)
+{
+    /* A second signal ends the asking for secrets. */
+    struct app_options with_signals = *given;
+    with_signals.stop_fd = d->signal_fd;
+    const struct app_options *options = &with_signals;
     service_reloading();
     AUTO(app_config) next = NULL;
     AUTO_FREE char *faults = NULL;
@@ -576,16 +610,10 @@ static void reload(struct daemon *d, const struct app_options *options)
     report_difference(d->config, next);
     log_set_level((enum log_level)next->app.log_level);
     log_set_format((enum log_format)next->app.log_format);
-    /* Detection can be switched off and on again, but a detector is opened at start only. */
-    if (!next->detection_off && !d->pipeline.detector)
-        log_warn("detector-missing", "detection was switched on: it begins at the next start");
-    d->config = STEAL(next);
-    pipeline_publish(&d->pipeline, make_settings(d, d->config));
-    pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
-    pipeline_wake(&d->pipeline, PIPELINE_FETCH);
-    reload_ftp(d);
-    pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
-    pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
+    daemon_flags_stop(d);
+    adopt(d, &next);
+    daemon_secrets_report(d);
+    daemon_flags_start(d);
     log_notice("reloaded", "the new configuration is in force");
     service_ready();
 }
@@ -595,8 +623,10 @@ static int serve(struct daemon *d, const struct app_options *options)
     int64_t watchdog_ms = service_watchdog_ms();
     struct mono_time fed = clock_mono(), gauges_at = fed;
     while (true) {
-        struct pollfd p = {.fd = d->signal_fd, .events = POLLIN};
-        (void)poll(&p, 1, TICK_MS); /* EINTR cannot be: all signals that we handle are blocked */
+        struct pollfd p[] = {{.fd = d->signal_fd, .events = POLLIN},
+                             {.fd = d->flags_fd, .events = POLLIN}};
+        (void)poll(p, ARRAY_LEN(p),
+                   TICK_MS); /* EINTR cannot be: all signals that we handle are blocked */
         struct signalfd_siginfo si;
         while (read(d->signal_fd, &si, sizeof(si)) == sizeof(si)) {
             if (si.ssi_signo == SIGHUP) {
@@ -615,6 +645,8 @@ static int serve(struct daemon *d, const struct app_options *options)
             sigprocmask(SIG_UNBLOCK, &set, NULL);
             return EXIT_DONE;
         }
+        if (p[1].revents)
+            take_flags(d);
         if (mono_passed(gauges_at)) {
             status_update_gauges(d);
             gauges_at = mono_add_ms(clock_mono(), GAUGES_MS);

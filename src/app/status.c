@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/daemon_secrets.h"
 #include "app/version.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -257,7 +258,7 @@ static bool needs_people(enum storage_trouble t)
 static void backend_attention(void *arg, char ret[ERR_TEXT_MAX])
 {
     struct daemon *d = arg;
-    ret[0] = '\0';
+    daemon_secrets_attention(d, ret);
     for (unsigned i = 0; d->topology && d->storages[i] && !ret[0]; i++) {
         struct storage_status st;
         topology_storage_status(d->topology, i, &st);
@@ -349,7 +350,7 @@ static json_t *backend_status(void *arg)
     backend_attention(d, note);
     return json_pack(
         "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
-        "s:o,s:o}",
+        "s:o,s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
@@ -359,7 +360,7 @@ static json_t *backend_status(void *arg)
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
         control_json(d), "ftp", ftp_json(d), "spool", spool_json(d), "storages", storages_json(d),
-        "attention", js_string(note));
+        "attention", js_string(note), "secrets", daemon_secrets_json(d));
 }
 
 struct web_backend status_backend(struct daemon *d)

@@ -129,6 +129,7 @@ struct upload_self {
     struct ledger *ledger;
     struct settings *settings;  /* of the last sweep */
     struct storage_common plan; /* of these; its lists are not used */
+    bool paused;                /* likewise */
     int parallel;
     int stop_fd; /* readable: calls end */
 
@@ -929,7 +930,7 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
 static int allow(struct upload_self *u)
 {
     int allowed = is_well(u) ? u->parallel : 1;
-    if (!mono_passed(u->pause_until) || !mono_passed(u->rest_until) || u->ending)
+    if (!mono_passed(u->pause_until) || !mono_passed(u->rest_until) || u->ending || u->paused)
         allowed = 0;
     pthread_mutex_lock(&u->lock);
     u->allowed = allowed;
@@ -1055,7 +1056,7 @@ static void find_errand(struct upload_self *u)
         ask_errand(u);
         return;
     }
-    if (!is_well(u))
+    if (!is_well(u) || u->paused)
         return;
     if (mono_passed(u->stars_at)) {
         int n = ledger_upload_stars(u->ledger, u->storage->name, &x->job, 1, &e);
@@ -1095,6 +1096,7 @@ static void look_at_settings(struct upload_self *u)
     const struct storage_plan *plan = find_plan(now, u->storage->name);
     if (plan)
         u->plan = *plan->common;
+    u->paused = plan && plan->paused;
     if (u->settings)
         u->pause_until.us = u->archive_at.us = 0;
     settings_unref(u->settings);
