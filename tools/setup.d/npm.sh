@@ -66,3 +66,9 @@ npm_tree() {
 s3rver_ready() { cmp -s tools/setup.d/s3rver/package-lock.json .deps/s3rver/package-lock.json; }
 s3rver_packages() { node_packages; }
 s3rver_make() { npm_tree .deps/s3rver s3rver; }
+
+# ---- 1Password's own client of Connect, in .deps/op_connect: for tests/fakes/test_fake_connect.py ----
+
+op_connect_ready() { cmp -s tools/setup.d/op_connect/package-lock.json .deps/op_connect/package-lock.json; }
+op_connect_packages() { node_packages; }
+op_connect_make() { npm_tree .deps/op_connect op_connect; }
