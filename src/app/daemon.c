@@ -585,8 +585,11 @@ static void adopt(struct daemon *d, struct app_config **next)
 static void take_flags(struct daemon *d)
 {
     AUTO(app_config) next = NULL;
-    while (daemon_flags_next(d, &next))
+    enum feature_flag which;
+    while (daemon_flags_next(d, &next, &which)) {
         adopt(d, &next);
+        daemon_flags_took(d, which);
+    }
 }
 
 /* The new configuration is wholly valid, or the old one stays. */

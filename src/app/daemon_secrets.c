@@ -190,14 +190,21 @@ static int change(struct daemon *d, enum feature_flag which, bool value, struct 
         return r;
     }
     (*ret)->secrets = d->config->secrets;
-    log_notice("flag-changed", "feature flag %s: from %s to %s, says 1Password (%s)",
-               flag_names[which], word_of(!value), word_of(value), key->path);
-    metric_set(&flag_now, flag_names[which], value);
-    remember(c, key, value);
     return 0;
 }
 
-bool daemon_flags_next(struct daemon *d, struct app_config **ret)
+void daemon_flags_took(struct daemon *d, enum feature_flag which)
+{
+    const struct cfg_key *key = row_of(which);
+    bool value = value_of(d->config->cfg, key);
+
+    log_notice("flag-changed", "feature flag %s: from %s to %s, says 1Password (%s)",
+               flag_names[which], word_of(!value), word_of(value), key->path);
+    metric_set(&flag_now, flag_names[which], value);
+    remember(d->config->cfg, key, value);
+}
+
+bool daemon_flags_next(struct daemon *d, struct app_config **ret, enum feature_flag *ret_which)
 {
     enum feature_flag which;
     uint64_t count;
@@ -205,8 +212,10 @@ bool daemon_flags_next(struct daemon *d, struct app_config **ret)
 
     (void)!read(d->flags_fd, &count, sizeof(count)); /* only woken by it */
     while (d->flags && flags_take(d->flags, &which, &value))
-        if (value_of(d->config->cfg, row_of(which)) != value && change(d, which, value, ret) == 0)
+        if (value_of(d->config->cfg, row_of(which)) != value && change(d, which, value, ret) == 0) {
+            *ret_which = which;
             return true;
+        }
     return false;
 }
 

@@ -9,8 +9,10 @@
 void daemon_secrets_report(struct daemon *d);
 void daemon_flags_start(struct daemon *d); /* failure is logged: flags stay as they are */
 void daemon_flags_stop(struct daemon *d);
-/* A configuration with a flag that has changed; false = there is none. */
-bool daemon_flags_next(struct daemon *d, struct app_config **ret);
+/* A configuration with a flag that has changed; false = there is none. When it is in force,
+ * daemon_flags_took() tells of it. */
+bool daemon_flags_next(struct daemon *d, struct app_config **ret, enum feature_flag *ret_which);
+void daemon_flags_took(struct daemon *d, enum feature_flag which);
 
 json_t *daemon_secrets_json(struct daemon *d);
 /* What somebody should look at, or "". */

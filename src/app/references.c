@@ -79,7 +79,15 @@ static void take_flag(struct cfg_reference *r, const char *text)
                         "is neither true, 1 or yes nor false, 0 or no: it counts as false");
 }
 
-static void answer(struct cfg_reference *r, struct secrets_wish *w, enum secrets_mode mode)
+/* A server that is wanted and that nobody could log in to otherwise. */
+static bool is_needed(const struct cfg *c, const struct cfg_reference *r)
+{
+    return !r->implied ||
+           (r->section == &ftp_cfg_section && cfg_instance_count(c, &ftp_account_cfg_section) == 0);
+}
+
+static void answer(const struct cfg *c, struct cfg_reference *r, struct secrets_wish *w,
+                   enum secrets_mode mode)
 {
     if (w->value) {
         r->answer = CFG_ANSWER_VALUE;
@@ -91,7 +99,7 @@ static void answer(struct cfg_reference *r, struct secrets_wish *w, enum secrets
             (void)text_copy(r->why, sizeof(r->why), "is empty in 1Password");
         return;
     }
-    r->answer = r->implied || mode == SECRETS_CACHE ? CFG_ANSWER_DEFAULT : CFG_ANSWER_NONE;
+    r->answer = is_needed(c, r) && mode == SECRETS_ASK ? CFG_ANSWER_NONE : CFG_ANSWER_DEFAULT;
     /* Flags have a thread that tells; of the predecessor's places only those that somebody wrote.
      */
     bool told = r->answer == CFG_ANSWER_NONE ||
@@ -138,7 +146,7 @@ void references_resolve(void *arg, const struct cfg *c, struct cfg_reference *li
     }
     secrets_ask(&o, wishes, wanted, &x->report);
     for (size_t i = 0; i < wanted; i++) {
-        answer(&list[of[i]], &wishes[i], x->mode);
+        answer(c, &list[of[i]], &wishes[i], x->mode);
         secrets_wish_done(&wishes[i]);
     }
     explicit_bzero(access.token_buf, sizeof(access.token_buf));

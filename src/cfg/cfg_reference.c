@@ -108,6 +108,7 @@ static void collect_slot(struct collecting *x, const struct cfg_part *part,
         return;
     }
     r.implied = key->path != NULL;
+    r.answer = CFG_ANSWER_DEFAULT; /* without a resolver as well */
     if (r.implied && find_path(x->c, key, &r))
         add(x, &r);
 }
@@ -191,8 +192,7 @@ static void take_answer(struct cfg *c, struct cfg_reference *r, struct cfg_fault
                         struct cfg_faults *warnings)
 {
     struct cfg_slot *slot = r->slot;
-    /* Nobody gave an implied one, so it cannot be wrong. */
-    const char *why = r->implied && !r->value ? NULL : why_not(r);
+    const char *why = why_not(r);
 
     if (why) {
         cfg_fault(faults, r->section->name, r->instance, r->name, "%s: %s", r->text, why);
