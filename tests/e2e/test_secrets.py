@@ -369,6 +369,7 @@ def test_other_commands_do_not_ask(launch, connect, tmp_path):
     asked = len(connect.requests())
     done = run("status", "-c", "c.conf", cwd=tmp_path, env=connect.environment())
     assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"secrets   1 of \d values from 1Password\n", done.stdout)
     assert len(connect.requests()) <= asked + 3  # the daemon's own thread for flags
 
 
