@@ -53,7 +53,10 @@ static int take_configuration(const struct app_options *o, struct client *ret)
     AUTO(app_config) config = NULL;
     AUTO_FREE char *faults = NULL;
     AUTO_FREE char *warnings = NULL;
-    if (app_options_load(o, &config, &faults, &warnings) < 0) {
+    /* Where the daemon listens is all that is wanted: 1Password is not asked for that. */
+    struct app_options lenient = *o;
+    lenient.secrets = SECRETS_CACHE;
+    if (app_options_load(&lenient, &config, &faults, &warnings) < 0) {
         const char *path = app_options_path(o);
         (void)command_error(
             EXIT_DONE,

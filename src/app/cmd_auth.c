@@ -211,6 +211,11 @@ static int find_client(const struct auth *a, const struct app_config *config,
     const char *path = a->client_file ? a->client_file : config->gdrive->client_file;
     if (*path)
         return google_client_read(path, ret, e);
+    const char *text = config->gdrive->client;
+    if (*text) {
+        int r = google_client_parse(text, strlen(text), ret, e);
+        return r < 0 ? (void)err_prefix(e, "the OAuth client of [gdrive] client_secret"), r : 0;
+    }
     if (client_of_login(config->gdrive_token_file, ret) == 0)
         return 0;
     return err_set(e, -ENOKEY, ERR_NEVER,

@@ -84,6 +84,7 @@ static void print_devices(const char *what, char letter, const struct app_device
                           size_t count);
 static void print_detection(const struct app_config *a);
 static void print_ftp(const struct app_config *a);
+static void print_secrets(const struct secrets_report *r);
 static void print_warnings(const char *warnings);
 
 static void print_summary(const struct app_config *a, const char *warnings)
@@ -102,6 +103,7 @@ static void print_summary(const struct app_config *a, const char *warnings)
     (void)printf("  API        %s%s\n", web->enabled ? "http://" : "off",
                  web->enabled ? web->listen : "");
     print_ftp(a);
+    print_secrets(&a->secrets);
     print_warnings(warnings);
 }
 
@@ -189,6 +191,20 @@ static void print_detection(const struct app_config *a)
                      d->cascade_empty ? ", or nothing was found" : "");
     if (detect_mode_has_cloud(a->detect_mode))
         print_cloud(a);
+}
+
+static void print_secrets(const struct secrets_report *r)
+{
+    if (!r->used)
+        return;
+    (void)printf("  1Password  %d of %d values", r->answered + r->cached, r->wishes);
+    if (r->cached)
+        (void)printf(", %d of them from the cache", r->cached);
+    (void)printf("\n");
+    if (*r->trouble)
+        (void)printf("             %s\n", r->trouble);
+    if (*r->cache_trouble)
+        (void)printf("             %s\n", r->cache_trouble);
 }
 
 static void print_account(const struct ftp_account *who)

@@ -36,7 +36,7 @@ static int mark(const struct directory_config *c, const char *name);
 
 static int run(int argc, char **argv)
 {
-    struct app_options o = {0};
+    struct app_options o = {.secrets = SECRETS_CACHE};
     bool wants_mark = false;
     int opt;
     while ((opt = command_next_option(&command_directory, argc, argv)) != -1) {

@@ -43,7 +43,7 @@ static bool is_folder(const char *path);
 
 static int run(int argc, char **argv)
 {
-    struct app_options o = {0};
+    struct app_options o = {.secrets = SECRETS_CACHE};
     const char *database = NULL, *store_path = NULL, *rescue_to = NULL;
     int opt;
     while ((opt = command_next_option(&command_integrity, argc, argv)) != -1) {

@@ -44,7 +44,7 @@ const struct command command_prune = {
 
 static int run(int argc, char **argv)
 {
-    struct app_options o = {0};
+    struct app_options o = {.secrets = SECRETS_CACHE};
     bool dry_run = false, json = false;
     const char *storage = NULL;
     int64_t older_than_ms = 0;

@@ -25,7 +25,7 @@ const struct command command_run = {
 
 static int run(int argc, char **argv)
 {
-    struct app_options options = {0};
+    struct app_options options = {.keeps_secrets = true};
     int opt;
     while ((opt = command_next_option(&command_run, argc, argv)) != -1) {
         if (app_options_take(&options, opt, optarg))

@@ -170,6 +170,21 @@ static void print_cloud(const json_t *cloud)
     printf("\n");
 }
 
+/* "secrets   3 of 3 values from 1Password, 2 of them the last good ones: why" */
+static void print_secrets(const json_t *secrets)
+{
+    const char *trouble = client_text(secrets, "last_error");
+    double cached = number_of(secrets, "cached");
+
+    if (!json_is_object(secrets) || strcmp(client_text(secrets, "state"), "off") == 0)
+        return;
+    printf("  secrets   %.0f of %.0f values from 1Password",
+           number_of(secrets, "answered") + cached, number_of(secrets, "wanted"));
+    if (cached > 0)
+        printf(", %.0f of them the last good ones", cached);
+    printf("%s%s\n", trouble[0] ? ": " : "", trouble);
+}
+
 static void print_head(const json_t *status)
 {
     char up[TEXT_SPAN_MAX];
@@ -187,6 +202,7 @@ static void print_head(const json_t *status)
                client_text(detector, "why"));
     print_cloud(json_object_get(status, "cloud"));
 
+    print_secrets(json_object_get(status, "secrets"));
     const json_t *counts = json_object_get(status, "counts");
     printf("  pictures  %.0f kept, %.0f with persons, %.0f wait for detection\n",
            number_of(counts, "snapshots"), number_of(counts, "persons"),

@@ -4,6 +4,7 @@
 #include "app/config.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "base/text.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
+#include "secrets/flags.h"
+#include "secrets/secrets_config.h"
 #include "stage/cron.h"
 #include "report/report_config.h"
 #include "storage/directory.h"
@@ -63,13 +66,14 @@ static const struct cfg_key app_keys[] = {
      .type = CFG_STRING,
      AT(app_values, app_name),
      .fallback = "snapshot-processor",
-     .flags = CFG_ENV_NAME,
+     .flags = CFG_ENV_NAME | CFG_EARLY,
      .env = "APP_NAME",
      .help = "How the program calls itself in metrics and in the FTP greeting"},
     {.name = "data_dir",
      .type = CFG_PATH,
      AT(app_values, data_dir),
      .fallback = "./data",
+     .flags = CFG_EARLY,
      .help = "Where the ledger, the pictures and the models are kept",
      .doc = "`snapshotd.db` is the ledger, `store/` holds the pictures, `models/` the detection "
             "models, `ftp/` what cameras push. When `data_dir` is not given but [snapshots] "
@@ -190,7 +194,7 @@ static const struct cfg_key snapshots_keys[] = {
     {.name = "root_dir",
      .type = CFG_PATH,
      AT(snapshots_values, root_dir),
-     .flags = THEIRS,
+     .flags = THEIRS | CFG_EARLY,
      .help = "Root of what cameras push; empty = ftp in data_dir"},
     {.name = "upload_dir",
      .type = CFG_PATH,
@@ -272,6 +276,7 @@ static const struct cfg_key flags_keys[] = {
      .fallback = "true",
      .flags = CFG_COMPAT | CFG_RELOAD,
      .env = "FEATURE_FLAG_OBJECT_DETECTION",
+     .path = FLAG_PATH("object-detection"),
      .help = "Detection of any kind"},
     {.name = "local_object_detection",
      .type = CFG_BOOL,
@@ -279,6 +284,7 @@ static const struct cfg_key flags_keys[] = {
      .fallback = "true",
      .flags = CFG_COMPAT | CFG_RELOAD,
      .env = "FEATURE_FLAG_LOCAL_OBJECT_DETECTION",
+     .path = FLAG_PATH("local-object-detection"),
      .help = "Detection by the local model"},
     {.name = "cloud_object_detection",
      .type = CFG_BOOL,
@@ -286,13 +292,15 @@ static const struct cfg_key flags_keys[] = {
      .fallback = "false",
      .flags = CFG_COMPAT | CFG_RELOAD,
      .env = "FEATURE_FLAG_CLOUD_OBJECT_DETECTION",
+     .path = FLAG_PATH("cloud-object-detection"),
      .help = "Detection by Amazon Rekognition, when the local one is switched off"},
     {.name = "cloud_storage_management",
      .type = CFG_BOOL,
      AT(flags_values, cloud_storage_management),
      .fallback = "true",
-     .flags = CFG_COMPAT,
+     .flags = CFG_COMPAT | CFG_RELOAD,
      .env = "FEATURE_FLAG_CLOUD_STORAGE_MANAGEMENT",
+     .path = FLAG_PATH("cloud-storage-management"),
      .help = "Upload to Google Drive and its tidying; the others are not concerned"},
 };
 SECTION(flags_section, "feature_flags", flags_values, flags_keys,
@@ -344,27 +352,16 @@ static const struct cfg_key aws_keys[] = {
 };
 SECTION(aws_section, "aws", no_values, aws_keys, "Amazon Web Services.");
 
-static const struct cfg_key creds_keys[] = {
-    LATER_KEY("sentry_dsn", CFG_STRING, NULL, "Where 1Password has the DSN for Sentry"),
-    LATER_KEY("cronitor", CFG_STRING, NULL, "Where 1Password has the key for Cronitor"),
-};
-SECTION(creds_section, "creds", no_values, creds_keys, "Places of secrets in 1Password.");
-
 static const struct cfg_key health_keys[] = {
     LATER_ENV("healthchecks_url", CFG_SECRET, "HC_PING_URL", "Healthchecks address to call"),
-    LATER_ENV("cronitor_api_key", CFG_SECRET, "CRONITOR_API_KEY", "Key for Cronitor"),
+    {.name = "cronitor_api_key",
+     .type = CFG_SECRET,
+     .flags = LATER,
+     .env = "CRONITOR_API_KEY",
+     .path = "creds.cronitor",
+     .help = "Key for Cronitor"},
 };
 SECTION(health_section, "health", no_values, health_keys, "Who hears that the program lives.");
-
-static const struct cfg_key onepassword_keys[] = {
-    LATER_ENV("connect_host", CFG_STRING, "OP_CONNECT_HOST", "The Connect server's address"),
-    LATER_ENV("connect_token", CFG_SECRET, "OP_CONNECT_TOKEN", "Token for it"),
-    LATER_ENV("connect_vault", CFG_STRING, "OP_CONNECT_VAULT", "Another name for vault"),
-    LATER_ENV("vault", CFG_STRING, "OP_VAULT", "The vault"),
-    LATER_ENV("service_account_token", CFG_SECRET, "OP_SERVICE_ACCOUNT_TOKEN",
-              "Token of a service account"),
-};
-SECTION(onepassword_section, "onepassword", no_values, onepassword_keys, "1Password.");
 
 /* --- the list --------------------------------------------------------------------------------- */
 
@@ -398,9 +395,9 @@ static const struct cfg_section *const all_sections[] = {
     &s3_cfg_section,
     &rekognition_config_section,
     &aws_section,
-    &creds_section,
+    &creds_cfg_section,
     &health_section,
-    &onepassword_section,
+    &secrets_cfg_section,
     NULL,
 };
 
@@ -533,12 +530,18 @@ void app_config_free(struct app_config *a)
 static void resolve_storages(struct app_config *a)
 {
     const struct flags_values *flags = cfg_values(a->cfg, &flags_section);
+    /* What 1Password says may change again at any time. */
+    bool looked_up =
+        cfg_key_origin(a->cfg, &flags_section, NULL, "cloud_storage_management") == CFG_FROM_PATH;
     size_t kept = 0;
     a->storages = xcalloc(STORAGES_MAX, sizeof(*a->storages));
     size_t count = storage_plans(NULL, a->cfg, a->storages, STORAGES_MAX);
     for (size_t i = 0; i < count; i++) {
-        if (!flags->cloud_storage_management && strcmp(a->storages[i].name, FLAGGED_STORAGE) == 0)
+        bool off =
+            !flags->cloud_storage_management && strcmp(a->storages[i].name, FLAGGED_STORAGE) == 0;
+        if (off && !looked_up)
             continue;
+        a->storages[i].paused = off;
         if (kept != i)
             a->storages[kept] = a->storages[i];
         a->storages[kept].rule.storage = a->storages[kept].name;
@@ -574,6 +577,36 @@ static const char *own_path(struct app_config_full *f, const char *path)
     return own(f, "%.*s", (int)len, path);
 }
 
+/* Without a data_dir the predecessor's root tells where its data are. */
+void app_config_data_dir(const struct cfg *c, char *ret, size_t size)
+{
+    const struct app_values *app = cfg_values(c, &app_section);
+    const struct snapshots_values *theirs = cfg_values(c, &snapshots_section);
+    const char *root = theirs->root_dir, *dir = *app->data_dir ? app->data_dir : ".";
+    size_t len = strlen(root), keep = strlen(dir);
+
+    while (len > 1 && root[len - 1] == '/')
+        len--;
+    if (!cfg_is_set(c, &app_section, NULL, "data_dir") && root[0] == '/' && len > strlen("/ftp") &&
+        strncmp(root + len - strlen("/ftp"), "/ftp", strlen("/ftp")) == 0) {
+        dir = root;
+        keep = len - strlen("/ftp");
+    }
+    while (keep > 1 && dir[keep - 1] == '/')
+        keep--;
+    (void)text_format(ret, size, "%.*s", (int)keep, dir); /* cut: then nothing is found there */
+}
+
+const struct cfg_section *app_config_flags(void)
+{
+    return &flags_section;
+}
+
+const char *app_config_app_name(const struct cfg *c)
+{
+    return ((const struct app_values *)cfg_values(c, &app_section))->app_name;
+}
+
 static void resolve_places(struct app_config_full *f)
 {
     struct app_config *a = &f->a;
@@ -581,11 +614,9 @@ static void resolve_places(struct app_config_full *f)
     const struct store_values *store = cfg_values(a->cfg, &store_section);
     const char *root = *theirs->root_dir ? own_path(f, theirs->root_dir) : "";
 
-    if (!cfg_is_set(a->cfg, &app_section, NULL, "data_dir") && root[0] == '/' &&
-        text_ends_with(root, "/ftp") && strlen(root) > strlen("/ftp"))
-        a->app.data_dir = own(f, "%.*s", (int)(strlen(root) - strlen("/ftp")), root);
-    else
-        a->app.data_dir = own_path(f, *a->app.data_dir ? a->app.data_dir : ".");
+    char data_dir[PATH_MAX];
+    app_config_data_dir(a->cfg, data_dir, sizeof data_dir);
+    a->app.data_dir = own(f, "%s", data_dir);
     a->ledger_path = own(f, "%s/snapshotd.db", a->app.data_dir);
     a->store_path = *store->path ? own_path(f, store->path) : own(f, "%s/store", a->app.data_dir);
     a->models_dir = own(f, "%s/models", a->app.data_dir);

@@ -29,6 +29,7 @@
 #include "ftp/ftp_account.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
+#include "secrets/secrets.h"
 #include "stage/push_route.h"
 #include "stage/retention_config.h"
 #include "stage/spool_config.h"
@@ -110,7 +111,14 @@ struct app_config {
     size_t storage_count;
     const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */
     size_t output_count, input_count;
+    struct secrets_report secrets; /* what became of its references */
 };
+
+/* [feature_flags], whose values may change while the program runs: the row for a name. */
+const struct cfg_section *app_config_flags(void);
+/* Of early keys alone, so that it can be asked while references are resolved. */
+void app_config_data_dir(const struct cfg *c, char *ret, size_t size);
+const char *app_config_app_name(const struct cfg *c);
 
 /* Merges; takes its own reference of `c`. 0, or -EINVAL with the faults as text, a line per fault
  * (malloc()ed); warnings likewise, also on success. */

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "app/command.h"
+#include "app/daemon_secrets.h"
 #include "app/status.h"
 #include "app/topology.h"
 #include "app/version.h"
@@ -58,13 +59,16 @@ int daemon_run(struct app_config **config, const struct app_options *options)
                        .signal_fd = -1,
                        .events_fd = -1,
                        .stop_fd = -1,
+                       .flags_fd = -1,
                        .started_at = clock_wall(),
                        .started_mono = clock_mono()};
     pthread_mutex_init(&d.pipeline.lock, NULL);
     pthread_mutex_init(&d.words_lock, NULL);
+    pthread_mutex_init(&d.secrets_lock, NULL);
     log_context_stage("main");
     use_log(d.config);
 
+    daemon_secrets_report(&d);
     struct err e = {0};
     int r = open_parts(&d, &e);
     if (r == 0)
@@ -489,7 +493,7 @@ static void close_parts(struct daemon *d)
     free(d->storage_plans);
     report_free(d->report);
     int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
-                 d->stop_fd};
+                 d->stop_fd, d->flags_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
@@ -500,6 +504,7 @@ static void close_parts(struct daemon *d)
     cfg_unref(d->first_cfg);
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&d->words_lock);
+    pthread_mutex_destroy(&d->secrets_lock);
 }
 
 /* ---- start, serve, stop ---- */
@@ -594,6 +599,7 @@ static int start(struct daemon *d, struct err *e)
     if (r < 0)
         return r;
     report_note_libraries(d->report); /* the detector's */
+    daemon_flags_start(d);
     mem_trim();
     atomic_store(&d->ready, true); /* before anybody reads so in the log */
     AUTO(settings) now = pipeline_settings(&d->pipeline);
@@ -616,6 +622,7 @@ static int stop(struct daemon *d)
     service_stopping();
     if (d->stop_fd >= 0)
         (void)!write(d->stop_fd, &one, sizeof(one)); /* a counter far from full */
+    daemon_flags_stop(d);
     int64_t grace = d->config->app.grace_ms;
     struct web *w = atomic_load(&d->web);
     /* No new triggers and uploads first; requests that wait for an outcome are answered. */
@@ -682,9 +689,51 @@ static void reload_detectors(struct daemon *d, const struct app_config *next)
         log_error("cloud-missing", "%s; nobody asks the cloud until the next start", e.text);
 }
 
-/* The new configuration is wholly valid, or the old one stays. */
-static void reload(struct daemon *d, const struct app_options *options)
+/* A DSN may come late, when 1Password was away at the start. */
+static void reload_report(struct daemon *d, const struct app_config *next)
 {
+    const struct report_config *before = cfg_values(d->config->cfg, &report_cfg_section);
+    const struct report_config *after = cfg_values(next->cfg, &report_cfg_section);
+    struct err e = {0};
+    report_add_secrets(d->report, next->cfg);
+    if (strcmp(before->dsn, after->dsn) != 0 && report_set_dsn(d->report, after->dsn, &e) < 0)
+        log_warn("sentry-off", "errors are not reported: %s", e.text);
+}
+
+/* From here on stages work by it. */
+static void adopt(struct daemon *d, struct app_config **next)
+{
+    use_log(*next);
+    reload_detectors(d, *next);
+    reload_report(d, *next);
+    d->config = STEAL(*next);
+    pipeline_publish(&d->pipeline, make_settings(d, d->config));
+    pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
+    pipeline_wake(&d->pipeline, PIPELINE_FETCH);
+    pipeline_wake(&d->pipeline, PIPELINE_CONSULT);
+    reload_ftp(d);
+    pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
+    pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
+}
+
+/* Feature flags that 1Password changed; the configuration is else as it was. */
+static void take_flags(struct daemon *d)
+{
+    AUTO(app_config) next = NULL;
+    enum feature_flag which;
+    while (daemon_flags_next(d, &next, &which)) {
+        adopt(d, &next);
+        daemon_flags_took(d, which);
+    }
+}
+
+/* The new configuration is wholly valid, or the old one stays. */
+static void reload(struct daemon *d, const struct app_options *given)
+{
+    /* A second signal ends the asking for secrets. */
+    struct app_options with_signals = *given;
+    with_signals.stop_fd = d->signal_fd;
+    const struct app_options *options = &with_signals;
     service_reloading();
     AUTO(app_config) next = NULL;
     AUTO_FREE char *faults = NULL;
@@ -697,17 +746,10 @@ static void reload(struct daemon *d, const struct app_options *options)
     }
     log_lines(LOG_LEVEL_WARNING, "config-warning", warnings);
     report_difference(d->config, next);
-    use_log(next);
-    reload_detectors(d, next);
-    report_add_secrets(d->report, next->cfg);
-    d->config = STEAL(next);
-    pipeline_publish(&d->pipeline, make_settings(d, d->config));
-    pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
-    pipeline_wake(&d->pipeline, PIPELINE_FETCH);
-    pipeline_wake(&d->pipeline, PIPELINE_CONSULT);
-    reload_ftp(d);
-    pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
-    pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
+    daemon_flags_stop(d);
+    adopt(d, &next);
+    daemon_secrets_report(d);
+    daemon_flags_start(d);
     log_notice("reloaded", "the new configuration is in force");
     service_ready();
 }
@@ -717,8 +759,10 @@ static int serve(struct daemon *d, const struct app_options *options)
     int64_t watchdog_ms = service_watchdog_ms();
     struct mono_time fed = clock_mono(), gauges_at = fed;
     while (true) {
-        struct pollfd p = {.fd = d->signal_fd, .events = POLLIN};
-        (void)poll(&p, 1, TICK_MS); /* EINTR cannot be: all signals that we handle are blocked */
+        struct pollfd p[] = {{.fd = d->signal_fd, .events = POLLIN},
+                             {.fd = d->flags_fd, .events = POLLIN}};
+        (void)poll(p, ARRAY_LEN(p),
+                   TICK_MS); /* EINTR cannot be: all signals that we handle are blocked */
         struct signalfd_siginfo si;
         while (read(d->signal_fd, &si, sizeof(si)) == sizeof(si)) {
             if (si.ssi_signo == SIGHUP) {
@@ -741,6 +785,8 @@ static int serve(struct daemon *d, const struct app_options *options)
             sigprocmask(SIG_UNBLOCK, &set, NULL);
             return EXIT_DONE;
         }
+        if (p[1].revents)
+            take_flags(d);
         if (mono_passed(gauges_at)) {
             status_update_gauges(d);
             gauges_at = mono_add_ms(clock_mono(), GAUGES_MS);

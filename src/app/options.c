@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/references.h"
 
 bool app_options_take(struct app_options *o, int opt, const char *arg)
 {
@@ -42,7 +43,12 @@ const char *app_options_path(const struct app_options *o)
 int app_options_load(const struct app_options *o, struct app_config **ret, char **ret_faults,
                      char **ret_warnings)
 {
-    struct cfg_source source = {.path = app_options_path(o), .settings = o->settings};
+    struct references references = {
+        .mode = o->secrets, .keeps = o->keeps_secrets, .stop_fd = o->stop_fd};
+    struct cfg_source source = {.path = app_options_path(o),
+                                .settings = o->settings,
+                                .resolve = references_resolve,
+                                .resolve_arg = &references};
     AUTO_FREE char *loading = NULL;
     AUTO_FREE char *resolving = NULL;
     AUTO(cfg) c = NULL;
@@ -51,6 +57,8 @@ int app_options_load(const struct app_options *o, struct app_config **ret, char 
     int r = cfg_load(&app_schema, &source, &c, ret_faults, &loading);
     if (r == 0)
         r = app_config_resolve(c, ret, ret_faults, &resolving);
+    if (r == 0)
+        (*ret)->secrets = references.report;
     if ((loading || resolving) &&
         asprintf(ret_warnings, "%s%s", loading ? loading : "", resolving ? resolving : "") < 0)
         *ret_warnings = NULL;

@@ -19,6 +19,10 @@ struct app_options {
     const char *path;                           /* -c, or NULL; borrowed from argv */
     const char *settings[APP_SETTINGS_MAX + 1]; /* NULL-terminated; borrowed */
     size_t setting_count;
+    /* How references to 1Password are resolved. */
+    enum secrets_mode secrets;
+    bool keeps_secrets; /* the daemon: its cache of them is written */
+    int stop_fd;        /* readable ends the asking; 0 = none */
 };
 
 #define APP_OPTION_ROWS                                                                            \

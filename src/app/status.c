@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/daemon_secrets.h"
 #include "app/version.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -299,7 +300,7 @@ static bool needs_people(enum storage_trouble t)
 static void backend_attention(void *arg, char ret[ERR_TEXT_MAX])
 {
     struct daemon *d = arg;
-    ret[0] = '\0';
+    daemon_secrets_attention(d, ret);
     for (unsigned i = 0; d->topology && d->storages[i] && !ret[0]; i++) {
         struct storage_status st;
         topology_storage_status(d->topology, i, &st);
@@ -494,6 +495,7 @@ static json_t *backend_status(void *arg)
         "storages", storages_json(d), "attention", js_string(note));
     json_object_set_new(j, "log", log_json());
     json_object_set_new(j, "errors", errors_json(d));
+    json_object_set_new(j, "secrets", daemon_secrets_json(d));
     return j;
 }
 

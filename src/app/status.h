@@ -1,12 +1,14 @@
 #pragma once
 /* What the running daemon shows of itself: the API's view of it, and the gauges. */
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "app/config.h"
 #include "app/topology.h"
 #include "ftp/ftp_server.h"
 #include "report/report.h"
+#include "secrets/flags.h"
 #include "web/web.h"
 
 #define DAEMON_NOTIFIERS_MAX 2
@@ -31,6 +33,10 @@ struct daemon {
     struct ledger *web_ledger; /* of the web thread, for the backend's calls */
     struct topology *topology;
     struct web *_Atomic web;
+    pthread_mutex_t secrets_lock;   /* guards what follows, which the main thread changes */
+    struct secrets_report secrets;  /* of the last start or reload */
+    struct flags *flags;            /* who asks for feature flags; NULL = nobody */
+    int flags_fd;                   /* readable when one has changed */
     struct ftp_server *_Atomic ftp; /* NULL = it is off */
     struct report *report;          /* errors go to Sentry; NULL before the data folder is ours */
     char ftp_off[128];              /* why */

@@ -4,6 +4,7 @@
  *             slot of its key, in the order of precedence, the later over the earlier;
  *   convert   each slot's text, or the row's default, becomes the typed value in the section's
  *             block; retired keys hand their text to their successors before;
+ *   resolve   in between, when the early keys have their values, references are asked for;
  *   check     the sections' own cross-key checks run, then the schema's. A key with a fault has
  *             its default by then, and what else they say of it is not reported.
  *
@@ -12,6 +13,7 @@
 
 #include "cfg/cfg.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -203,6 +205,7 @@ void cfg_unref(struct cfg *c)
         free(c->memory);
         c->memory = next;
     }
+    cfg_unref(c->parent);
     free(c);
 }
 
@@ -961,6 +964,7 @@ static void collect_settings(struct loader *l)
 /* --- converting ------------------------------------------------------------------------------- */
 
 static void move_retired(struct loader *l, const struct cfg_part *part, size_t k);
+static void convert_some(struct loader *l, bool early);
 static void convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
                     size_t k);
 static void warn_later(struct loader *l, const struct cfg_part *part,
@@ -983,16 +987,31 @@ static void convert_all(struct loader *l)
         for (size_t k = 0; k < c->parts[p].section->key_count; k++)
             if (c->parts[p].section->keys[k].successor)
                 move_retired(l, &c->parts[p], k);
-    for (size_t p = 0; p < c->part_count && !c->no_memory; p++) {
-        struct cfg_part *part = &c->parts[p];
-        for (size_t i = 0; i < part->count; i++) {
-            struct cfg_instance *inst = &part->instances[i];
+    for (size_t p = 0; p < c->part_count; p++)
+        for (size_t i = 0; i < c->parts[p].count; i++) {
+            struct cfg_instance *inst = &c->parts[p].instances[i];
             if (inst->numbered_count > 0)
                 qsort(inst->numbered, inst->numbered_count, sizeof *inst->numbered, by_number);
-            for (size_t k = 0; k < part->section->key_count; k++)
-                convert(l, part, inst, k);
-            warn_later(l, part, inst);
         }
+    convert_some(l, true);
+    if (!c->no_memory)
+        cfg_references_resolve(c, l->source, &l->faults, &l->warnings);
+    convert_some(l, false);
+    for (size_t p = 0; p < c->part_count && !c->no_memory; p++)
+        for (size_t i = 0; i < c->parts[p].count; i++)
+            warn_later(l, &c->parts[p], &c->parts[p].instances[i]);
+}
+
+static void convert_some(struct loader *l, bool early)
+{
+    struct cfg *c = l->c;
+
+    for (size_t p = 0; p < c->part_count && !c->no_memory; p++) {
+        struct cfg_part *part = &c->parts[p];
+        for (size_t i = 0; i < part->count; i++)
+            for (size_t k = 0; k < part->section->key_count; k++)
+                if (early == ((part->section->keys[k].flags & CFG_EARLY) != 0))
+                    convert(l, part, &part->instances[i], k);
     }
 }
 
@@ -1032,9 +1051,8 @@ static void move_retired(struct loader *l, const struct cfg_part *part, size_t k
     }
 }
 
-static int resolve_secret(struct loader *l, const struct cfg_section *section,
-                          const struct cfg_instance *inst, const struct cfg_key *key,
-                          const char *reference, const char **ret, char *why, size_t why_size);
+static int resolve_secret(struct loader *l, const char *reference, const char **ret, char *why,
+                          size_t why_size);
 
 /* Fills the field; a fault when the text is no such value. */
 static void convert(struct loader *l, const struct cfg_part *part, struct cfg_instance *inst,
@@ -1043,7 +1061,7 @@ static void convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     const struct cfg_key *key = &part->section->keys[k];
     struct cfg_slot *slot = &inst->slots[k];
     void *field = key->flags & CFG_LATER ? NULL : (char *)inst->values + key->offset;
-    const char *text = slot->text;
+    const char *text = cfg_slot_value(slot);
     char why[320];
     int r = 0;
 
@@ -1052,6 +1070,7 @@ static void convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     if (slot->origin == CFG_FROM_DEFAULT || slot->faulty) {
         text = key->fallback ? key->fallback : "";
         slot->text = text;
+        slot->value = NULL;
         /* Zero is a good value of every scalar without a default. */
         if (!*text &&
             (key->type == CFG_BOOL || key->type == CFG_INT || key->type == CFG_DOUBLE ||
@@ -1069,8 +1088,15 @@ static void convert(struct loader *l, const struct cfg_part *part, struct cfg_in
         (void)text_copy(why, sizeof why, "*** is the mask of the value, not the value; write it");
         r = -EINVAL;
     }
-    if (key->type == CFG_SECRET && !(key->flags & CFG_LATER))
-        r = resolve_secret(l, part->section, inst, key, text, &text, why, sizeof why);
+    if (key->flags & CFG_EARLY && text_starts_with(text, CFG_REFERENCE)) {
+        (void)text_copy(why, sizeof why,
+                        "is needed to ask 1Password and cannot come from there: "
+                        "write it, or env:NAME, file:PATH or credential:NAME "
+                        "where it is a secret");
+        r = -EINVAL;
+    }
+    if (r == 0 && key->type == CFG_SECRET && !(key->flags & CFG_LATER) && !slot->value)
+        r = resolve_secret(l, text, &text, why, sizeof why);
     if (r == 0 && strchr(text, '\n') && key->type != CFG_SECRET && key->type != CFG_LIST &&
         key->type != CFG_LINES) {
         (void)text_copy(why, sizeof why, "has several lines; only lists may");
@@ -1078,6 +1104,8 @@ static void convert(struct loader *l, const struct cfg_part *part, struct cfg_in
     }
     if (r == 0)
         r = cfg_value_parse(l->c, key, text, field, why, sizeof why);
+    if (r == -EINVAL && slot->value && key->type != CFG_SECRET && !(key->flags & CFG_HIDDEN))
+        cfg_reference_describe(key, why, sizeof why);
     if (r == -EINVAL && !slot->faulty) {
         cfg_fault(&l->faults, part->section->name, part->section->named ? inst->name : NULL,
                   key->name, "%s", why);
@@ -1146,9 +1174,8 @@ static int read_secret(struct loader *l, const char *path, const char **ret, cha
     return 0;
 }
 
-static int resolve_secret(struct loader *l, const struct cfg_section *section,
-                          const struct cfg_instance *inst, const struct cfg_key *key,
-                          const char *reference, const char **ret, char *why, size_t why_size)
+static int resolve_secret(struct loader *l, const char *reference, const char **ret, char *why,
+                          size_t why_size)
 {
     const char *scheme = cfg_secret_scheme(reference);
     const char *rest = scheme ? reference + strlen(scheme) : NULL;
@@ -1165,19 +1192,8 @@ static int resolve_secret(struct loader *l, const struct cfg_section *section,
         return 0;
     }
     (void)text_escape(rest, strlen(rest), shown, sizeof shown);
-    if (strcmp(scheme, "op://") == 0) {
-        *ret = "";
-        if (!(key->flags & CFG_REQUIRED)) {
-            cfg_fault(&l->warnings, section->name, section->named ? inst->name : NULL, key->name,
-                      "op:// references are accepted but stay empty until a later release; use "
-                      "env:NAME, file:PATH or credential:NAME");
-            return 0;
-        }
-        (void)text_copy(why, why_size,
-                        "must be given, and op:// references come in a later release; use "
-                        "env:NAME, file:PATH or credential:NAME");
-        return -EINVAL;
-    }
+    if (strcmp(scheme, CFG_REFERENCE) == 0)
+        return 0; /* of a key that has its value later */
     if (strcmp(scheme, "env:") == 0) {
         *ret = find_environment(l, rest);
         if (!*ret) {
@@ -1211,6 +1227,66 @@ static int resolve_secret(struct loader *l, const struct cfg_section *section,
         return -EINVAL;
     }
     return read_secret(l, path, ret, why, why_size);
+}
+
+/* --- changing one value ------------------------------------------------------------------------
+ */
+
+static int copy_parts(struct cfg *to, const struct cfg *from)
+{
+    to->parts = cfg_keep(to, from->part_count, sizeof *to->parts);
+    if (!to->parts)
+        return -ENOMEM;
+    memcpy(to->parts, from->parts, from->part_count * sizeof *to->parts);
+    to->part_count = from->part_count;
+    return 0;
+}
+
+/* The instance of a plain section, no longer shared. */
+static struct cfg_instance *own_instance(struct cfg *c, struct cfg_part *part)
+{
+    const struct cfg_section *s = part->section;
+    struct cfg_instance *inst = cfg_keep(c, 1, sizeof *inst);
+    void *values = cfg_keep(c, 1, s->struct_size);
+    struct cfg_slot *slots = cfg_keep(c, s->key_count, sizeof *slots);
+
+    if (!inst || !values || !slots)
+        return NULL;
+    *inst = part->instances[0];
+    inst->values = memcpy(values, inst->values, s->struct_size);
+    inst->slots = memcpy(slots, inst->slots, s->key_count * sizeof *slots);
+    part->instances = inst;
+    return inst;
+}
+
+int cfg_override(struct cfg *c, const struct cfg_section *section, const char *key,
+                 const char *text, struct cfg **ret)
+{
+    AUTO(cfg) next = xcalloc(1, sizeof *next);
+    size_t k = cfg_key_index(section, key);
+    char why[320];
+
+    assert(!section->named && k != SIZE_MAX);
+    atomic_init(&next->references, 1);
+    next->schema = c->schema;
+    next->path = c->path;
+    next->hidden = c->hidden;
+    next->parent = cfg_ref(c);
+    int r = copy_parts(next, c);
+    struct cfg_part *part = r == 0 ? cfg_part_of(next, section) : NULL;
+    struct cfg_instance *inst = part ? own_instance(next, part) : NULL;
+    char *kept = cfg_keep_text(next, text, strlen(text));
+    if (!inst || !kept)
+        return -ENOMEM;
+    r = cfg_value_parse(next, &section->keys[k], kept,
+                        (char *)inst->values + section->keys[k].offset, why, sizeof why);
+    if (r < 0)
+        return r;
+    inst->slots[k].origin = CFG_FROM_PATH;
+    inst->slots[k].text = CFG_MASK;
+    inst->slots[k].value = kept;
+    *ret = STEAL(next);
+    return 0;
 }
 
 /* --- checking --------------------------------------------------------------------------------- */
@@ -1268,7 +1344,7 @@ void cfg_numbered(const struct cfg *c, const struct cfg_section *section, const 
         const struct cfg_instance *inst = &part->instances[p];
         for (size_t i = 0; i < inst->numbered_count; i++)
             if (strcmp(inst->numbered[i].key->name, key) == 0)
-                f(inst->numbered[i].number, inst->numbered[i].slot.text, arg);
+                f(inst->numbered[i].number, cfg_slot_value(&inst->numbered[i].slot), arg);
     }
 }
 
@@ -1352,12 +1428,16 @@ void cfg_each_secret(const struct cfg *c, void (*f)(const char *value, void *arg
         const struct cfg_section *s = c->parts[p].section;
         for (size_t k = 0; k < s->key_count; k++) {
             const struct cfg_key *key = &s->keys[k];
-            if ((key->type != CFG_SECRET && !(key->flags & CFG_HIDDEN)) ||
-                key->flags & CFG_NUMBERED)
+            bool secret = key->type == CFG_SECRET || key->flags & CFG_HIDDEN;
+            if (key->flags & CFG_NUMBERED)
                 continue;
             for (size_t i = 0; i < c->parts[p].count; i++) {
                 const struct cfg_instance *inst = &c->parts[p].instances[i];
-                tell_secret(key, &inst->slots[k], (const char *)inst->values + key->offset, f, arg);
+                const struct cfg_slot *slot = &inst->slots[k];
+                if (secret)
+                    tell_secret(key, slot, (const char *)inst->values + key->offset, f, arg);
+                else if (slot->value && text_starts_with(slot->text, CFG_REFERENCE))
+                    f(slot->value, arg); /* whatever it is for */
             }
         }
     }

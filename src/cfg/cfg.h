@@ -16,7 +16,7 @@
 
 enum cfg_type {
     CFG_STRING,   /* const char *; never NULL, "" when empty */
-    CFG_SECRET,   /* const char *; shown as ***; value may be env:NAME, file:PATH, op://...,
+    CFG_SECRET,   /* const char *; shown as ***; value may be env:NAME, file:PATH,
                      credential:NAME */
     CFG_BOOL,     /* bool */
     CFG_INT,      /* int64_t, min..max */
@@ -44,11 +44,13 @@ enum cfg_flags {
     CFG_COMPAT = 1 << 5,   /* kept for files of the predecessor: not in the sample */
     CFG_HIDDEN = 1 << 6,   /* shown as *** like a secret (header lines may hold tokens), but
                               without the ways to give a secret */
+    CFG_EARLY = 1 << 7,    /* has its value before references are asked for, so it cannot be one */
 };
 
 /* Where a value comes from; each overrides those above it. */
 enum cfg_origin {
     CFG_FROM_DEFAULT,
+    CFG_FROM_PATH,    /* what stands at the row's `path` in 1Password */
     CFG_FROM_RETIRED, /* a retired key, see `successor` */
     CFG_FROM_FILE,
     CFG_FROM_ENVIRONMENT, /* the row's `env`, overridden by the key's own name (CFG_ENV_NAME) */
@@ -76,6 +78,9 @@ struct cfg_key {
     const char *help; /* one line, mandatory */
     const char *doc;  /* a paragraph for the reference, or NULL */
     int64_t bare_unit_ms; /* CFG_DURATION */
+    /* Where the value is asked for when nothing gives it: a path ("flags/x/value"), or the
+     * "section.key" of an early key that holds one; or NULL. */
+    const char *path;
     /* Extra check of the parsed value; NULL = none. `value` points at the field. Returns negative
      * and writes what would be right: the message is "<value> is not accepted: <why>". */
     int (*validate)(const void *value, char *why, size_t why_size);
@@ -121,7 +126,37 @@ char *cfg_faults_take(struct cfg_faults *faults);
 void cfg_faults_free(struct cfg_faults *faults);
 DEFINE_AUTO(cfg_faults, cfg_faults_free)
 
+/* Any value of any key may be a reference to 1Password, op://vault/item/[section/]field: it is
+ * resolved between the reading of values and their checking. Whatever a reference stands for is
+ * never shown: documents have the reference itself, and fault texts have *** instead. */
+#define CFG_REFERENCE "op://"
+
+enum cfg_answer {
+    CFG_ANSWER_NONE,    /* a fault, with `why` */
+    CFG_ANSWER_VALUE,   /* `value`; with `why` a warning as well */
+    CFG_ANSWER_DEFAULT, /* as if the key were not given; with `why` a warning */
+};
+struct cfg_reference {
+    const struct cfg_section *section;
+    const struct cfg_key *key;
+    const char *text; /* the reference, or the path */
+    /* Not given but looked up by the row's `path`; then `from` is the key that says so, or NULL. */
+    bool implied;
+    const struct cfg_key *from;
+    bool from_given; /* that key is not at its default */
+    /* To be filled in: */
+    enum cfg_answer answer;
+    char *value; /* malloc()ed, goes over; wiped after use */
+    char why[500];
+    void *slot; /* private */
+    const char *name, *instance;
+};
+
 struct cfg_source {
+    /* Answers all references of a configuration in one call, not made when there are none. Of `c`
+     * only the values of early keys may be read. NULL: each reference is a fault. */
+    void (*resolve)(void *arg, const struct cfg *c, struct cfg_reference *list, size_t count);
+    void *resolve_arg;
     const char *path; /* file, or NULL for none (defaults and environment only) */
     const char *text; /* instead of a file (tests, fuzzing); with `path` as its shown name */
     const char *const *settings; /* "section.key=value" from --set, NULL-terminated, or NULL */
@@ -140,9 +175,13 @@ struct cfg_source {
  *
  * A secret is the text itself, env:NAME, file:PATH (relative to the configuration file; a trailing
  * line break is cut), credential:NAME (a file in $CREDENTIALS_DIRECTORY, see systemd.exec(5)), or
- * op://vault/item/field (accepted, empty for now). */
+ * a reference, see above. */
 int cfg_load(const struct cfg_schema *schema, const struct cfg_source *source, struct cfg **ret,
              char **ret_faults, char **ret_warnings);
+/* `c` but for the value of one key of a plain section, which is as if its `path` had been answered
+ * anew. 0; -EINVAL: it is no such value. Shares all else. */
+int cfg_override(struct cfg *c, const struct cfg_section *section, const char *key,
+                 const char *text, struct cfg **ret);
 struct cfg *cfg_ref(struct cfg *c);
 void cfg_unref(struct cfg *c);
 DEFINE_AUTO(cfg, cfg_unref)
@@ -166,9 +205,9 @@ enum cfg_origin cfg_key_origin(const struct cfg *c, const struct cfg_section *se
  * CFG_LATER rows the only access. */
 const char *cfg_key_text(const struct cfg *c, const struct cfg_section *section,
                          const char *instance, const char *key);
-/* Calls f for each value that must not be shown: secrets, whatever way they were given, and keys
- * that are shown as ***. Of header lines also what follows the name. For whoever tells something to
- * strangers and has to leave these out. */
+/* Calls f for each value that must not be shown: secrets, whatever way they were given, keys that
+ * are shown as ***, and what references had. Of header lines also what follows the name. For
+ * whoever tells something to strangers and has to leave these out. */
 void cfg_each_secret(const struct cfg *c, void (*f)(const char *value, void *arg), void *arg);
 const char *cfg_path(const struct cfg *c); /* as given in the source; NULL = none */
 

@@ -126,7 +126,11 @@ int cfg_write_reference(const struct cfg_schema *schema, struct dynbuf *out)
         "break is\n  cut,\n"
         "- `credential:NAME`: a credential of the service manager (`LoadCredential=` in "
         "systemd.exec(5)),\n"
-        "- `op://vault/item/field`: 1Password; accepted, but empty until a later release.\n\n");
+        "- `op://vault/item/field`: a reference to 1Password, see below.\n\n"
+        "## References to 1Password\n\n"
+        "The value of any key may be `op://vault/item/field` or `op://vault/item/section/field`, "
+        "wherever it\ncomes from: it is replaced by what stands there before values are checked. "
+        "What came from there is\nnever shown. doc/secrets.md tells all about it.\n\n");
     if (schema->preface)
         (void)dynbuf_printf(out, "%s\n", schema->preface);
     (void)dynbuf_puts(out, "## Sections\n");
@@ -201,6 +205,9 @@ static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const 
     switch (slot->origin) {
     case CFG_FROM_DEFAULT:
         break;
+    case CFG_FROM_PATH:
+        (void)dynbuf_puts(out, "# 1Password\n");
+        break;
     case CFG_FROM_RETIRED:
         (void)dynbuf_printf(out, "# retired key %s\n", slot->source);
         break;
@@ -222,9 +229,9 @@ static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const 
         abort();
     }
     /* As a comment, a default stays one when this is loaded: it is weaker than another key that
-     * means the same. */
-    (void)dynbuf_printf(out, "%s%s =%s", slot->origin == CFG_FROM_DEFAULT ? "#" : "", name,
-                        slot->text[0] ? " " : "");
+     * means the same. What was looked up would be looked up again. */
+    bool found = slot->origin == CFG_FROM_DEFAULT || slot->origin == CFG_FROM_PATH;
+    (void)dynbuf_printf(out, "%s%s =%s", found ? "#" : "", name, slot->text[0] ? " " : "");
     write_value(out, key, slot->text);
     (void)dynbuf_puts(out, "\n");
 }
@@ -289,7 +296,7 @@ static void write_value(struct dynbuf *out, const struct cfg_key *key, const cha
         return;
     }
     AUTO_FREE char *copy = NULL;
-    if (strstr(text, "://") && key->type != CFG_SECRET) {
+    if (strstr(text, "://") && key->type != CFG_SECRET && !text_starts_with(text, CFG_REFERENCE)) {
         copy = mem_try_alloc(1, strlen(text) + 1, SIZE_MAX);
         if (!copy) {
             out->failed = true;
@@ -346,7 +353,7 @@ static void write_instance_difference(const struct cfg_part *part, const struct 
         const struct cfg_numbered_slot *one = order <= 0 ? x : y;
         i += order <= 0;
         j += order >= 0;
-        if (order == 0 && strcmp(x->slot.text, y->slot.text) == 0)
+        if (order == 0 && strcmp(cfg_slot_value(&x->slot), cfg_slot_value(&y->slot)) == 0)
             continue;
         const char *hash = strchr(one->key->name, '#');
         (void)cfg_full_name(s, instance, "", name, sizeof name);

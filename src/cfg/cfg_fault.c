@@ -13,6 +13,7 @@ struct cfg_fault_line {
     char text[CFG_FAULT_TEXT_MAX];
 };
 
+static void hide(const struct cfg *c, char *text);
 static void add(struct cfg_faults *f, int line, const char *place, const char *name,
                 const char *fmt, va_list ap) __attribute__((format(printf, 5, 0)));
 
@@ -114,10 +115,27 @@ static void add(struct cfg_faults *f, int line, const char *place, const char *n
     (void)snprintf(l->text, sizeof l->text, "%s%s%s", place, name, *name ? ": " : "");
     used = strlen(l->text);
     (void)vsnprintf(l->text + used, sizeof l->text - used, fmt, ap);
+    hide(f->c, l->text + used);
     /* Values that are quoted were escaped before; a path or name may still hold a line break. */
     for (char *p = l->text; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
+}
+
+/* Whoever quotes a value does not know that it came from a reference. Short ones are in every
+ * sentence. */
+static void hide(const struct cfg *c, char *text)
+{
+    enum { SHORTEST = 4 };
+
+    for (const struct cfg_hidden *h = c->hidden; h; h = h->next) {
+        size_t len = strlen(h->value);
+        for (char *at = text; len >= SHORTEST && (at = strstr(at, h->value));) {
+            memcpy(at, CFG_MASK, strlen(CFG_MASK));
+            at += strlen(CFG_MASK);
+            memmove(at, at + len - strlen(CFG_MASK), strlen(at + len - strlen(CFG_MASK)) + 1);
+        }
+    }
 }
 
 static int by_place(const void *a, const void *b)

@@ -14,7 +14,8 @@ enum {
     CFG_FAULTS_MAX = 200,     /* nobody reads more at once; the rest is counted */
     CFG_FAULT_TEXT_MAX = 600,
     CFG_INSTANCE_NAME_MAX = 40,
-    CFG_PLACE_MAX = 300, /* of "path:line: " in a fault */
+    CFG_PLACE_MAX = 300,      /* of "path:line: " in a fault */
+    CFG_REFERENCES_MAX = 256, /* each may cost a request; a household has some dozen secrets */
 };
 
 /* One value as text and where it came from. */
@@ -25,6 +26,7 @@ struct cfg_slot {
     int line;    /* 1-based; 0: not from the file. An environment's value with a line is one that
                     the file takes in itself */
     bool faulty; /* given in a way that was reported already */
+    const char *value; /* what a reference stands for; NULL: `text` is the value itself */
 };
 
 struct cfg_numbered_slot {
@@ -50,8 +52,16 @@ struct cfg_part {
 
 struct cfg_memory;
 
+/* A value that came from a reference, kept out of fault texts. */
+struct cfg_hidden {
+    struct cfg_hidden *next;
+    const char *value;
+};
+
 struct cfg {
     atomic_uint references;
+    struct cfg *parent; /* owns what this one shares; NULL = none */
+    struct cfg_hidden *hidden;
     const struct cfg_schema *schema;
     const char *path;
     struct cfg_part *parts; /* in the schema's order */
@@ -95,6 +105,23 @@ struct cfg_nearest {
 };
 void cfg_nearest_try(struct cfg_nearest *n, const char *candidate);
 bool cfg_nearest_found(const struct cfg_nearest *n);
+
+/* cfg_reference.c */
+#define CFG_MASK "***"
+/* What would be right, without what is wrong. */
+void cfg_reference_describe(const struct cfg_key *key, char *why, size_t why_size);
+/* Asks for all references and puts the answers into their slots. Early keys have their values. */
+void cfg_references_resolve(struct cfg *c, const struct cfg_source *source,
+                            struct cfg_faults *faults, struct cfg_faults *warnings);
+static inline const char *cfg_slot_value(const struct cfg_slot *s)
+{
+    return s->value ? s->value : s->text;
+}
+/* May the value of this slot be shown? */
+static inline bool cfg_slot_is_reference(const struct cfg_slot *s)
+{
+    return s->value != NULL;
+}
 
 /* cfg_value.c */
 /* Checks the text and, with `field`, stores the value. On -EINVAL `why` says what is wrong and what

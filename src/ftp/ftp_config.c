@@ -53,6 +53,7 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(enabled),
      .fallback = "auto",
      .choices = ftp_enabled_names,
+     .flags = CFG_EARLY,
      .env = "RUN_FTP_SERVER",
      .help = "Whether cameras can push pictures by FTP; auto = when there is an account",
      .doc = "An account is `user` with `password` here, or a section [ftp_account:NAME]. There is "
@@ -129,6 +130,7 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(user),
      .flags = CFG_RELOAD,
      .env = "FTP_USER",
+     .path = "creds.ftp_username",
      .help = "Login of an account with every right, as the predecessor has it",
      .doc = "It sees the whole tree, reads and deletes. An [ftp_account:NAME] per camera is the "
             "safer way: a camera that is taken over can then do nothing but push."},
@@ -137,6 +139,7 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(password),
      .flags = CFG_RELOAD,
      .env = "FTP_PASS",
+     .path = "creds.ftp_password",
      .help = "Its password, or a hash of it as `snapshotd passwd` prints it",
      .doc = "At least 8 characters, and none of those that everybody knows. FTP without TLS sends "
             "it readable: use it nowhere else."},

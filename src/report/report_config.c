@@ -17,7 +17,9 @@ static const struct cfg_key keys[] = {
     {.name = "dsn",
      .type = CFG_SECRET,
      AT(dsn),
+     .flags = CFG_RELOAD,
      .env = "SENTRY_DSN",
+     .path = "creds.sentry_dsn",
      .validate = check_dsn,
      .help = "Where errors are reported; empty = nowhere",
      .doc = "The DSN of a project at Sentry, or at a server that speaks as it does: "

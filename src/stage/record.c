@@ -89,6 +89,8 @@ static size_t choose_uploads(const struct settings *now, const struct judged *j,
     size_t count = 0;
     for (size_t i = 0; i < now->storage_count; i++) {
         const struct upload_rule *rule = &now->storages[i].rule;
+        if (now->storages[i].paused)
+            continue;
         struct upload_choice c = upload_rule_choose(rule, j->snapshot, &j->verdict, has_copy);
         if (c.picture || c.annotated)
             ret[count++] = (struct upload_wish){

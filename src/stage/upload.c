@@ -55,6 +55,7 @@ static void look_at_settings(struct upload_self *u)
     const struct storage_plan *plan = find_plan(now, u->storage->name);
     if (plan)
         u->plan = *plan->common;
+    u->paused = plan && plan->paused;
     if (u->settings) {
         u->pause_until.us = u->archive_at.us = 0;
         pthread_mutex_lock(&u->lock);

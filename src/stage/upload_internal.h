@@ -117,6 +117,7 @@ struct upload_self {
     struct ledger *ledger;
     struct settings *settings;  /* of the last sweep */
     struct storage_common plan; /* of these; its lists are not used */
+    bool paused;                /* likewise */
     int64_t turn;
     int64_t live_after, live_next; /* rows */
     struct mono_time live_at;      /* when live_after becomes live_next */

@@ -220,7 +220,7 @@ int upload_allow(struct upload_self *u)
 {
     int allowed = upload_is_well(u) ? u->parallel : 1;
     if (!mono_passed(u->pause_until) || !mono_passed(u->rest_until) || !mono_passed(u->read_at) ||
-        u->ending)
+        u->ending || u->paused)
         allowed = 0;
     pthread_mutex_lock(&u->lock);
     u->allowed = allowed;
@@ -337,6 +337,11 @@ static bool find_star(struct upload_self *u)
     return n == 1;
 }
 
+static bool may_serve(struct upload_self *u)
+{
+    return upload_is_well(u) && !u->paused;
+}
+
 static bool is_due(struct upload_self *u, enum errand_kind kind)
 {
     const struct storage_ops *ops = u->storage->ops;
@@ -344,11 +349,11 @@ static bool is_due(struct upload_self *u, enum errand_kind kind)
     case ERRAND_TEND:
         return ops->tend && mono_passed(u->tend_at);
     case ERRAND_ROOM:
-        return ops->free_bytes && upload_is_well(u) && mono_passed(u->room_at);
+        return ops->free_bytes && may_serve(u) && mono_passed(u->room_at);
     case ERRAND_STAR:
-        return upload_is_well(u) && mono_passed(u->stars_at) && find_star(u);
+        return may_serve(u) && mono_passed(u->stars_at) && find_star(u);
     case ERRAND_ARCHIVE:
-        return ops->archive && upload_is_well(u) && mono_passed(u->archive_at);
+        return ops->archive && may_serve(u) && mono_passed(u->archive_at);
     case ERRAND_KIND_COUNT:
         break;
     }

@@ -16,6 +16,7 @@ struct gdrive_config {
     const char *creds_file;   /* "" = tokens/gdrive.json in data_dir */
     const char *token;        /* content for creds_file; "" = none */
     const char *client_file;  /* the OAuth client as Google gives it, for logging in; "" = none */
+    const char *client;       /* the OAuth client itself, JSON; "" = none */
     const char *service_file; /* key of a service account instead of a person; "" = none */
     const char *backup_s3_bucket;   /* where a copy of creds_file is kept; "" = nowhere */
     const char *backup_s3_endpoint; /* of another server than AWS's; "" = AWS's */

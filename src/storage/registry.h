@@ -39,6 +39,7 @@ struct storage_plan {
     const void *values;
     const char *instance; /* NULL of a plain section */
     const struct storage_common *common;
+    bool paused; /* a flag says so for now: takes nothing new, and what waits goes on waiting */
     struct upload_rule rule; /* its `storage` is NULL: set it to the name where the plan stays */
 };
 /* Storages that the configuration wants, at most `max`; returns their count. `kinds` NULL = those

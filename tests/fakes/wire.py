@@ -291,7 +291,7 @@ class Server:
                 self.connections[connection.number] = connection
                 thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
                 self.threads[connection.number] = thread
-            thread.start()
+                thread.start()  # down() joins those that it finds
 
     def _serve(self, connection):
         try:

@@ -1313,6 +1313,48 @@ static void verdicts_become_uploads_by_the_rules(void **state UNUSED)
     close_hand(h);
 }
 
+static void what_a_flag_pauses_waits_and_goes_on(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    h->shelf.ops.archive = shelf_archive;
+    flow_configure(h->f, "");
+    h->stage = h->f->stages[flow_start_stage(h->f, &idle_ops, NULL, 0, NULL, 0)];
+    start(h);
+    picture(h, "c", 1, NULL);
+    TURN_UNTIL(h, counts(h).done == 1 && h->shelf.archives == 1);
+    h->f->storage_plans[0].paused = true;
+    flow_configure(h->f, "");
+    picture(h, "c", 2, NULL);
+    picture(h, "c", 3, NULL);
+    for (int i = 0; i < 20; i++) {
+        pass_ms(86400000);
+        turn(h);
+    }
+    assert_int_equal(FLOW_GET(h->f, h->shelf.puts), 1);
+    assert_int_equal(FLOW_GET(h->f, h->shelf.archives), 1);
+    assert_int_equal(counts(h).pending, 2);
+    h->f->storage_plans[0].paused = false;
+    flow_configure(h->f, "");
+    TURN_UNTIL(h, counts(h).done == 3 && h->shelf.archives == 2);
+    close_hand(h);
+}
+
+static void what_is_paused_gets_nothing_new(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    h->f->storage_plans[0].paused = true;
+    flow_configure(h->f, "");
+    struct flow_by_hand d;
+    flow_by_hand_init(&d, h->f);
+    h->stage = h->f->stages[0];
+    snapshot_unref(flow_store(h->f, "c", 1, true));
+    for (int i = 0; i < 10 && flow_counts(h->f).stored; i++)
+        (void)flow_by_hand_sweep(&d);
+    assert_int_equal(counts(h).pending, 0);
+    flow_by_hand_done(&d);
+    close_hand(h);
+}
+
 static int virtual_clock(void **state UNUSED)
 {
     clock_set_mono_source(virtual_mono);
@@ -1361,6 +1403,8 @@ int main(void)
         CASE(what_is_beside_files_takes_turns),
         CASE(tells_how_much_room_there_is),
         CASE(verdicts_become_uploads_by_the_rules),
+        CASE(what_a_flag_pauses_waits_and_goes_on),
+        CASE(what_is_paused_gets_nothing_new),
     };
     return RUN_TESTS(tests);
 }

@@ -73,3 +73,9 @@ s3rver_make() { npm_tree .deps/s3rver s3rver; }
 sidecar_ready() { cmp -s tools/setup.d/sidecar/package-lock.json .deps/sidecar/package-lock.json; }
 sidecar_packages() { node_packages; }
 sidecar_make() { npm_tree .deps/sidecar sidecar; }
+
+# ---- 1Password's own client of Connect, in .deps/op_connect: for tests/fakes/test_fake_connect.py ----
+
+op_connect_ready() { cmp -s tools/setup.d/op_connect/package-lock.json .deps/op_connect/package-lock.json; }
+op_connect_packages() { node_packages; }
+op_connect_make() { npm_tree .deps/op_connect op_connect; }

@@ -55,6 +55,22 @@ static void assert_good(const struct loaded *l)
 
 /* --- the table -------------------------------------------------------------------------------- */
 
+/* "item/field", or the early key that says so. */
+static bool is_place(const char *path)
+{
+    if (strchr(path, '/'))
+        return true;
+    for (size_t i = 0; app_schema.sections[i]; i++) {
+        const struct cfg_section *s = app_schema.sections[i];
+        size_t len = strlen(s->name);
+        for (size_t k = 0; k < s->key_count; k++)
+            if (strncmp(path, s->name, len) == 0 && path[len] == '.' &&
+                strcmp(path + len + 1, s->keys[k].name) == 0)
+                return s->keys[k].flags & CFG_EARLY;
+    }
+    return false;
+}
+
 static void every_row_has_help_and_a_default_that_is_good(void **state)
 {
     (void)state;
@@ -71,6 +87,8 @@ static void every_row_has_help_and_a_default_that_is_good(void **state)
             bool stored = !(key->flags & (CFG_LATER | CFG_NUMBERED)) && !key->successor;
             if (!key->help || !*key->help || strchr(key->help, '\n'))
                 fail_msg("[%s] %s has no one-line help", s->name, key->name);
+            if (key->path && !is_place(key->path))
+                fail_msg("[%s] %s: %s is no place in 1Password", s->name, key->name, key->path);
             if (stored && key->offset >= s->struct_size)
                 fail_msg("[%s] %s lies outside its struct", s->name, key->name);
             if (key->type == CFG_CHOICE)
@@ -315,9 +333,7 @@ static void the_predecessors_file_and_environment_are_understood(void **state)
     static const char *const later[] = {
         ":7: app: cronitor_monitor_key: " CFG_LATER_WORDS,
         "aws: config_file: " CFG_LATER_WORDS,
-        ": creds: sentry_dsn, cronitor: " CFG_LATER_WORDS,
         "health: healthchecks_url: " CFG_LATER_WORDS,
-        "onepassword: connect_host, connect_token, vault: " CFG_LATER_WORDS,
     };
     for (size_t i = 0; i < ARRAY_LEN(later); i++)
         if (!strstr(l.loading_warnings, later[i]))
