@@ -19,7 +19,7 @@ struct command {
 extern const struct command command_run, command_check, command_config, command_detect,
     command_trigger, command_status, command_model, command_integrity, command_passwd,
     command_camera_sim, command_auth, command_star, command_prune, command_verify,
-    command_directory;
+    command_directory, command_metrics;
 extern const struct command *const commands[]; /* NULL-terminated, in the order of --help */
 /* "snapshotd: what happened: why: what to do" on standard error; returns `status`. */
 int command_error(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -3,11 +3,23 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const struct command *const commands[] = {
-    &command_run,       &command_check,  &command_config,     &command_detect,
-    &command_trigger,   &command_status, &command_star,       &command_prune,
-    &command_verify,    &command_model,  &command_integrity,  &command_auth,
-    &command_directory, &command_passwd, &command_camera_sim, NULL};
+const struct command *const commands[] = {&command_run,
+                                          &command_check,
+                                          &command_config,
+                                          &command_metrics,
+                                          &command_detect,
+                                          &command_trigger,
+                                          &command_status,
+                                          &command_star,
+                                          &command_prune,
+                                          &command_verify,
+                                          &command_model,
+                                          &command_integrity,
+                                          &command_auth,
+                                          &command_directory,
+                                          &command_passwd,
+                                          &command_camera_sim,
+                                          NULL};
 
 static void print_help(const struct command *c, FILE *out)
 {

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 
 #include "app/command.h"
+#include "app/gauges.h"
+#include "app/metric_rows.h"
 #include "app/status.h"
 #include "app/topology.h"
 #include "app/version.h"
@@ -228,7 +230,6 @@ static int open_broker(struct daemon *d, struct err *e)
     const struct amqp_config *c = cfg_values(d->config->cfg, &amqp_cfg_section);
     if (!*c->server_address || !c->events)
         return 0;
-    amqp_notifier_register_metrics();
     struct amqp_notifier_options o = {.config = c,
                                       .device_name = d->config->app.device_name,
                                       .store_root = d->config->store_path,
@@ -327,7 +328,7 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
 static int open_parts(struct daemon *d, struct err *e)
 {
     struct pipeline *p = &d->pipeline;
-    status_register_metrics();
+    metric_rows_register_all();
     int r = open_signals(d, e);
     if (r == 0)
         r = lock_data(d, e);
@@ -408,6 +409,7 @@ static int start_web(struct daemon *d, struct err *e)
     const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
     if (!wc->enabled)
         return 0;
+    gauges_start(d);
     struct web_options options = {.listen = wc->listen,
                                   .ledger_path = d->ledger_path,
                                   .host_names = wc->host_names,
@@ -441,7 +443,6 @@ static int start_ftp(struct daemon *d, struct err *e)
 {
     const struct app_config *c = d->config;
     const char *off = why_no_ftp(c);
-    ftp_server_register_metrics();
     if (off) {
         log_notice("ftp-off", "cameras cannot push by FTP: %s", off);
         text_copy(d->ftp_off, sizeof(d->ftp_off), off); /* fits */
@@ -510,6 +511,7 @@ static int stop(struct daemon *d)
     /* No new triggers and uploads first; requests that wait for an outcome are answered. */
     if (w)
         web_stop(w, 500);
+    gauges_stop(d);
     struct ftp_server *ftp = atomic_load(&d->ftp);
     if (ftp && ftp_server_stop(ftp, grace) < 0)
         return -ETIMEDOUT;

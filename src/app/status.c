@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/gauges.h"
 #include "app/version.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -47,6 +48,7 @@ void status_register_metrics(void)
     metric_register(&uploads_pending);
     metric_register(&oldest_pending);
     metric_register(&trouble);
+    gauges_register_metrics();
 }
 
 static double uptime_s(const struct daemon *d)
@@ -88,6 +90,7 @@ void status_update_gauges(struct daemon *d)
     metric_set(&cache_bytes, NULL, (double)picture_cache_bytes(d->pipeline.cache));
     metric_set(&uptime, NULL, uptime_s(d));
     update_storage_gauges(d);
+    gauges_update(d);
 }
 
 /* ---- the API's view; all of it on the web thread ---- */

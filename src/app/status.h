@@ -36,6 +36,8 @@ struct daemon {
     atomic_bool ready;
     struct wall_time started_at;
     struct mono_time started_mono;
+    struct settings *gauges_seen; /* whose cameras the gauges show; the main thread's */
+    _Atomic int64_t gauges_at_us; /* monotonic: when the main loop last looked */
 };
 
 struct web_backend status_backend(struct daemon *d);

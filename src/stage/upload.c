@@ -78,6 +78,7 @@ struct slot {
     struct snapshot *snapshot;
     char labels[LABELS_MAX];
     int64_t size; /* as far as it is known before */
+    int64_t read; /* what the file had when it was read */
     /* What became of it. */
     int code;
     bool local; /* failed before the storage was asked */
@@ -189,8 +190,14 @@ static struct metric seconds = {.name = "snapshotd_upload_seconds",
                                 .label = "storage",
                                 .help = "An upload that succeeded, from reading the file on"};
 
+static struct metric sent_bytes = {.name = "snapshotd_upload_bytes_total",
+                                   .kind = METRIC_COUNTER,
+                                   .label = "storage",
+                                   .help = "Bytes of the files that a storage has"};
+
 static void register_metrics(void)
 {
+    metric_register(&sent_bytes);
     metric_register(&kept);
     metric_register(&failed);
     metric_register(&dead);
@@ -334,6 +341,7 @@ static void put_file(struct worker *w, struct slot *slot)
     slot->error = (struct err){0};
     int r = read_file(u, slot, &bytes, &slot->error);
     if (r == 0) {
+        slot->read = (int64_t)bytes->size;
         hash_md5_hex(bytes->data, bytes->size, slot->job.md5);
         hash_sha256_hex(bytes->data, bytes->size, sha256);
         r = check_digest(slot, sha256, &slot->error);
@@ -652,6 +660,7 @@ static void report_kept(struct upload_self *u, const struct slot *s)
     const char *name = u->storage->name;
     metric_inc(&kept, name);
     metric_observe(&seconds, name, s->seconds);
+    metric_add(&sent_bytes, name, (double)s->read);
     stage_count_done(u->stage);
     log_context_snapshot(s->job.snapshot_id);
     log_info("kept", "%s has %s", name,
