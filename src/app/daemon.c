@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "fan/fan_config.h"
 #include "notify/amqp.h"
 #include "notify/console.h"
 #include "sys/service.h"
@@ -60,6 +61,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
                        .started_at = clock_wall(),
                        .started_mono = clock_mono()};
     pthread_mutex_init(&d.pipeline.lock, NULL);
+    d.fan = fan_new();
     log_set_level((enum log_level)d.config->app.log_level);
     log_set_format((enum log_format)d.config->app.log_format);
     log_context_stage("main");
@@ -385,6 +387,7 @@ static void close_parts(struct daemon *d)
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
+    fan_free(d->fan);
     free(d->ledger_path);
     for (size_t i = 0; i < ARRAY_LEN(d->spool_texts); i++)
         free(d->spool_texts[i]);
@@ -473,6 +476,19 @@ static int start_ftp(struct daemon *d, struct err *e)
     return 0;
 }
 
+static bool is_well(void *daemon)
+{
+    return status_healthy(daemon, NULL) == 0;
+}
+
+/* A fan that cannot be driven is no reason not to take pictures. */
+static void apply_fan(struct daemon *d)
+{
+    struct err e = {0};
+    if (fan_apply(d->fan, cfg_values(d->config->cfg, &fan_cfg_section), is_well, d, &e) < 0)
+        log_error("fan-failed", "%s", e.text);
+}
+
 static int start(struct daemon *d, struct err *e)
 {
     d->pipeline.outcome = tell_web;
@@ -484,6 +500,7 @@ static int start(struct daemon *d, struct err *e)
         r = start_web(d, e);
     if (r < 0)
         return r;
+    apply_fan(d);
     mem_trim();
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
@@ -507,6 +524,7 @@ static int stop(struct daemon *d)
     if (d->stop_fd >= 0)
         (void)!write(d->stop_fd, &one, sizeof(one)); /* a counter far from full */
     int64_t grace = d->config->app.grace_ms;
+    fan_stop(d->fan); /* first: at full speed nothing that follows can go wrong for it */
     struct web *w = atomic_load(&d->web);
     /* No new triggers and uploads first; requests that wait for an outcome are answered. */
     if (w)
@@ -586,6 +604,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
     reload_ftp(d);
+    apply_fan(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
     log_notice("reloaded", "the new configuration is in force");

@@ -3,6 +3,7 @@
 #include "app/status.h"
 #include "app/topology.h"
 #include "camera/fetcher.h"
+#include "fan/fan.h"
 #include "ftp/ftp_server.h"
 #include "notify/amqp.h"
 #include "sys/db.h"
@@ -13,6 +14,7 @@ void metric_rows_register_all(void)
     status_register_metrics();
     topology_register_metrics();
     fetcher_register_metrics();
+    fan_register_metrics();
     ftp_server_register_metrics();
     amqp_notifier_register_metrics();
     web_register_metrics();

@@ -332,6 +332,18 @@ static json_t *ftp_json(struct daemon *d)
                      "last_error", js_string(st.last_error));
 }
 
+/* The board's fan; null when it is none of our business. */
+static json_t *fan_json(const struct daemon *d)
+{
+    struct fan_status st;
+    fan_status(d->fan, &st);
+    if (st.state == FAN_OFF)
+        return json_null();
+    return json_pack("{s:s,s:f,s:o,s:i,s:o,s:o}", "state", fan_state_names[st.state], "celsius",
+                     st.celsius, "sensor", js_string(st.sensor), "pwm", st.pwm, "output",
+                     js_string(st.output), "last_error", js_string(st.trouble));
+}
+
 /* A description begins with the model's file name. */
 static json_t *model_json(const struct daemon *d)
 {
@@ -352,7 +364,7 @@ static json_t *backend_status(void *arg)
     backend_attention(d, note);
     return json_pack(
         "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
-        "s:o,s:o}",
+        "s:o,s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
@@ -362,7 +374,7 @@ static json_t *backend_status(void *arg)
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
         control_json(d), "ftp", ftp_json(d), "spool", spool_json(d), "storages", storages_json(d),
-        "attention", js_string(note));
+        "attention", js_string(note), "fan", fan_json(d));
 }
 
 struct web_backend status_backend(struct daemon *d)

@@ -5,6 +5,7 @@
 
 #include "app/config.h"
 #include "app/topology.h"
+#include "fan/fan.h"
 #include "ftp/ftp_server.h"
 #include "web/web.h"
 
@@ -32,6 +33,7 @@ struct daemon {
     struct web *_Atomic web;
     struct ftp_server *_Atomic ftp; /* NULL = it is off */
     char ftp_off[128];              /* why */
+    struct fan *fan;
     char detector_text[512];
     atomic_bool ready;
     struct wall_time started_at;
