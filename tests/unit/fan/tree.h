@@ -10,31 +10,38 @@ struct tree {
     int fd;
 };
 
+/* All at once, as the kernel does it: a reader never sees half of it. */
 static inline UNUSED void tree_write(const struct tree *t, const char *path, const char *text)
 {
-    char full[256], *slash;
+    char full[256], next[264], *slash;
     (void)snprintf(full, sizeof(full), "%s/%s", t->root, path);
     for (slash = strchr(full + strlen(t->root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         (void)mkdir(full, 0755); /* may be there */
         *slash = '/';
     }
-    FILE *f = fopen(full, "w");
+    (void)snprintf(next, sizeof(next), "%s.next", full);
+    FILE *f = fopen(next, "w");
     assert_non_null(f);
     assert_true(fputs(text, f) >= 0);
     assert_int_equal(fclose(f), 0);
+    assert_int_equal(rename(next, full), 0);
 }
 
+/* An ordinary file is empty for a moment while it is written. */
 static inline UNUSED const char *tree_read(const struct tree *t, const char *path)
 {
     static char text[64];
-    int fd = openat(t->fd, path, O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    assert_true(n >= 0);
+    ssize_t n = 0;
+    for (int i = 0; i < 100000 && n == 0; i++) {
+        int fd = openat(t->fd, path, O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        n = read(fd, text, sizeof(text) - 1);
+        assert_true(n >= 0);
+        (void)close(fd);
+    }
     text[n] = '\0';
     text[strcspn(text, "\n")] = '\0';
-    (void)close(fd);
     return text;
 }
 
