@@ -347,6 +347,9 @@ static int deliver_init(void *self, struct stage *st, struct err *e)
 {
     struct deliver_self *d = self;
     d->stage = st;
+    struct metric *const all[] = {&delivered, &failed, &dead, &event_seconds};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        metric_touch(all[i], d->notifier->ops->name);
     return ledger_open(d->pipeline->ledger_path, &d->ledger, e);
 }
 

@@ -1229,6 +1229,9 @@ static int upload_init(void *self, struct stage *st, struct err *e)
 {
     struct upload_self *u = self;
     u->stage = st;
+    struct metric *const all[] = {&kept, &failed, &dead, &troubles, &seconds, &sent_bytes};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        metric_touch(all[i], u->storage->name);
     look_at_settings(u);
     u->parallel = (int)MAX(1, MIN(u->plan.parallel, STORAGE_PARALLEL_MAX));
     u->slot_count = 4 * u->parallel;

@@ -89,6 +89,12 @@ static struct metric failures = {
     .label = "reason",
     .help = "Calls that the ledger failed: full, busy, memory, io, damaged, readonly"};
 
+static const struct {
+    int code;
+    const char *reason;
+} reasons[] = {{-ENOSPC, "full"}, {-EBUSY, "busy"},      {-ENOMEM, "memory"},
+               {-EIO, "io"},      {-EUCLEAN, "damaged"}, {-EROFS, "readonly"}};
+
 static pthread_mutex_t locks_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct write_lock *locks;
 
@@ -341,6 +347,8 @@ void db_register_metrics(void)
     metric_register(&checkpoint_seconds);
     metric_register(&checkpoints);
     metric_register(&failures);
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        metric_touch(&failures, reasons[i].reason);
 }
 
 /* ---- the queue of writers ---- */
@@ -823,11 +831,6 @@ int db_damaged(const struct db *db, struct err *e, const char *fmt, ...)
 /* A rule of the schema that says no (-EEXIST, -EINVAL) is an answer, no failure. */
 static void count_failure(int code)
 {
-    static const struct {
-        int code;
-        const char *reason;
-    } reasons[] = {{-ENOSPC, "full"}, {-EBUSY, "busy"},      {-ENOMEM, "memory"},
-                   {-EIO, "io"},      {-EUCLEAN, "damaged"}, {-EROFS, "readonly"}};
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
         if (reasons[i].code == code)
             metric_inc(&failures, reasons[i].reason);

@@ -24,9 +24,10 @@ static struct metric many = {
 #define BUCKET(le) "test_seconds_bucket{le=\"" le "\"} 0\n"
 #define EMPTY_BUCKETS                                                                              \
     BUCKET("0.0005")                                                                               \
-    BUCKET("0.001") BUCKET("0.0025") BUCKET("0.005") BUCKET("0.01") BUCKET("0.025") BUCKET("0.05") \
-        BUCKET("0.1") BUCKET("0.25") BUCKET("0.5") BUCKET("1") BUCKET("2.5") BUCKET("5")           \
-            BUCKET("10") BUCKET("30") BUCKET("60") BUCKET("300") BUCKET("+Inf")
+    BUCKET("0.001")                                                                                \
+    BUCKET("0.0025") BUCKET("0.005") BUCKET("0.01") BUCKET("0.025") BUCKET("0.05") BUCKET("0.1")   \
+        BUCKET("0.25") BUCKET("0.5") BUCKET("1") BUCKET("2.5") BUCKET("5") BUCKET("10")            \
+            BUCKET("30") BUCKET("60") BUCKET("300") BUCKET("+Inf")
 
 static const char *rendered(struct dynbuf *out)
 {
