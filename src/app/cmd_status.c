@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "fan/fan_curve.h"
 
 #define PATIENCE_MS 15000
 #define CELL_MAX 256 /* bytes of a cell; errors are cut */
@@ -124,6 +125,7 @@ static void print_spool(const json_t *folders);
 static void print_storages(const json_t *storages);
 static void print_log(const json_t *log);
 static void print_errors(const json_t *errors);
+static void print_fan(const json_t *fan);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -216,6 +218,7 @@ static void print_head(const json_t *status)
     print_storages(json_object_get(status, "storages"));
     print_log(json_object_get(status, "log"));
     print_errors(json_object_get(status, "errors"));
+    print_fan(json_object_get(status, "fan"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -293,6 +296,21 @@ static void print_errors(const json_t *errors)
     if (number_of(errors, "dropped") > 0)
         printf(", %.0f dropped", number_of(errors, "dropped"));
     printf("%s%s\n", why[0] ? ": " : "", why);
+}
+
+/* "  fan       thermal-fan-est 52.5 degrees, pwm-fan at 31 %" */
+static void print_fan(const json_t *fan)
+{
+    if (!json_is_object(fan))
+        return;
+    const char *state = client_text(fan, "state"), *error = client_text(fan, "last_error");
+    if (strcmp(state, "running") == 0)
+        printf("  fan       %s %.1f degrees, %s at %.0f %%\n", client_text(fan, "sensor"),
+               number_of(fan, "celsius"), client_text(fan, "output"),
+               number_of(fan, "pwm") * 100 / FAN_PWM_MAX);
+    else
+        printf("  fan       %s: %s\n", strcmp(state, "safe") == 0 ? "full speed" : state,
+               error[0] ? error : "no answer from the kernel");
 }
 
 /* "  watched   ftp, data/ftp: 12 taken, 1 refused, 2 settle; left alone: 3 video" */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "fan/fan_config.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 #include "secrets/flags.h"
@@ -382,6 +383,7 @@ static const struct cfg_section *const all_sections[] = {
     &watch_cfg_section,
     &events_section,
     &report_cfg_section,
+    &fan_cfg_section,
     &snapshots_section,
     &object_detection_section,
     &human_detection_section,

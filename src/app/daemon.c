@@ -14,6 +14,8 @@
 
 #include "app/command.h"
 #include "app/daemon_secrets.h"
+#include "app/gauges.h"
+#include "app/metric_rows.h"
 #include "app/status.h"
 #include "app/topology.h"
 #include "app/version.h"
@@ -23,8 +25,10 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "detect/rekognition.h"
+#include "fan/fan_config.h"
 #include "notify/amqp.h"
 #include "notify/console.h"
+#include "report/crash.h"
 #include "sys/log_place.h"
 #include "sys/service.h"
 #include "web/web.h"
@@ -65,6 +69,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     pthread_mutex_init(&d.pipeline.lock, NULL);
     pthread_mutex_init(&d.words_lock, NULL);
     pthread_mutex_init(&d.secrets_lock, NULL);
+    d.fan = fan_new();
     log_context_stage("main");
     use_log(d.config);
 
@@ -169,7 +174,7 @@ static void open_report(struct daemon *d)
                                .folder = folder,
                                .server_name = c->app.device_name,
                                .version = SNAPSHOTD_VERSION};
-    report_register_metrics();
+    crash_set_first(fan_emergency);
     d->report = report_start(&o);
 }
 
@@ -324,7 +329,6 @@ static int open_broker(struct daemon *d, struct err *e)
     const struct amqp_config *c = cfg_values(d->config->cfg, &amqp_cfg_section);
     if (!*c->server_address || !c->events)
         return 0;
-    amqp_notifier_register_metrics();
     struct amqp_notifier_options o = {.config = c,
                                       .device_name = d->config->app.device_name,
                                       .store_root = d->config->store_path,
@@ -430,7 +434,7 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
 static int open_parts(struct daemon *d, struct err *e)
 {
     struct pipeline *p = &d->pipeline;
-    status_register_metrics();
+    metric_rows_register_all();
     int r = open_signals(d, e);
     if (r == 0)
         r = lock_data(d, e);
@@ -497,6 +501,7 @@ static void close_parts(struct daemon *d)
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
+    fan_free(d->fan);
     free(d->ledger_path);
     for (size_t i = 0; i < ARRAY_LEN(d->spool_texts); i++)
         free(d->spool_texts[i]);
@@ -523,6 +528,7 @@ static int start_web(struct daemon *d, struct err *e)
     const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
     if (!wc->enabled)
         return 0;
+    gauges_start(d);
     struct web_options options = {.listen = wc->listen,
                                   .ledger_path = d->ledger_path,
                                   .host_names = wc->host_names,
@@ -556,7 +562,6 @@ static int start_ftp(struct daemon *d, struct err *e)
 {
     const struct app_config *c = d->config;
     const char *off = why_no_ftp(c);
-    ftp_server_register_metrics();
     if (off) {
         log_notice("ftp-off", "cameras cannot push by FTP: %s", off);
         text_copy(d->ftp_off, sizeof(d->ftp_off), off); /* fits */
@@ -587,6 +592,19 @@ static int start_ftp(struct daemon *d, struct err *e)
     return 0;
 }
 
+static bool is_well(void *daemon)
+{
+    return status_healthy(daemon, NULL) == 0;
+}
+
+/* A fan that cannot be driven is no reason not to take pictures. */
+static void apply_fan(struct daemon *d)
+{
+    struct err e = {0};
+    if (fan_apply(d->fan, cfg_values(d->config->cfg, &fan_cfg_section), is_well, d, &e) < 0)
+        log_error("fan-failed", "%s", e.text);
+}
+
 static int start(struct daemon *d, struct err *e)
 {
     d->pipeline.outcome = tell_web;
@@ -599,6 +617,7 @@ static int start(struct daemon *d, struct err *e)
     if (r < 0)
         return r;
     report_note_libraries(d->report); /* the detector's */
+    apply_fan(d);
     daemon_flags_start(d);
     mem_trim();
     atomic_store(&d->ready, true); /* before anybody reads so in the log */
@@ -622,12 +641,14 @@ static int stop(struct daemon *d)
     service_stopping();
     if (d->stop_fd >= 0)
         (void)!write(d->stop_fd, &one, sizeof(one)); /* a counter far from full */
-    daemon_flags_stop(d);
     int64_t grace = d->config->app.grace_ms;
+    fan_stop(d->fan); /* first: at full speed nothing that follows can go wrong for it */
+    daemon_flags_stop(d);
     struct web *w = atomic_load(&d->web);
     /* No new triggers and uploads first; requests that wait for an outcome are answered. */
     if (w)
         web_stop(w, 500);
+    gauges_stop(d);
     struct ftp_server *ftp = atomic_load(&d->ftp);
     if (ftp && ftp_server_stop(ftp, grace) < 0)
         return -ETIMEDOUT;
@@ -712,6 +733,7 @@ static void adopt(struct daemon *d, struct app_config **next)
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
     pipeline_wake(&d->pipeline, PIPELINE_CONSULT);
     reload_ftp(d);
+    apply_fan(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
 }

@@ -30,6 +30,13 @@ static void age_of(const struct secrets_report *r, char ret[TEXT_SPAN_MAX])
     (void)text_span(MAX(age_s, 0.0), ret);
 }
 
+void daemon_secrets_register_metrics(void)
+{
+    metric_register(&wanted);
+    metric_register(&flag_now);
+    flags_register_metrics();
+}
+
 void daemon_secrets_report(struct daemon *d)
 {
     const struct secrets_report *r = &d->config->secrets;
@@ -38,7 +45,7 @@ void daemon_secrets_report(struct daemon *d)
     pthread_mutex_lock(&d->secrets_lock);
     d->secrets = *r;
     pthread_mutex_unlock(&d->secrets_lock);
-    metric_register(&wanted);
+    daemon_secrets_register_metrics();
     metric_set(&wanted, "connect", r->answered);
     metric_set(&wanted, "cache", r->cached);
     if (!r->used)
@@ -125,7 +132,6 @@ static int start_flags(struct daemon *d, struct err *e)
     int r = references_options(c, &access, folder, sizeof(folder), &o.access, e);
     if (r < 0)
         return r == -ENOKEY ? 0 : r;
-    metric_register(&flag_now);
     if (!fill_flags(c, &o) || v->flags_interval_ms == 0)
         return 0;
     if (d->flags_fd < 0)

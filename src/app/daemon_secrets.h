@@ -5,6 +5,7 @@
 #include "app/status.h"
 #include "sys/json.h"
 
+void daemon_secrets_register_metrics(void);
 /* Of the configuration of this moment: into the log, and kept for the status. */
 void daemon_secrets_report(struct daemon *d);
 void daemon_flags_start(struct daemon *d); /* failure is logged: flags stay as they are */

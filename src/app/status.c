@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/daemon_secrets.h"
+#include "app/gauges.h"
 #include "app/version.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -68,6 +69,7 @@ void status_register_metrics(void)
     metric_register(&oldest_pending);
     metric_register(&trouble);
     log_register_metrics();
+    gauges_register_metrics();
 }
 
 static double uptime_s(const struct daemon *d)
@@ -129,6 +131,7 @@ void status_update_gauges(struct daemon *d)
     metric_set(&uptime, NULL, uptime_s(d));
     update_storage_gauges(d);
     update_cloud_gauges(d);
+    gauges_update(d);
 }
 
 /* ---- the API's view; all of it on the web thread ---- */
@@ -372,6 +375,18 @@ static json_t *ftp_json(struct daemon *d)
                      "last_error", js_string(st.last_error));
 }
 
+/* The board's fan; null when it is none of our business. */
+static json_t *fan_json(const struct daemon *d)
+{
+    struct fan_status st;
+    fan_status(d->fan, &st);
+    if (st.state == FAN_OFF)
+        return json_null();
+    return json_pack("{s:s,s:f,s:o,s:i,s:o,s:o}", "state", fan_state_names[st.state], "celsius",
+                     st.celsius, "sensor", js_string(st.sensor), "pwm", st.pwm, "output",
+                     js_string(st.output), "last_error", js_string(st.trouble));
+}
+
 /* Which of the detectors that are there look at pictures. */
 static enum detect_mode mode_in_force(const struct daemon *d, const struct settings *now)
 {
@@ -496,6 +511,7 @@ static json_t *backend_status(void *arg)
     json_object_set_new(j, "log", log_json());
     json_object_set_new(j, "errors", errors_json(d));
     json_object_set_new(j, "secrets", daemon_secrets_json(d));
+    json_object_set_new(j, "fan", fan_json(d));
     return j;
 }
 

@@ -6,6 +6,7 @@
 
 #include "app/config.h"
 #include "app/topology.h"
+#include "fan/fan.h"
 #include "ftp/ftp_server.h"
 #include "report/report.h"
 #include "secrets/flags.h"
@@ -40,12 +41,15 @@ struct daemon {
     struct ftp_server *_Atomic ftp; /* NULL = it is off */
     struct report *report;          /* errors go to Sentry; NULL before the data folder is ours */
     char ftp_off[128];              /* why */
-    pthread_mutex_t words_lock;     /* guards the two; a reload may change them */
-    char detector_text[512];        /* what the local detector is, or why there is none */
-    char cloud_text[512];           /* likewise */
+    struct fan *fan;
+    pthread_mutex_t words_lock; /* guards the two; a reload may change them */
+    char detector_text[512];    /* what the local detector is, or why there is none */
+    char cloud_text[512];       /* likewise */
     atomic_bool ready;
     struct wall_time started_at;
     struct mono_time started_mono;
+    struct settings *gauges_seen; /* whose cameras the gauges show; the main thread's */
+    _Atomic int64_t gauges_at_us; /* monotonic: when the main loop last looked */
 };
 
 struct web_backend status_backend(struct daemon *d);

@@ -199,13 +199,17 @@ static int start_thread(struct topology *t, const struct thread_row *row, unsign
     return 0;
 }
 
+void topology_register_metrics(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (rows[i].ops->register_metrics)
+            rows[i].ops->register_metrics();
+}
+
 int topology_start(struct pipeline *p, struct topology **ret, struct err *e)
 {
     struct topology *t = xcalloc(1, sizeof(*t));
     t->pipeline = p;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (rows[i].ops->register_metrics)
-            rows[i].ops->register_metrics();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         for (unsigned index = 0; index < rows[i].count(p); index++) {
             int r = start_thread(t, &rows[i], index, e);
@@ -290,6 +294,16 @@ int topology_healthy(const struct topology *t, struct err *e)
                            (long long)st.heartbeat_age_ms / 1000);
     }
     return 0;
+}
+
+void topology_each_stage(const struct topology *t,
+                         void (*f)(const struct stage_status *st, void *arg), void *arg)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        struct stage_status st;
+        stage_status(t->threads[i].stage, &st);
+        f(&st, arg);
+    }
 }
 
 json_t *topology_status(const struct topology *t)

@@ -22,6 +22,11 @@ void topology_free(struct topology *t); /* after a successful stop */
 
 /* 0 while every stage's loop turns; else the text names the one that hangs. Any thread. */
 int topology_healthy(const struct topology *t, struct err *e);
+/* Enters the rows of all stages, those that will not run among them. Once per process. */
+void topology_register_metrics(void);
+/* Any thread. */
+void topology_each_stage(const struct topology *t,
+                         void (*f)(const struct stage_status *st, void *arg), void *arg);
 /* Array of stage objects for the status document. Any thread. */
 json_t *topology_status(const struct topology *t);
 void topology_camera_status(const struct topology *t, const char *camera,

@@ -102,13 +102,18 @@ static void on_answer(void *arg, const struct httpc_response *r);
 static void on_program(void *arg, const struct runner_result *r);
 static void finish(struct slot *s, struct fetch_result *result);
 
-int fetcher_new(fetch_done_fn *done, void *arg, struct fetcher **ret, struct err *e)
+void fetcher_register_metrics(void)
 {
     metric_register(&pictures_total);
     metric_register(&failures_total);
     metric_register(&faults_total);
     metric_register(&spared_total);
     metric_register(&answer_seconds);
+}
+
+int fetcher_new(fetch_done_fn *done, void *arg, struct fetcher **ret, struct err *e)
+{
+    fetcher_register_metrics();
     AUTO(fetcher) f = xcalloc(1, sizeof(*f));
     f->done = done;
     f->arg = arg;

@@ -63,6 +63,7 @@ struct camera_status {
     double last_ms; /* answer time of the last picture */
 };
 
+void fetcher_register_metrics(void);
 int fetcher_new(fetch_done_fn *done, void *arg, struct fetcher **ret, struct err *e);
 void fetcher_free(struct fetcher *f); /* running requests end with -ECANCELED */
 DEFINE_AUTO(fetcher, fetcher_free)

@@ -120,6 +120,15 @@ static const struct detector_ops ops;
 static void close_detector(struct detector *d);
 static int find_places(struct rekognition *r, const struct rekognition_options *o, struct err *e);
 
+void rekognition_register_metrics(void)
+{
+    metric_register(&calls_total);
+    metric_register(&call_seconds);
+    metric_register(&breaker_gauge);
+    metric_register(&converted_total);
+    metric_register(&waiting_seconds);
+}
+
 int rekognition_open(const struct rekognition_options *o, struct detector **ret, struct err *e)
 {
     assert(o->in_flight >= 1 && o->in_flight <= REKOGNITION_IN_FLIGHT_MAX);
@@ -145,11 +154,7 @@ int rekognition_open(const struct rekognition_options *o, struct detector **ret,
     }
     pace_init(&r->pace, o->calls_per_second, clock_mono());
     region_choice_init(&r->choice, r->place_count, o->choice == REKOGNITION_NEAREST, clock_mono());
-    metric_register(&calls_total);
-    metric_register(&call_seconds);
-    metric_register(&breaker_gauge);
-    metric_register(&converted_total);
-    metric_register(&waiting_seconds);
+    rekognition_register_metrics();
     for (int i = 0; i < r->place_count; i++)
         metric_set(&breaker_gauge, r->places[i].name, BREAKER_CLOSED);
     *ret = &r->detector;

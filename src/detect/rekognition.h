@@ -59,6 +59,7 @@ struct rekognition_options { /* strings are copied */
     int stop_fd; /* readable: calls end with -ECANCELED; -1 = none. Must outlive the detector. */
 };
 
+void rekognition_register_metrics(void);
 /* Asks nobody yet, so it works without a network. -EINVAL: no region, half a key pair. The result
  * has the ops of detector.h and is closed by them. */
 int rekognition_open(const struct rekognition_options *o, struct detector **ret, struct err *e);

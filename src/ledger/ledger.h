@@ -233,6 +233,7 @@ int ledger_counts(struct ledger *l, struct ledger_counts *ret, struct err *e);
 
 struct outbox_counts {
     int64_t pending, dead;
+    struct wall_time oldest_pending; /* 0 = none */
 };
 /* Of one destination; zeros for one that never had a row. */
 int ledger_outbox_counts(struct ledger *l, const char *destination, struct outbox_counts *ret,

@@ -243,6 +243,17 @@ int ledger_outbox_expire(struct ledger *l, const char *destination, struct wall_
     return r < 0 ? r : count;
 }
 
+/* Rows are made in the order of time. */
+static int oldest_row(struct ledger *l, int64_t destination, struct wall_time *ret, struct err *e)
+{
+    AUTO(db_query)
+    q = db_query(l->db, "SELECT created_at FROM outbox WHERE row ="
+                        " (SELECT min(row) FROM outbox WHERE destination = ? AND state = 0)");
+    db_bind_int(q, destination);
+    int r = db_query_int(q, &ret->us, e);
+    return r == -ENODATA ? 0 : r;
+}
+
 int ledger_outbox_counts(struct ledger *l, const char *destination, struct outbox_counts *ret,
                          struct err *e)
 {
@@ -253,6 +264,8 @@ int ledger_outbox_counts(struct ledger *l, const char *destination, struct outbo
         r = count_rows(l, number, 0, &c.pending, e);
     if (r == 0)
         r = count_rows(l, number, 2, &c.dead, e);
+    if (r == 0)
+        r = oldest_row(l, number, &c.oldest_pending, e);
     if (r < 0 && r != -ENOENT)
         return r;
     *ret = c;

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/altstack.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -105,11 +106,16 @@ static void free_flags(struct flags *f)
     free(f);
 }
 
+void flags_register_metrics(void)
+{
+    metric_register(&polls);
+}
+
 int flags_start(const struct flags_options *o, struct flags **ret, struct err *e)
 {
     struct flags *f = xcalloc(1, sizeof(*f));
 
-    metric_register(&polls);
+    flags_register_metrics();
     f->o = *o;
     f->o.interval_ms = MAX(o->interval_ms, (int64_t)INTERVAL_MIN_MS);
     copy_access(f, &o->access);
@@ -167,6 +173,7 @@ static void *watch(void *arg)
     struct flags *f = arg;
 
     (void)pthread_setname_np(pthread_self(), "flags");
+    altstack_use();
     log_context_stage("flags");
     while (true) {
         struct mono_time next = mono_add_ms(clock_mono(), f->o.interval_ms);

@@ -38,6 +38,7 @@ struct flags_options {             /* copied, the strings of `access` too */
     int wake_fd;              /* an eventfd that becomes readable with a change; -1 = none */
 };
 struct flags;
+void flags_register_metrics(void);
 int flags_start(const struct flags_options *o, struct flags **ret, struct err *e);
 /* Ends what is under way and waits. Accepts NULL. */
 void flags_stop(struct flags *f);

@@ -61,6 +61,7 @@ enum fate {
 struct batch {
     struct outbox_item items[BATCH];
     enum fate fates[BATCH];
+    struct wall_time since[BATCH]; /* what its event is measured from */
     int count;
 };
 
@@ -78,8 +79,16 @@ static struct metric dead = {.name = "snapshotd_deliveries_dead_total",
                              .help = "Events that were given up: refused for good, too old, or "
                                      "too many"};
 
+static struct metric event_seconds = {
+    .name = "snapshotd_event_to_delivered_seconds",
+    .kind = METRIC_HISTOGRAM,
+    .label = "destination",
+    .help = "From the trigger (of a pushed picture: from its receipt) until a destination has the "
+            "event"};
+
 static void register_metrics(void)
 {
+    metric_register(&event_seconds);
     metric_register(&delivered);
     metric_register(&failed);
     metric_register(&dead);
@@ -160,7 +169,7 @@ static bool earlier_is(const struct batch *b, int at, enum fate fate)
 }
 
 static int offer(struct deliver_self *d, const struct outbox_item *item, int64_t *bytes_total,
-                 struct err *e)
+                 struct wall_time *ret_since, struct err *e)
 {
     AUTO(snapshot) s = NULL;
     AUTO_DONE(verdict) v = {0};
@@ -170,6 +179,8 @@ static int offer(struct deliver_self *d, const struct outbox_item *item, int64_t
         r = ledger_verdict_get(d->ledger, item->snapshot_id, &v, e);
     if (r < 0)
         return r;
+    /* The time that a file brings along may be an old one, or that of a camera's own clock. */
+    *ret_since = s->source == SNAPSHOT_FETCHED ? s->event_at : s->received_at;
     if (d->notifier->ops->wants_bytes) {
         r = pipeline_bytes(d->pipeline, s, &bytes, e);
         if (r < 0 && e->retry != ERR_NEVER)
@@ -199,6 +210,8 @@ static void take_result(struct deliver_self *d, struct batch *b, int i, int r, c
         b->fates[i] = DELIVERED;
         d->done[d->done_count++] = b->items[i];
         metric_inc(&delivered, d->notifier->ops->name);
+        metric_observe(&event_seconds, d->notifier->ops->name,
+                       (double)MAX(clock_wall().us - b->since[i].us, (int64_t)0) / 1e6);
         stage_count_done(d->stage);
     }
 }
@@ -214,7 +227,7 @@ static void hand_over(struct deliver_self *d, struct batch *b)
         }
         log_about(&b->items[i]);
         stage_heartbeat(d->stage);
-        take_result(d, b, i, offer(d, &b->items[i], &bytes, &e), &e);
+        take_result(d, b, i, offer(d, &b->items[i], &bytes, &b->since[i], &e), &e);
     }
 }
 
@@ -334,6 +347,9 @@ static int deliver_init(void *self, struct stage *st, struct err *e)
 {
     struct deliver_self *d = self;
     d->stage = st;
+    struct metric *const all[] = {&delivered, &failed, &dead, &event_seconds};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        metric_touch(all[i], d->notifier->ops->name);
     return ledger_open(d->pipeline->ledger_path, &d->ledger, e);
 }
 

@@ -42,6 +42,7 @@
 struct arrival {
     struct fetched *item;
     struct snapshot *snapshot;
+    struct mono_time came;
     int code; /* how far it is: 0 = well so far, else why it is not recorded */
     struct err error;
 };
@@ -53,9 +54,10 @@ struct intake_self {
     struct bus_out *out;
     struct arrival batch[STAGE_BATCH_MAX];
     int count;
-    size_t bytes;               /* of the batch */
-    int64_t settled_to;         /* rows up to here were looked at in this round; 0 = it is over */
-    struct mono_time settle_at; /* when the next round may begin */
+    size_t bytes;                /* of the batch */
+    struct mono_time durable_at; /* likewise */
+    int64_t settled_to;          /* rows up to here were looked at in this round; 0 = it is over */
+    struct mono_time settle_at;  /* when the next round may begin */
 };
 
 static struct metric stored = {.name = "snapshotd_stored_total",
@@ -73,8 +75,26 @@ static struct metric repeats = {.name = "snapshotd_push_repeats_total",
                                 .help = "Pictures that a camera pushed again, the same bytes for "
                                         "the same moment, and that were dropped"};
 
+static struct metric durable_seconds = {
+    .name = "snapshotd_intake_seconds",
+    .kind = METRIC_HISTOGRAM,
+    .help = "From a picture's arrival at intake until file and row are durable"};
+static struct metric last_picture = {
+    .name = "snapshotd_camera_last_picture_timestamp_seconds",
+    .kind = METRIC_GAUGE,
+    .label = "camera",
+    .help = "When a camera's last picture was received, in seconds since 1970"};
+
+void intake_show_last_picture(const char *camera, struct wall_time at)
+{
+    if ((double)at.us / 1e6 > metric_value(&last_picture, camera))
+        metric_set(&last_picture, camera, (double)at.us / 1e6);
+}
+
 static void register_metrics(void)
 {
+    metric_register(&durable_seconds);
+    metric_register(&last_picture);
     metric_register(&stored);
     metric_register(&refused);
     metric_register(&repeats);
@@ -286,9 +306,11 @@ static void finish(struct intake_self *in, struct arrival *a)
     bool settled = a->code == -EEXIST || a->code == -EALREADY;
     enum fetched_outcome outcome = FETCHED_RECORDED;
     log_about(a);
-    if (a->code == 0)
+    if (a->code == 0) {
+        metric_observe(&durable_seconds, NULL, mono_diff_ms(in->durable_at, a->came) / 1000);
+        intake_show_last_picture(a->snapshot->camera, a->snapshot->received_at);
         pass_on(in, a->snapshot);
-    else if (settled)
+    } else if (settled)
         log_debug("already-recorded", "this trigger has its picture already, or was given up");
     else
         outcome = refuse(in, a->item, &a->error);
@@ -310,6 +332,7 @@ static void intake_flush(void *self)
     log_about(NULL);
     keep_names(in);
     record(in);
+    in->durable_at = clock_mono();
     for (int i = 0; i < in->count; i++)
         finish(in, &in->batch[i]);
     log_about(NULL);
@@ -328,7 +351,8 @@ static void intake_step(void *self, void *item)
         repeated = repeated || strcmp(in->batch[i].item->trigger.id, f->trigger.id) == 0;
     if (repeated || in->count == STAGE_BATCH_MAX || in->bytes + f->bytes->size > BATCH_BYTES)
         intake_flush(in);
-    in->batch[in->count++] = (struct arrival){.item = fetched_ref(f), .snapshot = snapshot_new()};
+    in->batch[in->count++] =
+        (struct arrival){.item = fetched_ref(f), .snapshot = snapshot_new(), .came = clock_mono()};
     in->bytes += f->bytes->size;
 }
 

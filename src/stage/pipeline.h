@@ -200,6 +200,8 @@ void *fetch_stage_new(struct pipeline *p);
 void *choose_stage_new(struct pipeline *p);  /* needs p->detector */
 void *consult_stage_new(struct pipeline *p); /* needs p->cloud and p->doubts */
 void *intake_stage_new(struct pipeline *p);
+/* A picture of the camera was received at this moment, the metric shows the latest. Any thread. */
+void intake_show_last_picture(const char *camera, struct wall_time at);
 void *detect_stage_new(struct pipeline *p);
 void *record_stage_new(struct pipeline *p);
 void *annotate_stage_new(struct pipeline *p);

@@ -228,6 +228,7 @@ static int upload_init(void *self, struct stage *st, struct err *e)
 {
     struct upload_self *u = self;
     u->stage = st;
+    upload_touch_metrics(u->storage);
     look_at_settings(u);
     look_at_login(u);
     u->parallel = (int)MAX(1, MIN(u->plan.parallel, STORAGE_PARALLEL_MAX));

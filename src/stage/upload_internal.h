@@ -43,6 +43,7 @@ struct slot {
     struct snapshot *snapshot;
     char labels[LABELS_MAX];
     int64_t size; /* as far as it is known before */
+    int64_t read; /* what the file had when it was read */
     /* What became of it. */
     int code;
     enum origin origin;
@@ -185,6 +186,8 @@ void upload_find_errand(struct upload_self *u);
 /* ---- upload_result.c ---- */
 
 void upload_register_metrics(void);
+/* All of this storage are shown from now on. */
+void upload_touch_metrics(const struct storage *s);
 /* The ledger failed: logs it, and nothing new begins for a while. Once for what fails together. */
 void upload_rest(struct upload_self *u, const char *what, const struct err *e);
 /* From here on what comes is live, what waits is backlog. */

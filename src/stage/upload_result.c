@@ -57,13 +57,23 @@ static struct metric seconds = {.name = "snapshotd_upload_seconds",
                                 .label = "storage",
                                 .help = "An upload that succeeded, from reading the file on"};
 
+static struct metric sent_bytes = {.name = "snapshotd_upload_bytes_total",
+                                   .kind = METRIC_COUNTER,
+                                   .label = "storage",
+                                   .help = "Bytes of the files that a storage has"};
+static struct metric *const all_metrics[] = {&kept,     &failed,  &dead,
+                                             &troubles, &seconds, &sent_bytes};
+
 void upload_register_metrics(void)
 {
-    metric_register(&kept);
-    metric_register(&failed);
-    metric_register(&dead);
-    metric_register(&troubles);
-    metric_register(&seconds);
+    for (size_t i = 0; i < ARRAY_LEN(all_metrics); i++)
+        metric_register(all_metrics[i]);
+}
+
+void upload_touch_metrics(const struct storage *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(all_metrics); i++)
+        metric_touch(all_metrics[i], s->name);
 }
 
 void upload_rest(struct upload_self *u, const char *what, const struct err *e)
@@ -266,6 +276,7 @@ static void report_kept(struct upload_self *u, const struct slot *s)
     const char *name = u->storage->name;
     metric_inc(&kept, name);
     metric_observe(&seconds, name, s->seconds);
+    metric_add(&sent_bytes, name, (double)s->read);
     stage_count_done(u->stage);
     log_context_snapshot(s->job.snapshot_id);
     log_info("kept", "%s has %s", name,

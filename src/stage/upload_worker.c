@@ -139,6 +139,7 @@ static void put_file(struct worker *w, struct slot *slot)
     slot->error = (struct err){0};
     int r = read_file(u, slot, &bytes, &slot->error);
     if (r == 0) {
+        slot->read = (int64_t)bytes->size;
         hash_md5_hex(bytes->data, bytes->size, slot->job.md5);
         hash_sha256_hex(bytes->data, bytes->size, sha256);
         r = check_digest(slot, sha256, &slot->error);

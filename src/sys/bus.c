@@ -2,7 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <zmq.h>
 
 #include "base/mem.h"
@@ -27,15 +30,33 @@ void __tsan_release(void *addr);
 #define TAKE_OVER(p) ((void)0)
 #endif
 
+/* The library does not tell how full its queues are, so both ends count. */
+struct edge {
+    char name[32];
+    _Atomic int64_t sent, received, full;
+    /* Guarded by the bus's lock: open ends and their depths. */
+    int64_t producers, send_room; /* send_room: depth times workers, summed */
+    int64_t receive_room;
+};
+
 struct bus {
     void *context;
+    pthread_mutex_t lock;
+    struct edge edges[BUS_EDGES_MAX];
+    size_t edge_count; /* guarded by lock */
 };
 struct bus_in {
     void *socket;
+    struct bus *bus;
+    struct edge *edge;
+    int depth;
     char address[64];
 };
 struct bus_out {
     void *socket;
+    struct bus *bus;
+    struct edge *edge;
+    int64_t room;
 };
 
 /* What travels: the reference and how to let go of it. */
@@ -55,6 +76,7 @@ int bus_new(struct bus **ret, struct err *e)
     (void)zmq_ctx_set(context, ZMQ_IO_THREADS, 0);
     struct bus *b = xmalloc(sizeof(*b));
     *b = (struct bus){.context = context};
+    pthread_mutex_init(&b->lock, NULL);
     *ret = b;
     return 0;
 }
@@ -65,7 +87,59 @@ void bus_free(struct bus *b)
         return;
     while (zmq_ctx_term(b->context) < 0 && errno == EINTR)
         ;
+    pthread_mutex_destroy(&b->lock);
     free(b);
+}
+
+/* Called with the lock held. */
+static struct edge *edge_of(struct bus *b, const char *name)
+{
+    for (size_t i = 0; i < b->edge_count; i++)
+        if (strcmp(b->edges[i].name, name) == 0)
+            return &b->edges[i];
+    assert(b->edge_count < BUS_EDGES_MAX); /* the topology is a table of ours */
+    struct edge *edge = &b->edges[b->edge_count++];
+    text_copy(edge->name, sizeof(edge->name), name);
+    return edge;
+}
+
+size_t bus_edges(struct bus *b, struct bus_edge_status ret[BUS_EDGES_MAX])
+{
+    pthread_mutex_lock(&b->lock);
+    for (size_t i = 0; i < b->edge_count; i++) {
+        struct edge *edge = &b->edges[i];
+        int64_t received = atomic_load(&edge->received); /* before what was sent */
+        int64_t sent = atomic_load(&edge->sent);
+        ret[i] = (struct bus_edge_status){
+            /* A receiver may count before the sender does. */
+            .sent = MAX(sent, received),
+            .received = received,
+            .full = atomic_load(&edge->full),
+            .capacity = edge->send_room + edge->producers * edge->receive_room};
+        text_copy(ret[i].name, sizeof(ret[i].name), edge->name);
+    }
+    size_t count = b->edge_count;
+    pthread_mutex_unlock(&b->lock);
+    return count;
+}
+
+static struct edge *add_producer(struct bus *b, const char *name, int64_t room)
+{
+    pthread_mutex_lock(&b->lock);
+    struct edge *edge = edge_of(b, name);
+    edge->producers++;
+    edge->send_room += room;
+    pthread_mutex_unlock(&b->lock);
+    return edge;
+}
+
+static struct edge *add_consumer(struct bus *b, const char *name, int64_t room)
+{
+    pthread_mutex_lock(&b->lock);
+    struct edge *edge = edge_of(b, name);
+    edge->receive_room += room;
+    pthread_mutex_unlock(&b->lock);
+    return edge;
 }
 
 static int open_socket(struct bus *b, int type, int depth_option, int depth, void **ret,
@@ -97,6 +171,8 @@ int bus_in_open(struct bus *b, const char *edge, unsigned index, int receive_dep
         return r;
     struct bus_in *in = xcalloc(1, sizeof(*in));
     in->socket = socket;
+    in->bus = b;
+    in->depth = receive_depth;
     address_of(edge, index, in->address, sizeof(in->address));
     if (zmq_bind(socket, in->address) < 0) {
         r = err_errno(e, -errno, "bind %s", in->address);
@@ -104,6 +180,7 @@ int bus_in_open(struct bus *b, const char *edge, unsigned index, int receive_dep
         free(in);
         return r;
     }
+    in->edge = add_consumer(b, edge, receive_depth);
     *ret = in;
     return 0;
 }
@@ -124,8 +201,10 @@ int bus_out_open(struct bus *b, const char *edge, unsigned count, int send_depth
             (void)zmq_close(socket); /* the failure above is the story */
         return r;
     }
-    *ret = xmalloc(sizeof(**ret));
-    (*ret)->socket = socket;
+    struct bus_out *out = xmalloc(sizeof(*out));
+    *out = (struct bus_out){.socket = socket, .bus = b, .room = (int64_t)send_depth * count};
+    out->edge = add_producer(b, edge, out->room);
+    *ret = out;
     return 0;
 }
 
@@ -137,6 +216,9 @@ void bus_in_close(struct bus_in *in)
      * the next consumer now. */
     (void)zmq_unbind(in->socket, in->address);
     (void)zmq_close(in->socket); /* fails only for what is no socket */
+    pthread_mutex_lock(&in->bus->lock);
+    in->edge->receive_room -= in->depth;
+    pthread_mutex_unlock(&in->bus->lock);
     free(in);
 }
 
@@ -145,6 +227,10 @@ void bus_out_close(struct bus_out *out)
     if (!out)
         return;
     (void)zmq_close(out->socket); /* fails only for what is no socket */
+    pthread_mutex_lock(&out->bus->lock);
+    out->edge->producers--;
+    out->edge->send_room -= out->room;
+    pthread_mutex_unlock(&out->bus->lock);
     free(out);
 }
 
@@ -199,8 +285,12 @@ int bus_send_within(struct bus_out *out, void *ref, void (*release)(void *ref), 
     int code = try_send(out, &message);
     if (code == EAGAIN && has_room(out, timeout_ms))
         code = try_send(out, &message);
-    if (code == 0)
+    if (code == 0) {
+        atomic_fetch_add(&out->edge->sent, 1);
         return 0;
+    }
+    if (code == EAGAIN)
+        atomic_fetch_add(&out->edge->full, 1);
     /* Not sent: the caller keeps the reference, so the hook must do nothing but free the parcel. */
     p->release = keep;
     (void)zmq_msg_close(&message);
@@ -223,6 +313,7 @@ int bus_receive(struct bus_in *in, struct bus_item *ret)
     struct parcel *p = zmq_msg_data(message);
     TAKE_OVER(p);
     ret->ref = p->ref;
+    atomic_fetch_add(&in->edge->received, 1);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/macros.h"
@@ -55,3 +56,14 @@ void bus_item_done(struct bus_item *item);
  * are left out. */
 #define BUS_WAIT_FDS 4
 int bus_wait(struct bus_in *in, const int *fds, bool *ret_ready, int fd_count, int timeout_ms);
+
+/* What has gone over an edge since the start, as far as it was ever opened. */
+#define BUS_EDGES_MAX 16
+struct bus_edge_status {
+    char name[32];
+    int64_t sent, received; /* the difference is on its way */
+    int64_t full;           /* sends that found no room */
+    int64_t capacity;       /* items, over all its pairs of producer and consumer */
+};
+/* Returns the count. Any thread, while the bus is there. */
+size_t bus_edges(struct bus *b, struct bus_edge_status ret[BUS_EDGES_MAX]);

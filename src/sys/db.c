@@ -11,7 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "base/text.h"
 
 /* A commit takes milliseconds, a checkpoint on a slow card some hundred; who waits longer than this
@@ -64,6 +66,35 @@ struct write_lock {
     struct waiter *first;
     struct write_lock *next;
 };
+static struct metric commit_seconds = {
+    .name = "snapshotd_ledger_commit_seconds",
+    .kind = METRIC_HISTOGRAM,
+    .help = "Commits of the ledger, with their wait for the disk and a checkpoint that fell due"};
+static struct metric wait_seconds = {.name = "snapshotd_ledger_wait_seconds",
+                                     .kind = METRIC_HISTOGRAM,
+                                     .help =
+                                         "What a thread waits for its turn to write to the ledger"};
+static struct metric checkpoint_seconds = {.name = "snapshotd_ledger_checkpoint_seconds",
+                                           .kind = METRIC_HISTOGRAM,
+                                           .help =
+                                               "Moving the ledger's log (WAL) into the database"};
+static struct metric checkpoints = {
+    .name = "snapshotd_ledger_checkpoints_total",
+    .kind = METRIC_COUNTER,
+    .label = "result",
+    .help = "Checkpoints of the ledger: complete, partial (a reader still needs the log), failed"};
+static struct metric failures = {
+    .name = "snapshotd_ledger_failures_total",
+    .kind = METRIC_COUNTER,
+    .label = "reason",
+    .help = "Calls that the ledger failed: full, busy, memory, io, damaged, readonly"};
+
+static const struct {
+    int code;
+    const char *reason;
+} reasons[] = {{-ENOSPC, "full"}, {-EBUSY, "busy"},      {-ENOMEM, "memory"},
+               {-EIO, "io"},      {-EUCLEAN, "damaged"}, {-EROFS, "readonly"}};
+
 static pthread_mutex_t locks_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct write_lock *locks;
 
@@ -85,6 +116,9 @@ static struct db_query *cache_add(struct db *db, const char *sql);
 static void query_free(struct db_query *q);
 static void bind_failed(struct db_query *q, int code);
 static int fail(struct db *db, int code, struct err *e);
+static int describe(struct db *db, int code, struct err *e);
+static int on_wal(void *arg, sqlite3 *handle, const char *name, int pages);
+static void count_failure(int code);
 
 /* ---- the connection ---- */
 
@@ -255,9 +289,9 @@ static int configure(struct db *db, struct err *e)
     int r = text_format(sql, sizeof(sql),
                         "PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
                         "PRAGMA cell_size_check=ON; PRAGMA secure_delete=ON;"
-                        "PRAGMA wal_autocheckpoint=%d;"
                         "PRAGMA journal_size_limit=%d",
-                        CACHE_KIB, CHECKPOINT_PAGES, WAL_KEEP_BYTES);
+                        CACHE_KIB, WAL_KEEP_BYTES);
+    (void)sqlite3_wal_hook(db->handle, on_wal, db); /* instead of SQLite's own checkpoints */
     assert(r > 0);
     /* The first statement that reads the file: damage of its head shows here. */
     r = expect_pragma(db, "PRAGMA journal_mode=WAL", "wal", e);
@@ -288,6 +322,33 @@ static int expect_pragma(struct db *db, const char *sql, const char *wanted, str
                        "(a network share?)",
                        db->path, sql, seen, wanted);
     return 0;
+}
+
+/* After a commit. What SQLite does by itself (PRAGMA wal_autocheckpoint), but measured. A
+ * checkpoint that fails is none of the commit's business: the log keeps what it holds. */
+static int on_wal(void *arg UNUSED, sqlite3 *handle, const char *name, int pages)
+{
+    if (pages < CHECKPOINT_PAGES)
+        return SQLITE_OK;
+    struct mono_time start = clock_mono();
+    int log = 0, moved = 0;
+    int code = sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_PASSIVE, &log, &moved);
+    metric_observe(&checkpoint_seconds, NULL, mono_diff_ms(clock_mono(), start) / 1000);
+    metric_inc(&checkpoints, code != SQLITE_OK && code != SQLITE_BUSY ? "failed"
+                             : code == SQLITE_OK && moved == log      ? "complete"
+                                                                      : "partial");
+    return SQLITE_OK;
+}
+
+void db_register_metrics(void)
+{
+    metric_register(&commit_seconds);
+    metric_register(&wait_seconds);
+    metric_register(&checkpoint_seconds);
+    metric_register(&checkpoints);
+    metric_register(&failures);
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        metric_touch(&failures, reasons[i].reason);
 }
 
 /* ---- the queue of writers ---- */
@@ -357,10 +418,11 @@ static int lock_acquire(struct write_lock *lock, struct err *e)
         leave_queue(lock, &self);
     pthread_mutex_unlock(&locks_mutex);
     pthread_cond_destroy(&self.turn);
-    if (!granted)
-        return err_set(e, -EBUSY, ERR_LATER, "database: waited %d s for other writers",
-                       BUSY_TIMEOUT_MS / 1000);
-    return 0;
+    if (granted)
+        return 0;
+    count_failure(-EBUSY);
+    return err_set(e, -EBUSY, ERR_LATER, "database: waited %d s for other writers",
+                   BUSY_TIMEOUT_MS / 1000);
 }
 
 /* The lock goes straight to the one who waits longest, so that a busy thread cannot overtake. */
@@ -584,7 +646,9 @@ int db_begin(struct db *db, struct err *e)
         return begin_part(db, e);
     assert(!db->writing);
     assert(sqlite3_get_autocommit(db->handle) != 0);
+    struct mono_time start = clock_mono();
     int r = lock_acquire(db->lock, e);
+    metric_observe(&wait_seconds, NULL, mono_diff_ms(clock_mono(), start) / 1000);
     if (r < 0)
         return r;
     AUTO(db_query) q = db_query(db, "BEGIN IMMEDIATE");
@@ -601,7 +665,10 @@ int db_commit(struct db *db, struct err *e)
 {
     assert(db->writing);
     AUTO(db_query) q = db_query(db, db->group ? "RELEASE part" : "COMMIT");
+    struct mono_time start = clock_mono();
     int r = db_run(q, e);
+    if (!db->group)
+        metric_observe(&commit_seconds, NULL, mono_diff_ms(clock_mono(), start) / 1000);
     if (r < 0) {
         db_rollback(db);
         return r;
@@ -761,8 +828,23 @@ int db_damaged(const struct db *db, struct err *e, const char *fmt, ...)
     return damaged_va(db, e, what);
 }
 
-/* SQLite's result as an errno; the sentence names the file once. */
+/* A rule of the schema that says no (-EEXIST, -EINVAL) is an answer, no failure. */
+static void count_failure(int code)
+{
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (reasons[i].code == code)
+            metric_inc(&failures, reasons[i].reason);
+}
+
 static int fail(struct db *db, int code, struct err *e)
+{
+    int r = describe(db, code, e);
+    count_failure(r);
+    return r;
+}
+
+/* SQLite's result as an errno; the sentence names the file once. */
+static int describe(struct db *db, int code, struct err *e)
 {
     int last = errno;
     const char *words = db->handle != NULL ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);

@@ -88,6 +88,9 @@ int db_group_end(struct db *db, struct err *e);
 int db_begin_read(struct db *db, struct err *e);
 void db_end_read(struct db *db);
 
+/* Enters the rows that all connections share: commits, waits, checkpoints, failures. */
+void db_register_metrics(void);
+
 /* Appends SQLite's own words about damage, one call per finding; returns the number. */
 int db_check(struct db *db, void (*finding)(const char *text, void *arg), void *arg, struct err *e);
 

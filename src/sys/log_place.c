@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+#include "base/altstack.h"
 #include "base/log_line.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -438,6 +439,7 @@ static void *thread_main(void *arg)
     struct place *p = arg;
     struct entry *n;
     (void)pthread_setname_np(pthread_self(), "log");
+    altstack_use();
     on_log_thread = true;
     log_context_stage("log");
     while ((n = next_entry(p)) != NULL) {

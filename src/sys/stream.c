@@ -16,6 +16,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "base/altstack.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "sys/tls.h"
@@ -182,6 +183,7 @@ static void resolve(struct lookup *l, int flags)
 static void *resolve_in_thread(void *arg)
 {
     struct lookup *l = arg;
+    altstack_use();
     resolve(l, AI_ADDRCONFIG);
     const uint64_t one = 1;
     /* A counter at 0 takes a 1 without fail. */

@@ -21,8 +21,8 @@ struct web {
 static struct metric requests = {
     .name = "snapshotd_http_requests_total",
     .kind = METRIC_COUNTER,
-    .label = "status",
-    .help = "Answers of the HTTP API by status (2xx, 4xx, ...).",
+    .label = "code",
+    .help = "Answers of the HTTP API by status code",
 };
 static struct metric request_seconds = {
     .name = "snapshotd_http_request_seconds",
@@ -51,11 +51,16 @@ static struct metric *const metrics[] = {&requests, &request_seconds, &connectio
 static char **copy_names(const char *const *names);
 static void handle(void *arg, const struct http_request *req, struct http_response *ret);
 
-int web_start(const struct web_options *options, const struct web_backend *backend,
-              struct web **ret, struct err *e)
+void web_register_metrics(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
         metric_register(metrics[i]);
+}
+
+int web_start(const struct web_options *options, const struct web_backend *backend,
+              struct web **ret, struct err *e)
+{
+    web_register_metrics();
     AUTO(web) w = xcalloc(1, sizeof(*w));
     w->backend = *backend;
     int r = ledger_open(options->ledger_path, &w->ledger, e);
@@ -143,8 +148,9 @@ static void handle(void *arg, const struct http_request *req, struct http_respon
     metric_observe(&request_seconds, NULL, ms / 1000);
     if (ret->waits)
         return;
-    char kind[4] = {(char)('0' + ret->status / 100), 'x', 'x', '\0'};
-    metric_inc(&requests, kind);
+    char code[8];
+    (void)text_format(code, sizeof(code), "%d", ret->status); /* three digits, ours */
+    metric_inc(&requests, code);
     char target[160];
     text_escape(req->target, strlen(req->target), target, sizeof(target));
     log_debug("http-request", "%s %s: %d in %.1f ms", req->method, target, ret->status, ms);

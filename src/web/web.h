@@ -47,6 +47,7 @@ struct web_options {
     int64_t request_timeout_ms; /* 0 = the default */
 };
 
+void web_register_metrics(void);
 /* Opens the ledger, listens, starts the thread. The backend is copied. */
 int web_start(const struct web_options *options, const struct web_backend *backend,
               struct web **ret, struct err *e);

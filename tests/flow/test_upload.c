@@ -1209,7 +1209,8 @@ static void a_star_that_fails_holds_up_no_other(void **state UNUSED)
         for (int i = 0; i < 2; i++)
             assert_int_equal(ledger_snapshot_star(h->f->l, ids[i], true, &e), 0);
         struct upload_job left[2];
-        TURN_UNTIL(h, ledger_upload_stars(h->f->l, "shelf", 0, left, 2, &e) == !for_good);
+        TURN_UNTIL(h, ledger_upload_stars(h->f->l, "shelf", 0, left, 2, &e) == !for_good &&
+                          h->shelf.stars == 2);
         turn(h);
         assert_true(h->shelf.places[1].starred);
         FLOW_SET(h->f, h->shelf.bad_star, NULL);

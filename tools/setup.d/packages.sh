@@ -16,12 +16,13 @@ build_packages=(
 # digest login (apache2-bin is the program without a service to start), pgrep of procps, a real
 # RabbitMQ with a client that is not ours, AWS's own library, which judges our signatures, Google's own
 # clients for Python, which check our Drive, Sentry's, which reads our reports, an FTP server that is not ours (with TLS by
-# python3-openssl), a syslog daemon, and for the manual pages and the completion man and the shells.
+# python3-openssl), a syslog daemon, for the manual pages and the completion man and the shells, and
+# Prometheus's tools and parser, which judge our metrics, board and alerts.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
-    python3-pytest python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
+    python3-pytest python3-yaml python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
     nginx-light apache2-bin openssl strace procps git
-    rabbitmq-server python3-pika python3-u-msgpack python3-boto3 s3cmd
+    prometheus python3-prometheus-client rabbitmq-server python3-pika python3-u-msgpack python3-boto3 s3cmd
     python3-googleapi python3-google-auth python3-google-auth-httplib2 python3-httplib2
     python3-oauth2client python3-cryptography python3-sentry-sdk
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
@@ -108,6 +109,7 @@ hold_services() {
 release_services() {
     case " $* " in *' rsyslog '*) systemctl disable rsyslog.service >/dev/null 2>&1 || true ;; esac
     case " $* " in *' nginx-light '*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
+    case " $* " in *' prometheus '*) update-rc.d prometheus disable >/dev/null 2>&1 || true ;; esac
     case " $* " in *' rabbitmq-server '*)
         update-rc.d rabbitmq-server disable >/dev/null 2>&1 || true
         # Erlang's port mapper came along; it has no script in init.d, only units.

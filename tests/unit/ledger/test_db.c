@@ -7,6 +7,9 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/dynbuf.h"
+#include "base/mem.h"
+#include "base/metrics.h"
 #include "sys/db.h"
 
 static struct db *open_db(struct fixture *f)
@@ -468,6 +471,75 @@ static void a_group_that_had_to_be_undone_says_so(void **state)
     db_close(db);
 }
 
+/* The value of one line of the page. */
+static double shown(const char *line)
+{
+    AUTO_DONE(dynbuf) page = {0};
+    dynbuf_init(&page, 1 << 20);
+    metrics_render(&page);
+    const char *at = strstr(dynbuf_str(&page), line);
+    return at ? strtod(at + strlen(line), NULL) : -1;
+}
+
+#define COMPLETE "snapshotd_ledger_checkpoints_total{result=\"complete\"} "
+#define PARTIAL "snapshotd_ledger_checkpoints_total{result=\"partial\"} "
+
+static void write_much(struct fixture *f, struct db *db, int from, int count)
+{
+    AUTO_FREE char *text = xcalloc(1, 8192);
+    for (int i = from; i < from + count; i++) {
+        memset(text, 'x', 8000);
+        (void)snprintf(text + 8000, 32, "%d", i);
+        assert_int_equal(db_begin(db, &f->e), 0);
+        assert_int_equal(insert(db, i, text, 0, &f->e), 0);
+        assert_int_equal(db_finish(db, 0, &f->e), 0);
+    }
+}
+
+/* Our hook stands where SQLite's own checkpoints were. */
+static void the_log_is_moved_into_the_database_and_that_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    db_register_metrics();
+    struct db *db = open_table(f);
+    double complete = MAX(shown(COMPLETE), 0), partial = MAX(shown(PARTIAL), 0);
+    double commits = shown("snapshotd_ledger_commit_seconds_count ");
+    write_much(f, db, 0, 600); /* some 5,000 pages of log */
+    assert_true(shown(COMPLETE) >= complete + 2);
+    assert_true(shown("snapshotd_ledger_commit_seconds_count ") == commits + 600);
+    assert_true(shown("snapshotd_ledger_checkpoint_seconds_count ") > 0);
+    char path[200];
+    struct stat st;
+    (void)snprintf(path, sizeof(path), "%s-wal", f->db);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 8 << 20);
+
+    struct db *reader = open_db(f); /* one that needs what was before */
+    assert_int_equal(db_begin_read(reader, &f->e), 0);
+    assert_int_equal(number(reader, "SELECT count(*) FROM t"), 600);
+    write_much(f, db, 600, 200);
+    assert_true(shown(PARTIAL) > partial);
+    db_end_read(reader);
+    db_close(reader);
+    db_close(db);
+}
+
+static void failures_are_counted_by_reason(void **state)
+{
+    struct fixture *f = *state;
+    db_register_metrics();
+    struct db *db = open_table(f);
+    double before = shown("snapshotd_ledger_failures_total{reason=\"damaged\"} ");
+    assert_true(before >= 0); /* there from the start */
+    assert_true(shown("snapshotd_ledger_failures_total{reason=\"full\"} ") >= 0);
+    assert_int_equal(db_exec(db, "SELECT * FROM nothing", &f->e), -EUCLEAN);
+    assert_true(shown("snapshotd_ledger_failures_total{reason=\"damaged\"} ") == before + 1);
+    assert_int_equal(insert(db, 1, "one", 0, &f->e), 0);
+    assert_int_equal(insert(db, 1, "one", 0, &f->e), -EEXIST); /* an answer, no failure */
+    assert_true(shown("snapshotd_ledger_failures_total{reason=\"damaged\"} ") == before + 1);
+    db_close(db);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup_folder, teardown)
@@ -492,6 +564,8 @@ int main(void)
         CASE(a_part_that_fails_is_undone_alone),
         CASE(an_empty_group_is_fine_and_an_open_one_ends_with_its_connection),
         CASE(a_group_that_had_to_be_undone_says_so),
+        CASE(the_log_is_moved_into_the_database_and_that_is_counted),
+        CASE(failures_are_counted_by_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -726,6 +726,24 @@ static struct outbox_counts counts_of(struct fixture *f, const char *destination
     return c;
 }
 
+static void tells_since_when_the_oldest_event_waits(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(counts_of(f, two_destinations[0]).oldest_pending.us, 0);
+    for (uint64_t n = 1; n <= 3; n++)
+        add_examined(f, n, n == 2 ? "a first by name" : "porch", two_destinations);
+    struct outbox_item due[3];
+    assert_int_equal(ledger_outbox_due(f->l, two_destinations[0], ledger_now(), due, 3, &f->e), 3);
+    int64_t first = MIN(due[0].row, due[1].row), created = 0;
+    for (int i = 0; i < 3; i++)
+        created = due[i].row == first ? due[i].created_at.us : created;
+    assert_true(created > 0);
+    assert_int_equal(counts_of(f, two_destinations[0]).oldest_pending.us, created);
+    assert_int_equal(ledger_outbox_done(f->l, due, 3, &f->e), 0);
+    assert_int_equal(counts_of(f, two_destinations[0]).oldest_pending.us, 0);
+    assert_int_equal(counts_of(f, two_destinations[0]).pending, 0);
+}
+
 static void the_oldest_rows_are_given_up_when_too_many_wait(void **state)
 {
     struct fixture *f = *state;
@@ -1067,6 +1085,7 @@ int main(void)
         CASE(each_destination_has_its_own_queue),
         CASE(a_waiting_row_holds_up_its_camera_only),
         CASE(a_long_backlog_of_one_camera_does_not_hold_up_another),
+        CASE(tells_since_when_the_oldest_event_waits),
         CASE(the_oldest_rows_are_given_up_when_too_many_wait),
         CASE(rows_above_an_age_are_given_up),
         CASE(gives_no_more_rows_than_asked),

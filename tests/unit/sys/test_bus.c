@@ -328,6 +328,41 @@ static void hands_over_between_threads(void **state)
     assert_int_equal(atomic_load(&released), MANY);
 }
 
+static void tells_how_full_each_edge_is(void **state)
+{
+    struct bus *b = *state;
+    struct bus_edge_status edges[BUS_EDGES_MAX];
+    assert_int_equal(bus_edges(b, edges), 0);
+    struct bus_in *in = open_in(b, 0, 2);
+    struct bus_out *out = open_out(b, 1, 3);
+    int sent = 0;
+    while (true) {
+        struct load *l = load_new(sent);
+        int r = bus_send(out, l, release);
+        if (r < 0) {
+            free(l);
+            break;
+        }
+        sent++;
+    }
+    assert_int_equal(bus_edges(b, edges), 1);
+    assert_int_equal(edges[0].sent, sent);
+    assert_int_equal(edges[0].received, 0);
+    assert_int_equal(edges[0].full, 1);
+    assert_int_equal(edges[0].capacity, 5);
+    assert_int_equal(sent, 5);
+    struct bus_item item;
+    assert_int_equal(bus_receive(in, &item), 0);
+    bus_item_done(&item);
+    assert_int_equal(bus_edges(b, edges), 1);
+    assert_int_equal(edges[0].received, 1);
+    bus_out_close(out);
+    bus_in_close(in);
+    assert_int_equal(bus_edges(b, edges), 1);
+    assert_int_equal(edges[0].capacity, 0);
+    bus_free(b);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
@@ -342,6 +377,7 @@ int main(void)
         TEST(refuses_a_second_worker_of_one_number),
         TEST(waits_for_items_descriptors_and_time),
         TEST(hands_over_between_threads),
+        TEST(tells_how_full_each_edge_is),
     };
     return RUN_TESTS(tests);
 }
