@@ -143,6 +143,15 @@ def test_the_next_start_takes_over_from_a_killed_one(launch, board):
     assert d.stop() == 0
 
 
+def test_a_crash_leaves_it_at_full_speed(launch, board):
+    d = start(launch, board)
+    board.waits_for(40)
+    d.signal(signal.SIGSEGV)
+    d.wait()
+    assert board.pwm() == "255"
+    assert (d.data / "report/crash.part").exists()
+
+
 @pytest.mark.parametrize("row, says", [
     ("curve = 40:0, 30:80", "the temperatures must rise"),
     ("curve = 40:90, 50:80", "a warmer point must not be slower"),
