@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cloudwatch/cloudwatch.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 #include "stage/cron.h"
@@ -354,6 +355,7 @@ static const struct cfg_section *const all_sections[] = {
     &gdrive_cfg_section,
     &s3_cfg_section,
     &rekognition_config_section,
+    &cloudwatch_config_section,
     &aws_section,
     &creds_section,
     &health_section,

@@ -5,6 +5,7 @@
 
 #include "app/config.h"
 #include "app/topology.h"
+#include "cloudwatch/cloudwatch.h"
 #include "ftp/ftp_server.h"
 #include "web/web.h"
 
@@ -30,8 +31,10 @@ struct daemon {
     struct ledger *web_ledger; /* of the web thread, for the backend's calls */
     struct topology *topology;
     struct web *_Atomic web;
-    struct ftp_server *_Atomic ftp; /* NULL = it is off */
-    char ftp_off[128];              /* why */
+    struct ftp_server *_Atomic ftp;        /* NULL = it is off */
+    char ftp_off[128];                     /* why */
+    struct cloudwatch *_Atomic cloudwatch; /* NULL = it is off */
+    char cloudwatch_off[ERR_TEXT_MAX];     /* why */
     char detector_text[512];
     atomic_bool ready;
     struct wall_time started_at;
