@@ -387,6 +387,7 @@ static const char preface[] =
     "`password`, `create_dirs` |\n"
     "| [ftp] `port` | the FTP server listens on all addresses at this port; without it and "
     "without `listen` on 127.0.0.1 alone |\n"
+    "| `AWS_ROLE_ARN` | [cloudwatch] `role_arn`, which switches it on |\n"
     "| `FEATURE_FLAG_OBJECT_DETECTION`, `FEATURE_FLAG_LOCAL_OBJECT_DETECTION` | detection runs "
     "when both are true and [detection] `enabled` is |\n\n"
     "Of two keys that mean the same, the one from the stronger source counts; from equal sources "
