@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* Levels last, so that the extra ones are a matter of how many rows are used. */
+/* Without `extra` only the first rows are used, up to one that is extra. */
 const struct cloudwatch_source cloudwatch_rows[] = {
     {.metric = "Errors", .row = "snapshotd_errors_total"},
     {.metric = "PicturesStored", .row = "snapshotd_stored_total", .extra = true},
