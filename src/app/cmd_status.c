@@ -120,6 +120,7 @@ static void print_control(const json_t *triggers);
 static void print_ftp(const json_t *ftp);
 static void print_spool(const json_t *folders);
 static void print_storages(const json_t *storages);
+static void print_cloudwatch(const json_t *c);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -194,6 +195,7 @@ static void print_head(const json_t *status)
     print_ftp(json_object_get(status, "ftp"));
     print_spool(json_object_get(status, "spool"));
     print_storages(json_object_get(status, "storages"));
+    print_cloudwatch(json_object_get(status, "cloudwatch"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -315,6 +317,26 @@ static void print_storages(const json_t *storages)
 {
     for (size_t i = 0; i < json_array_size(storages); i++)
         print_storage(json_array_get(storages, i));
+}
+
+/* "metrics   CloudWatch in eu-west-1: 12 counts taken, 3 wait; ...: HTTP 503; next try in 8 s" */
+static void print_cloudwatch(const json_t *c)
+{
+    char span[TEXT_SPAN_MAX];
+    if (!json_is_object(c) || strcmp(client_text(c, "state"), "off") == 0)
+        return;
+    bool well = strcmp(client_text(c, "state"), "well") == 0;
+    double waiting = number_of(c, "waiting"), dropped = number_of(c, "dropped");
+    printf("  metrics   CloudWatch in %s: %.0f counts taken", client_text(c, "region"),
+           number_of(c, "taken"));
+    if (waiting > 0)
+        printf(", %.0f wait", waiting);
+    if (dropped > 0)
+        printf(", %.0f dropped", dropped);
+    if (!well)
+        printf("; %s; next try in %s", client_text(c, "last_error"),
+               text_span(number_of(c, "next_try_ms") / 1000, span));
+    printf("\n");
 }
 
 static double number_of(const json_t *object, const char *key)

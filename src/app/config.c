@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cloudwatch/cloudwatch.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
 #include "stage/cron.h"
@@ -358,6 +359,7 @@ static const struct cfg_section *const all_sections[] = {
     &gdrive_cfg_section,
     &s3_cfg_section,
     &rekognition_config_section,
+    &cloudwatch_config_section,
     &aws_section,
     &creds_section,
     &health_section,
@@ -389,6 +391,7 @@ static const char preface[] =
     "`password`, `create_dirs` |\n"
     "| [ftp] `port` | the FTP server listens on all addresses at this port; without it and "
     "without `listen` on 127.0.0.1 alone |\n"
+    "| `AWS_ROLE_ARN` | [cloudwatch] `role_arn`, which switches it on |\n"
     "| `FEATURE_FLAG_OBJECT_DETECTION` | detection runs when it is true and [detection] `enabled` "
     "is |\n"
     "| `FEATURE_FLAG_LOCAL_OBJECT_DETECTION`, `FEATURE_FLAG_CLOUD_OBJECT_DETECTION` | the local "

@@ -12,6 +12,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
+#include "app/cloudwatch_rows.h"
 #include "app/command.h"
 #include "app/status.h"
 #include "app/topology.h"
@@ -383,6 +384,7 @@ static int open_parts(struct daemon *d, struct err *e)
 {
     struct pipeline *p = &d->pipeline;
     status_register_metrics();
+    pipeline_register_metrics();
     int r = open_signals(d, e);
     if (r == 0)
         r = lock_data(d, e);
@@ -535,8 +537,24 @@ static int start_ftp(struct daemon *d, struct err *e)
     return 0;
 }
 
+/* Counts are no reason not to take pictures. */
+static void start_cloudwatch(struct daemon *d)
+{
+    struct cloudwatch *c = NULL;
+    struct err e = {0};
+    cloudwatch_register_metrics();
+    const char *off = cloudwatch_rows_start(d->config, &c, &e);
+    atomic_store(&d->cloudwatch, c);
+    text_copy(d->cloudwatch_off, sizeof(d->cloudwatch_off), off ? off : "");
+    if (e.code < 0)
+        log_error("cloudwatch-off", "nothing is posted to CloudWatch: %s", e.text);
+    if (c)
+        log_notice("cloudwatch-on", "counts of errors go to CloudWatch");
+}
+
 static int start(struct daemon *d, struct err *e)
 {
+    start_cloudwatch(d); /* before anybody counts */
     d->pipeline.outcome = tell_web;
     d->pipeline.outcome_arg = d;
     int r = topology_start(&d->pipeline, &d->topology, e);
@@ -579,12 +597,14 @@ static int stop(struct daemon *d)
     int r = d->topology ? topology_stop(d->topology, grace) : 0;
     if (r < 0)
         return r;
+    cloudwatch_stop(atomic_load(&d->cloudwatch)); /* nobody counts any more */
     topology_free(d->topology);
     d->topology = NULL;
     atomic_store(&d->web, NULL);
     web_free(w);
     atomic_store(&d->ftp, NULL); /* nobody asks for its status any more */
     ftp_server_free(ftp);
+    cloudwatch_free(atomic_exchange(&d->cloudwatch, NULL));
     return 0;
 }
 

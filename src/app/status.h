@@ -5,6 +5,7 @@
 
 #include "app/config.h"
 #include "app/topology.h"
+#include "cloudwatch/cloudwatch.h"
 #include "ftp/ftp_server.h"
 #include "web/web.h"
 
@@ -30,11 +31,13 @@ struct daemon {
     struct ledger *web_ledger; /* of the web thread, for the backend's calls */
     struct topology *topology;
     struct web *_Atomic web;
-    struct ftp_server *_Atomic ftp; /* NULL = it is off */
-    char ftp_off[128];              /* why */
-    pthread_mutex_t words_lock;     /* guards the two; a reload may change them */
-    char detector_text[512];        /* what the local detector is, or why there is none */
-    char cloud_text[512];           /* likewise */
+    struct ftp_server *_Atomic ftp;        /* NULL = it is off */
+    char ftp_off[128];                     /* why */
+    pthread_mutex_t words_lock;            /* guards the two; a reload may change them */
+    char detector_text[512];               /* what the local detector is, or why there is none */
+    char cloud_text[512];                  /* likewise */
+    struct cloudwatch *_Atomic cloudwatch; /* NULL = it is off */
+    char cloudwatch_off[ERR_TEXT_MAX];     /* why */
     atomic_bool ready;
     struct wall_time started_at;
     struct mono_time started_mono;

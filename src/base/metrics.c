@@ -115,6 +115,21 @@ double metric_value(struct metric *m, const char *label_value)
     return m->kind == METRIC_HISTOGRAM ? (double)histogram_count(s) : atomic_load(&s->value);
 }
 
+double metric_sum(const char *name, const char *label_value)
+{
+    double sum = 0;
+    pthread_mutex_lock(&lock);
+    struct metric *m = first_metric;
+    while (m && strcmp(m->name, name) != 0)
+        m = m->next;
+    for (struct metric_series *s = m ? m->series : NULL; s; s = atomic_load(&s->next))
+        if (!label_value || strcmp(s->label, label_value) == 0)
+            sum +=
+                m->kind == METRIC_HISTOGRAM ? (double)histogram_count(s) : atomic_load(&s->value);
+    pthread_mutex_unlock(&lock);
+    return sum;
+}
+
 /* The format knows three escapes; a reader may drop a page with any other, so what would need one
  * becomes "?". `dst` holds twice the label. */
 static const char *escape_label(const char *label, char *dst)

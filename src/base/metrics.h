@@ -35,6 +35,9 @@ static inline void metric_inc(struct metric *m, const char *label_value)
     metric_add(m, label_value, 1.0);
 }
 double metric_value(struct metric *m, const char *label_value); /* histogram: count */
+/* Of a registered row by its name: of one label value, or with NULL the sum of all. 0 when there is
+ * no such thing (yet). */
+double metric_sum(const char *name, const char *label_value);
 /* Text exposition format 0.0.4 of all registered rows. */
 void metrics_render(struct dynbuf *out);
 /* Calls f for each registered row (reference pages, tests). */
