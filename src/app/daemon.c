@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "app/command.h"
+#include "app/confine.h"
 #include "app/status.h"
 #include "app/topology.h"
 #include "app/version.h"
@@ -61,6 +62,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     log_set_level((enum log_level)d.config->app.log_level);
     log_set_format((enum log_format)d.config->app.log_format);
     log_context_stage("main");
+    confine_rights(d.config);
 
     struct err e = {0};
     int r = open_parts(&d, &e);
@@ -484,6 +486,7 @@ static int start(struct daemon *d, struct err *e)
     if (r < 0)
         return r;
     mem_trim();
+    confine_calls(&d->confine, d->config);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
     log_notice("ready", "snapshotd %s is ready after %.0f ms: %zu camera%s, data in %s",
@@ -583,6 +586,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     pipeline_publish(&d->pipeline, make_settings(d, d->config));
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
+    confine_reloaded(&d->confine, d->config);
     reload_ftp(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);

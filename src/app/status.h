@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "app/config.h"
+#include "app/confine.h"
 #include "app/topology.h"
 #include "ftp/ftp_server.h"
 #include "web/web.h"
@@ -33,6 +34,7 @@ struct daemon {
     struct ftp_server *_Atomic ftp; /* NULL = it is off */
     char ftp_off[128];              /* why */
     char detector_text[512];
+    struct confine confine;
     atomic_bool ready;
     struct wall_time started_at;
     struct mono_time started_mono;
