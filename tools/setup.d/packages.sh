@@ -27,6 +27,8 @@ test_packages=(
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
 )
 
+deb_packages=(debhelper dpkg-dev fakeroot)
+
 # FTP servers to be measured against: one, and the libraries of those that ftp.sh only takes apart.
 bench_packages=(
     python3-pil python3-pyftpdlib libcap2 libcrypt1 libpam0g libpam-modules libsodium23 libwrap0
