@@ -52,9 +52,9 @@ def built():
 @pytest.fixture(name="debian", scope="module")
 def installed(package, tmp_path_factory):
     debian = Debian(tmp_path_factory.mktemp("debian") / "root")
-    shutil.copy(package, debian.path("/root/this.deb"))
+    shutil.copy(package, debian.path("/srv/this.deb"))
     debian.run("apt-get -qq update")
-    debian.run("apt-get -qq install --no-install-recommends /root/this.deb")
+    debian.run("apt-get -qq install --no-install-recommends /srv/this.deb")
     yield debian
     shutil.rmtree(debian.folder, ignore_errors=True)
 
@@ -175,7 +175,7 @@ def test_an_upgrade_leaves_pictures_settings_and_secrets_alone(debian):
     debian.run("umask 077; echo YARD=secret >/etc/snapshot-processor/environment; "
                f"mkdir -p {STATE}/store/yard && echo a >{STATE}/store/yard/picture.jpg")
     before = debian.path(CONFIG).read_text(encoding="utf-8")
-    debian.run("dpkg --force-confold -i /root/this.deb")
+    debian.run("dpkg --force-confold -i /srv/this.deb")
     assert debian.path(CONFIG).read_text(encoding="utf-8") == before
     assert debian.status(CONFIG) == "640 root:snapshotd"
     assert debian.path(f"{STATE}/store/yard/picture.jpg").exists()
@@ -195,10 +195,10 @@ def test_purging_leaves_nothing(debian):
     assert not debian.path(STATE).exists()
     assert not debian.path("/etc/snapshot-processor").exists()
     left = debian.run("find / -xdev -name '*snapshot*' -not -path '/proc/*' -not -path '/sys/*' "
-                      "-not -path '/root/*'; find / -xdev -name 'snapshotd*' -type l")
+                      "-not -path /srv/this.deb; find / -xdev -name 'snapshotd*' -type l")
     assert left == ""
 
 
 def test_it_can_be_installed_again(debian):
-    debian.run("apt-get -qq install --no-install-recommends /root/this.deb")
+    debian.run("apt-get -qq install --no-install-recommends /srv/this.deb")
     debian.run(f"cd {STATE} && {AS_USER} snapshotd check")

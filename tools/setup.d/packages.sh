@@ -16,7 +16,8 @@ build_packages=(
 # digest login (apache2-bin is the program without a service to start), pgrep of procps, a real
 # RabbitMQ with a client that is not ours, AWS's own library, which judges our signatures, Google's own
 # clients for Python, which check our Drive, and an FTP server that is not ours (with TLS by
-# python3-openssl).
+# python3-openssl). The Debian package is built, and installed in a chroot; systemd-analyze judges its
+# unit.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
@@ -25,6 +26,7 @@ test_packages=(
     python3-googleapi python3-google-auth python3-google-auth-httplib2 python3-httplib2
     python3-oauth2client python3-cryptography
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
+    debhelper dpkg-dev fakeroot debootstrap systemd python3-yaml
 )
 
 deb_packages=(debhelper dpkg-dev fakeroot)
