@@ -11,7 +11,7 @@ COPY tools/setup tools/convert-centernet.mjs tools/
 COPY tools/setup.d tools/setup.d
 RUN apt-get update && tools/setup build && tools/setup model
 COPY . .
-RUN meson setup build --prefix=/usr --buildtype=debugoptimized \
+RUN meson setup build --prefix=/usr --libdir=lib --buildtype=debugoptimized \
     && ninja -C build installed \
     && meson install -C build --no-rebuild --destdir /image \
     && strip --strip-debug /image/usr/bin/snapshotd \
