@@ -87,6 +87,17 @@ static const struct cfg_key app_keys[] = {
      .bare_unit_ms = 1000,
      .flags = CFG_RELOAD | CFG_ENV_NAME,
      .help = "How long running work may take to end when the program stops"},
+    {.name = "sandbox",
+     .type = CFG_BOOL,
+     AT(app_values, sandbox),
+     .fallback = "yes",
+     .help = "Whether the program gives up rights that it does not need",
+     .doc = "At the start it drops all capabilities but the one for ports below 1024, when it has "
+            "that, and takes no new privileges, nor do programs that it starts. When it is ready, "
+            "a seccomp filter leaves it the system calls of a server of files and sockets. "
+            "Programs can be started only if a camera is of kind command. doc/hardening.md says "
+            "what that means, and what may need `no`: a graphics driver, or a camera's program "
+            "that uses sudo."},
     {.name = "cronitor_monitor_key",
      .type = CFG_SECRET,
      .flags = CFG_LATER | CFG_COMPAT | CFG_ENV_NAME,

@@ -44,6 +44,7 @@ struct app_values {
     int log_level;  /* enum log_level */
     int log_format; /* enum log_format */
     int64_t grace_ms;
+    bool sandbox;
 };
 struct store_values {
     const char *path;

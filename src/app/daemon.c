@@ -14,6 +14,7 @@
 
 #include "app/cloudwatch_rows.h"
 #include "app/command.h"
+#include "app/confine.h"
 #include "app/status.h"
 #include "app/topology.h"
 #include "app/version.h"
@@ -64,6 +65,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     log_set_level((enum log_level)d.config->app.log_level);
     log_set_format((enum log_format)d.config->app.log_format);
     log_context_stage("main");
+    confine_rights(d.config);
 
     struct err e = {0};
     int r = open_parts(&d, &e);
@@ -565,6 +567,7 @@ static int start(struct daemon *d, struct err *e)
     if (r < 0)
         return r;
     mem_trim();
+    confine_calls(&d->confine, d->config);
     atomic_store(&d->ready, true); /* before anybody reads so in the log */
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
@@ -677,6 +680,7 @@ static void reload(struct daemon *d, const struct app_options *options)
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
     pipeline_wake(&d->pipeline, PIPELINE_CONSULT);
+    confine_reloaded(&d->confine, d->config);
     reload_ftp(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);

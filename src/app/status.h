@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "app/config.h"
+#include "app/confine.h"
 #include "app/topology.h"
 #include "cloudwatch/cloudwatch.h"
 #include "ftp/ftp_server.h"
@@ -38,6 +39,7 @@ struct daemon {
     char cloud_text[512];                  /* likewise */
     struct cloudwatch *_Atomic cloudwatch; /* NULL = it is off */
     char cloudwatch_off[ERR_TEXT_MAX];     /* why */
+    struct confine confine;
     atomic_bool ready;
     struct wall_time started_at;
     struct mono_time started_mono;

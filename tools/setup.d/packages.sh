@@ -7,7 +7,7 @@ build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
     libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libmpack-dev
     libinih-dev libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
-    libexpat1-dev libsystemd-dev librabbitmq-dev libcrypt-dev libcmocka-dev fonts-dejavu-core ca-certificates
+    libexpat1-dev libsystemd-dev librabbitmq-dev libcrypt-dev libseccomp-dev libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
 # clang's run-time library holds its sanitizers and libFuzzer. Their suppressions name functions, also
@@ -16,7 +16,8 @@ build_packages=(
 # digest login (apache2-bin is the program without a service to start), pgrep of procps, a real
 # RabbitMQ with a client that is not ours, AWS's own library, which judges our signatures, Google's own
 # clients for Python, which check our Drive, and an FTP server that is not ours (with TLS by
-# python3-openssl).
+# python3-openssl). The Debian package is built, and installed in a chroot; systemd-analyze judges its
+# unit.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
@@ -25,7 +26,10 @@ test_packages=(
     python3-googleapi python3-google-auth python3-google-auth-httplib2 python3-httplib2
     python3-oauth2client python3-cryptography
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
+    debhelper dpkg-dev fakeroot debootstrap systemd python3-yaml
 )
+
+deb_packages=(debhelper dpkg-dev fakeroot)
 
 # FTP servers to be measured against: one, and the libraries of those that ftp.sh only takes apart.
 bench_packages=(
