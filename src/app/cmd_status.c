@@ -126,6 +126,7 @@ static void print_storages(const json_t *storages);
 static void print_log(const json_t *log);
 static void print_errors(const json_t *errors);
 static void print_fan(const json_t *fan);
+static void print_cloudwatch(const json_t *c);
 static double number_of(const json_t *object, const char *key);
 
 /* "rabbitmq  127.0.0.1:5672: not reachable for 3 min: connection refused; 128 events wait" */
@@ -219,6 +220,7 @@ static void print_head(const json_t *status)
     print_log(json_object_get(status, "log"));
     print_errors(json_object_get(status, "errors"));
     print_fan(json_object_get(status, "fan"));
+    print_cloudwatch(json_object_get(status, "cloudwatch"));
     const json_t *disk = json_object_get(status, "disk");
     if (disk) {
         char left[32], reserve[32];
@@ -382,6 +384,26 @@ static void print_storages(const json_t *storages)
 {
     for (size_t i = 0; i < json_array_size(storages); i++)
         print_storage(json_array_get(storages, i));
+}
+
+/* "metrics   CloudWatch in eu-west-1: 12 counts taken, 3 wait; ...: HTTP 503; next try in 8 s" */
+static void print_cloudwatch(const json_t *c)
+{
+    char span[TEXT_SPAN_MAX];
+    if (!json_is_object(c) || strcmp(client_text(c, "state"), "off") == 0)
+        return;
+    bool well = strcmp(client_text(c, "state"), "well") == 0;
+    double waiting = number_of(c, "waiting"), dropped = number_of(c, "dropped");
+    printf("  metrics   CloudWatch in %s: %.0f counts taken", client_text(c, "region"),
+           number_of(c, "taken"));
+    if (waiting > 0)
+        printf(", %.0f wait", waiting);
+    if (dropped > 0)
+        printf(", %.0f dropped", dropped);
+    if (!well)
+        printf("; %s; next try in %s", client_text(c, "last_error"),
+               text_span(number_of(c, "next_try_ms") / 1000, span));
+    printf("\n");
 }
 
 static double number_of(const json_t *object, const char *key)

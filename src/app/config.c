@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cloudwatch/cloudwatch.h"
 #include "fan/fan_config.h"
 #include "ftp/ftp_config.h"
 #include "notify/amqp_config.h"
@@ -129,6 +130,17 @@ static const struct cfg_key app_keys[] = {
      .bare_unit_ms = 1000,
      .flags = CFG_RELOAD | CFG_ENV_NAME,
      .help = "How long running work may take to end when the program stops"},
+    {.name = "sandbox",
+     .type = CFG_BOOL,
+     AT(app_values, sandbox),
+     .fallback = "yes",
+     .help = "Whether the program gives up rights that it does not need",
+     .doc = "At the start it drops all capabilities but the one for ports below 1024, when it has "
+            "that, and takes no new privileges, nor do programs that it starts. When it is ready, "
+            "a seccomp filter leaves it the system calls of a server of files and sockets. "
+            "Programs can be started only if a camera is of kind command. doc/hardening.md says "
+            "what that means, and what may need `no`: a graphics driver, or a camera's program "
+            "that uses sudo."},
     {.name = "cronitor_monitor_key",
      .type = CFG_SECRET,
      .flags = CFG_LATER | CFG_COMPAT | CFG_ENV_NAME,
@@ -396,6 +408,7 @@ static const struct cfg_section *const all_sections[] = {
     &gdrive_cfg_section,
     &s3_cfg_section,
     &rekognition_config_section,
+    &cloudwatch_config_section,
     &aws_section,
     &creds_cfg_section,
     &health_section,
@@ -427,6 +440,7 @@ static const char preface[] =
     "`password`, `create_dirs` |\n"
     "| [ftp] `port` | the FTP server listens on all addresses at this port; without it and "
     "without `listen` on 127.0.0.1 alone |\n"
+    "| `AWS_ROLE_ARN` | [cloudwatch] `role_arn`, which switches it on |\n"
     "| `FEATURE_FLAG_OBJECT_DETECTION` | detection runs when it is true and [detection] `enabled` "
     "is |\n"
     "| `FEATURE_FLAG_LOCAL_OBJECT_DETECTION`, `FEATURE_FLAG_CLOUD_OBJECT_DETECTION` | the local "

@@ -48,6 +48,7 @@ struct app_values {
     const char *syslog_address;
     const char *journal_socket;
     int64_t grace_ms;
+    bool sandbox;
 };
 struct store_values {
     const char *path;

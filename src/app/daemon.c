@@ -12,7 +12,9 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
+#include "app/cloudwatch_rows.h"
 #include "app/command.h"
+#include "app/confine.h"
 #include "app/daemon_secrets.h"
 #include "app/gauges.h"
 #include "app/metric_rows.h"
@@ -72,6 +74,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     d.fan = fan_new();
     log_context_stage("main");
     use_log(d.config);
+    confine_rights(d.config);
 
     daemon_secrets_report(&d);
     struct err e = {0};
@@ -605,8 +608,23 @@ static void apply_fan(struct daemon *d)
         log_error("fan-failed", "%s", e.text);
 }
 
+/* Counts are no reason not to take pictures. */
+static void start_cloudwatch(struct daemon *d)
+{
+    struct cloudwatch *c = NULL;
+    struct err e = {0};
+    const char *off = cloudwatch_rows_start(d->config, &c, &e);
+    atomic_store(&d->cloudwatch, c);
+    text_copy(d->cloudwatch_off, sizeof(d->cloudwatch_off), off ? off : "");
+    if (e.code < 0)
+        log_error("cloudwatch-off", "nothing is posted to CloudWatch: %s", e.text);
+    if (c)
+        log_notice("cloudwatch-on", "counts of errors go to CloudWatch");
+}
+
 static int start(struct daemon *d, struct err *e)
 {
+    start_cloudwatch(d); /* before anybody counts */
     d->pipeline.outcome = tell_web;
     d->pipeline.outcome_arg = d;
     int r = topology_start(&d->pipeline, &d->topology, e);
@@ -620,6 +638,7 @@ static int start(struct daemon *d, struct err *e)
     apply_fan(d);
     daemon_flags_start(d);
     mem_trim();
+    confine_calls(&d->confine, d->config);
     atomic_store(&d->ready, true); /* before anybody reads so in the log */
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
@@ -655,12 +674,14 @@ static int stop(struct daemon *d)
     int r = d->topology ? topology_stop(d->topology, grace) : 0;
     if (r < 0)
         return r;
+    cloudwatch_stop(atomic_load(&d->cloudwatch)); /* nobody counts any more */
     topology_free(d->topology);
     d->topology = NULL;
     atomic_store(&d->web, NULL);
     web_free(w);
     atomic_store(&d->ftp, NULL); /* nobody asks for its status any more */
     ftp_server_free(ftp);
+    cloudwatch_free(atomic_exchange(&d->cloudwatch, NULL));
     return 0;
 }
 
@@ -732,6 +753,7 @@ static void adopt(struct daemon *d, struct app_config **next)
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
     pipeline_wake(&d->pipeline, PIPELINE_FETCH);
     pipeline_wake(&d->pipeline, PIPELINE_CONSULT);
+    confine_reloaded(&d->confine, d->config);
     reload_ftp(d);
     apply_fan(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);

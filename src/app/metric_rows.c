@@ -4,11 +4,13 @@
 #include "app/status.h"
 #include "app/topology.h"
 #include "camera/fetcher.h"
+#include "cloudwatch/cloudwatch.h"
 #include "detect/rekognition.h"
 #include "fan/fan.h"
 #include "ftp/ftp_server.h"
 #include "notify/amqp.h"
 #include "report/report.h"
+#include "stage/pipeline.h"
 #include "sys/db.h"
 #include "web/web.h"
 
@@ -25,4 +27,6 @@ void metric_rows_register_all(void)
     report_register_metrics();
     daemon_secrets_register_metrics();
     db_register_metrics();
+    pipeline_register_metrics();
+    cloudwatch_register_metrics();
 }

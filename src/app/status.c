@@ -515,11 +515,35 @@ static json_t *backend_status(void *arg)
     return j;
 }
 
+/* What is told to CloudWatch; "off" says why nothing is. */
+static json_t *cloudwatch_json(struct daemon *d)
+{
+    struct cloudwatch *c = atomic_load(&d->cloudwatch);
+    struct cloudwatch_status st;
+    char posted[WALL_ISO_MAX];
+    if (!c)
+        return json_pack("{s:s,s:o}", "state", "off", "off", js_string(d->cloudwatch_off));
+    cloudwatch_status(c, &st);
+    return json_pack(
+        "{s:s,s:o,s:o,s:f,s:f,s:f,s:o,s:I,s:o}", "state", st.well ? "well" : "trouble", "region",
+        js_string(st.region), "credentials", js_string(st.credentials), "waiting", st.waiting,
+        "taken", st.taken, "dropped", st.dropped, "last_post_at",
+        st.posted.us ? json_string(wall_format_iso(st.posted, false, posted)) : json_null(),
+        "next_try_ms", (json_int_t)st.next_try_ms, "last_error", js_string(st.last_error));
+}
+
+static json_t *backend_whole_status(void *arg)
+{
+    json_t *j = backend_status(arg);
+    json_object_set_new(j, "cloudwatch", cloudwatch_json(arg));
+    return j;
+}
+
 struct web_backend status_backend(struct daemon *d)
 {
     return (struct web_backend){.arg = d,
                                 .trigger = backend_trigger,
-                                .status = backend_status,
+                                .status = backend_whole_status,
                                 .bytes = backend_bytes,
                                 .ready = backend_ready,
                                 .starred = backend_starred,

@@ -5,7 +5,9 @@
 #include <stdatomic.h>
 
 #include "app/config.h"
+#include "app/confine.h"
 #include "app/topology.h"
+#include "cloudwatch/cloudwatch.h"
 #include "fan/fan.h"
 #include "ftp/ftp_server.h"
 #include "report/report.h"
@@ -42,9 +44,12 @@ struct daemon {
     struct report *report;          /* errors go to Sentry; NULL before the data folder is ours */
     char ftp_off[128];              /* why */
     struct fan *fan;
-    pthread_mutex_t words_lock; /* guards the two; a reload may change them */
-    char detector_text[512];    /* what the local detector is, or why there is none */
-    char cloud_text[512];       /* likewise */
+    pthread_mutex_t words_lock;            /* guards the two; a reload may change them */
+    char detector_text[512];               /* what the local detector is, or why there is none */
+    char cloud_text[512];                  /* likewise */
+    struct cloudwatch *_Atomic cloudwatch; /* NULL = it is off */
+    char cloudwatch_off[ERR_TEXT_MAX];     /* why */
+    struct confine confine;
     atomic_bool ready;
     struct wall_time started_at;
     struct mono_time started_mono;

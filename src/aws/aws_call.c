@@ -24,7 +24,7 @@ enum {
 
 static int one_try(struct http_client *http, const struct aws_call *call,
                    const struct aws_credentials *credentials, struct wall_time now,
-                   struct http_answer *ret, struct err *e);
+                   struct http_answer *ret, bool *ret_sent, struct err *e);
 static int get_credentials(struct aws_chain *chain, struct http_client *http,
                            const struct aws_call *call, struct aws_credentials *ret,
                            struct aws_error *ret_error, struct err *e);
@@ -64,8 +64,10 @@ int aws_call_as(const struct aws_credentials *credentials, struct aws_clock *clo
         int64_t offset_s = aws_clock_offset_s(clock);
         *ret_error = (struct aws_error){0};
         http_answer_done(ret);
-        int r = one_try(http, call, credentials, aws_clock_at(offset_s), ret, e);
+        bool sent = false;
+        int r = one_try(http, call, credentials, aws_clock_at(offset_s), ret, &sent, e);
         if (r < 0) {
+            ret_error->doubtful = sent;
             ret_error->trouble = trouble_without_answer(call, r);
             return r;
         }
@@ -76,6 +78,10 @@ int aws_call_as(const struct aws_credentials *credentials, struct aws_clock *clo
             ret_error->trouble = AWS_AWAY;
         if (i || !may_be_of_clock(ret, ret_error) || !aws_clock_learn(clock, offset_s, ret->date_s))
             return tell(call, ret_error, e);
+        if (call->dated) {
+            ret_error->clock_news = true;
+            return tell(call, ret_error, e);
+        }
     }
 }
 
@@ -109,7 +115,7 @@ static bool renew_credentials(struct aws_chain *chain, struct http_client *http,
 
 static int one_try(struct http_client *http, const struct aws_call *call,
                    const struct aws_credentials *credentials, struct wall_time now,
-                   struct http_answer *ret, struct err *e)
+                   struct http_answer *ret, bool *ret_sent, struct err *e)
 {
     struct aws_request request = call->request;
     char host[AWS_HOST_MAX];
@@ -155,7 +161,7 @@ static int one_try(struct http_client *http, const struct aws_call *call,
         wanted[i] = call->wanted[i];
     wanted[count] = "x-amzn-ErrorType"; /* see read_error() */
     wanted[count + 1] = NULL;
-    return http_call(http, &http_request, wanted, ret, NULL, e);
+    return http_call(http, &http_request, wanted, ret, ret_sent, e);
 }
 
 static int count_wanted(const struct aws_call *call)

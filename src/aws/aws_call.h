@@ -25,6 +25,8 @@ struct aws_error { /* of an answer; a network failure has code "" */
     enum aws_trouble trouble;
     bool odd;         /* WELL, but for a code that nobody here knows: may be of the whole as well */
     int64_t pause_ms; /* asked for; 0 = none */
+    bool doubtful;    /* no answer, and the request was on its way: it may have been obeyed */
+    bool clock_news;  /* refused for its date, and now the right time is known: see `dated` */
 };
 
 struct aws_call {
@@ -37,6 +39,9 @@ struct aws_call {
     /* Without a sign of life; the whole of a call has this and the time that its body takes at 32
      * KB/s. 0 = 30 s, and what a large object needs. */
     int64_t timeout_ms;
+    /* The body has times in it: after a refusal for its date it is not signed anew but made anew,
+     * by the caller, who sees clock_news. */
+    bool dated;
 };
 
 /* 0: the answer is a 2xx. -EREMOTEIO: it is another, see `ret_error`; `e` says it in words and has

@@ -225,6 +225,24 @@ double metric_value(struct metric *m, const char *label_value)
     return m->kind == METRIC_HISTOGRAM ? (double)histogram_count(s) : atomic_load(&s->value);
 }
 
+double metric_sum(const char *name, const char *label_value)
+{
+    pthread_mutex_lock(&lock);
+    struct metric *m = first_metric;
+    while (m && strcmp(m->name, name) != 0)
+        m = m->next;
+    pthread_mutex_unlock(&lock);
+    if (!m)
+        return 0;
+    if (label_value)
+        return metric_value(m, label_value);
+    double sum = 0;
+    struct metric_table *t = table_of(m);
+    for (struct metric_series *s = t ? atomic_load(&t->first) : NULL; s; s = atomic_load(&s->next))
+        sum += m->kind == METRIC_HISTOGRAM ? (double)histogram_count(s) : atomic_load(&s->value);
+    return sum;
+}
+
 /* ---- the page ---- */
 
 void metrics_add_collector(void (*f)(void *arg), void *arg)

@@ -53,6 +53,9 @@ double metric_value(struct metric *m, const char *label_value); /* histogram: co
 void metrics_add_collector(void (*f)(void *arg), void *arg);
 void metrics_remove_collector(void (*f)(void *arg), void *arg);
 
+/* Of a registered row by its name: of one label value, or with NULL the sum of all. 0 when there is
+ * no such thing (yet). */
+double metric_sum(const char *name, const char *label_value);
 /* Text exposition format 0.0.4 of all registered rows. */
 void metrics_render(struct dynbuf *out);
 /* Calls f for each registered row, by name (reference pages, tests). */

@@ -107,11 +107,19 @@ static const struct cfg_key keys[] = {
     {.name = "masquerade",
      .type = CFG_STRING,
      .offset = FIELD(masquerade),
+     .env = "FTP_MASQUERADE",
      .validate = check_ipv4,
      .help = "IPv4 address that cameras from outside are told for data connections",
-     .doc = "For a server behind a router or in a container that forwards its ports: the outside "
-            "address. Peers from private networks are told the address that they came to, as all "
+     .doc = "For a server behind a router that forwards its ports: the outside address. Peers from "
+            "private networks are told the address that they came to, as all "
             "are when this is empty. EPSV names no address and needs none."},
+    {.name = "masquerade_all",
+     .type = CFG_BOOL,
+     .offset = FIELD(masquerade_all),
+     .fallback = "no",
+     .help = "Whether cameras in private networks are told masquerade as well",
+     .doc = "For a container with a network of its own: cameras come to the address of its host, "
+            "and the server sees another one."},
     {.name = "active",
      .type = CFG_BOOL,
      .offset = FIELD(active),

@@ -27,8 +27,9 @@ struct ftp_config {
     int64_t passive_port_min, passive_port_max; /* 0 = any free one */
     const char
         *masquerade; /* IPv4 address told in 227 to peers from outside; empty = the interface's */
-    bool active;     /* PORT and EPRT are served */
-    int tls;         /* enum ftp_tls; see ftp_config_tls() */
+    bool masquerade_all;                      /* to peers from near, too */
+    bool active;                              /* PORT and EPRT are served */
+    int tls;                                  /* enum ftp_tls; see ftp_config_tls() */
     const char *tls_cert_file, *tls_key_file; /* both or none */
     bool tls_strict; /* an upload over TLS that ends without close_notify is incomplete */
     bool tls_reuse;  /* data connections must resume the control connection's session */

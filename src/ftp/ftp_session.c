@@ -700,11 +700,12 @@ static const union ftp_address *local_address(struct ftp_session *s)
     return &s->local;
 }
 
-/* Peers from outside get the address that they can reach; in the house it is the interface's own.
- */
+/* Peers from outside get the address that they can reach; in the house it is the interface's own,
+ * unless that is one inside of a container. */
 static struct in_addr told_address(struct ftp_session *s)
 {
-    if (s->shared->has_masquerade && !ftp_address_is_near(&s->peer))
+    if (s->shared->has_masquerade &&
+        (s->shared->config.masquerade_all || !ftp_address_is_near(&s->peer)))
         return s->shared->masquerade;
     return s->local.v4.sin_addr;
 }

@@ -59,11 +59,13 @@ static const struct cfg_key keys[] = {
     {.name = "user",
      .type = CFG_STRING,
      .offset = FIELD(user),
+     .env = "RABBITMQ_USER",
      .help = "Login at the broker; empty = guest, RabbitMQ's own, which it may take from its own "
              "machine only"},
     {.name = "password",
      .type = CFG_SECRET,
      .offset = FIELD(password),
+     .env = "RABBITMQ_PASSWORD",
      .help = "Password of user; guest when neither is given"},
     {.name = "vhost",
      .type = CFG_STRING,

@@ -297,6 +297,10 @@ static void refuse(struct control_self *c, const struct amqp_event *ev, enum adm
 {
     (void)amqp_link_reject(c->link, ev->tag, false); /* -ENOTCONN: it comes again, as it was */
     metric_inc(&messages, admit_verdict_names[verdict]);
+    if (verdict == ADMIT_MALFORMED)
+        pipeline_count_error(PIPELINE_MALFORMED);
+    if (verdict == ADMIT_UNKNOWN_DEVICE)
+        pipeline_count_error(PIPELINE_UNKNOWN_CAMERA);
     stage_count_failed(c->stage, why->text);
     if (!may_tell(c))
         return;

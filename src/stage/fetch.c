@@ -152,9 +152,10 @@ static int64_t age_ms(const struct trigger *t)
 }
 
 /* Ends a trigger without a picture. What is no longer pending needs no end. */
-static int fail_trigger(struct fetch_self *f, const struct trigger *t, const char *why,
-                        struct err *e)
+static int fail_trigger(struct fetch_self *f, const struct flight *fl, struct err *e)
 {
+    const struct trigger *t = &fl->trigger;
+    const char *why = fl->why;
     int r = ledger_trigger_fail(f->ledger, t, why, e);
     if (r == -EALREADY)
         return 0;
@@ -164,6 +165,10 @@ static int fail_trigger(struct fetch_self *f, const struct trigger *t, const cha
     log_warn("trigger-failed", "no picture after %d attempt%s: %s", attempts,
              attempts == 1 ? "" : "s", why);
     metric_inc(&trigger_ends, t->camera);
+    if (!fl->camera)
+        pipeline_count_error(PIPELINE_UNKNOWN_CAMERA);
+    else if (fl->camera->enabled) /* else people wanted no picture */
+        pipeline_count_error(PIPELINE_NO_PICTURE);
     stage_count_failed(f->stage, why);
     pipeline_outcome(f->pipeline, t->id);
     return 0;
@@ -175,7 +180,7 @@ static int fail_trigger(struct fetch_self *f, const struct trigger *t, const cha
 static void record_end(struct fetch_self *f, struct flight *fl)
 {
     struct err e = {0};
-    int r = fl->final ? fail_trigger(f, &fl->trigger, fl->why, &e)
+    int r = fl->final ? fail_trigger(f, fl, &e)
                       : ledger_trigger_retry(f->ledger, &fl->trigger, fl->not_before, fl->why, &e);
     if (r == 0 || r == -EALREADY) {
         end_flight(f, fl);

@@ -8,6 +8,7 @@
 #include "base/dynbuf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "base/text.h"
 
 /* For room on the way to the record stage. */
@@ -71,6 +72,30 @@ int64_t pipeline_ledger_rest_ms(struct pipeline *p)
     return mono_until_ms((struct mono_time){atomic_load(&p->ledger_rest_us)});
 }
 
+const char *const pipeline_error_names[PIPELINE_ERROR_COUNT] = {
+    [PIPELINE_UNKNOWN_CAMERA] = "unknown_camera",
+    [PIPELINE_MALFORMED] = "malformed",
+    [PIPELINE_NO_PICTURE] = "no_picture",
+};
+
+static struct metric errors = {
+    .name = "snapshotd_errors_total",
+    .kind = METRIC_COUNTER,
+    .label = "reason",
+    .help = "Triggers that came to nothing: unknown_camera, malformed, no_picture; this is the "
+            "metric Errors at CloudWatch",
+};
+
+void pipeline_register_metrics(void)
+{
+    metric_register(&errors);
+}
+
+void pipeline_count_error(enum pipeline_error error)
+{
+    metric_inc(&errors, pipeline_error_names[error]);
+}
+
 static int unknown_camera(const struct camera_set *set, const char *camera, struct err *e)
 {
     AUTO_DONE(dynbuf) known = {0};
@@ -89,8 +114,10 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
 {
     AUTO(settings) now = pipeline_settings(p);
     const struct camera *cam = camera_set_find(now->cameras, camera);
-    if (!cam)
+    if (!cam) {
+        pipeline_count_error(PIPELINE_UNKNOWN_CAMERA);
         return unknown_camera(now->cameras, camera, e);
+    }
     if (!cam->enabled)
         return err_set(e, -ECANCELED, ERR_NEVER,
                        "camera \"%s\" is switched off: set enabled = yes in [camera:%s]", cam->name,

@@ -105,6 +105,18 @@ void pipeline_publish(struct pipeline *p, struct settings *s);
 void pipeline_wake(struct pipeline *p, enum pipeline_stage which);
 void pipeline_outcome(struct pipeline *p, const char *id);
 
+/* A trigger that comes to nothing, once each: what the predecessor counts at CloudWatch. Any
+ * thread. */
+enum pipeline_error {
+    PIPELINE_UNKNOWN_CAMERA,
+    PIPELINE_MALFORMED,  /* the message, or the camera's parameters in it */
+    PIPELINE_NO_PICTURE, /* all tries failed, or there was no time left for one */
+    PIPELINE_ERROR_COUNT
+};
+extern const char *const pipeline_error_names[PIPELINE_ERROR_COUNT];
+void pipeline_count_error(enum pipeline_error error);
+void pipeline_register_metrics(void);
+
 /* When the ledger could not take a verdict nothing is examined for so long: the work would be
  * thrown away. Also the promise after freed space. Any thread. */
 #define PIPELINE_LEDGER_REST_MS 5000

@@ -293,12 +293,17 @@ class FakeAws:
 
     def sts(self, r):
         try:
-            self.check(r, "sts", SigV4Auth)
+            return self.assume_role(r)
         except Answer as a:
             raise Answer(a.status, a.body.replace(b"<Error>", b"<ErrorResponse><Error>").replace(
                 b"</Error>", b"</Error></ErrorResponse>"))
+
+    def assume_role(self, r):
+        self.check(r, "sts", SigV4Auth)
         form = r.form
         role = form.get("RoleArn")
+        if not re.fullmatch(r"[\w+=,.@-]{2,64}", form.get("RoleSessionName", ""), re.ASCII):
+            raise error(400, "ValidationError", "RoleSessionName")
         ok = (form.get("Action") == "AssumeRole" and form.get("Version") == "2011-06-15" and
               role in self.roles and form.get("RoleSessionName") and
               form.get("ExternalId") == self.sts_external_id)

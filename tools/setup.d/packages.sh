@@ -7,7 +7,7 @@ build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
     libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libmpack-dev
     libinih-dev libssl-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
-    libexpat1-dev libsystemd-dev librabbitmq-dev libcrypt-dev libcmocka-dev fonts-dejavu-core ca-certificates
+    libexpat1-dev libsystemd-dev librabbitmq-dev libcrypt-dev libseccomp-dev libcmocka-dev fonts-dejavu-core ca-certificates
 )
 
 # clang's run-time library holds its sanitizers and libFuzzer. Their suppressions name functions, also
@@ -18,6 +18,7 @@ build_packages=(
 # clients for Python, which check our Drive, Sentry's, which reads our reports, an FTP server that is not ours (with TLS by
 # python3-openssl), a syslog daemon, for the manual pages and the completion man and the shells, and
 # Prometheus's tools and parser, which judge our metrics, board and alerts.
+# The Debian package is built, and installed in a chroot; systemd-analyze judges its unit.
 test_packages=(
     clang clang-tidy clang-format libclang-rt-dev llvm libc6-dbg
     python3-pytest python3-yaml python3-numpy python3-pil python3-onnx python3-pyftpdlib python3-openssl
@@ -27,7 +28,10 @@ test_packages=(
     python3-oauth2client python3-cryptography python3-sentry-sdk
     curl lftp ncftp tnftp inetutils-ftp rclone e2fsprogs mount
     rsyslog man-db zsh fish
+    debhelper dpkg-dev fakeroot debootstrap systemd python3-yaml
 )
+
+deb_packages=(debhelper dpkg-dev fakeroot)
 
 # FTP servers to be measured against: one, and the libraries of those that ftp.sh only takes apart.
 bench_packages=(

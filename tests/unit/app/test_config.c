@@ -175,7 +175,8 @@ static void other_value(const struct cfg_key *key, char *buf, size_t size)
     case CFG_PATH:
     case CFG_LIST:
     case CFG_LINES:
-        (void)text_copy(buf, size, "other");
+        (void)text_copy(buf, size,
+                        text_ends_with(key->name, "endpoint") ? "https://other:1" : "other");
         break;
     case CFG_TYPE_COUNT:
         abort();
@@ -188,12 +189,18 @@ static const struct {
 } needed[] = {
     {"camera:x", "address", "address = h:1\n"},
     {"camera:x", "user", "user = u\n"},
+    {"cloudwatch", "access_key", "access_key = k\n"},
+    {"cloudwatch", "secret_key", "secret_key = env:OTHER\n"},
     {"directory:x", "path", "path = /here\n"},
     {"ftp", "user", "user = u\n"},
     {"ftp", "password", "password = env:OTHER\n"},
     {"ftp", "tls_cert_file", "tls_cert_file = c\n"},
     {"ftp", "tls_key_file", "tls_key_file = k\n"},
     {"ftp_account:x", "password", "password = env:OTHER\n"},
+    {"rekognition", "access_key", "access_key = k\n"},
+    {"rekognition", "secret_key", "secret_key = env:OTHER\n"},
+    {"rekognition", "primary_region", "primary_region = here\n"},
+    {"rekognition", "region", "region = there\n"},
     {"s3:x", "bucket", "bucket = b\n"},
     {"s3:x", "access_key", "access_key = k\n"},
     {"s3:x", "secret_key", "secret_key = env:OTHER\n"},

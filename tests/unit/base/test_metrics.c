@@ -271,6 +271,24 @@ static void walks_over_all_rows(void **state UNUSED)
     assert_true(n >= 6);
 }
 
+static void adds_up_a_row_by_its_name(void **state UNUSED)
+{
+    static struct metric fresh = {
+        .name = "test_sum_total", .kind = METRIC_COUNTER, .label = "kind", .help = "Kinds."};
+    assert_true(metric_sum("test_sum_total", NULL) == 0);
+    metric_register(&fresh);
+    assert_true(metric_sum("test_sum_total", NULL) == 0);
+    metric_add(&fresh, "a", 2);
+    metric_add(&fresh, "b", 3);
+    assert_true(metric_sum("test_sum_total", NULL) == 5);
+    assert_true(metric_sum("test_sum_total", "b") == 3);
+    assert_true(metric_sum("test_sum_total", "c") == 0);
+    metric_register(&seconds);
+    double before = metric_sum("test_seconds", NULL);
+    metric_observe(&seconds, NULL, 7);
+    assert_true(metric_sum("test_seconds", NULL) == before + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +304,7 @@ int main(void)
         cmocka_unit_test(counts_further_label_values_together),
         cmocka_unit_test(counts_right_from_many_threads),
         cmocka_unit_test(walks_over_all_rows),
+        cmocka_unit_test(adds_up_a_row_by_its_name),
     };
     return RUN_TESTS(tests);
 }

@@ -199,6 +199,14 @@ static void who_comes_from_outside_is_told_the_masquerade_address(void **state U
     rig_end(r);
 }
 
+static void in_a_container_all_are_told_the_masquerade_address(void **state UNUSED)
+{
+    struct rig *r = rig_start("masquerade = 198.51.100.7\nmasquerade_all = yes", NULL);
+    upload_from(r, FAR_AWAY, "(198,51,100,7");
+    upload_from(r, "127.0.0.1", "(198,51,100,7");
+    rig_end(r);
+}
+
 static void without_masquerade_all_are_told_the_address_that_they_came_to(void **state UNUSED)
 {
     struct rig *r = rig_start(NULL, NULL);
@@ -971,6 +979,7 @@ int main(void)
         cmocka_unit_test(sends_files_and_lists),
         cmocka_unit_test(greets_with_the_configured_banner),
         cmocka_unit_test(who_comes_from_outside_is_told_the_masquerade_address),
+        cmocka_unit_test(in_a_container_all_are_told_the_masquerade_address),
         cmocka_unit_test(without_masquerade_all_are_told_the_address_that_they_came_to),
         cmocka_unit_test(takes_commands_byte_by_byte),
         cmocka_unit_test(takes_everything_in_one_write),
