@@ -12,6 +12,7 @@
 #include <time.h>
 #include <ucontext.h>
 
+#include "base/clock.h"
 #include "base/macros.h"
 #include "base/text.h"
 
@@ -78,14 +79,7 @@ void stack_thread_ready(void)
 
 static bool wait_for_answer(int number, int64_t timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(timeout_ms / 1000);
-    until.tv_nsec += (long)(timeout_ms % 1000 * 1000000);
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = clock_deadline(timeout_ms);
     int r;
     while ((r = sem_clockwait(&answered, CLOCK_MONOTONIC, &until)) < 0 && errno == EINTR)
         ;
