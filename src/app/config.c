@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "ftp/ftp_config.h"
+#include "health/health_config.h"
 #include "notify/amqp_config.h"
 #include "stage/cron.h"
 #include "storage/directory.h"
@@ -88,7 +89,8 @@ static const struct cfg_key app_keys[] = {
      .help = "How long running work may take to end when the program stops"},
     {.name = "cronitor_monitor_key",
      .type = CFG_SECRET,
-     .flags = CFG_LATER | CFG_COMPAT | CFG_ENV_NAME,
+     AT(app_values, cronitor_monitor_key),
+     .flags = CFG_COMPAT | CFG_ENV_NAME,
      .env = "CRONITOR_MONITOR_KEY",
      .help = "Monitor at Cronitor that hears of the program's health"},
 };
@@ -315,12 +317,6 @@ static const struct cfg_key creds_keys[] = {
 };
 SECTION(creds_section, "creds", no_values, creds_keys, "Places of secrets in 1Password.");
 
-static const struct cfg_key health_keys[] = {
-    LATER_ENV("healthchecks_url", CFG_SECRET, "HC_PING_URL", "Healthchecks address to call"),
-    LATER_ENV("cronitor_api_key", CFG_SECRET, "CRONITOR_API_KEY", "Key for Cronitor"),
-};
-SECTION(health_section, "health", no_values, health_keys, "Who hears that the program lives.");
-
 static const struct cfg_key onepassword_keys[] = {
     LATER_ENV("connect_host", CFG_STRING, "OP_CONNECT_HOST", "The Connect server's address"),
     LATER_ENV("connect_token", CFG_SECRET, "OP_CONNECT_TOKEN", "Token for it"),
@@ -362,7 +358,7 @@ static const struct cfg_section *const all_sections[] = {
     &rekognition_section,
     &aws_section,
     &creds_section,
-    &health_section,
+    &health_cfg_section,
     &onepassword_section,
     NULL,
 };

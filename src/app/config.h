@@ -40,6 +40,7 @@ struct app_values {
     int log_level;  /* enum log_level */
     int log_format; /* enum log_format */
     int64_t grace_ms;
+    const char *cronitor_monitor_key; /* "" = none */
 };
 struct store_values {
     const char *path;

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "app/command.h"
+#include "app/health_view.h"
 #include "app/status.h"
 #include "app/topology.h"
 #include "app/version.h"
@@ -24,11 +25,12 @@
 #include "notify/amqp.h"
 #include "notify/console.h"
 #include "sys/service.h"
+#include "sys/stack.h"
 #include "web/web.h"
 #include "web/web_config.h"
 #include "wire/heartbeat.h"
 
-/* The main loop turns this often, for the watchdog and the gauges. */
+/* The main loop turns this often, for the judge of health and the gauges. */
 #define TICK_MS 1000
 /* Counting the ledger's rows costs some 20 ms at a million of them. */
 #define GAUGES_MS 10000
@@ -38,7 +40,7 @@ static void close_parts(struct daemon *d);
 static int start(struct daemon *d, struct err *e);
 static int serve(struct daemon *d, const struct app_options *options);
 static int stop(struct daemon *d);
-static void end(struct daemon *d);
+static void end(struct daemon *d, int status, const char *failure);
 
 int daemon_run(struct app_config **config, const struct app_options *options)
 {
@@ -55,9 +57,13 @@ int daemon_run(struct app_config **config, const struct app_options *options)
                        .signal_fd = -1,
                        .events_fd = -1,
                        .stop_fd = -1,
+                       .fault_fd = -1,
+                       .main_thread = pthread_self(),
                        .started_at = clock_wall(),
                        .started_mono = clock_mono()};
     pthread_mutex_init(&d.pipeline.lock, NULL);
+    pthread_mutex_init(&d.health_counts.lock, NULL);
+    stack_enable();
     log_set_level((enum log_level)d.config->app.log_level);
     log_set_format((enum log_format)d.config->app.log_format);
     log_context_stage("main");
@@ -68,20 +74,26 @@ int daemon_run(struct app_config **config, const struct app_options *options)
         r = start(&d, &e);
     if (r < 0) {
         log_error("start-failed", "%s", e.text);
-        end(&d); /* what had started */
+        end(&d, EXIT_FAILED, e.text); /* what had started */
         return EXIT_FAILED;
     }
     int status = serve(&d, options);
-    end(&d);
+    end(&d, status, status == EXIT_DONE ? NULL : "a part of the program hangs");
     log_notice("stopped", "stopped in order");
     return status;
 }
 
-static void end(struct daemon *d)
+/* `failure` is for the services that watch over us; NULL = in order. */
+static void end(struct daemon *d, int status, const char *failure)
 {
-    if (stop(d) < 0)
+    health_end(d->health);
+    if (stop(d) < 0) {
+        (void)health_stop(d->health, failure ? failure : "a thread did not end in time");
         _exit(EXIT_FAILED); /* a thread still works with what we would free */
+    }
     close_parts(d);
+    if (health_stop(d->health, failure) < 0)
+        _exit(status); /* a service does not answer, and its thread waits for it */
 }
 
 /* ---- what the stages share ---- */
@@ -97,7 +109,33 @@ static int open_signals(struct daemon *d, struct err *e)
     signal(SIGPIPE, SIG_IGN); /* a peer that went away is an error of write(2), not our end */
     signal(SIGXFSZ, SIG_IGN); /* likewise a file over the limit of the process: a full disk */
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return d->signal_fd < 0 ? err_errno(e, -errno, "signals") : 0;
+    d->fault_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return d->signal_fd < 0 || d->fault_fd < 0 ? err_errno(e, -errno, "signals") : 0;
+}
+
+static void give_up(void *arg)
+{
+    struct daemon *d = arg;
+    uint64_t one = 1;
+    (void)!write(d->fault_fd, &one, sizeof(one)); /* a counter far from full */
+}
+
+/* Before all that may take long. */
+static int open_health(struct daemon *d, struct err *e)
+{
+    const struct health_config *c = cfg_values(d->config->cfg, &health_cfg_section);
+    struct health_options o = {.config = c,
+                               .cronitor_monitor_key = d->config->app.cronitor_monitor_key,
+                               .host = d->config->app.device_name,
+                               .grace_ms = d->config->app.grace_ms,
+                               .look = health_view_fill,
+                               .stack = health_view_stack,
+                               .numbers = health_view_numbers,
+                               .give_up = give_up,
+                               .arg = d};
+    health_register_metrics();
+    d->pipeline.patience = c->patience;
+    return health_start(&o, &d->health, e);
 }
 
 /* One process per data folder: two would both fetch what is pending. The lock goes with the
@@ -332,6 +370,8 @@ static int open_parts(struct daemon *d, struct err *e)
     if (r == 0)
         r = lock_data(d, e);
     if (r == 0)
+        r = open_health(d, e);
+    if (r == 0)
         r = open_store(d, e);
     if (r == 0)
         r = open_detector(d, e);
@@ -380,7 +420,7 @@ static void close_parts(struct daemon *d)
     storage_close_all(d->storages);
     free(d->storage_plans);
     int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
-                 d->stop_fd};
+                 d->stop_fd, d->fault_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
@@ -390,6 +430,7 @@ static void close_parts(struct daemon *d)
     free((void *)(uintptr_t)d->spool.folders);
     cfg_unref(d->first_cfg);
     pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&d->health_counts.lock);
 }
 
 /* ---- start, serve, stop ---- */
@@ -492,6 +533,7 @@ static int start(struct daemon *d, struct err *e)
     if (cameras == 0)
         log_warn("no-cameras", "no camera is configured: add a [camera:NAME] section "
                                "(snapshotd config --sample shows one)");
+    health_watch(d->health);
     atomic_store(&d->ready, true);
     service_status("%zu cameras; detector: %s", cameras, d->detector_text);
     service_ready();
@@ -590,13 +632,30 @@ static void reload(struct daemon *d, const struct app_options *options)
     service_ready();
 }
 
+/* From here on a signal that says stop has its default effect. */
+static void allow_second_signal(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static int serve(struct daemon *d, const struct app_options *options)
 {
-    int64_t watchdog_ms = service_watchdog_ms();
-    struct mono_time fed = clock_mono(), gauges_at = fed;
+    struct mono_time gauges_at = clock_mono();
     while (true) {
-        struct pollfd p = {.fd = d->signal_fd, .events = POLLIN};
-        (void)poll(&p, 1, TICK_MS); /* EINTR cannot be: all signals that we handle are blocked */
+        struct pollfd fds[] = {{.fd = d->signal_fd, .events = POLLIN},
+                               {.fd = d->fault_fd, .events = POLLIN}};
+        (void)poll(fds, ARRAY_LEN(fds), TICK_MS); /* EINTR: once more is no harm */
+        health_beat(d->health);
+        if (fds[1].revents) {
+            allow_second_signal();
+            return EXIT_FAILED; /* the health thread has said why */
+        }
         struct signalfd_siginfo si;
         while (read(d->signal_fd, &si, sizeof(si)) == sizeof(si)) {
             if (si.ssi_signo == SIGHUP) {
@@ -605,25 +664,13 @@ static int serve(struct daemon *d, const struct app_options *options)
             }
             log_notice("stopping", "signal %u: finishing what is under way; once more ends at once",
                        si.ssi_signo);
-            /* From here on the second signal has its default effect. */
-            sigset_t set;
-            sigemptyset(&set);
-            sigaddset(&set, SIGTERM);
-            sigaddset(&set, SIGINT);
-            signal(SIGTERM, SIG_DFL);
-            signal(SIGINT, SIG_DFL);
-            sigprocmask(SIG_UNBLOCK, &set, NULL);
+            allow_second_signal();
             return EXIT_DONE;
         }
         if (mono_passed(gauges_at)) {
             status_update_gauges(d);
+            health_view_count(d);
             gauges_at = mono_add_ms(clock_mono(), GAUGES_MS);
-        }
-        struct err e;
-        if (watchdog_ms && mono_diff_us(clock_mono(), fed) >= watchdog_ms * 1000 &&
-            status_healthy(d, &e) == 0) {
-            service_watchdog_ping();
-            fed = clock_mono();
         }
     }
 }

@@ -113,23 +113,14 @@ static int backend_bytes(void *arg, const struct snapshot *s, bool annotated, st
 /* The server's loop turns every second; one that has not for so long hangs. */
 #define FTP_HUNG_MS 60000
 
-static int ftp_healthy(struct daemon *d, struct err *e)
+/* What keeps the program from its work, or makes it useless. */
+static int judged(struct daemon *d, bool liveness, struct err *e)
 {
-    struct ftp_server *ftp = atomic_load(&d->ftp);
-    struct ftp_server_status st;
-    if (!ftp)
+    AUTO_FREE struct health_report *r = health_report(d->health);
+    if (liveness ? r->alive || !r->at.us : r->ready)
         return 0;
-    ftp_server_status(ftp, &st);
-    return st.heartbeat_age_ms > FTP_HUNG_MS
-               ? err_set(e, -ETIMEDOUT, ERR_NEVER, "the FTP server hangs for %lld s",
-                         (long long)st.heartbeat_age_ms / 1000)
-               : 0;
-}
-
-int status_healthy(struct daemon *d, struct err *e)
-{
-    int r = topology_healthy(d->topology, e);
-    return r < 0 ? r : ftp_healthy(d, e);
+    return err_set(e, r->alive ? -EAGAIN : -ETIMEDOUT, ERR_LATER, "%s",
+                   r->at.us ? r->why : "starting or stopping");
 }
 
 static int backend_ready(void *arg, struct err *e)
@@ -137,12 +128,29 @@ static int backend_ready(void *arg, struct err *e)
     struct daemon *d = arg;
     if (!atomic_load(&d->ready))
         return err_set(e, -EAGAIN, ERR_LATER, "starting or stopping");
-    return status_healthy(d, e);
+    return judged(d, false, e);
 }
 
 static int backend_healthy(void *arg, struct err *e)
 {
-    return status_healthy(arg, e);
+    return judged(arg, true, e);
+}
+
+/* Each part with its state, and a reason when it is not ok. */
+static json_t *backend_parts(void *arg)
+{
+    struct daemon *d = arg;
+    AUTO_FREE struct health_report *r = health_report(d->health);
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->part_count; i++) {
+        const struct health_part *p = &r->parts[i];
+        json_t *j = json_pack("{s:o,s:s}", "name", js_string(p->name), "state",
+                              health_state_names[p->state]);
+        if (p->reason[0])
+            json_object_set_new(j, "reason", js_string(p->reason));
+        json_array_append_new(list, j);
+    }
+    return list;
 }
 
 static json_t *camera_json(struct daemon *d, const struct camera *cam)
@@ -349,7 +357,7 @@ static json_t *backend_status(void *arg)
     backend_attention(d, note);
     return json_pack(
         "{s:s,s:i,s:s,s:f,s:b,s:o,s:o,s:o,s:{s:s,s:o,s:o,s:b},s:o,s:{s:I,s:I},s:o,s:{s:o},s:o,s:o,"
-        "s:o,s:o}",
+        "s:o,s:o,s:o}",
         "version", SNAPSHOTD_VERSION, "pid", (int)getpid(), "started_at",
         wall_format_iso(d->started_at, true, started), "uptime_s", uptime_s(d), "ready", ready,
         "not_ready_because", js_string(reason), "stages", topology_status(d->topology), "cameras",
@@ -359,7 +367,7 @@ static json_t *backend_status(void *arg)
         "free_bytes", (json_int_t)store_free_bytes(d->pipeline.store), "reserve_bytes",
         (json_int_t)d->store_reserve, "destinations", destinations_json(d), "broker", "triggers",
         control_json(d), "ftp", ftp_json(d), "spool", spool_json(d), "storages", storages_json(d),
-        "attention", js_string(note));
+        "attention", js_string(note), "health", backend_parts(d));
 }
 
 struct web_backend status_backend(struct daemon *d)
@@ -371,5 +379,6 @@ struct web_backend status_backend(struct daemon *d)
                                 .ready = backend_ready,
                                 .starred = backend_starred,
                                 .attention = backend_attention,
+                                .parts = backend_parts,
                                 .healthy = backend_healthy};
 }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "sys/stack.h"
 
 /* The loop turns at least this often, so that a heartbeat older than a few of these means "stuck".
  */
@@ -162,6 +163,7 @@ static void *thread_main(void *arg)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    stack_thread_ready();
     char name[16];
     (void)text_format(name, sizeof(name), st->spec.index ? "%.12s.%u" : "%.15s", ops->name,
                       st->spec.index); /* cut is fine */
@@ -246,6 +248,7 @@ void stage_status(struct stage *st, struct stage_status *ret)
     *ret = (struct stage_status){
         .running = atomic_load(&st->running),
         .heartbeat_age_ms = (clock_mono().us - atomic_load(&st->heartbeat_us)) / 1000,
+        .hang_ms = st->spec.ops->hang_ms ? st->spec.ops->hang_ms : STAGE_HANG_MS,
         .done = atomic_load(&st->done),
         .failed = atomic_load(&st->failed),
         .queued = atomic_load(&st->queued),
@@ -255,6 +258,12 @@ void stage_status(struct stage *st, struct stage_status *ret)
     pthread_mutex_lock(&st->lock);
     text_copy(ret->last_error, sizeof(ret->last_error), st->last_error);
     pthread_mutex_unlock(&st->lock);
+}
+
+size_t stage_stack(const struct stage *st, int64_t timeout_ms, uintptr_t *ret, size_t max)
+{
+    assert(!st->joined);
+    return stack_of_thread(st->thread, timeout_ms, ret, max);
 }
 
 void stage_count_done(struct stage *st)
