@@ -525,6 +525,8 @@ static int start(struct daemon *d, struct err *e)
     if (r < 0)
         return r;
     mem_trim();
+    health_watch(d->health);
+    atomic_store(&d->ready, true);
     AUTO(settings) now = pipeline_settings(&d->pipeline);
     size_t cameras = camera_set_count(now->cameras);
     log_notice("ready", "snapshotd %s is ready after %.0f ms: %zu camera%s, data in %s",
@@ -533,8 +535,6 @@ static int start(struct daemon *d, struct err *e)
     if (cameras == 0)
         log_warn("no-cameras", "no camera is configured: add a [camera:NAME] section "
                                "(snapshotd config --sample shows one)");
-    health_watch(d->health);
-    atomic_store(&d->ready, true);
     service_status("%zu cameras; detector: %s", cameras, d->detector_text);
     service_ready();
     return 0;

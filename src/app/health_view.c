@@ -218,7 +218,9 @@ static void add_sources(struct daemon *d, struct health_view *v, const struct he
     char trouble[HEALTH_REASON_MAX] = "";
     for (size_t i = 0; i < count; i++) {
         taking += folders[i].taking;
-        if (folders[i].trouble[0] && !trouble[0])
+        /* Without a server for it the FTP root need not be there. */
+        bool unused = i == 0 && !atomic_load(&d->ftp) && d->spool.folders[0].ftp;
+        if (folders[i].trouble[0] && !trouble[0] && !unused)
             (void)text_format(trouble, sizeof(trouble), "%s: %s", folders[i].name,
                               folders[i].trouble); /* cut is fine */
     }

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "health/judge.h"
 
+/* A stage has this even when others have used up the time that all share. */
+#define MOMENT_MS 200
 /* For the stages that had started when another could not. */
 #define START_FAILED_GRACE_MS 5000
 #define THREADS_MAX (CLAIM_WORKERS_MAX + STORAGES_MAX + 16)
@@ -218,7 +220,12 @@ static int join(struct topology *t, struct thread *th, struct mono_time deadline
 {
     struct stage_status st;
     stage_status(th->stage, &st);
-    if (stage_join(th->stage, hangs(t, &st) ? clock_mono() : deadline) == 0)
+    struct mono_time soon = mono_add_ms(clock_mono(), MOMENT_MS);
+    if (hangs(t, &st))
+        deadline = clock_mono();
+    else if (deadline.us < soon.us)
+        deadline = soon;
+    if (stage_join(th->stage, deadline) == 0)
         return 0;
     stage_status(th->stage, &st);
     log_error("stage-hung",

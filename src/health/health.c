@@ -72,7 +72,7 @@ struct health {
     struct health_report report;
     bool watched; /* reports are made */
 
-    /* The thread's own. */
+    /* Of a look. */
     struct health_judge judge;
     struct health_view view;
     struct health_report next;
@@ -148,23 +148,23 @@ static void free_health(struct health *h)
     free(h);
 }
 
-static void set_phase(struct health *h, enum phase phase)
+static void look(struct health *h);
+
+static void set_watched(struct health *h, bool watched)
 {
-    pthread_mutex_lock(&h->lock);
-    h->phase = phase;
-    if (phase == PHASE_ENDING)
-        h->must_end_at = mono_add_ms(clock_mono(), END_MAX_MS(h->options.grace_ms));
-    pthread_cond_broadcast(&h->cond);
-    pthread_mutex_unlock(&h->lock);
     pthread_mutex_lock(&h->report_lock);
-    h->watched = phase == PHASE_WATCHED;
+    h->watched = watched;
     pthread_mutex_unlock(&h->report_lock);
 }
 
 void health_watch(struct health *h)
 {
     health_beat(h);
-    set_phase(h, PHASE_WATCHED);
+    pthread_mutex_lock(&h->lock);
+    h->phase = PHASE_WATCHED;
+    look(h); /* so that there is a report from the first moment on */
+    pthread_mutex_unlock(&h->lock);
+    set_watched(h, true);
 }
 
 void health_beat(struct health *h)
@@ -174,8 +174,13 @@ void health_beat(struct health *h)
 
 void health_end(struct health *h)
 {
-    if (h)
-        set_phase(h, PHASE_ENDING);
+    if (!h)
+        return;
+    pthread_mutex_lock(&h->lock);
+    h->phase = PHASE_ENDING;
+    h->must_end_at = mono_add_ms(clock_mono(), END_MAX_MS(h->options.grace_ms));
+    pthread_mutex_unlock(&h->lock);
+    set_watched(h, false);
 }
 
 /* Not pthread_clockjoin_np(): the thread sanitizer does not know that it joins. */
@@ -232,7 +237,6 @@ struct health_report *health_report(struct health *h)
 /* ---- the thread ---- */
 
 static void while_starting(struct health *h);
-static void look(struct health *h);
 static void feed_watchdog(struct health *h);
 static void end_if_late(struct health *h);
 

@@ -20,13 +20,14 @@ struct health_options {
     const char *cronitor_monitor_key;   /* "" = off; likewise */
     const char *host;                   /* likewise */
     int64_t grace_ms;                   /* for an end in order */
-    /* On the health thread, between health_watch() and health_end(); must not block. */
+    /* Between health_watch(), which calls it once, and health_end(), else on the health thread; one
+     * call at a time; must not block. */
     void (*look)(void *arg, struct health_view *ret);
     /* Callers of the stage of this name, see stack_of_thread(); 0 = not known. */
     size_t (*stack)(void *arg, const char *stage, uintptr_t *ret, size_t max);
     /* The important numbers, for `systemctl status`: "4 cameras, 12 wait". */
     void (*numbers)(void *arg, char *ret, size_t size);
-    /* Something hangs: the main loop is to end with 1. Once, on the health thread. */
+    /* Something hangs: the main loop is to end with 1. Once; likewise. */
     void (*give_up)(void *arg);
     void *arg;
 };
@@ -35,7 +36,7 @@ void health_register_metrics(void);
 /* First of all, before the ledger: a long start (a migration) asks the service manager for more
  * time from here. Healthchecks hear that the program starts. */
 int health_start(const struct health_options *o, struct health **ret, struct err *e);
-/* The program is ready: from now on it is looked at. */
+/* The program is ready: it is looked at, before this returns and from now on. */
 void health_watch(struct health *h);
 /* The main loop turns. */
 void health_beat(struct health *h);

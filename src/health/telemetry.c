@@ -426,8 +426,7 @@ static void try_again(struct service *s)
 static void report(struct service *s, bool trouble, const char *what)
 {
     if (trouble && !s->troubled)
-        log_warn("telemetry-failed", "%s, %s: %s; pictures are not concerned", s->name, s->shown,
-                 what);
+        log_warn("telemetry-failed", "%s: %s; pictures are not concerned", s->name, what);
     if (!trouble && s->troubled)
         log_notice("telemetry-works", "%s hears of us again", s->name);
     s->troubled = trouble;
@@ -435,7 +434,7 @@ static void report(struct service *s, bool trouble, const char *what)
 
 static void take_answer(struct service *s, const struct httpc_response *r)
 {
-    char what[256];
+    char what[512];
     enum ping_answer answer = s->answer(r);
     metric_inc(s->pings, ping_answer_names[answer]);
     switch (answer) {
@@ -456,12 +455,14 @@ static void take_answer(struct service *s, const struct httpc_response *r)
         return;
     case PING_AGAIN:
         try_again(s);
-        (void)text_format(what, sizeof(what), "HTTP %ld, trouble over there", r->status); /* fits */
+        (void)text_format(what, sizeof(what), "%s: HTTP %ld, trouble over there", s->shown,
+                          r->status); /* cut is fine */
         report(s, true, what);
         return;
     case PING_REFUSED:
         settle(s, 0);
-        (void)text_format(what, sizeof(what), "HTTP %ld; is the key right?", r->status); /* fits */
+        (void)text_format(what, sizeof(what), "%s: HTTP %ld; is the key right?", s->shown,
+                          r->status); /* cut is fine */
         report(s, true, what);
         return;
     case PING_ANSWER_COUNT:
