@@ -66,3 +66,9 @@ npm_tree() {
 s3rver_ready() { cmp -s tools/setup.d/s3rver/package-lock.json .deps/s3rver/package-lock.json; }
 s3rver_packages() { node_packages; }
 s3rver_make() { npm_tree .deps/s3rver s3rver; }
+
+# ---- Cronitor's own client, in .deps/cronitor: what it sends is what ours must, tests/fakes ----
+
+cronitor_ready() { cmp -s tools/setup.d/cronitor/package-lock.json .deps/cronitor/package-lock.json; }
+cronitor_packages() { node_packages; }
+cronitor_make() { npm_tree .deps/cronitor cronitor; }
