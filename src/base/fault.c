@@ -2,6 +2,7 @@
 
 #ifdef SNAPSHOT_FAULTS
 
+#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,15 +14,18 @@
 #include "base/parse.h"
 
 static bool is_wanted(const char *variable, const char *name, atomic_uint_fast64_t *passes);
+static void crash_as_chosen(void);
 
 void fault_point(const char *name)
 {
     /* Of the one name that each variable may hold. */
     static atomic_uint_fast64_t crash_passes, hang_passes;
-    if (is_wanted("SNAPSHOTD_CRASH_AT", name, &crash_passes))
+    if (is_wanted("SNAPSHOTD_CRASH_AT", name, &crash_passes)) {
+        crash_as_chosen();
         (void)kill(getpid(), SIGKILL); /* cannot fail for oneself */
-    else if (!is_wanted("SNAPSHOTD_HANG_AT", name, &hang_passes))
+    } else if (!is_wanted("SNAPSHOTD_HANG_AT", name, &hang_passes)) {
         return;
+    }
     for (;;)
         (void)pause(); /* signals do not help; a killed one ends before this matters */
 }
@@ -40,6 +44,66 @@ static bool is_wanted(const char *variable, const char *name, atomic_uint_fast64
     if (chosen[len] == ':' && parse_int64(digits, strlen(digits), 1, INT64_MAX, &n) < 0)
         return false;
     return atomic_fetch_add(passes, 1) + 1 == (uint64_t)n;
+}
+
+/* Functions that a reader of the report finds by name, so they must not melt into their caller, nor
+ * end with a jump instead of a call. */
+#define NAMED __attribute__((noinline, no_sanitize("undefined", "address")))
+
+static NAMED void fault_by_segv(void)
+{
+    int *volatile nowhere = NULL;
+    *nowhere = 1; /* NOLINT: this is the fault */
+}
+
+static NAMED void fault_by_bus(void)
+{
+    (void)raise(SIGBUS);
+    __asm__ volatile("");
+}
+
+static NAMED void fault_by_fpe(void)
+{
+    volatile int one = 1, zero = 0;
+    one = one / zero; /* NOLINT: likewise */
+}
+
+static NAMED void fault_by_ill(void)
+{
+    __builtin_trap();
+}
+
+static NAMED void fault_by_abort(void)
+{
+    abort();
+}
+
+static NAMED int fault_by_overflow(int depth)
+{
+    volatile char room[4096];
+    room[0] = (char)depth;
+    if (depth == INT_MAX) /* no stack is that deep */
+        return 0;
+    return fault_by_overflow(depth + 1) + room[0];
+}
+
+static void crash_as_chosen(void)
+{
+    const char *by = getenv("SNAPSHOTD_CRASH_BY");
+    if (by == NULL)
+        return;
+    if (strcmp(by, "segv") == 0)
+        fault_by_segv();
+    if (strcmp(by, "bus") == 0)
+        fault_by_bus();
+    if (strcmp(by, "fpe") == 0)
+        fault_by_fpe();
+    if (strcmp(by, "ill") == 0)
+        fault_by_ill();
+    if (strcmp(by, "abort") == 0)
+        fault_by_abort();
+    if (strcmp(by, "overflow") == 0)
+        (void)fault_by_overflow(0);
 }
 
 #endif

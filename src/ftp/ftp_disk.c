@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/altstack.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
@@ -215,6 +216,7 @@ static void complete(struct ftp_disk *d, struct ftp_disk_job *job)
 static void *thread_main(void *arg)
 {
     struct ftp_disk *d = arg;
+    altstack_use();
     (void)pthread_setname_np(pthread_self(), "ftp.disk"); /* short enough */
     (void)pthread_mutex_lock(&d->lock);
     while (true) {

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/altstack.h"
 #include "base/dynbuf.h"
 #include "base/fsutil.h"
 #include "base/log.h"
@@ -506,6 +507,7 @@ static void *run(void *arg)
 {
     struct ftp_server *s = arg;
     struct ftp_shared *sh = &s->shared;
+    altstack_use();
     log_context_stage("ftp");
     (void)pthread_setname_np(pthread_self(), "ftp"); /* for a person who looks */
     while (!sh->stopping || sh->session_count > 0 || sh->errands > 0) {

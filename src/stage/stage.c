@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "base/altstack.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -164,6 +165,7 @@ static void *thread_main(void *arg)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     stack_thread_ready();
+    altstack_use();
     char name[16];
     (void)text_format(name, sizeof(name), st->spec.index ? "%.12s.%u" : "%.15s", ops->name,
                       st->spec.index); /* cut is fine */

@@ -28,6 +28,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/altstack.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -378,6 +379,7 @@ static struct slot *next_slot(struct upload_self *u)
 
 static void prepare_thread(const char *name)
 {
+    altstack_use();
     pthread_setname_np(pthread_self(), name);
     log_context_stage("upload");
 }

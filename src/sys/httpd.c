@@ -29,6 +29,7 @@
 
 #include <microhttpd.h>
 
+#include "base/altstack.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -337,6 +338,7 @@ static void evict_one(struct httpd *h);
 static void *run(void *arg)
 {
     struct httpd *h = arg;
+    altstack_use();
     (void)pthread_setname_np(pthread_self(), h->thread_name);
     log_context_stage(h->thread_name);
     for (;;) {
