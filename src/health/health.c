@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/altstack.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -246,6 +247,7 @@ static void *thread_main(void *arg)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    altstack_use();
     pthread_setname_np(pthread_self(), "health");
     log_context_stage("health");
     pthread_mutex_lock(&h->lock);

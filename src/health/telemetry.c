@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/altstack.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -311,6 +312,7 @@ static void *thread_main(void *arg)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    altstack_use();
     stack_thread_ready();
     pthread_setname_np(pthread_self(), "telemetry");
     log_context_stage("telemetry");

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/macros.h"
+#include "base/symbols.h"
 #include "base/text.h"
 
 /* The first ones are the C library's for its own timers and threads; runtimes of other languages
@@ -95,6 +96,7 @@ static bool wait_for_answer(int number, int64_t timeout_ms)
 /* Without the handler's own frames. */
 static size_t take_frames(uintptr_t *ret, size_t max)
 {
+    assert(atomic_load(&request) == 0); /* the thread has written, before it stored this */
     size_t first = 0, n = 0, count = (size_t)frame_count;
     for (size_t i = 0; i < count && i < OWN_FRAMES_MAX; i++)
         if ((uintptr_t)frames[i] == interrupted_at)
@@ -119,11 +121,36 @@ size_t stack_of_thread(pthread_t thread, int64_t timeout_ms, uintptr_t *ret, siz
     return n;
 }
 
+/* The program's own table, which has static functions as well; read at the first need, which is
+ * near the end of the process. */
+static pthread_once_t read_once = PTHREAD_ONCE_INIT;
+static struct symbols *own;
+
+static void read_own(void)
+{
+    (void)symbols_open("/proc/self/exe", NULL, &own, NULL); /* stripped: exported names must do */
+}
+
+static const char *own_name(uintptr_t pc, const Dl_info *where, uint64_t *ret_offset)
+{
+    Dl_info us;
+    pthread_once(&read_once, read_own);
+    if (!own || !dladdr((void *)(uintptr_t)stack_name, &us) || us.dli_fbase != where->dli_fbase)
+        return NULL;
+    return symbols_find(own, pc - (uintptr_t)us.dli_fbase, ret_offset);
+}
+
 const char *stack_name(uintptr_t pc, char *buf, size_t size)
 {
     Dl_info where;
     if (!dladdr((void *)pc, &where) || !where.dli_fname) {
         (void)text_format(buf, size, "0x%zx", (size_t)pc); /* cut is fine, likewise below */
+        return buf;
+    }
+    uint64_t offset = 0;
+    const char *name = own_name(pc, &where, &offset);
+    if (name) {
+        (void)text_format(buf, size, "%s+0x%llx", name, (unsigned long long)offset);
         return buf;
     }
     if (where.dli_sname) {

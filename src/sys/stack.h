@@ -22,6 +22,6 @@ void stack_thread_ready(void);
  * not have been joined. A system call that it waits in may end with EINTR. Any thread; one request
  * at a time, others wait. */
 size_t stack_of_thread(pthread_t thread, int64_t timeout_ms, uintptr_t *ret, size_t max);
-/* "function+0x1f" for exported functions, else "program+0x4a2f1" as addr2line(1) wants it. Returns
- * buf. Not for signal handlers. */
+/* "function+0x1f" as far as the program's symbol table and what libraries export say, else
+ * "program+0x4a2f1" as addr2line(1) wants it. Returns buf. Not for signal handlers. */
 const char *stack_name(uintptr_t pc, char *buf, size_t size);

@@ -57,7 +57,7 @@ def test_a_stuck_stage_is_told_named_and_ended_and_nothing_is_lost(launch, peopl
     assert time.monotonic() - begun < LIMIT_S + SLACK_S
     stuck = re.search(r"stage (\w+) hangs for .* it is at: (.*) \[stage-stuck\]", d.text())
     assert stuck and stuck[1] == stage
-    assert "fault_point+0x" in stuck[2]
+    assert "fault_point+0x" in stuck[2] and f" {stage}_" in stuck[2]
     # The others stop in order, but for fetch, which waits for what intake has.
     late = set(re.findall(r"stage (\w+) did not end", d.text())) - {"fetch"}
     assert late == {stage}

@@ -129,7 +129,7 @@ static void tries_again_when_a_service_has_trouble(void **state UNUSED)
 {
     service_says(&service, 503, "busy");
     wait_for(&warnings, 1); /* the start */
-    expect_warning("Healthchecks, http://127.0.0.1:");
+    expect_warning("Healthchecks: http://127.0.0.1:");
     expect_warning("HTTP 503");
     size_t seen = service_count(&service);
     (void)service_expect_later(&service, seen, CHECK "/start", 6);

@@ -88,12 +88,12 @@ static void takes_no_more_than_asked_for(void **state UNUSED)
     end(thread);
 }
 
-static void shows_what_has_no_name_by_its_place(void **state UNUSED)
+static void names_static_functions_too(void **state UNUSED)
 {
     char name[64];
-    assert_string_equal(stack_name(1, name, sizeof(name)), "0x1");
-    stack_name((uintptr_t)hang, name, sizeof(name)); /* not exported */
-    assert_memory_equal(name, "test_stack+0x", 13);
+    test_expect_text("static", stack_name((uintptr_t)hang, name, sizeof(name)), "hang+0x0");
+    test_expect_text("nothing", stack_name(1, name, sizeof(name)), "0x1");
+    assert_memory_equal(stack_name((uintptr_t)sem_post, name, sizeof(name)), "sem_post+0x", 11);
 }
 
 int main(void)
@@ -103,7 +103,7 @@ int main(void)
         cmocka_unit_test(names_the_function_that_a_thread_hangs_in),
         cmocka_unit_test(gives_up_a_thread_that_does_not_answer),
         cmocka_unit_test(takes_no_more_than_asked_for),
-        cmocka_unit_test(shows_what_has_no_name_by_its_place),
+        cmocka_unit_test(names_static_functions_too),
     };
     return RUN_TESTS(tests);
 }
