@@ -188,6 +188,17 @@ static void print_secrets(const json_t *secrets)
     printf("%s%s\n", trouble[0] ? ": " : "", trouble);
 }
 
+/* "health    queue:deliver:rabbitmq waits: 12 wait for ..."; nothing while all is ok. */
+static void print_health(const json_t *parts)
+{
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        const json_t *p = json_array_get(parts, i);
+        if (strcmp(client_text(p, "state"), "ok") != 0)
+            printf("  health    %s is %s: %s\n", client_text(p, "name"), client_text(p, "state"),
+                   client_text(p, "reason"));
+    }
+}
+
 static void print_head(const json_t *status)
 {
     char up[TEXT_SPAN_MAX];
@@ -197,6 +208,7 @@ static void print_head(const json_t *status)
     printf("snapshotd %s, %s%s%s, up %s, pid %.0f\n", client_text(status, "version"),
            ready ? "ready" : "not ready", why[0] ? ": " : "", why, up, number_of(status, "pid"));
 
+    print_health(json_object_get(status, "health"));
     const json_t *detector = json_object_get(status, "detector");
     const char *description = client_text(detector, "description");
     printf("  detector  %s\n", description[0] ? description : client_text(detector, "name"));

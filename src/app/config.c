@@ -16,6 +16,7 @@
 #include "cloudwatch/cloudwatch.h"
 #include "fan/fan_config.h"
 #include "ftp/ftp_config.h"
+#include "health/health_config.h"
 #include "notify/amqp_config.h"
 #include "secrets/flags.h"
 #include "secrets/secrets_config.h"
@@ -143,7 +144,8 @@ static const struct cfg_key app_keys[] = {
             "that uses sudo."},
     {.name = "cronitor_monitor_key",
      .type = CFG_SECRET,
-     .flags = CFG_LATER | CFG_COMPAT | CFG_ENV_NAME,
+     AT(app_values, cronitor_monitor_key),
+     .flags = CFG_COMPAT | CFG_ENV_NAME,
      .env = "CRONITOR_MONITOR_KEY",
      .help = "Monitor at Cronitor that hears of the program's health"},
 };
@@ -365,16 +367,6 @@ static const struct cfg_key aws_keys[] = {
 };
 SECTION(aws_section, "aws", no_values, aws_keys, "Amazon Web Services.");
 
-static const struct cfg_key health_keys[] = {
-    LATER_ENV("healthchecks_url", CFG_SECRET, "HC_PING_URL", "Healthchecks address to call"),
-    {.name = "cronitor_api_key",
-     .type = CFG_SECRET,
-     .flags = LATER,
-     .env = "CRONITOR_API_KEY",
-     .path = "creds.cronitor",
-     .help = "Key for Cronitor"},
-};
-SECTION(health_section, "health", no_values, health_keys, "Who hears that the program lives.");
 
 /* --- the list --------------------------------------------------------------------------------- */
 
@@ -411,7 +403,7 @@ static const struct cfg_section *const all_sections[] = {
     &cloudwatch_config_section,
     &aws_section,
     &creds_cfg_section,
-    &health_section,
+    &health_cfg_section,
     &secrets_cfg_section,
     NULL,
 };

@@ -49,6 +49,7 @@ struct app_values {
     const char *journal_socket;
     int64_t grace_ms;
     bool sandbox;
+    const char *cronitor_monitor_key; /* "" = none */
 };
 struct store_values {
     const char *path;

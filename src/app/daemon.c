@@ -17,6 +17,7 @@
 #include "app/confine.h"
 #include "app/daemon_secrets.h"
 #include "app/gauges.h"
+#include "app/health_view.h"
 #include "app/metric_rows.h"
 #include "app/status.h"
 #include "app/topology.h"
@@ -33,11 +34,12 @@
 #include "report/crash.h"
 #include "sys/log_place.h"
 #include "sys/service.h"
+#include "sys/stack.h"
 #include "web/web.h"
 #include "web/web_config.h"
 #include "wire/heartbeat.h"
 
-/* The main loop turns this often, for the watchdog and the gauges. */
+/* The main loop turns this often, for the judge of health and the gauges. */
 #define TICK_MS 1000
 /* Counting the ledger's rows costs some 20 ms at a million of them. */
 #define GAUGES_MS 10000
@@ -48,7 +50,7 @@ static void close_parts(struct daemon *d);
 static int start(struct daemon *d, struct err *e);
 static int serve(struct daemon *d, const struct app_options *options);
 static int stop(struct daemon *d);
-static void end(struct daemon *d);
+static void end(struct daemon *d, int status, const char *failure);
 
 int daemon_run(struct app_config **config, const struct app_options *options)
 {
@@ -66,12 +68,16 @@ int daemon_run(struct app_config **config, const struct app_options *options)
                        .events_fd = -1,
                        .stop_fd = -1,
                        .flags_fd = -1,
+                       .fault_fd = -1,
+                       .main_thread = pthread_self(),
                        .started_at = clock_wall(),
                        .started_mono = clock_mono()};
     pthread_mutex_init(&d.pipeline.lock, NULL);
     pthread_mutex_init(&d.words_lock, NULL);
     pthread_mutex_init(&d.secrets_lock, NULL);
+    pthread_mutex_init(&d.health_counts.lock, NULL);
     d.fan = fan_new();
+    stack_enable();
     log_context_stage("main");
     use_log(d.config);
     confine_rights(d.config);
@@ -83,12 +89,12 @@ int daemon_run(struct app_config **config, const struct app_options *options)
         r = start(&d, &e);
     if (r < 0) {
         log_error("start-failed", "%s", e.text);
-        end(&d); /* what had started */
+        end(&d, EXIT_FAILED, e.text); /* what had started */
         log_place_end();
         return EXIT_FAILED;
     }
     int status = serve(&d, options);
-    end(&d);
+    end(&d, status, status == EXIT_DONE ? NULL : "a part of the program hangs");
     log_notice("stopped", "stopped in order");
     log_place_end();
     return status;
@@ -117,15 +123,22 @@ static void switch_debugging(void)
                log_level_names[log_get_level()]);
 }
 
-static void end(struct daemon *d)
+/* `failure` is for the services that watch over us; NULL = in order. */
+static void end(struct daemon *d, int status, const char *failure)
 {
+    health_end(d->health);
     int r = stop(d);
     report_stop(d->report, REPORT_FLUSH_MS);
     if (r < 0) {
+        (void)health_stop(d->health, failure ? failure : "a thread did not end in time");
         log_place_end();
         _exit(EXIT_FAILED); /* a thread still works with what we would free */
     }
     close_parts(d);
+    if (health_stop(d->health, failure) < 0) {
+        log_place_end();
+        _exit(status); /* a service does not answer, and its thread waits for it */
+    }
 }
 
 /* ---- what the stages share ---- */
@@ -144,7 +157,32 @@ static int open_signals(struct daemon *d, struct err *e)
     if (d->stop_fd < 0)
         return err_errno(e, -errno, "eventfd");
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return d->signal_fd < 0 ? err_errno(e, -errno, "signals") : 0;
+    d->fault_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return d->signal_fd < 0 || d->fault_fd < 0 ? err_errno(e, -errno, "signals") : 0;
+}
+
+static void give_up(void *arg)
+{
+    struct daemon *d = arg;
+    uint64_t one = 1;
+    (void)!write(d->fault_fd, &one, sizeof(one)); /* a counter far from full */
+}
+
+/* Before all that may take long. */
+static int open_health(struct daemon *d, struct err *e)
+{
+    const struct health_config *c = cfg_values(d->config->cfg, &health_cfg_section);
+    struct health_options o = {.config = c,
+                               .cronitor_monitor_key = d->config->app.cronitor_monitor_key,
+                               .host = d->config->app.device_name,
+                               .grace_ms = d->config->app.grace_ms,
+                               .look = health_view_fill,
+                               .stack = health_view_stack,
+                               .numbers = health_view_numbers,
+                               .give_up = give_up,
+                               .arg = d};
+    d->pipeline.patience = c->patience;
+    return health_start(&o, &d->health, e);
 }
 
 /* One process per data folder: two would both fetch what is pending. The lock goes with the
@@ -443,8 +481,10 @@ static int open_parts(struct daemon *d, struct err *e)
         r = lock_data(d, e);
     if (r == 0) {
         open_report(d);
-        r = open_store(d, e);
+        r = open_health(d, e);
     }
+    if (r == 0)
+        r = open_store(d, e);
     if (r == 0)
         r = open_detectors(d, d->config, e);
     if (r == 0)
@@ -500,7 +540,7 @@ static void close_parts(struct daemon *d)
     free(d->storage_plans);
     report_free(d->report);
     int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
-                 d->stop_fd, d->flags_fd};
+                 d->stop_fd, d->flags_fd, d->fault_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
@@ -513,6 +553,7 @@ static void close_parts(struct daemon *d)
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&d->words_lock);
     pthread_mutex_destroy(&d->secrets_lock);
+    pthread_mutex_destroy(&d->health_counts.lock);
 }
 
 /* ---- start, serve, stop ---- */
@@ -597,7 +638,7 @@ static int start_ftp(struct daemon *d, struct err *e)
 
 static bool is_well(void *daemon)
 {
-    return status_healthy(daemon, NULL) == 0;
+    return status_is_alive(daemon);
 }
 
 /* A fan that cannot be driven is no reason not to take pictures. */
@@ -638,6 +679,7 @@ static int start(struct daemon *d, struct err *e)
     apply_fan(d);
     daemon_flags_start(d);
     mem_trim();
+    health_watch(d->health);
     confine_calls(&d->confine, d->config);
     atomic_store(&d->ready, true); /* before anybody reads so in the log */
     AUTO(settings) now = pipeline_settings(&d->pipeline);
@@ -742,12 +784,22 @@ static void reload_report(struct daemon *d, const struct app_config *next)
         log_warn("sentry-off", "errors are not reported: %s", e.text);
 }
 
+/* A key at Cronitor may come late, likewise. */
+static void reload_health(struct daemon *d, const struct app_config *next)
+{
+    const struct health_config *before = cfg_values(d->config->cfg, &health_cfg_section);
+    const struct health_config *after = cfg_values(next->cfg, &health_cfg_section);
+    if (strcmp(before->cronitor_api_key, after->cronitor_api_key) != 0)
+        health_set_cronitor_key(d->health, after->cronitor_api_key);
+}
+
 /* From here on stages work by it. */
 static void adopt(struct daemon *d, struct app_config **next)
 {
     use_log(*next);
     reload_detectors(d, *next);
     reload_report(d, *next);
+    reload_health(d, *next);
     d->config = STEAL(*next);
     pipeline_publish(&d->pipeline, make_settings(d, d->config));
     pipeline_wake(&d->pipeline, PIPELINE_SCHEDULE);
@@ -798,15 +850,31 @@ static void reload(struct daemon *d, const struct app_options *given)
     service_ready();
 }
 
+/* From here on a signal that says stop has its default effect. */
+static void allow_second_signal(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static int serve(struct daemon *d, const struct app_options *options)
 {
-    int64_t watchdog_ms = service_watchdog_ms();
-    struct mono_time fed = clock_mono(), gauges_at = fed;
+    struct mono_time gauges_at = clock_mono();
     while (true) {
-        struct pollfd p[] = {{.fd = d->signal_fd, .events = POLLIN},
-                             {.fd = d->flags_fd, .events = POLLIN}};
-        (void)poll(p, ARRAY_LEN(p),
-                   TICK_MS); /* EINTR cannot be: all signals that we handle are blocked */
+        struct pollfd fds[] = {{.fd = d->signal_fd, .events = POLLIN},
+                               {.fd = d->fault_fd, .events = POLLIN},
+                               {.fd = d->flags_fd, .events = POLLIN}};
+        (void)poll(fds, ARRAY_LEN(fds), TICK_MS); /* EINTR: once more is no harm */
+        health_beat(d->health);
+        if (fds[1].revents) {
+            allow_second_signal();
+            return EXIT_FAILED; /* the health thread has said why */
+        }
         struct signalfd_siginfo si;
         while (read(d->signal_fd, &si, sizeof(si)) == sizeof(si)) {
             if (si.ssi_signo == SIGHUP) {
@@ -819,27 +887,15 @@ static int serve(struct daemon *d, const struct app_options *options)
             }
             log_notice("stopping", "signal %u: finishing what is under way; once more ends at once",
                        si.ssi_signo);
-            /* From here on the second signal has its default effect. */
-            sigset_t set;
-            sigemptyset(&set);
-            sigaddset(&set, SIGTERM);
-            sigaddset(&set, SIGINT);
-            signal(SIGTERM, SIG_DFL);
-            signal(SIGINT, SIG_DFL);
-            sigprocmask(SIG_UNBLOCK, &set, NULL);
+            allow_second_signal();
             return EXIT_DONE;
         }
-        if (p[1].revents)
+        if (fds[2].revents)
             take_flags(d);
         if (mono_passed(gauges_at)) {
             status_update_gauges(d);
+            health_view_count(d);
             gauges_at = mono_add_ms(clock_mono(), GAUGES_MS);
-        }
-        struct err e;
-        if (watchdog_ms && mono_diff_us(clock_mono(), fed) >= watchdog_ms * 1000 &&
-            status_healthy(d, &e) == 0) {
-            service_watchdog_ping();
-            fed = clock_mono();
         }
     }
 }

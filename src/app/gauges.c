@@ -28,7 +28,6 @@ COUNTER(edge_full, "snapshotd_edge_full_total", "edge",
 GAUGE(main_age, "snapshotd_main_heartbeat_age_seconds", NULL,
       "Time since the main loop last looked around, every 10 s; the watchdog hangs on it");
 GAUGE(ready, "snapshotd_ready", NULL, "1 while GET /readyz says ok");
-GAUGE(healthy, "snapshotd_healthy", NULL, "1 while every stage makes progress");
 GAUGE(ftp_age, "snapshotd_ftp_heartbeat_age_seconds", NULL,
       "Time since the FTP server's loop last turned; 0 without the server");
 GAUGE(ftp_banned, "snapshotd_ftp_banned", NULL, "Addresses that are shut out at this moment");
@@ -63,7 +62,6 @@ static struct metric *const rows[] = {
     &edge_full,
     &main_age,
     &ready,
-    &healthy,
     &ftp_age,
     &ftp_banned,
     &destination_pending,
@@ -123,13 +121,10 @@ static void show_ftp(struct daemon *d)
 static void collect(void *arg)
 {
     struct daemon *d = arg;
-    struct err e = {0};
-    bool well = status_healthy(d, &e) == 0;
     topology_each_stage(d->topology, show_stage, NULL);
     show_edges(d);
     show_ftp(d);
-    metric_set(&healthy, NULL, well);
-    metric_set(&ready, NULL, well && atomic_load(&d->ready));
+    metric_set(&ready, NULL, status_is_ready(d));
     int64_t looked_at = atomic_load(&d->gauges_at_us);
     metric_set(&main_age, NULL, looked_at ? (double)(clock_mono().us - looked_at) / 1e6 : 0);
     vitals_update();

@@ -8,6 +8,7 @@
 #include "detect/rekognition.h"
 #include "fan/fan.h"
 #include "ftp/ftp_server.h"
+#include "health/health.h"
 #include "notify/amqp.h"
 #include "report/report.h"
 #include "stage/pipeline.h"
@@ -29,4 +30,5 @@ void metric_rows_register_all(void)
     db_register_metrics();
     pipeline_register_metrics();
     cloudwatch_register_metrics();
+    health_register_metrics();
 }

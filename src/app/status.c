@@ -157,23 +157,14 @@ static int backend_bytes(void *arg, const struct snapshot *s, bool annotated, st
 /* The server's loop turns every second; one that has not for so long hangs. */
 #define FTP_HUNG_MS 60000
 
-static int ftp_healthy(struct daemon *d, struct err *e)
+/* What keeps the program from its work, or makes it useless. */
+static int judged(struct daemon *d, bool liveness, struct err *e)
 {
-    struct ftp_server *ftp = atomic_load(&d->ftp);
-    struct ftp_server_status st;
-    if (!ftp)
+    AUTO_FREE struct health_report *r = health_report(d->health);
+    if (liveness ? r->alive || !r->at.us : r->ready)
         return 0;
-    ftp_server_status(ftp, &st);
-    return st.heartbeat_age_ms > FTP_HUNG_MS
-               ? err_set(e, -ETIMEDOUT, ERR_NEVER, "the FTP server hangs for %lld s",
-                         (long long)st.heartbeat_age_ms / 1000)
-               : 0;
-}
-
-int status_healthy(struct daemon *d, struct err *e)
-{
-    int r = topology_healthy(d->topology, e);
-    return r < 0 ? r : ftp_healthy(d, e);
+    return err_set(e, r->alive ? -EAGAIN : -ETIMEDOUT, ERR_LATER, "%s",
+                   r->at.us ? r->why : "starting or stopping");
 }
 
 static int backend_ready(void *arg, struct err *e)
@@ -181,12 +172,41 @@ static int backend_ready(void *arg, struct err *e)
     struct daemon *d = arg;
     if (!atomic_load(&d->ready))
         return err_set(e, -EAGAIN, ERR_LATER, "starting or stopping");
-    return status_healthy(d, e);
+    return judged(d, false, e);
 }
 
 static int backend_healthy(void *arg, struct err *e)
 {
-    return status_healthy(arg, e);
+    return judged(arg, true, e);
+}
+
+bool status_is_alive(struct daemon *d)
+{
+    struct err e;
+    return backend_healthy(d, &e) == 0;
+}
+
+bool status_is_ready(struct daemon *d)
+{
+    struct err e;
+    return backend_ready(d, &e) == 0;
+}
+
+/* Each part with its state, and a reason when it is not ok. */
+static json_t *backend_parts(void *arg)
+{
+    struct daemon *d = arg;
+    AUTO_FREE struct health_report *r = health_report(d->health);
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->part_count; i++) {
+        const struct health_part *p = &r->parts[i];
+        json_t *j = json_pack("{s:o,s:s}", "name", js_string(p->name), "state",
+                              health_state_names[p->state]);
+        if (p->reason[0])
+            json_object_set_new(j, "reason", js_string(p->reason));
+        json_array_append_new(list, j);
+    }
+    return list;
 }
 
 static json_t *camera_json(struct daemon *d, const struct camera *cam)
@@ -512,6 +532,7 @@ static json_t *backend_status(void *arg)
     json_object_set_new(j, "errors", errors_json(d));
     json_object_set_new(j, "secrets", daemon_secrets_json(d));
     json_object_set_new(j, "fan", fan_json(d));
+    json_object_set_new(j, "health", backend_parts(d));
     return j;
 }
 
@@ -548,5 +569,6 @@ struct web_backend status_backend(struct daemon *d)
                                 .ready = backend_ready,
                                 .starred = backend_starred,
                                 .attention = backend_attention,
+                                .parts = backend_parts,
                                 .healthy = backend_healthy};
 }

@@ -10,11 +10,28 @@
 #include "cloudwatch/cloudwatch.h"
 #include "fan/fan.h"
 #include "ftp/ftp_server.h"
+#include "health/health.h"
 #include "report/report.h"
 #include "secrets/flags.h"
 #include "web/web.h"
 
 #define DAEMON_NOTIFIERS_MAX 2
+
+/* Stages as the health thread sees them; its own. */
+struct health_stages {
+    size_t count;
+    struct stage_status list[HEALTH_STAGES_MAX];
+};
+/* What waits, by the ledger: counted on the main thread, see app/health_view.h. */
+struct health_counts {
+    _Atomic int64_t triggers, stored;
+    _Atomic int64_t events[DAEMON_NOTIFIERS_MAX]; /* as in `destinations` */
+    _Atomic int64_t files[STORAGES_MAX];          /* as in `storages` */
+    struct mono_time probe_at;                    /* the main thread's */
+    pthread_mutex_t lock;                         /* guards what follows */
+    bool ledger_failed;
+    char ledger_error[ERR_TEXT_MAX];
+};
 
 /* The running program, made by daemon.c. */
 struct daemon {
@@ -27,6 +44,11 @@ struct daemon {
     struct storage *storages[STORAGES_MAX + 1];           /* NULL-terminated */
     struct storage_plan *storage_plans;                   /* of the start: has their names */
     int events_fd, lock_fd, signal_fd;
+    int fault_fd; /* readable: something hangs, the program is to end */
+    struct health *health;
+    struct health_counts health_counts;
+    struct health_stages health_stages;
+    pthread_t main_thread;
     int stop_fd; /* readable since the stop began: ends what waits for a peer that is not there */
     char *ledger_path;
     int64_t store_reserve;      /* bytes */
@@ -58,8 +80,10 @@ struct daemon {
 };
 
 struct web_backend status_backend(struct daemon *d);
-/* 0 while everything makes progress; else the text names what hangs. Any thread. */
-int status_healthy(struct daemon *d, struct err *e);
+/* By the last look of the health thread; before the first the program is alive and not ready. Any
+ * thread. */
+bool status_is_alive(struct daemon *d);
+bool status_is_ready(struct daemon *d);
 void status_register_metrics(void);
 /* From the main thread, each tick. */
 void status_update_gauges(struct daemon *d);

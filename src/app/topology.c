@@ -6,10 +6,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "health/judge.h"
 
-/* A stage whose loop has not turned for so long hangs: longer than any single call may take (the
- * slowest is a run of a large model on a slow machine). */
-#define HUNG_MS 60000
+/* A stage has this even when others have used up the time that all share. */
+#define MOMENT_MS 200
 /* For the stages that had started when another could not. */
 #define START_FAILED_GRACE_MS 5000
 #define THREADS_MAX (CLAIM_WORKERS_MAX + PIPELINE_POOL_MAX + STORAGES_MAX + 16)
@@ -242,9 +242,35 @@ int topology_start_consult(struct topology *t, struct err *e)
     return 0;
 }
 
+static bool hangs(const struct topology *t, const struct stage_status *st)
+{
+    double patience = t->pipeline->patience > 0 ? t->pipeline->patience : 1;
+    return st->heartbeat_age_ms > health_limit_ms(st->hang_ms, patience);
+}
+
+static int join(struct topology *t, struct thread *th, struct mono_time deadline, int64_t grace_ms)
+{
+    struct stage_status st;
+    stage_status(th->stage, &st);
+    struct mono_time soon = mono_add_ms(clock_mono(), MOMENT_MS);
+    if (hangs(t, &st))
+        deadline = clock_mono();
+    else if (deadline.us < soon.us)
+        deadline = soon;
+    if (stage_join(th->stage, deadline) == 0)
+        return 0;
+    stage_status(th->stage, &st);
+    log_error("stage-hung",
+              "stage %s did not end within %lld ms (its loop last turned %lld ms ago); ending "
+              "without it, the ledger resumes at the next start",
+              st.name, (long long)grace_ms, (long long)st.heartbeat_age_ms);
+    return -ETIMEDOUT;
+}
+
 int topology_stop(struct topology *t, int64_t grace_ms)
 {
     struct mono_time deadline = mono_add_ms(clock_mono(), grace_ms);
+    int r = 0;
     for (size_t end = t->count; end > 0;) {
         /* A pool stops together. */
         size_t first = end - 1;
@@ -252,20 +278,12 @@ int topology_stop(struct topology *t, int64_t grace_ms)
             first--;
         for (size_t i = first; i < end; i++)
             stage_stop(t->threads[i].stage);
-        for (size_t i = first; i < end; i++) {
-            if (stage_join(t->threads[i].stage, deadline) < 0) {
-                struct stage_status st;
-                stage_status(t->threads[i].stage, &st);
-                log_error("stage-hung",
-                          "stage %s did not end within %lld ms (its loop last turned %lld ms ago); "
-                          "ending without it, the ledger resumes at the next start",
-                          st.name, (long long)grace_ms, (long long)st.heartbeat_age_ms);
-                return -ETIMEDOUT;
-            }
-        }
+        for (size_t i = first; i < end; i++)
+            if (join(t, &t->threads[i], deadline, grace_ms) < 0)
+                r = -ETIMEDOUT;
         end = first;
     }
-    return 0;
+    return r;
 }
 
 void topology_free(struct topology *t)
@@ -282,16 +300,22 @@ void topology_free(struct topology *t)
     free(t);
 }
 
-int topology_healthy(const struct topology *t, struct err *e)
+size_t topology_stages(const struct topology *t, struct stage_status *ret, size_t max)
+{
+    size_t n = MIN(t->count, max);
+    for (size_t i = 0; i < n; i++)
+        stage_status(t->threads[i].stage, &ret[i]);
+    return n;
+}
+
+size_t topology_stack(const struct topology *t, const char *name, int64_t timeout_ms,
+                      uintptr_t *ret, size_t max)
 {
     for (size_t i = 0; i < t->count; i++) {
         struct stage_status st;
         stage_status(t->threads[i].stage, &st);
-        if (!st.running)
-            return err_set(e, -EIO, ERR_NEVER, "stage %s has ended", st.name);
-        if (st.heartbeat_age_ms > HUNG_MS)
-            return err_set(e, -ETIMEDOUT, ERR_NEVER, "stage %s hangs for %lld s", st.name,
-                           (long long)st.heartbeat_age_ms / 1000);
+        if (strcmp(st.name, name) == 0)
+            return stage_stack(t->threads[i].stage, timeout_ms, ret, max);
     }
     return 0;
 }
@@ -312,9 +336,7 @@ json_t *topology_status(const struct topology *t)
     for (size_t i = 0; i < t->count; i++) {
         struct stage_status st;
         stage_status(t->threads[i].stage, &st);
-        const char *state = !st.running                     ? "ended"
-                            : st.heartbeat_age_ms > HUNG_MS ? "hung"
-                                                            : "running";
+        const char *state = !st.running ? "ended" : hangs(t, &st) ? "hung" : "running";
         json_array_append_new(
             list, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:o}", "name", st.name, "state", state,
                             "heartbeat_age_ms", (json_int_t)st.heartbeat_age_ms, "queued",

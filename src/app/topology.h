@@ -15,18 +15,22 @@ int topology_start(struct pipeline *p, struct topology **ret, struct err *e);
  * happens when they run. */
 int topology_start_consult(struct topology *t, struct err *e);
 /* Stops in the other direction: sources first; every stage drains within the shared grace period.
- * 0, or -ETIMEDOUT when a stage did not end (its name is logged): then the process must end without
- * freeing what the stage may still use. */
+ * One that hangs already is not waited for, so that the others have the time. 0, or -ETIMEDOUT when
+ * a stage did not end (its name is logged): then the process must end without freeing what the
+ * stage may still use. */
 int topology_stop(struct topology *t, int64_t grace_ms);
 void topology_free(struct topology *t); /* after a successful stop */
 
-/* 0 while every stage's loop turns; else the text names the one that hangs. Any thread. */
-int topology_healthy(const struct topology *t, struct err *e);
 /* Enters the rows of all stages, those that will not run among them. Once per process. */
 void topology_register_metrics(void);
 /* Any thread. */
 void topology_each_stage(const struct topology *t,
                          void (*f)(const struct stage_status *st, void *arg), void *arg);
+/* At most `max` stages; returns the count. Any thread. */
+size_t topology_stages(const struct topology *t, struct stage_status *ret, size_t max);
+/* Where the stage of this name is, see stack_of_thread(); 0 when it does not answer. */
+size_t topology_stack(const struct topology *t, const char *name, int64_t timeout_ms,
+                      uintptr_t *ret, size_t max);
 /* Array of stage objects for the status document. Any thread. */
 json_t *topology_status(const struct topology *t);
 void topology_camera_status(const struct topology *t, const char *camera,

@@ -46,6 +46,19 @@ int mono_until_ms(struct mono_time t)
     return (int)MIN((us + 999) / 1000, (int64_t)INT_MAX);
 }
 
+struct timespec clock_deadline(int64_t ms)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    ts.tv_sec += (time_t)(ms / 1000);
+    ts.tv_nsec += (long)(ms % 1000 * 1000000);
+    if (ts.tv_nsec >= 1000000000) {
+        ts.tv_sec++;
+        ts.tv_nsec -= 1000000000;
+    }
+    return ts;
+}
+
 const char *wall_format_iso(struct wall_time t, bool millis, char buf[WALL_ISO_MAX])
 {
     /* Bounds of the four-digit years, so that the text always has the same width. */

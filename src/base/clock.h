@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct wall_time {
     int64_t us; /* microseconds since 1970-01-01T00:00:00Z */
@@ -42,6 +43,10 @@ static inline struct wall_time wall_from_seconds(int64_t s)
 {
     return (struct wall_time){s * 1000000};
 }
+
+/* So far from now, for waits of the C library on CLOCK_MONOTONIC: the real clock, which tests do
+ * not move. */
+struct timespec clock_deadline(int64_t ms);
 
 #define WALL_ISO_MAX 40
 /* "2026-01-02T03:04:05Z", with `millis` "…05.123Z". Returns buf. Years outside 0..9999 are clamped.

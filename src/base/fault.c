@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,37 +13,37 @@
 
 #include "base/parse.h"
 
-static uint64_t wanted_pass(const char *name);
+static bool is_wanted(const char *variable, const char *name, atomic_uint_fast64_t *passes);
 static void crash_as_chosen(void);
 
 void fault_point(const char *name)
 {
-    static atomic_uint_fast64_t passes; /* of the one name that the environment may hold */
-    uint64_t wanted = wanted_pass(name);
-    if (wanted == 0 || atomic_fetch_add(&passes, 1) + 1 != wanted)
+    /* Of the one name that each variable may hold. */
+    static atomic_uint_fast64_t crash_passes, hang_passes;
+    if (is_wanted("SNAPSHOTD_CRASH_AT", name, &crash_passes)) {
+        crash_as_chosen();
+        (void)kill(getpid(), SIGKILL); /* cannot fail for oneself */
+    } else if (!is_wanted("SNAPSHOTD_HANG_AT", name, &hang_passes)) {
         return;
-    crash_as_chosen();
-    (void)kill(getpid(), SIGKILL); /* cannot fail for oneself */
+    }
     for (;;)
-        (void)pause(); /* the signal ends us before this matters */
+        (void)pause(); /* signals do not help; a killed one ends before this matters */
 }
 
-/* 0 when this name is not the chosen one. */
-static uint64_t wanted_pass(const char *name)
+/* Whether this is the pass that the variable, "name" or "name:n", chooses. */
+static bool is_wanted(const char *variable, const char *name, atomic_uint_fast64_t *passes)
 {
-    const char *chosen = getenv("SNAPSHOTD_CRASH_AT");
+    const char *chosen = getenv(variable);
     if (chosen == NULL)
-        return 0;
+        return false;
     size_t len = strlen(name);
     if (strncmp(chosen, name, len) != 0 || (chosen[len] != '\0' && chosen[len] != ':'))
-        return 0;
-    if (chosen[len] == '\0')
-        return 1;
-    int64_t n = 0;
+        return false;
+    int64_t n = 1;
     const char *digits = chosen + len + 1;
-    if (parse_int64(digits, strlen(digits), 1, INT64_MAX, &n) < 0)
-        return 0;
-    return (uint64_t)n;
+    if (chosen[len] == ':' && parse_int64(digits, strlen(digits), 1, INT64_MAX, &n) < 0)
+        return false;
+    return atomic_fetch_add(passes, 1) + 1 == (uint64_t)n;
 }
 
 /* Functions that a reader of the report finds by name, so they must not melt into their caller, nor

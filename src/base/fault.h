@@ -3,7 +3,8 @@
  * Compiled to nothing unless SNAPSHOT_FAULTS is defined. With SNAPSHOTD_CRASH_AT=name or name:n in
  * the environment the n-th pass (default the first) through FAULT_POINT("name") is the last.
  * SNAPSHOTD_CRASH_BY=segv, bus, fpe, ill, abort or overflow makes it a fault of the program's own,
- * in a function that is called so: fault_by_segv() ... */
+ * in a function that is called so: fault_by_segv() ... SNAPSHOTD_HANG_AT names a place likewise
+ * where the thread stays for ever. */
 
 #ifdef SNAPSHOT_FAULTS
 #define FAULT_POINT(name) fault_point(name)

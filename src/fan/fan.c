@@ -18,6 +18,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "fan/fan_sysfs.h"
+#include "sys/stack.h"
 
 /* A look that takes so much longer than the interval hangs in the kernel. */
 #define HUNG_MS 10000
@@ -301,6 +302,7 @@ static void *thread_main(void *arg)
     sigset_t all; /* signals belong to the main loop */
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    stack_thread_ready();
     altstack_use();
     pthread_setname_np(pthread_self(), "fan");
     log_context_stage("fan");

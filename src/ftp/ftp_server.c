@@ -21,6 +21,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "ftp/ftp_session.h"
+#include "sys/stack.h"
 
 /* The loop turns at least so often; health looks at it. */
 #define BEAT_MS 1000
@@ -690,6 +691,11 @@ void ftp_server_register_metrics(void)
 {
     ftp_metrics_register();
     ftp_disk_register_metrics();
+}
+
+size_t ftp_server_stack(const struct ftp_server *s, int64_t timeout_ms, uintptr_t *ret, size_t max)
+{
+    return stack_of_thread(s->thread, timeout_ms, ret, max);
 }
 
 void ftp_server_status(struct ftp_server *s, struct ftp_server_status *ret)

@@ -3,6 +3,7 @@
  * ftp_disk's threads. It knows nothing of pictures but that a JPEG has an end: files appear whole
  * below the root, durable before 226 is said. */
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -49,3 +50,5 @@ struct ftp_server_status {
     char last_error[ERR_TEXT_MAX];
 };
 void ftp_server_status(struct ftp_server *s, struct ftp_server_status *ret);
+/* Where its thread is, see stack_of_thread(); not after the stop. Any thread. */
+size_t ftp_server_stack(const struct ftp_server *s, int64_t timeout_ms, uintptr_t *ret, size_t max);

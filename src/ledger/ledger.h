@@ -222,6 +222,9 @@ int ledger_note(struct ledger *l, const char *id, const char *what, const char *
 int ledger_noted(struct ledger *l, const char *id, struct err *e);
 int ledger_note_drop(struct ledger *l, const char *id, struct err *e);
 
+/* Whether a write would be durable now: commits one that changes nothing. Waits its turn as all. */
+int ledger_probe(struct ledger *l, struct err *e);
+
 /* ---- numbers for status and metrics ---- */
 
 struct ledger_counts {

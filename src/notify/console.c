@@ -1,5 +1,8 @@
 #include "notify/console.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +18,8 @@ const char *const console_format_names[CONSOLE_FORMAT_COUNT] = {"text", "json"};
 /* Labels on one line; the rest is counted. */
 #define LABELS_MAX 6
 #define LINE_MAX_BYTES 8192
+/* A terminal that is stopped, or a pipe that nobody reads, is no fault of the event's. */
+#define ROOM_WAIT_MS 1000
 
 struct console {
     struct notifier base;
@@ -22,13 +27,15 @@ struct console {
     enum console_format format;
     bool colour;
     char *root;
+    atomic_bool blocked; /* nobody reads */
 };
 
 static int console_deliver(struct notifier *n, const struct event *ev, struct err *e);
+static void console_state(struct notifier *n, struct notifier_state *ret);
 static void console_free(struct notifier *n);
 
 static const struct notifier_ops console_ops = {
-    .name = "console", .deliver = console_deliver, .free = console_free};
+    .name = "console", .deliver = console_deliver, .describe = console_state, .free = console_free};
 
 /* A path below the working directory is shown as a person would type it. */
 static const char *from_here(const char *path)
@@ -201,9 +208,27 @@ static void render_json(const struct console *c, const struct event *ev, struct 
     (void)dynbuf_puts(out, "\n");
 }
 
+static void console_state(struct notifier *n, struct notifier_state *ret)
+{
+    struct console *c = container_of(n, struct console, base);
+    ret->text[0] = '\0';
+    text_copy(ret->error, sizeof(ret->error),
+              atomic_load(&c->blocked) ? "nobody reads what is told of events here"
+                                       : ""); /* fits */
+}
+
+static bool has_room(struct console *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+    atomic_store(&c->blocked, poll(&p, 1, ROOM_WAIT_MS) == 0);
+    return !atomic_load(&c->blocked); /* failures show at the write */
+}
+
 static int console_deliver(struct notifier *n, const struct event *ev, struct err *e)
 {
     struct console *c = container_of(n, struct console, base);
+    if (!has_room(c))
+        return -EAGAIN;
     AUTO_DONE(dynbuf) line = {0};
     dynbuf_init(&line, c->format == CONSOLE_JSON ? 256 * 1024 : LINE_MAX_BYTES);
     if (c->format == CONSOLE_JSON)

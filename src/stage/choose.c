@@ -123,6 +123,7 @@ void *choose_stage_new(struct pipeline *p)
 
 const struct stage_ops choose_stage = {
     .name = "choose",
+    .hang_ms = 120000, /* as detect */
     .init = choose_init,
     .step = choose_step,
     .sweep = choose_sweep,

@@ -257,6 +257,7 @@ void *detect_stage_new(struct pipeline *p)
 
 const struct stage_ops detect_stage = {
     .name = "detect",
+    .hang_ms = 120000, /* a large model takes 15 s on a small machine, and has three tries */
     .init = detect_init,
     .step = detect_step,
     .sweep = detect_sweep,

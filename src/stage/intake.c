@@ -413,6 +413,7 @@ void *intake_stage_new(struct pipeline *p)
 
 const struct stage_ops intake_stage = {
     .name = "intake",
+    .hang_ms = 120000, /* a batch of files and folders to sync, 2 s each on a bad card */
     .register_metrics = register_metrics,
     .init = intake_init,
     .step = intake_step,

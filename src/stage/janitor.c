@@ -284,6 +284,7 @@ void *janitor_stage_new(struct pipeline *p)
 
 const struct stage_ops janitor_stage = {
     .name = "janitor",
+    .hang_ms = 300000, /* looks through all rows of a large ledger on a slow card */
     .register_metrics = register_metrics,
     .init = janitor_init,
     .sweep = janitor_sweep,

@@ -88,7 +88,8 @@ struct pipeline {
     struct storage *const *storages;   /* NULL-terminated; NULL = none */
     const struct amqp_config *broker;  /* whose triggers are taken; NULL = nobody's */
     const struct spool_options *spool; /* folders whose files are taken; NULL = none */
-    int stop_fd; /* readable since the program stops: ends what waits for a peer; 0 = none */
+    double patience; /* multiplies what stages may be silent, see [health]; 0 = 1 */
+    int stop_fd;     /* readable since the program stops: ends what waits for a peer; 0 = none */
     /* A trigger or snapshot has an outcome (waiting API requests). Any thread; may be NULL. */
     void (*outcome)(void *arg, const char *id);
     void *outcome_arg;

@@ -265,6 +265,7 @@ void *record_stage_new(struct pipeline *p)
 
 const struct stage_ops record_stage = {
     .name = "record",
+    .hang_ms = 120000, /* as intake: a batch of renames to sync */
     .register_metrics = register_metrics,
     .init = record_init,
     .step = record_step,

@@ -893,6 +893,7 @@ size_t spool_stage_status(void *self, struct spool_status *ret, size_t max)
 
 const struct stage_ops spool_stage = {
     .name = "spool",
+    .hang_ms = 120000, /* a large tree on a slow network file system */
     .register_metrics = register_metrics,
     .init = spool_init,
     .sweep = spool_sweep,

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "sys/stack.h"
 
 /* The loop turns at least this often, so that a heartbeat older than a few of these means "stuck".
  */
@@ -163,6 +164,7 @@ static void *thread_main(void *arg)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    stack_thread_ready();
     altstack_use();
     char name[16];
     (void)text_format(name, sizeof(name), st->spec.index ? "%.12s.%u" : "%.15s", ops->name,
@@ -249,6 +251,7 @@ void stage_status(struct stage *st, struct stage_status *ret)
         .running = atomic_load(&st->running),
         .heartbeat_age_ms =
             MAX((clock_mono().us - atomic_load(&st->heartbeat_us)) / 1000, (int64_t)0),
+        .hang_ms = st->spec.ops->hang_ms ? st->spec.ops->hang_ms : STAGE_HANG_MS,
         .done = atomic_load(&st->done),
         .failed = atomic_load(&st->failed),
         .queued = atomic_load(&st->queued),
@@ -258,6 +261,12 @@ void stage_status(struct stage *st, struct stage_status *ret)
     pthread_mutex_lock(&st->lock);
     text_copy(ret->last_error, sizeof(ret->last_error), st->last_error);
     pthread_mutex_unlock(&st->lock);
+}
+
+size_t stage_stack(const struct stage *st, int64_t timeout_ms, uintptr_t *ret, size_t max)
+{
+    assert(!st->joined);
+    return stack_of_thread(st->thread, timeout_ms, ret, max);
 }
 
 void stage_count_done(struct stage *st)

@@ -9,6 +9,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -18,10 +19,17 @@
 /* Items between two calls of flush(). */
 #define STAGE_BATCH_MAX 16
 
+/* A loop that has not turned for so long hangs, unless the stage says otherwise. No single call
+ * waits longer: for other writers of the ledger 10 s, for a sick disk some ten. */
+#define STAGE_HANG_MS 60000
+
 struct stage;
 
 struct stage_ops {
     const char *name;
+    /* Its longest legal work between two turns of the loop (or stage_heartbeat()); 0 =
+     * STAGE_HANG_MS. Who is silent for longer ends the program (health/health.h). */
+    int64_t hang_ms;
     /* Enters the stage's metric rows; called once per process, before any stage starts. NULL =
      * none. */
     void (*register_metrics)(void);
@@ -68,10 +76,13 @@ struct stage_status {
     char name[32];
     bool running;
     int64_t heartbeat_age_ms; /* since the loop last turned; grows while a call blocks */
+    int64_t hang_ms;          /* older than this it hangs */
     int64_t done, failed, queued;
     char last_error[ERR_TEXT_MAX];
 };
 void stage_status(struct stage *st, struct stage_status *ret);
+/* Where its thread is, see stack_of_thread(). Not after the join. */
+size_t stage_stack(const struct stage *st, int64_t timeout_ms, uintptr_t *ret, size_t max);
 void stage_count_done(struct stage *st);
 /* Counts a failure and keeps its text; the log line is the caller's. */
 void stage_count_failed(struct stage *st, const char *text);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "stage/upload_object.h"
 #include "sys/hash.h"
+#include "sys/stack.h"
 
 /* Of files that are read at a time; one that is larger goes alone. */
 #define BYTES_MAX ((int64_t)32 << 20)
@@ -186,6 +187,7 @@ static struct slot *next_slot(struct upload_self *u)
 
 static void prepare_thread(const char *name)
 {
+    stack_thread_ready();
     altstack_use();
     pthread_setname_np(pthread_self(), name);
     log_context_stage("upload");

@@ -35,6 +35,16 @@ void service_status(const char *fmt, ...)
     (void)sd_notifyf(0, "STATUS=%s", text);
 }
 
+void service_extend_start(int64_t ms, const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    (void)sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%lld\nSTATUS=%s", (long long)ms * 1000, text);
+}
+
 int64_t service_watchdog_ms(void)
 {
     uint64_t us = 0;

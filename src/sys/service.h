@@ -11,6 +11,8 @@ void service_reloading(void);
 void service_stopping(void);
 /* One line for `systemctl status`. */
 void service_status(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* A start takes longer: so much more from now on, with a line that says what it does. */
+void service_extend_start(int64_t ms, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Half the watchdog interval in ms, 0 when no watchdog waits for us. */
 int64_t service_watchdog_ms(void);
 void service_watchdog_ping(void);

@@ -16,14 +16,26 @@ void web_status(struct web_context *w, const struct http_request *req,
     web_answer_json(ret, 200, document);
 }
 
-/* A note of "" is none. */
-static void answer_ok(struct http_response *ret, const char *note)
+/* A note of "" is none; parts (taken) may be NULL. */
+static void answer_ok(struct http_response *ret, const char *note, json_t *parts)
 {
     AUTO_JSON json_t *document = json_object();
     json_object_set_new(document, "status", json_string("ok"));
     if (note[0])
         json_object_set_new(document, "note", js_string(note));
+    if (parts)
+        json_object_set_new(document, "parts", parts);
     web_answer_json(ret, 200, document);
+}
+
+/* As every error, and the parts beside it. */
+static void answer_not_ready(struct http_response *ret, const char *why, json_t *parts)
+{
+    AUTO_JSON json_t *document =
+        json_pack("{s:{s:s,s:o}}", "error", "code", "not-ready", "message", js_string(why));
+    if (parts)
+        json_object_set_new(document, "parts", parts);
+    web_answer_json(ret, 503, document);
 }
 
 void web_health(struct web_context *w, const struct http_request *req,
@@ -36,7 +48,7 @@ void web_health(struct web_context *w, const struct http_request *req,
     if (w->backend->healthy(w->backend->arg, &e) < 0)
         http_response_error(ret, 503, "unhealthy", "%s", e.text);
     else
-        answer_ok(ret, "");
+        answer_ok(ret, "", NULL);
 }
 
 void web_readiness(struct web_context *w, const struct http_request *req,
@@ -46,14 +58,15 @@ void web_readiness(struct web_context *w, const struct http_request *req,
     (void)captures;
     struct err e;
     char note[ERR_TEXT_MAX] = "";
+    json_t *parts = w->backend->parts ? w->backend->parts(w->backend->arg) : NULL;
     err_clear(&e);
     if (w->backend->ready(w->backend->arg, &e) < 0) {
-        http_response_error(ret, 503, "not-ready", "%s", e.text);
+        answer_not_ready(ret, e.text, parts);
         return;
     }
     if (w->backend->attention)
         w->backend->attention(w->backend->arg, note);
-    answer_ok(ret, note);
+    answer_ok(ret, note, parts);
 }
 
 void web_metrics_get(struct web_context *w, const struct http_request *req,

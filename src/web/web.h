@@ -34,6 +34,9 @@ struct web_backend {
     /* What somebody should do though the program is ready (a storage wants a login), or "". May be
      * NULL. */
     void (*attention)(void *arg, char ret[ERR_TEXT_MAX]);
+    /* Array of the parts that make up the two above and below: {"name", "state", "reason"}. New
+     * reference; may be NULL. */
+    json_t *(*parts)(void *arg);
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
 };

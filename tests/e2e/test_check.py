@@ -35,8 +35,9 @@ def test_the_predecessors_file_with_its_environment_passes(tmp_path, original_en
     assert "model yolov8n, everything above 0.3, persons above 0.8" in done.stdout
     assert "Front Door Camera (O1)" in done.stdout
     later = done.stdout.split("Accepted, but without effect until a later release:")[1]
-    for key in ("health: healthchecks_url", "cronitor_monitor_key"):
+    for key in ("aws: config_file",):
         assert key in later
+    assert "health:" not in later and "cronitor_monitor_key" not in later
     assert "ftp:" not in later
     assert "ftp-password" not in done.stdout and "connect-token" not in done.stdout
 

@@ -79,3 +79,9 @@ sidecar_make() { npm_tree .deps/sidecar sidecar; }
 op_connect_ready() { cmp -s tools/setup.d/op_connect/package-lock.json .deps/op_connect/package-lock.json; }
 op_connect_packages() { node_packages; }
 op_connect_make() { npm_tree .deps/op_connect op_connect; }
+
+# ---- Cronitor's own client, in .deps/cronitor: what it sends is what ours must, tests/fakes ----
+
+cronitor_ready() { cmp -s tools/setup.d/cronitor/package-lock.json .deps/cronitor/package-lock.json; }
+cronitor_packages() { node_packages; }
+cronitor_make() { npm_tree .deps/cronitor cronitor; }

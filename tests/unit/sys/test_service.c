@@ -45,6 +45,8 @@ static void tells_the_manager(void **state UNUSED)
     expect_message("STATUS=3 cameras");
     service_reloading();
     expect_message("RELOADING=1\nMONOTONIC_USEC=");
+    service_extend_start(60000, "opening %s", "it");
+    expect_message("EXTEND_TIMEOUT_USEC=60000000\nSTATUS=opening it");
     service_watchdog_ping();
     expect_message("WATCHDOG=1");
     service_stopping();

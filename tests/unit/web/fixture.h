@@ -139,6 +139,11 @@ static int fake_ready(void *arg, struct err *e)
     return f->ready_code < 0 ? err_set(e, f->ready_code, ERR_LATER, "the model is loading") : 0;
 }
 
+static json_t *fake_parts(void *arg UNUSED)
+{
+    return json_pack("[{s:s,s:s}]", "name", "detector", "state", "waiting");
+}
+
 static int fake_healthy(void *arg, struct err *e)
 {
     struct fixture *f = arg;
@@ -162,6 +167,7 @@ static UNUSED int set_up(void **state)
                                       .trigger = fake_trigger,
                                       .status = fake_status,
                                       .bytes = fake_bytes,
+                                      .parts = fake_parts,
                                       .ready = fake_ready,
                                       .healthy = fake_healthy};
     f->context = (struct web_context){.ledger = f->ledger, .backend = &f->backend};

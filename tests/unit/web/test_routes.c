@@ -173,6 +173,9 @@ static void tells_health_and_readiness_with_the_reason(void **state)
     ask(f, "GET", "/readyz", &r);
     assert_int_equal(r.response.status, 503);
     assert_string_equal(text_at(r.json, "error.message"), "the model is loading");
+    assert_string_equal(text_at(r.json, "error.code"), "not-ready");
+    assert_string_equal(text_at(json_array_get(json_object_get(r.json, "parts"), 0), "state"),
+                        "waiting");
     reply_done(&r);
     ask(f, "GET", "/healthz", &r);
     assert_int_equal(r.response.status, 503);
