@@ -367,7 +367,6 @@ static const struct cfg_key aws_keys[] = {
 };
 SECTION(aws_section, "aws", no_values, aws_keys, "Amazon Web Services.");
 
-
 /* --- the list --------------------------------------------------------------------------------- */
 
 static const struct cfg_section *const all_sections[] = {

@@ -539,8 +539,12 @@ static void close_parts(struct daemon *d)
     storage_close_all(d->storages);
     free(d->storage_plans);
     report_free(d->report);
-    int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1, d->signal_fd, d->lock_fd,
-                 d->stop_fd, d->flags_fd, d->fault_fd};
+    int fds[] = {d->events_fd > STDERR_FILENO ? d->events_fd : -1,
+                 d->signal_fd,
+                 d->lock_fd,
+                 d->stop_fd,
+                 d->flags_fd,
+                 d->fault_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             (void)close(fds[i]); /* nothing unsaved behind them */
