@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import statistics
+import tempfile
 import threading
 import time
 
@@ -48,6 +49,13 @@ def sentry_that_takes_connections_and_says_nothing():
 
 
 @contextlib.contextmanager
+def fan_of_a_board_without_a_sensor():
+    """Also an error that Sentry has to hear of."""
+    with tempfile.TemporaryDirectory() as root:
+        yield f"[fan]\nenabled = yes\ninterval = 100ms\nsysfs_root = {root}\n", {}
+
+
+@contextlib.contextmanager
 def connect_that_takes_connections_and_says_nothing():
     with silence() as port:
         yield "", {"OP_CONNECT_HOST": f"http://127.0.0.1:{port}", "OP_CONNECT_TOKEN": "token",
@@ -61,16 +69,20 @@ def flags_in_odd_spellings():
 
 # A new side service has its line here, and is sick with the others from then on.
 SICK = [health_services_that_hang, sentry_that_takes_connections_and_says_nothing,
-        connect_that_takes_connections_and_says_nothing, flags_in_odd_spellings]
+        connect_that_takes_connections_and_says_nothing, fan_of_a_board_without_a_sensor,
+        flags_in_odd_spellings]
 
 
 @contextlib.contextmanager
 def silence():
-    """A port where connections are taken by the system and nobody ever reads."""
+    """A port where connections are taken by the system and nobody ever reads; somebody has to come,
+    else nothing was sick."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         yield listener.getsockname()[1]
+        listener.settimeout(1)
+        listener.accept()[0].close()
 
 
 @contextlib.contextmanager
