@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from conftest import wait_until
+from fakes.connect import FakeConnect
 from fakes.health import Health
 
 OFF = "[detection]\nenabled = no\n"
@@ -47,6 +49,22 @@ def test_both_services_hear_of_the_start_of_success_and_of_the_end(launch, healt
     log = d.text()
     for secret in (health.api_key, health.monitor + "?", health.check):
         assert secret not in log
+
+
+def test_the_key_for_cronitor_may_come_from_1password_and_late(launch, health):
+    config, env = told(health, "1s")
+    with FakeConnect() as connect:
+        home = connect.add_vault("Home")
+        env = {**env, **connect.environment()}
+        del env["CRONITOR_API_KEY"]
+        d = launch.daemon(config + "[creds]\ncronitor = Cronitor/password\n" + OFF, env=env)
+        health.wait("healthchecks", "success")
+        assert not [p for p in health.pings if p.service == "cronitor"]
+        connect.add_item(home, "Cronitor", [("", "password", health.api_key)])
+        d.signal(signal.SIGHUP)
+        health.wait("cronitor", "ok")
+        assert d.stop() == 0
+    assert health.api_key not in d.text() and not health.wrong
 
 
 def test_a_start_that_fails_is_told_with_its_reason(launch, health):
