@@ -295,3 +295,24 @@ def test_a_stop_does_not_wait_for_the_cloud_and_the_picture_is_examined_later(ho
     for message in consumer.events():
         assert decode(message.body)["inputs"][0]["event_detail"] == CLOUD_DETAIL
     assert billed(cloud) == counted(house) == 2
+
+
+def test_a_cloud_that_says_nothing_is_waited_for_and_is_no_fault_of_ours(house, cloud, pictures):
+    for fake in cloud:
+        fake.faults.append(RekognitionFault(times=10 ** 9, silent=True))
+    settings = cloud_only(cloud, rek="timeout = 60s")
+    settings["more"] = settings["more"].replace(f"timeout = {TIMEOUT_S}s\n", "")
+    # Loops may be silent for 3 s, the least there is, and a call takes longer.
+    settings["more"] += "[health]\npatience = 0.01\n"
+    d = house.start(**settings)
+    house.trigger(2, wait=False)
+
+    def parts():
+        return {p["name"]: p for p in d.get("/readyz")["parts"]}
+
+    wait_until(lambda: parts()["queue:detect"]["state"] == "waiting", "the count of what waits")
+    now = parts()
+    assert now["queue:detect"]["reason"] == "2 wait for an answer of the cloud"
+    assert now["stage:consult"]["state"] == now["stage:detect"]["state"] == "ok"
+    assert d.request("/healthz")[0] == 200
+    assert d.stop() == 0
