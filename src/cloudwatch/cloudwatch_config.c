@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aws/aws_config.h"
 #include "base/text.h"
 #include "cloudwatch/cloudwatch.h"
 
@@ -13,9 +14,7 @@
 static const char *const enabled_words[] = {"no", "yes", "auto", NULL};
 
 static int check_namespace(const void *value, char *why, size_t why_size);
-static int check_region(const void *value, char *why, size_t why_size);
 static int check_role(const void *value, char *why, size_t why_size);
-static int check_endpoint(const void *value, char *why, size_t why_size);
 
 static const struct cfg_key keys[] = {
     {.name = "enabled",
@@ -36,7 +35,7 @@ static const struct cfg_key keys[] = {
     {.name = "region",
      .type = CFG_STRING,
      .offset = FIELD(region),
-     .validate = check_region,
+     .validate = aws_config_check_region,
      .help = "Region of CloudWatch; empty = AWS_REGION, AWS_DEFAULT_REGION or the profile's"},
     {.name = "interval",
      .type = CFG_DURATION,
@@ -79,7 +78,7 @@ static const struct cfg_key keys[] = {
     {.name = "endpoint",
      .type = CFG_STRING,
      .offset = FIELD(endpoint),
-     .validate = check_endpoint,
+     .validate = aws_config_check_endpoint,
      .help = "Address of the service: https://host; empty = AWS's",
      .doc = "For a VPC endpoint, and for tests."},
 };
@@ -146,17 +145,6 @@ static int check_namespace(const void *value, char *why, size_t why_size)
     return -EINVAL;
 }
 
-/* A region's name becomes part of a host's. */
-static int check_region(const void *value, char *why, size_t why_size)
-{
-    const char *name = *(const char *const *)value;
-    size_t len = strlen(name);
-    if (len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len)
-        return 0;
-    (void)text_copy(why, why_size, "right would be a name such as eu-west-1"); /* fits */
-    return -EINVAL;
-}
-
 static int check_role(const void *value, char *why, size_t why_size)
 {
     const char *role = *(const char *const *)value;
@@ -165,16 +153,5 @@ static int check_role(const void *value, char *why, size_t why_size)
     (void)text_copy(why, why_size,
                     "right would be arn:aws:iam::ACCOUNT:role/NAME, or a session's name of 2 to 64 "
                     "letters, digits and _+=,.@-"); /* fits */
-    return -EINVAL;
-}
-
-static int check_endpoint(const void *value, char *why, size_t why_size)
-{
-    const char *url = *(const char *const *)value;
-    const char *host = strstr(url, "://");
-    if (!*url || ((text_starts_with(url, "https://") || text_starts_with(url, "http://")) &&
-                  host[3] && !strpbrk(host + 3, "/?#@ ")))
-        return 0;
-    (void)text_copy(why, why_size, "right would be https://host or http://host:port"); /* fits */
     return -EINVAL;
 }

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "aws/aws_config.h"
 #include "base/parse.h"
 #include "base/text.h"
 
@@ -13,15 +14,13 @@
 static const char *const choices[] = {"primary", "nearest", NULL};
 
 static int check_confidence(const void *value, char *why, size_t why_size);
-static int check_region(const void *value, char *why, size_t why_size);
-static int check_endpoint(const void *value, char *why, size_t why_size);
 
 static const struct cfg_key keys[] = {
     {.name = "primary_region",
      .type = CFG_STRING,
      .offset = FIELD(primary_region),
      .env = "AWS_DEFAULT_REGION",
-     .validate = check_region,
+     .validate = aws_config_check_region,
      .help = "Region that is asked first; empty = only the other one",
      .doc = "When both are empty, the region of AWS_REGION or of the profile is asked."},
     {.name = "region",
@@ -29,7 +28,7 @@ static const struct cfg_key keys[] = {
      .offset = FIELD(region),
      .flags = CFG_ENV_NAME,
      .env = "AWS_ALT_REGION",
-     .validate = check_region,
+     .validate = aws_config_check_region,
      .help = "Region that is asked when the primary one does not answer; empty = none",
      .doc = "This is the predecessor's key, which asked this region alone. The service is not in "
             "all regions: where the primary one has none, the name of its host does not exist, "
@@ -125,13 +124,13 @@ static const struct cfg_key keys[] = {
     {.name = "primary_endpoint",
      .type = CFG_STRING,
      .offset = FIELD(primary_endpoint),
-     .validate = check_endpoint,
+     .validate = aws_config_check_endpoint,
      .help = "Address of the primary region's service: https://host; empty = AWS's",
      .doc = "For a VPC endpoint, and for tests."},
     {.name = "endpoint",
      .type = CFG_STRING,
      .offset = FIELD(endpoint),
-     .validate = check_endpoint,
+     .validate = aws_config_check_endpoint,
      .help = "The same for the other region"},
 };
 
@@ -207,27 +206,5 @@ static int check_confidence(const void *value, char *why, size_t why_size)
     if (rekognition_confidence(*(const char *const *)value, &ignored) == 0)
         return 0;
     (void)text_copy(why, why_size, "right would be 55, 55% or 0.55"); /* fits */
-    return -EINVAL;
-}
-
-/* A region's name becomes part of a host's. */
-static int check_region(const void *value, char *why, size_t why_size)
-{
-    const char *name = *(const char *const *)value;
-    size_t len = strlen(name);
-    if (len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len)
-        return 0;
-    (void)text_copy(why, why_size, "right would be a name such as eu-west-1"); /* fits */
-    return -EINVAL;
-}
-
-static int check_endpoint(const void *value, char *why, size_t why_size)
-{
-    const char *url = *(const char *const *)value;
-    const char *host = strstr(url, "://");
-    if (!*url || ((text_starts_with(url, "https://") || text_starts_with(url, "http://")) &&
-                  host[3] && !strpbrk(host + 3, "/?#@ ")))
-        return 0;
-    (void)text_copy(why, why_size, "right would be https://host or http://host:port"); /* fits */
     return -EINVAL;
 }
