@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 
 #include "sys/stack.h"
 
@@ -93,7 +94,8 @@ static void names_static_functions_too(void **state UNUSED)
     char name[64];
     test_expect_text("static", stack_name((uintptr_t)hang, name, sizeof(name)), "hang+0x0");
     test_expect_text("nothing", stack_name(1, name, sizeof(name)), "0x1");
-    assert_memory_equal(stack_name((uintptr_t)sem_post, name, sizeof(name)), "sem_post+0x", 11);
+    /* Of a library, and none that a sanitizer puts its own in place of. */
+    test_expect_text("a64l", stack_name((uintptr_t)a64l, name, sizeof(name)), "a64l+0x0");
 }
 
 int main(void)
