@@ -114,13 +114,14 @@ static struct ledger *ledger;
 
 /* Which answer depends on the name, so that the fuzzer can choose. No trigger is recorded: rows
  * would make one run depend on those before. */
-static int fake_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
+static int fake_trigger(void *arg, const char *camera, struct trigger *ret, struct err *e)
 {
     (void)arg;
     static const int codes[] = {-ENOENT, -ECANCELED, -EBUSY, -EIO};
     if (camera[0] >= '0' && camera[0] <= '3')
         return err_set(e, codes[camera[0] - '0'], ERR_NEVER, "camera '%s'", camera);
-    text_copy(ret_id, SNAPSHOT_ID_SIZE,
+    *ret = (struct trigger){.origin = TRIGGER_API};
+    text_copy(ret->id, sizeof(ret->id),
               camera[0] == 'd' ? "00000000000000000000000000000001"
                                : "0000000000000000000000000000ffff");
     return 0;

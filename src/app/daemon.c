@@ -16,6 +16,7 @@
 #include "app/command.h"
 #include "app/confine.h"
 #include "app/daemon_secrets.h"
+#include "app/descriptors.h"
 #include "app/gauges.h"
 #include "app/health_view.h"
 #include "app/metric_rows.h"
@@ -84,7 +85,9 @@ int daemon_run(struct app_config **config, const struct app_options *options)
 
     daemon_secrets_report(&d);
     struct err e = {0};
-    int r = open_parts(&d, &e);
+    int r = descriptors_prepare(&e);
+    if (r == 0)
+        r = open_parts(&d, &e);
     if (r == 0)
         r = start(&d, &e);
     if (r < 0) {

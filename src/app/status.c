@@ -136,12 +136,10 @@ void status_update_gauges(struct daemon *d)
 
 /* ---- the API's view; all of it on the web thread ---- */
 
-static int backend_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE],
-                           struct err *e)
+static int backend_trigger(void *arg, const char *camera, struct trigger *ret, struct err *e)
 {
     struct daemon *d = arg;
-    return pipeline_trigger(&d->pipeline, d->web_ledger, camera, TRIGGER_API, clock_wall(), ret_id,
-                            e);
+    return pipeline_trigger(&d->pipeline, d->web_ledger, camera, TRIGGER_API, clock_wall(), ret, e);
 }
 
 static int backend_bytes(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,

@@ -138,21 +138,32 @@ static bool is_as_in_its_file(const struct dl_phdr_info *info)
     return !strstr(info->dlpi_name, "vdso");
 }
 
+/* Linkers make three: headers, code, constants. */
+#define OBJECT_PARTS_MAX 8
+
 static int drop_clean_pages(struct dl_phdr_info *info, size_t size, void *arg)
 {
     (void)size;
     (void)arg;
     if (!is_as_in_its_file(info))
         return 0;
+    struct {
+        uintptr_t first, end;
+    } parts[OBJECT_PARTS_MAX];
+    size_t count = 0;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    for (int i = 0; i < info->dlpi_phnum; i++) {
+    for (int i = 0; i < info->dlpi_phnum && count < ARRAY_LEN(parts); i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         if (p->p_type != PT_LOAD || (p->p_flags & PF_W) != 0)
             continue;
-        uintptr_t first = (info->dlpi_addr + p->p_vaddr + page - 1) & ~(page - 1);
-        uintptr_t end = (info->dlpi_addr + p->p_vaddr + p->p_filesz) & ~(page - 1);
-        if (end > first)
-            (void)madvise((void *)first, end - first, MADV_DONTNEED); /* at worst they stay */
+        parts[count].first = (info->dlpi_addr + p->p_vaddr + page - 1) & ~(page - 1);
+        parts[count++].end = (info->dlpi_addr + p->p_vaddr + p->p_filesz) & ~(page - 1);
     }
+    /* The table of parts lies in the first of them: to look at it once more would bring that back,
+     * and 60 kB around with it. */
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].end > parts[i].first)
+            (void)madvise((void *)parts[i].first, parts[i].end - parts[i].first,
+                          MADV_DONTNEED); /* at worst they stay */
     return 0;
 }

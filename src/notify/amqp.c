@@ -18,8 +18,6 @@
 #define FLIGHTS_MAX 64
 /* What deliver() waits for a broker that is behind with reading. */
 #define SEND_MS 1000
-/* Memory kept for the next message: a picture of usual size. */
-#define MESSAGE_KEPT_MAX (256 * 1024)
 /* Nothing goes out after an event came back: 1 s doubling to this. */
 #define PAUSE_MAX_MS 10000
 /* A reason that stays the same is logged again this often. */
@@ -47,7 +45,7 @@ struct amqp_notifier {
     struct notifier base;
     struct amqp_link *link;
     struct amqp_body body;
-    struct dynbuf message; /* that was made last; its memory is used again */
+    struct dynbuf heartbeat_body; /* the last one; its memory is used again */
     char *addresses, *exchange, *image_url, *store_root;
     char image_key[ROUTING_KEY_SIZE], heartbeat_key[ROUTING_KEY_SIZE];
     bool persistent;
@@ -149,7 +147,7 @@ int amqp_notifier_new(const struct amqp_notifier_options *o, struct notifier **r
                                  .store_root = a->store_root,
                                  .limits = o->limits};
     pthread_mutex_init(&a->lock, NULL);
-    dynbuf_init(&a->message, SIZE_MAX);
+    dynbuf_init(&a->heartbeat_body, SIZE_MAX);
     AUTO_FREE char *name = xasprintf("snapshotd %s, events", o->device_name);
     struct amqp_options options = amqp_config_options(c, name);
     options.stop_fd = o->stop_fd;
@@ -170,7 +168,7 @@ static void free_notifier(struct notifier *n)
 {
     struct amqp_notifier *a = self_of(n);
     amqp_link_free(a->link);
-    dynbuf_done(&a->message);
+    dynbuf_done(&a->heartbeat_body);
     pthread_mutex_destroy(&a->lock);
     free(a->addresses);
     free(a->exchange);
@@ -450,15 +448,14 @@ static void send_heartbeat(struct amqp_notifier *a)
     struct err e = {0};
     uint64_t tag;
     a->heartbeat_at = mono_add_ms(clock_mono(), a->heartbeat_ms);
-    int r = a->heartbeat(a->heartbeat_arg, clock_wall(), &a->message, &e);
+    int r = a->heartbeat(a->heartbeat_arg, clock_wall(), &a->heartbeat_body, &e);
     if (r < 0) {
         log_error("heartbeat-failed", "%s", e.text);
         return;
     }
     struct amqp_message m = {.exchange = a->exchange,
                              .key = a->heartbeat_key,
-                             .body = a->message.data,
-                             .size = a->message.len};
+                             .body = {{a->heartbeat_body.data, a->heartbeat_body.len}}};
     r = amqp_link_publish(a->link, &m, &tag, &e);
     if (r == 0)
         metric_inc(&heartbeats, NULL);
@@ -536,20 +533,22 @@ static int deliver(struct notifier *n, const struct event *ev, struct err *e)
     if (!f || room(n) == 0)
         return -EAGAIN;
     bool reduced = false;
-    int r = amqp_body_make(&a->body, ev, clock_wall(), &a->message, &reduced, e);
+    AUTO_DONE(message_body) made;
+    message_body_init(&made);
+    int r = amqp_body_make(&a->body, ev, clock_wall(), &made, &reduced, e);
     if (r < 0)
         return r;
+    const struct blob *picture = made.picture;
     struct amqp_message m = {.exchange = a->exchange,
                              .key = a->image_key,
                              .message_id = id,
                              .persistent = a->persistent,
                              .mandatory = true,
-                             .body = a->message.data,
-                             .size = a->message.len};
+                             .body = {{made.around.data, made.gap},
+                                      {picture ? picture->data : NULL, picture ? picture->size : 0},
+                                      {made.around.data + made.gap, made.around.len - made.gap}}};
     uint64_t tag;
     r = publish(a, &m, &tag, e);
-    if (a->message.cap > MESSAGE_KEPT_MAX)
-        dynbuf_done(&a->message);
     if (r < 0)
         return r;
     if (reduced)

@@ -15,10 +15,10 @@
 #define SHRINK_WIDTH_MIN 32
 
 static int shrink_until_it_fits(const struct amqp_body *b, const struct image_event *whole,
-                                struct dynbuf *ret, struct err *e);
+                                struct message_body *ret, struct err *e);
 
 int amqp_body_make(const struct amqp_body *b, const struct event *ev, struct wall_time now,
-                   struct dynbuf *ret, bool *ret_smaller, struct err *e)
+                   struct message_body *ret, bool *ret_smaller, struct err *e)
 {
     AUTO_FREE char *url = NULL;
     const char *id = strstr(b->image_url, "{id}");
@@ -43,7 +43,7 @@ int amqp_body_make(const struct amqp_body *b, const struct event *ev, struct wal
 }
 
 static int shrink_until_it_fits(const struct amqp_body *b, const struct image_event *whole,
-                                struct dynbuf *ret, struct err *e)
+                                struct message_body *ret, struct err *e)
 {
     static const struct detection_list no_marks = {0};
     const struct blob *bytes = whole->event->bytes;

@@ -19,4 +19,4 @@ struct amqp_body {
 /* *ret_smaller: the original form had been too large. Errors are ERR_NEVER but for -ENOMEM: neither
  * the picture nor the limit change. */
 int amqp_body_make(const struct amqp_body *b, const struct event *ev, struct wall_time now,
-                   struct dynbuf *ret, bool *ret_smaller, struct err *e);
+                   struct message_body *ret, bool *ret_smaller, struct err *e);

@@ -109,8 +109,8 @@ static int unknown_camera(const struct camera_set *set, const char *camera, stru
 }
 
 int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
-                     enum trigger_origin origin, struct wall_time event_at,
-                     char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
+                     enum trigger_origin origin, struct wall_time event_at, struct trigger *ret,
+                     struct err *e)
 {
     AUTO(settings) now = pipeline_settings(p);
     const struct camera *cam = camera_set_find(now->cameras, camera);
@@ -136,7 +136,7 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
     int r = ledger_trigger_add(l, &t, e);
     if (r < 0)
         return r;
-    text_copy(ret_id, SNAPSHOT_ID_SIZE, t.id);
+    *ret = t;
     pipeline_wake(p, PIPELINE_FETCH);
     return 0;
 }

@@ -127,8 +127,8 @@ int64_t pipeline_ledger_rest_ms(struct pipeline *p); /* what is left of it, 0 = 
 /* Makes a trigger for a camera durable and wakes the fetch stage. Any thread, with its own ledger
  * connection. -ENOENT: no such camera (the text lists what there is). */
 int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
-                     enum trigger_origin origin, struct wall_time event_at,
-                     char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+                     enum trigger_origin origin, struct wall_time event_at, struct trigger *ret,
+                     struct err *e);
 /* A picture's bytes from the cache or the store. */
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
 /* The same of a swept row, which may be so fresh that intake has not put its file in place yet. */

@@ -84,11 +84,11 @@ static void follow_settings(struct schedule_self *s)
 
 static void trigger(struct schedule_self *s, const struct plan *p)
 {
-    char id[SNAPSHOT_ID_SIZE];
+    struct trigger t;
     struct err e = {0};
     log_context_camera(p->camera);
     int r =
-        pipeline_trigger(s->pipeline, s->ledger, p->camera, TRIGGER_SCHEDULE, clock_wall(), id, &e);
+        pipeline_trigger(s->pipeline, s->ledger, p->camera, TRIGGER_SCHEDULE, clock_wall(), &t, &e);
     if (r < 0) {
         log_error("schedule-missed", "%s", e.text);
         stage_count_failed(s->stage, e.text);

@@ -19,12 +19,12 @@
  * looked up without limit; certificates for an address never match; and a time-out closes the
  * socket under the caller. Here bytes move without ever waiting (sys/stream.h), frames are made and
  * taken apart by sys/amqp_codec.h, and the only places that wait are wait_answer() and
- * amqp_link_process(). What comes in is taken by amqp_in.c. */
+ * amqp_link_process(). What comes in is taken by amqp_in.c, what is published leaves by amqp_out.c.
+ */
 
 enum {
     CALL_TIMEOUT_MS = 10000, /* a quorum queue answers only when it has a leader */
     GOODBYE_TIMEOUT_MS = 1000,
-    OUT_WAITING_MAX = 1 << 20, /* behind that publish() says -EAGAIN; one message may be larger */
     POOL_PAGE = 4096,
     HEARTBEAT_MAX_S = 600,
 };
@@ -44,12 +44,7 @@ static int request(struct amqp_link *l, uint16_t channel, amqp_method_number_t m
                    amqp_method_number_t answer, struct mono_time deadline, struct err *e);
 static int refusal(struct amqp_link *l, struct err *e, const char *what, const char *name);
 static void hang_up(struct amqp_link *l);
-static void end(struct amqp_link *l, const struct err *why);
-static int send_now(struct amqp_link *l, struct err *e);
 static bool take_event(struct amqp_link *l, struct amqp_event *ret);
-static void take_settled(struct amqp_link *l, struct amqp_event *ret);
-static struct publish *publish_of(const struct amqp_link *l, uint64_t channel_tag);
-static void forget_publish(struct publish *p);
 
 /* ---- life ---- */
 
@@ -380,11 +375,10 @@ void amqp_link_reset_channel(struct amqp_link *l)
     struct amqp_event event;
     uint64_t used = l->publish_next - 1;
     while (l->publishes_settled) {
-        take_settled(l, &event);
+        amqp_link_take_settled(l, &event);
         amqp_link_queue_event(l, &event);
     }
-    for (uint64_t t = l->publish_first; t < l->publish_next; t++)
-        forget_publish(publish_of(l, t));
+    amqp_link_forget_publishes(l);
     l->publish_base += used;
     l->publish_first = l->publish_next = 1;
     l->publishes_open = 0;
@@ -415,7 +409,7 @@ static void hang_up(struct amqp_link *l)
 }
 
 /* The connection is over; process() will say why. */
-static void end(struct amqp_link *l, const struct err *why)
+void amqp_link_end(struct amqp_link *l, const struct err *why)
 {
     hang_up(l);
     l->end = *why;
@@ -433,7 +427,7 @@ int amqp_link_error(struct amqp_link *l, struct err *e, int code, enum err_retry
     return err_set(e, code, retry, "broker '%s': %s", l->peer, text);
 }
 
-static int not_connected(struct amqp_link *l, struct err *e)
+int amqp_link_not_connected(struct amqp_link *l, struct err *e)
 {
     return amqp_link_error(l, e, -ENOTCONN, ERR_LATER, "not connected");
 }
@@ -493,7 +487,7 @@ static int ask(struct amqp_link *l, amqp_method_number_t method, void *args,
     amqp_channel_open_t open = {0};
     int r = 0;
     if (!amqp_link_connected(l))
-        return not_connected(l, e);
+        return amqp_link_not_connected(l, e);
     if (l->ask != CHANNEL_OPEN)
         r = request(l, AMQP_CHANNEL_ASK, AMQP_CHANNEL_OPEN_METHOD, &open,
                     AMQP_CHANNEL_OPEN_OK_METHOD, deadline, e);
@@ -608,7 +602,7 @@ int amqp_link_consume(struct amqp_link *l, const char *queue, int prefetch, stru
     amqp_basic_consume_t consume = {.queue = amqp_cstring_bytes(queue)};
     int r = 0;
     if (!amqp_link_connected(l))
-        return not_connected(l, e);
+        return amqp_link_not_connected(l, e);
     if (l->work != CHANNEL_OPEN) /* it was closed over something, and is on its way */
         r = request(l, AMQP_CHANNEL_WORK, 0, NULL, AMQP_CHANNEL_OPEN_OK_METHOD, deadline, e);
     if (r == 0)
@@ -626,189 +620,6 @@ int amqp_link_consume(struct amqp_link *l, const char *queue, int prefetch, stru
         l->prefetch = 0;
     amqp_link_arm(l);
     return r;
-}
-
-/* ---- publishing ---- */
-
-static int check_message(struct amqp_link *l, const struct amqp_message *m, struct err *e)
-{
-    if (strlen(m->exchange) >= AMQP_NAME_MAX || strlen(m->key) >= AMQP_NAME_MAX ||
-        (m->message_id && strlen(m->message_id) >= AMQP_NAME_MAX) ||
-        (m->content_type && strlen(m->content_type) >= AMQP_NAME_MAX))
-        return amqp_link_error(l, e, -EINVAL, ERR_NEVER,
-                               "exchange, key, id and type have at most %d bytes",
-                               AMQP_NAME_MAX - 1);
-    if (m->mandatory && (!m->message_id || !*m->message_id))
-        return amqp_link_error(l, e, -EINVAL, ERR_NEVER, "a mandatory message needs an id");
-    if (m->size > AMQP_PUBLISH_MAX)
-        return amqp_link_error(l, e, -EMSGSIZE, ERR_NEVER,
-                               "a message of %zu bytes: it takes at most %u", m->size,
-                               AMQP_PUBLISH_MAX);
-    return 0;
-}
-
-static int put_message(struct amqp_link *l, const struct amqp_message *m)
-{
-    char expiration[24];
-    amqp_basic_publish_t publish = {.exchange = amqp_cstring_bytes(m->exchange),
-                                    .routing_key = amqp_cstring_bytes(m->key),
-                                    .mandatory = m->mandatory};
-    amqp_basic_properties_t p = {0};
-    if (m->content_type) {
-        p._flags |= AMQP_BASIC_CONTENT_TYPE_FLAG;
-        p.content_type = amqp_cstring_bytes(m->content_type);
-    }
-    if (m->persistent) {
-        p._flags |= AMQP_BASIC_DELIVERY_MODE_FLAG;
-        p.delivery_mode = AMQP_DELIVERY_PERSISTENT;
-    }
-    if (m->expiration_ms > 0) {
-        p._flags |= AMQP_BASIC_EXPIRATION_FLAG;
-        (void)text_format(expiration, sizeof(expiration), "%lld", (long long)m->expiration_ms);
-        p.expiration = amqp_cstring_bytes(expiration);
-    }
-    if (m->message_id) {
-        p._flags |= AMQP_BASIC_MESSAGE_ID_FLAG;
-        p.message_id = amqp_cstring_bytes(m->message_id);
-    }
-    if (m->timestamp_s > 0) {
-        p._flags |= AMQP_BASIC_TIMESTAMP_FLAG;
-        p.timestamp = (uint64_t)m->timestamp_s;
-    }
-    int r = 0;
-    if (!l->confirming) {
-        amqp_confirm_select_t select = {.nowait = 1};
-        r = amqp_codec_method(&l->out, AMQP_CHANNEL_WORK, AMQP_CONFIRM_SELECT_METHOD, &select);
-    }
-    if (r == 0)
-        r = amqp_codec_method(&l->out, AMQP_CHANNEL_WORK, AMQP_BASIC_PUBLISH_METHOD, &publish);
-    return r < 0
-               ? r
-               : amqp_codec_content(&l->out, AMQP_CHANNEL_WORK, l->frame_max, &p, m->body, m->size);
-}
-
-/* Moves what is still to be sent to the start of the buffer; it is less than OUT_WAITING_MAX. */
-static void compact_out(struct amqp_link *l)
-{
-    if (!l->out_start)
-        return;
-    l->out.len -= l->out_start;
-    memmove(l->out.data, l->out.data + l->out_start, l->out.len);
-    l->out_start = 0;
-}
-
-int amqp_link_publish(struct amqp_link *l, const struct amqp_message *m, uint64_t *ret_tag,
-                      struct err *e)
-{
-    if (!amqp_link_connected(l))
-        return not_connected(l, e);
-    int r = check_message(l, m, e);
-    if (r < 0)
-        return r;
-    if (l->blocked || l->work != CHANNEL_OPEN || l->out.len - l->out_start > OUT_WAITING_MAX ||
-        l->publish_next - l->publish_first >= AMQP_UNCONFIRMED_MAX)
-        return amqp_link_error(l, e, -EAGAIN, ERR_LATER, "%s",
-                               l->blocked ? "it blocks publishers"
-                                          : "it is behind with our messages");
-
-    compact_out(l);
-    size_t before = l->out.len;
-    r = put_message(l, m);
-    if (r < 0) { /* half a message must not go out */
-        l->out.len = before;
-        l->out.failed = false;
-        return amqp_link_error(l, e, r == -EINVAL ? r : -ENOMEM,
-                               r == -EINVAL ? ERR_NEVER : ERR_LATER, "a message of %zu bytes: %s",
-                               m->size, r == -EINVAL ? "its properties do not fit" : "no memory");
-    }
-    if (!l->publishes)
-        l->publishes = xcalloc(AMQP_UNCONFIRMED_MAX, sizeof(*l->publishes));
-    l->confirming = true;
-    *publish_of(l, l->publish_next) = (struct publish){.message_id = xstrdup(m->message_id)};
-    uint64_t tag = l->publish_base + l->publish_next++;
-    l->publishes_open++;
-
-    r = send_now(l, e);
-    if (r == 0)
-        *ret_tag = tag;
-    return r;
-}
-
-/* Hands to the kernel what it takes. A connection that turns out to be over is told as such here
- * and with its reason by process(). */
-static int send_now(struct amqp_link *l, struct err *e)
-{
-    struct err why = {0};
-    if (amqp_link_flush(l, &why) < 0) {
-        end(l, &why);
-        amqp_link_arm(l);
-        return not_connected(l, e);
-    }
-    amqp_link_arm(l);
-    return 0;
-}
-
-static struct publish *publish_of(const struct amqp_link *l, uint64_t channel_tag)
-{
-    return &l->publishes[channel_tag % AMQP_UNCONFIRMED_MAX];
-}
-
-static void forget_publish(struct publish *p)
-{
-    free(p->message_id);
-    free(p->return_text);
-    *p = (struct publish){.state = PUBLISH_TOLD};
-}
-
-int amqp_link_settle(struct amqp_link *l, uint64_t tag, bool multiple, enum publish_state how,
-                     struct err *e)
-{
-    if (multiple && tag == 0) /* "all so far" */
-        tag = l->publish_next - 1;
-    if (tag >= l->publish_next)
-        return amqp_link_error(l, e, -EPROTO, ERR_LATER, "it confirms what was not published");
-    for (uint64_t t = multiple ? l->publish_first : MAX(tag, l->publish_first); t <= tag; t++) {
-        struct publish *p = publish_of(l, t);
-        if (p->state != PUBLISH_UNDER_WAY)
-            continue;
-        p->state = how;
-        l->publishes_settled++;
-    }
-    return 0;
-}
-
-void amqp_link_note_return(struct amqp_link *l, const struct amqp_event *event)
-{
-    for (uint64_t t = l->publish_first; t < l->publish_next; t++) {
-        struct publish *p = publish_of(l, t);
-        if (p->state != PUBLISH_UNDER_WAY || p->return_code || !p->message_id ||
-            strcmp(p->message_id, event->message_id) != 0)
-            continue;
-        p->return_code = event->code ? event->code : AMQP_NO_ROUTE;
-        p->return_text = xstrdup(event->text);
-        return;
-    }
-}
-
-/* The oldest publish that is settled and not told. */
-static void take_settled(struct amqp_link *l, struct amqp_event *ret)
-{
-    uint64_t t = l->publish_first;
-    while (publish_of(l, t)->state != PUBLISH_ACKED && publish_of(l, t)->state != PUBLISH_NACKED)
-        t++;
-    struct publish *p = publish_of(l, t);
-    *ret = (struct amqp_event){.tag = l->publish_base + t, .code = p->return_code};
-    ret->kind = p->state == PUBLISH_NACKED ? AMQP_NACKED
-                : p->return_code           ? AMQP_RETURNED
-                                           : AMQP_ACKED;
-    (void)text_copy(ret->message_id, sizeof(ret->message_id), p->message_id ? p->message_id : "");
-    (void)text_copy(ret->text, sizeof(ret->text), p->return_text ? p->return_text : "");
-    forget_publish(p);
-    l->publishes_settled--;
-    l->publishes_open--;
-    while (l->publish_first < l->publish_next &&
-           publish_of(l, l->publish_first)->state == PUBLISH_TOLD)
-        l->publish_first++;
 }
 
 /* ---- events ---- */
@@ -832,7 +643,7 @@ static bool take_event(struct amqp_link *l, struct amqp_event *ret)
     struct queued *q = l->events;
     if (!q) {
         if (l->publishes_settled)
-            take_settled(l, ret);
+            amqp_link_take_settled(l, ret);
         return ret->kind != AMQP_NOTHING;
     }
     l->events = q->next;
@@ -875,14 +686,14 @@ int amqp_link_process(struct amqp_link *l, int timeout_ms, struct amqp_event *re
         if (take_event(l, ret))
             break;
         if (!amqp_link_connected(l)) {
-            r = l->end_untold ? l->end.code : not_connected(l, e);
+            r = l->end_untold ? l->end.code : amqp_link_not_connected(l, e);
             if (l->end_untold && e)
                 *e = l->end;
             l->end_untold = false;
             break;
         }
         if (amqp_link_pump(l, &why) < 0) {
-            end(l, &why);
+            amqp_link_end(l, &why);
             continue;
         }
         if (amqp_link_has_event(l))
@@ -911,11 +722,11 @@ static int answer_delivery(struct amqp_link *l, uint64_t tag, amqp_method_number
     if (r < 0) { /* no memory for 21 bytes: the delivery comes again with the next connection */
         struct err why = {0};
         (void)amqp_link_error(l, &why, -ENOMEM, ERR_LATER, "no memory");
-        end(l, &why);
+        amqp_link_end(l, &why);
         amqp_link_arm(l);
         return -ENOTCONN;
     }
-    return send_now(l, NULL);
+    return amqp_link_send_now(l, NULL);
 }
 
 int amqp_link_ack(struct amqp_link *l, uint64_t tag)

@@ -109,6 +109,14 @@ int amqp_link_consume(struct amqp_link *l, const char *queue, int prefetch, stru
 
 /* ---- publishing, always with confirms ---- */
 
+/* A body may be in pieces, one behind the other, so that a picture need not be copied into the
+ * message around it. */
+#define AMQP_PIECES_MAX 3
+struct amqp_piece {
+    const void *data;
+    size_t size;
+};
+
 struct amqp_message {
     const char *exchange;
     const char *key;
@@ -117,16 +125,14 @@ struct amqp_message {
     int64_t expiration_ms;    /* the broker drops it after that; 0 = never */
     int64_t timestamp_s;      /* Unix time; 0 = none */
     bool persistent;
-    bool mandatory; /* come back as AMQP_RETURNED when no queue takes it */
-    const void *body;
-    size_t size;
+    bool mandatory;                          /* come back as AMQP_RETURNED when no queue takes it */
+    struct amqp_piece body[AMQP_PIECES_MAX]; /* those that are not used are zero */
 };
-/* Never waits; all is copied. 0: on its way, and exactly one of AMQP_ACKED, AMQP_NACKED,
- * AMQP_RETURNED with this tag will tell the end, unless the channel or the connection ends first.
- * Tags grow over the life of the link and are never used again.
- * -EAGAIN: not now, the broker blocks us, is behind, or AMQP_UNCONFIRMED_MAX are under
- * way; process() and try again when something has happened. -EMSGSIZE, -EINVAL, -ENOMEM: not this
- * message. -ENOTCONN. */
+/* Never waits; nothing is needed any more when it returns. 0: on its way, and exactly one of
+ * AMQP_ACKED, AMQP_NACKED, AMQP_RETURNED with this tag will tell the end, unless the channel or the
+ * connection ends first. Tags grow over the life of the link and are never used again. -EAGAIN: not
+ * now, the broker blocks us, is behind, or AMQP_UNCONFIRMED_MAX are under way; process() and try
+ * again when something has happened. -EMSGSIZE, -EINVAL, -ENOMEM: not this message. -ENOTCONN. */
 int amqp_link_publish(struct amqp_link *l, const struct amqp_message *m, uint64_t *ret_tag,
                       struct err *e);
 int amqp_link_unconfirmed(const struct amqp_link *l); /* publishes without their final event */

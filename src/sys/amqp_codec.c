@@ -6,7 +6,7 @@
 #include "base/text.h"
 
 enum {
-    PREFIX = 7, /* type, channel, size */
+    PREFIX = AMQP_CODEC_PREFIX,
     SUFFIX = 1, /* AMQP_FRAME_END */
     METHOD_FIXED = 4,
     HEADER_FIXED = 12, /* class, weight, body size */
@@ -163,13 +163,18 @@ int amqp_codec_next(uint8_t *data, size_t len, size_t frame_max, amqp_pool_t *po
 
 /* ---- out ---- */
 
+static void put_prefix(uint8_t prefix[PREFIX], uint8_t type, uint16_t channel, size_t size)
+{
+    put(prefix, 1, type);
+    put(prefix + 1, 2, channel);
+    put(prefix + 3, 4, size);
+}
+
 static int put_frame(struct dynbuf *out, uint8_t type, uint16_t channel, const void *payload,
                      size_t size)
 {
     uint8_t prefix[PREFIX];
-    put(prefix, 1, type);
-    put(prefix + 1, 2, channel);
-    put(prefix + 3, 4, size);
+    put_prefix(prefix, type, channel, size);
     const uint8_t end = AMQP_FRAME_END;
     int r = dynbuf_append(out, prefix, sizeof(prefix));
     if (r == 0 && size)
@@ -193,29 +198,59 @@ int amqp_codec_method(struct dynbuf *out, uint16_t channel, amqp_method_number_t
     return r;
 }
 
-int amqp_codec_content(struct dynbuf *out, uint16_t channel, size_t frame_max,
-                       const amqp_basic_properties_t *properties, const void *body, size_t size)
+int amqp_codec_header(struct dynbuf *out, uint16_t channel,
+                      const amqp_basic_properties_t *properties, uint64_t body_size)
 {
     uint8_t header[METHOD_MAX];
     put(header, 2, AMQP_BASIC_CLASS);
     put(header + 2, 2, 0);
-    put(header + 4, 8, size);
+    put(header + 4, 8, body_size);
     int n = amqp_encode_properties(
         AMQP_BASIC_CLASS, (void *)(uintptr_t)properties,
         (amqp_bytes_t){.bytes = header + HEADER_FIXED, .len = sizeof(header) - HEADER_FIXED});
-    if (n < 0)
-        return -EINVAL;
-    int r = put_frame(out, AMQP_FRAME_HEADER, channel, header, HEADER_FIXED + (size_t)n);
-    const size_t piece_max = frame_max - PREFIX - SUFFIX;
-    for (size_t at = 0; r == 0 && at < size;) {
-        size_t piece = MIN(size - at, piece_max);
-        r = put_frame(out, AMQP_FRAME_BODY, channel, (const uint8_t *)body + at, piece);
-        at += piece;
-    }
-    return r;
+    return n < 0 ? -EINVAL
+                 : put_frame(out, AMQP_FRAME_HEADER, channel, header, HEADER_FIXED + (size_t)n);
 }
 
 int amqp_codec_heartbeat(struct dynbuf *out)
 {
     return put_frame(out, AMQP_FRAME_HEARTBEAT, 0, NULL, 0);
+}
+
+void amqp_codec_body_init(struct amqp_codec_body *b, uint16_t channel, size_t frame_max,
+                          const struct amqp_piece pieces[AMQP_PIECES_MAX])
+{
+    *b = (struct amqp_codec_body){.channel = channel, .frame_max = frame_max, .pieces = pieces};
+    for (size_t i = 0; i < AMQP_PIECES_MAX; i++)
+        b->left += pieces[i].size;
+}
+
+bool amqp_codec_body_next(struct amqp_codec_body *b, struct iovec *ret)
+{
+    static const uint8_t end = AMQP_FRAME_END;
+    if (b->frame_left > 0) {
+        while (b->at == b->pieces[b->piece].size) {
+            b->piece++;
+            b->at = 0;
+        }
+        const struct amqp_piece *p = &b->pieces[b->piece];
+        size_t size = MIN(p->size - b->at, b->frame_left);
+        *ret = (struct iovec){(uint8_t *)(uintptr_t)p->data + b->at, size};
+        b->at += size;
+        b->frame_left -= size;
+        return true;
+    }
+    if (b->within) {
+        b->within = false;
+        *ret = (struct iovec){(void *)(uintptr_t)&end, 1};
+        return true;
+    }
+    if (b->left == 0)
+        return false;
+    b->frame_left = (size_t)MIN(b->left, (uint64_t)(b->frame_max - AMQP_CODEC_FRAME_EXTRA));
+    b->left -= b->frame_left;
+    b->within = true;
+    put_prefix(b->prefix, AMQP_FRAME_BODY, b->channel, b->frame_left);
+    *ret = (struct iovec){b->prefix, sizeof(b->prefix)};
+    return true;
 }

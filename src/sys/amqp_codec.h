@@ -4,9 +4,11 @@
 
 #include <amqp.h>
 #include <amqp_framing.h>
+#include <sys/uio.h>
 
 #include "base/dynbuf.h"
 #include "base/err.h"
+#include "sys/amqp.h"
 
 /* What we agree to at most, which is what RabbitMQ offers by default. Anything longer is cut into
  * several frames. */
@@ -35,7 +37,25 @@ int amqp_codec_next(uint8_t *data, size_t len, size_t frame_max, amqp_pool_t *po
 /* Append to `out`; -EINVAL when a field is too long for its type. */
 int amqp_codec_method(struct dynbuf *out, uint16_t channel, amqp_method_number_t method,
                       void *decoded);
-/* Header and body frames. */
-int amqp_codec_content(struct dynbuf *out, uint16_t channel, size_t frame_max,
-                       const amqp_basic_properties_t *properties, const void *body, size_t size);
+/* The header of a message with so many bytes of body. */
+int amqp_codec_header(struct dynbuf *out, uint16_t channel,
+                      const amqp_basic_properties_t *properties, uint64_t body_size);
 int amqp_codec_heartbeat(struct dynbuf *out);
+
+/* The frames of a body, bit by bit: prefix, what the pieces have, end. Nothing is copied. */
+#define AMQP_CODEC_PREFIX 7                            /* type, channel, size */
+#define AMQP_CODEC_FRAME_EXTRA (AMQP_CODEC_PREFIX + 1) /* and the end */
+struct amqp_codec_body {
+    uint8_t prefix[AMQP_CODEC_PREFIX]; /* of this frame; the rest is private */
+    uint16_t channel;
+    size_t frame_max;
+    const struct amqp_piece *pieces; /* AMQP_PIECES_MAX of them */
+    size_t piece, at;
+    uint64_t left;     /* of the body */
+    size_t frame_left; /* of this frame */
+    bool within;
+};
+void amqp_codec_body_init(struct amqp_codec_body *b, uint16_t channel, size_t frame_max,
+                          const struct amqp_piece pieces[AMQP_PIECES_MAX]);
+/* The next bytes, not to be changed; a prefix is that of `b`. False at the end. */
+bool amqp_codec_body_next(struct amqp_codec_body *b, struct iovec *ret);

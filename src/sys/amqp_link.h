@@ -1,6 +1,6 @@
 #pragma once
-/* What a link is made of, for amqp.c, which acts, and amqp_in.c, which moves the bytes and takes
- * what the broker says. Nobody else includes this. */
+/* What a link is made of, for amqp.c, which acts, amqp_in.c, which moves the bytes and takes what
+ * the broker says, and amqp_out.c, which publishes. Nobody else includes this. */
 
 #include "base/clock.h"
 #include "base/dynbuf.h"
@@ -103,11 +103,9 @@ struct amqp_link {
 
 /* ---- amqp.c ---- */
 
-/* An ack or nack of one tag, or of all up to it. */
-int amqp_link_settle(struct amqp_link *l, uint64_t tag, bool multiple, enum publish_state how,
-                     struct err *e);
-/* A message that no queue wanted: it is confirmed right behind. */
-void amqp_link_note_return(struct amqp_link *l, const struct amqp_event *event);
+/* The connection is over; process() will say why. */
+void amqp_link_end(struct amqp_link *l, const struct err *why);
+int amqp_link_not_connected(struct amqp_link *l, struct err *e);
 bool amqp_link_has_event(const struct amqp_link *l);
 void amqp_link_queue_event(struct amqp_link *l, const struct amqp_event *event);
 void amqp_link_drop_events(struct amqp_link *l, bool deliveries_only);
@@ -115,6 +113,21 @@ void amqp_link_drop_events(struct amqp_link *l, bool deliveries_only);
 void amqp_link_reset_channel(struct amqp_link *l);
 int amqp_link_error(struct amqp_link *l, struct err *e, int code, enum err_retry retry,
                     const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+/* ---- amqp_out.c ---- */
+
+/* Hands to the kernel what it takes. A connection that turns out to be over is told as such here
+ * and with its reason by process(). */
+int amqp_link_send_now(struct amqp_link *l, struct err *e);
+/* An ack or nack of one tag, or of all up to it. */
+int amqp_link_settle(struct amqp_link *l, uint64_t tag, bool multiple, enum publish_state how,
+                     struct err *e);
+/* A message that no queue wanted: it is confirmed right behind. */
+void amqp_link_note_return(struct amqp_link *l, const struct amqp_event *event);
+/* The oldest publish that is settled and not told; there is one. */
+void amqp_link_take_settled(struct amqp_link *l, struct amqp_event *ret);
+/* Those that are under way will have no end. */
+void amqp_link_forget_publishes(struct amqp_link *l);
 
 /* ---- amqp_in.c ---- */
 

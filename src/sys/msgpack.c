@@ -255,9 +255,14 @@ void msgpack_write_str(struct msgpack_writer *w, const char *text)
 
 void msgpack_write_bin(struct msgpack_writer *w, const void *bytes, size_t size)
 {
+    msgpack_write_bin_head(w, size);
+    put(w, bytes, size);
+}
+
+void msgpack_write_bin_head(struct msgpack_writer *w, size_t size)
+{
     assert(size <= UINT32_MAX);
     put_token(w, mpack_pack_bin((mpack_uint32_t)size));
-    put(w, bytes, size);
 }
 
 void msgpack_write_array(struct msgpack_writer *w, uint32_t count)

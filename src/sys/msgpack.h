@@ -85,5 +85,7 @@ void msgpack_write_float(struct msgpack_writer *w, double v);
 /* Each byte that is no UTF-8 becomes '?': readers drop whole messages for it. */
 void msgpack_write_str(struct msgpack_writer *w, const char *text);
 void msgpack_write_bin(struct msgpack_writer *w, const void *bytes, size_t size); /* below 4 GiB */
+/* Its head alone: the bytes come from elsewhere, and `len` does not count them. */
+void msgpack_write_bin_head(struct msgpack_writer *w, size_t size);
 void msgpack_write_array(struct msgpack_writer *w, uint32_t count);
 void msgpack_write_map(struct msgpack_writer *w, uint32_t pairs);

@@ -51,6 +51,7 @@ struct lookup {
 static int look_up(const struct stream_options *o, struct mono_time deadline, struct lookup **ret,
                    struct err *e);
 static void lookup_unref(struct lookup *l);
+static int64_t send_pieces(struct stream *s, const struct iovec *pieces, int count, struct err *e);
 static int connect_any(const struct stream_options *o, const struct addrinfo *list,
                        struct mono_time deadline, int *ret_fd, struct err *e);
 static int start_tls(struct stream *s, const struct stream_options *o, struct mono_time deadline,
@@ -491,8 +492,23 @@ int64_t stream_write(struct stream *s, const void *from, size_t size, struct err
         s->write_wants_read = events == POLLIN;
         return r;
     }
+    struct iovec piece = {(void *)(uintptr_t)from, size};
+    return send_pieces(s, &piece, 1, e);
+}
+
+int64_t stream_writev(struct stream *s, const struct iovec *pieces, int count, struct err *e)
+{
+    if (s->ssl)
+        return stream_write(s, pieces[0].iov_base, pieces[0].iov_len, e);
+    return send_pieces(s, pieces, count, e);
+}
+
+static int64_t send_pieces(struct stream *s, const struct iovec *pieces, int count, struct err *e)
+{
+    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)pieces,
+                                   .msg_iovlen = (size_t)count};
     for (;;) {
-        ssize_t n = send(s->fd, from, size, MSG_NOSIGNAL);
+        ssize_t n = sendmsg(s->fd, &message, MSG_NOSIGNAL);
         if (n > 0)
             return n;
         if (n < 0 && errno == EAGAIN)

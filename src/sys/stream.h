@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -50,6 +51,9 @@ void stream_end(struct stream *s);
  * closed or cut the connection (ERR_NOW), or another errno. */
 int64_t stream_read(struct stream *s, void *to, size_t size, struct err *e);
 int64_t stream_write(struct stream *s, const void *from, size_t size, struct err *e);
+/* The same of pieces one behind the other, none of them empty. With TLS it takes of the first one
+ * alone. */
+int64_t stream_writev(struct stream *s, const struct iovec *pieces, int count, struct err *e);
 /* poll(2) events to wait for before the next stream_read(), or, with `writing`, also for a
  * stream_write() that said -EAGAIN. What was read but not asked for stays inside: read until
  * -EAGAIN, else poll may be silent about it. */

@@ -15,8 +15,9 @@
 static void refuse_trigger(struct http_response *ret, int code, const char *camera,
                            const struct err *e);
 static bool has_outcome(struct web_context *w, const char *id, struct http_response *ret);
-static void answer_pending(struct web_context *w, const char *id, const char *camera,
-                           struct http_response *ret);
+static void answer_pending(const struct trigger *t, struct http_response *ret);
+static void answer_from_ledger(struct web_context *w, const char *id, const char *camera,
+                               struct http_response *ret);
 static void answer_failed(const struct trigger *t, struct http_response *ret);
 
 void web_trigger_post(struct web_context *w, const struct http_request *req,
@@ -27,27 +28,30 @@ void web_trigger_post(struct web_context *w, const struct http_request *req,
     if (!query_only(req, known, ret) || !query_int(req, "wait", 0, WAIT_MAX_S, &wait_s, ret))
         return;
     struct mono_time now = clock_mono(), deadline = mono_add_ms(now, wait_s * 1000);
-    char id[SNAPSHOT_ID_SIZE];
+    struct trigger t;
     if (req->resumed) {
-        text_copy(id, sizeof(id), req->resumed->key);
+        text_copy(t.id, sizeof(t.id), req->resumed->key);
         deadline = req->resumed->deadline;
     } else {
         struct err e;
         err_clear(&e);
-        int r = w->backend->trigger(w->backend->arg, captures[0], id, &e);
+        int r = w->backend->trigger(w->backend->arg, captures[0], &t, &e);
         if (r < 0) {
             refuse_trigger(ret, r, captures[0], &e);
             return;
         }
     }
-    if (wait_s > 0 && has_outcome(w, id, ret))
+    if (wait_s > 0 && has_outcome(w, t.id, ret))
         return;
     if (deadline.us <= now.us || !req->may_wait) {
-        answer_pending(w, id, captures[0], ret);
+        if (req->resumed)
+            answer_from_ledger(w, t.id, captures[0], ret);
+        else
+            answer_pending(&t, ret);
         return;
     }
     ret->waits = true;
-    text_copy(ret->wait.key, sizeof(ret->wait.key), id);
+    text_copy(ret->wait.key, sizeof(ret->wait.key), t.id);
     ret->wait.deadline = deadline;
     ret->wait.recheck = mono_add_ms(now, WAIT_RECHECK_MS);
     ret->wait.recheck.us = MIN(ret->wait.recheck.us, deadline.us);
@@ -154,8 +158,15 @@ static void answer_failed(const struct trigger *t, struct http_response *ret)
     web_answer_json(ret, 502, document);
 }
 
-static void answer_pending(struct web_context *w, const char *id, const char *camera,
-                           struct http_response *ret)
+static void answer_pending(const struct trigger *t, struct http_response *ret)
+{
+    AUTO_JSON json_t *document = trigger_json(t);
+    web_answer_json(ret, 202, document);
+    http_response_header(ret, "Location", "/api/v1/triggers/%s", t->id);
+}
+
+static void answer_from_ledger(struct web_context *w, const char *id, const char *camera,
+                               struct http_response *ret)
 {
     struct err e;
     err_clear(&e);
@@ -169,7 +180,5 @@ static void answer_pending(struct web_context *w, const char *id, const char *ca
         text_copy(t.id, sizeof(t.id), id);
         text_copy(t.camera, sizeof(t.camera), camera);
     }
-    AUTO_JSON json_t *document = trigger_json(&t);
-    web_answer_json(ret, 202, document);
-    http_response_header(ret, "Location", "/api/v1/triggers/%s", id);
+    answer_pending(&t, ret);
 }

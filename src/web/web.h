@@ -7,6 +7,7 @@
 #include "base/blob.h"
 #include "base/err.h"
 #include "model/snapshot.h"
+#include "model/trigger.h"
 #include "sys/json.h"
 
 struct web;
@@ -15,11 +16,11 @@ struct web;
  * read). */
 struct web_backend {
     void *arg;
-    /* Makes a trigger durable and nudges the fetch stage. The id must be found by
-     * ledger_trigger_get() when this returns. -ENOENT unknown camera (the text lists what there
+    /* Makes a trigger durable and nudges the fetch stage; `ret` is as ledger_trigger_get() gives it
+     * from then on. -ENOENT unknown camera (the text lists what there
      * is); -ECANCELED the camera is switched off; -ENOSPC, -EBUSY, -EAGAIN refused for now:
      * answered with 503 and Retry-After; others are a 500. The text reaches the client. */
-    int (*trigger)(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+    int (*trigger)(void *arg, const char *camera, struct trigger *ret, struct err *e);
     /* The status document, its form is in doc/api.md ("The status document"). New reference, NULL
      * when there is no memory. */
     json_t *(*status)(void *arg);

@@ -11,7 +11,7 @@ static void write_devices(struct msgpack_writer *w, const struct heartbeat_devic
 
 int heartbeat_encode(const struct heartbeat *h, struct dynbuf *ret, struct err *e)
 {
-    int r = message_encode(write_heartbeat, h, HEARTBEAT_SIZE_MAX, ret, e);
+    int r = message_encode(write_heartbeat, h, 0, HEARTBEAT_SIZE_MAX, ret, e);
     return r < 0 ? err_prefix(e, "heartbeat") : 0;
 }
 

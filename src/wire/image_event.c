@@ -10,8 +10,14 @@
 
 const char *const event_format_names[EVENT_FORMAT_COUNT] = {"original", "extended", "claim_check"};
 
+/* What is written, and where the picture belongs. */
+struct writing {
+    const struct image_event *ie;
+    size_t *gap;
+};
+
 static void write_event(struct msgpack_writer *w, const void *what);
-static void write_original_pairs(struct msgpack_writer *w, const struct image_event *ie);
+static void write_original_pairs(struct msgpack_writer *w, const struct writing *writing);
 static void write_more_pairs(struct msgpack_writer *w, const struct event *ev);
 static void write_detection(struct msgpack_writer *w, const struct detection *d);
 static void write_key(struct msgpack_writer *w, const char *key);
@@ -21,23 +27,35 @@ static void write_rounded(struct msgpack_writer *w, double v, double steps);
 
 enum { ORIGINAL_PAIRS = 7, MORE_PAIRS = 12 };
 
-int image_event_encode(const struct image_event *ie, struct dynbuf *ret, struct err *e)
+int image_event_encode(const struct image_event *ie, struct message_body *ret, struct err *e)
 {
     bool claim = ie->format == EVENT_FORMAT_CLAIM_CHECK;
     assert(!claim || ie->image_url);
+    dynbuf_reset(&ret->around);
+    blob_unref(ret->picture);
+    ret->picture = NULL;
     if (!claim && !ie->event->bytes)
         return err_set(e, -ENODATA, ERR_NEVER, "image event: the picture's bytes are gone");
     /* A length of MessagePack has 32 bits. */
     if (!claim && ie->event->bytes->size > MESSAGE_SIZE_MAX)
         return err_set(e, -EMSGSIZE, ERR_NEVER, "image event: a picture of %zu bytes",
                        ie->event->bytes->size);
-    int r = message_encode(write_event, ie, ie->size_max, ret, e);
-    return r < 0 ? err_prefix(e, "image event") : 0;
+    struct writing w = {.ie = ie, .gap = &ret->gap};
+    int r = message_encode(write_event, &w, claim ? 0 : ie->event->bytes->size, ie->size_max,
+                           &ret->around, e);
+    if (r < 0)
+        return err_prefix(e, "image event");
+    if (claim)
+        ret->gap = ret->around.len;
+    else
+        ret->picture = blob_ref(ie->event->bytes);
+    return 0;
 }
 
 static void write_event(struct msgpack_writer *w, const void *what)
 {
-    const struct image_event *ie = what;
+    const struct writing *writing = what;
+    const struct image_event *ie = writing->ie;
     const struct verdict *v = ie->event->verdict;
     char at[WALL_ISO_MAX], detail[VERDICT_DETAIL_MAX];
     bool original = ie->format == EVENT_FORMAT_ORIGINAL;
@@ -47,15 +65,16 @@ static void write_event(struct msgpack_writer *w, const void *what)
     write_key(w, "inputs");
     msgpack_write_array(w, 1);
     msgpack_write_map(w, ORIGINAL_PAIRS + told + (original ? 0 : MORE_PAIRS));
-    write_original_pairs(w, ie);
+    write_original_pairs(w, writing);
     if (told)
         write_text(w, "event_detail", detail);
     if (!original)
         write_more_pairs(w, ie->event);
 }
 
-static void write_original_pairs(struct msgpack_writer *w, const struct image_event *ie)
+static void write_original_pairs(struct msgpack_writer *w, const struct writing *writing)
 {
+    const struct image_event *ie = writing->ie;
     const struct snapshot *s = ie->event->snapshot;
     char fetched[SNAPSHOT_PATH_MAX], unix_seconds[24];
     snapshot_name_original(s, fetched);
@@ -69,7 +88,8 @@ static void write_original_pairs(struct msgpack_writer *w, const struct image_ev
         write_text(w, "image_url", ie->image_url);
     } else {
         write_key(w, "image");
-        msgpack_write_bin(w, ie->event->bytes->data, ie->event->bytes->size);
+        msgpack_write_bin_head(w, ie->event->bytes->size);
+        *writing->gap = w->len;
     }
     write_text(w, "image_timestamp", unix_seconds);
     write_text_or_nil(w, "storage_url", ie->storage_url);

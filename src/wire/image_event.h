@@ -6,9 +6,9 @@
  * `claim_check` is that with the picture's address in the place of its bytes. */
 
 #include "base/clock.h"
-#include "base/dynbuf.h"
 #include "base/err.h"
 #include "model/event.h"
+#include "wire/message.h"
 
 enum event_format {
     EVENT_FORMAT_ORIGINAL,
@@ -29,7 +29,7 @@ struct image_event {
     size_t size_max;       /* bytes of the body */
 };
 
-/* Replaces what is in `ret`. 0; -ENODATA without the bytes that the format wants; -EMSGSIZE above
- * the limit; -ENOMEM. Size and digest in the long formats are the stored picture's, also when
- * event->bytes is a smaller copy. */
-int image_event_encode(const struct image_event *ie, struct dynbuf *ret, struct err *e);
+/* Replaces what is in `ret`, which refers to the picture's bytes. 0; -ENODATA without the bytes
+ * that the format wants; -EMSGSIZE above the limit; -ENOMEM. Size and digest in the long formats
+ * are the stored picture's, also when event->bytes is a smaller copy. */
+int image_event_encode(const struct image_event *ie, struct message_body *ret, struct err *e);

@@ -163,15 +163,15 @@ static int publish(uint64_t *ret_tag, struct err *e)
 {
     size_t size = (size_t)number_of(words[4]);
     AUTO_FREE void *body = make_body(size);
-    const struct amqp_message m = {.exchange = words[1],
-                                   .key = words[2],
-                                   .message_id = strcmp(words[3], "-") != 0 ? words[3] : NULL,
-                                   .content_type = "application/octet-stream",
-                                   .expiration_ms = number("expiration"),
-                                   .persistent = number("persistent"),
-                                   .mandatory = number("mandatory"),
-                                   .body = body,
-                                   .size = size};
+    const struct amqp_message m = {
+        .exchange = words[1],
+        .key = words[2],
+        .message_id = strcmp(words[3], "-") != 0 ? words[3] : NULL,
+        .content_type = "application/octet-stream",
+        .expiration_ms = number("expiration"),
+        .persistent = number("persistent"),
+        .mandatory = number("mandatory"),
+        .body = {{body, size / 3}, {(char *)body + size / 3, size - size / 3}}};
     return amqp_link_publish(link_, &m, ret_tag, e);
 }
 
@@ -188,8 +188,7 @@ static int burst(struct err *e)
                                        .key = words[3],
                                        .message_id = id,
                                        .mandatory = true,
-                                       .body = body,
-                                       .size = size};
+                                       .body = {{body, size}}};
         int r = amqp_link_publish(link_, &m, &tag, e);
         while (r == -EAGAIN && process(BURST_STUCK_MS))
             r = amqp_link_publish(link_, &m, &tag, e);

@@ -222,3 +222,14 @@ def test_nothing_listens_beyond_loopback_and_nothing_is_executed(launch, people,
     assert sum("execve(" in c for c in calls) == 1, "only the program itself"
     bound = [c for c in calls if "bind(" in c and "AF_INET" in c]
     assert bound and all("127.0.0.1" in c or '"::1"' in c for c in bound), bound
+
+
+def test_too_few_open_files_are_told_with_what_to_do(tmp_path):
+    config = tmp_path / "few.conf"
+    config.write_text(OFF + "[web]\nlisten = 127.0.0.1:0\n")
+    done = subprocess.run(["prlimit", "--nofile=100:100", BINARY, "run", "-c", config, "--set",
+                           f"app.data_dir={tmp_path}/data"], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "only 100 open files" in said and "ulimit -n 1024" in said, said

@@ -688,11 +688,11 @@ static inline void flow_trigger_as(struct flow *f, const char *camera, enum trig
                                    char ret_id[SNAPSHOT_ID_SIZE])
 {
     struct err e = {0};
-    char id[SNAPSHOT_ID_SIZE];
-    if (pipeline_trigger(&f->p, f->l, camera, origin, clock_wall(), id, &e) < 0)
+    struct trigger t;
+    if (pipeline_trigger(&f->p, f->l, camera, origin, clock_wall(), &t, &e) < 0)
         fail_msg("%s", e.text);
     if (ret_id)
-        text_copy(ret_id, SNAPSHOT_ID_SIZE, id);
+        text_copy(ret_id, SNAPSHOT_ID_SIZE, t.id);
 }
 static inline void flow_trigger(struct flow *f, const char *camera, char ret_id[SNAPSHOT_ID_SIZE])
 {

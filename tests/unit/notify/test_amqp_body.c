@@ -2,6 +2,7 @@
 
 #include "../picture/make_pictures.h"
 #include "../test.h"
+#include "../wire/whole.h"
 
 #include <errno.h>
 
@@ -49,13 +50,16 @@ static struct amqp_body body_for(enum event_format format, size_t size_max)
                               .limits = picture_limits_default};
 }
 
+static struct dynbuf whole; /* what find() looked at last, where its values are */
+
 /* The value behind a text key, wherever it stands; false when it is not there. */
-static bool find(const struct dynbuf *body, const char *key, struct msgpack_value *ret)
+static bool find(const struct message_body *body, const char *key, struct msgpack_value *ret)
 {
     struct msgpack_reader r;
     struct msgpack_value v;
     struct err e = {0};
-    msgpack_reader_init(&r, body->data, body->len);
+    whole_body(body, &whole);
+    msgpack_reader_init(&r, whole.data, whole.len);
     while (r.at < r.size && msgpack_read(&r, &v, &e) == 0)
         if (v.type == MSGPACK_STR && v.size == strlen(key) && !memcmp(v.bytes, key, v.size))
             return msgpack_read(&r, ret, &e) == 0;
@@ -67,8 +71,8 @@ static void a_picture_below_the_limit_is_sent_as_it_is(void **state UNUSED)
     AUTO_DONE(parts) p;
     parts_init(&p, 64, 48);
     struct amqp_body b = body_for(EVENT_FORMAT_ORIGINAL, 1 << 20);
-    AUTO_DONE(dynbuf) body;
-    dynbuf_init(&body, SIZE_MAX);
+    AUTO_DONE(message_body) body;
+    message_body_init(&body);
     bool smaller = true;
     struct err e = {0};
     struct msgpack_value image;
@@ -87,8 +91,8 @@ static void a_larger_one_is_sent_as_a_smaller_copy_that_fits(void **state UNUSED
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
         struct amqp_body b =
             body_for(i % 2 ? EVENT_FORMAT_EXTENDED : EVENT_FORMAT_ORIGINAL, limits[i]);
-        AUTO_DONE(dynbuf) body;
-        dynbuf_init(&body, SIZE_MAX);
+        AUTO_DONE(message_body) body;
+        message_body_init(&body);
         bool smaller = false;
         struct err e = {0};
         struct msgpack_value image;
@@ -98,7 +102,7 @@ static void a_larger_one_is_sent_as_a_smaller_copy_that_fits(void **state UNUSED
         if (amqp_body_make(&b, &p.event, (struct wall_time){0}, &body, &smaller, &e) < 0)
             CASE_FAILS("%zu: %s", limits[i], e.text);
         assert_true(smaller);
-        assert_true(body.len <= limits[i]);
+        assert_true(message_body_size(&body) <= limits[i]);
         assert_true(find(&body, "image", &image));
         assert_int_equal(picture_probe(image.bytes, image.size, &b.limits, &info, &e), 0);
         assert_true(info.width < 1600);
@@ -114,8 +118,8 @@ static void a_larger_one_is_sent_by_its_address_when_that_is_wanted(void **state
     struct amqp_body b = body_for(EVENT_FORMAT_EXTENDED, 4000);
     b.too_large = AMQP_CLAIM_CHECK;
     b.image_url = "http://h:1/{id}/image";
-    AUTO_DONE(dynbuf) body;
-    dynbuf_init(&body, SIZE_MAX);
+    AUTO_DONE(message_body) body;
+    message_body_init(&body);
     bool smaller = false;
     struct err e = {0};
     struct msgpack_value v;
@@ -136,8 +140,8 @@ static void what_can_never_be_sent_is_refused_for_good(void **state UNUSED)
     parts_init(&broken, 320, 240);
     struct amqp_body b = body_for(EVENT_FORMAT_ORIGINAL, 2000);
     AUTO(blob) noise = blob_new_copy("\xff\xd8\xff\xe0 is no picture", 18);
-    AUTO_DONE(dynbuf) body;
-    dynbuf_init(&body, SIZE_MAX);
+    AUTO_DONE(message_body) body;
+    message_body_init(&body);
     bool smaller;
     struct err e = {0};
     assert_int_equal(amqp_body_make(&b, &none.event, (struct wall_time){0}, &body, &smaller, &e),
@@ -148,7 +152,19 @@ static void what_can_never_be_sent_is_refused_for_good(void **state UNUSED)
     assert_true(amqp_body_make(&b, &broken.event, (struct wall_time){0}, &body, &smaller, &e) < 0);
     assert_int_equal(e.retry, ERR_NEVER);
     assert_non_null(strstr(e.text, "to be made smaller"));
-    assert_int_equal(body.len, 0);
+    assert_int_equal(message_body_size(&body), 0);
+}
+
+static int setup(void **state UNUSED)
+{
+    dynbuf_init(&whole, SIZE_MAX);
+    return 0;
+}
+
+static int teardown(void **state UNUSED)
+{
+    dynbuf_done(&whole);
+    return 0;
 }
 
 int main(void)
@@ -159,5 +175,5 @@ int main(void)
         cmocka_unit_test(a_larger_one_is_sent_by_its_address_when_that_is_wanted),
         cmocka_unit_test(what_can_never_be_sent_is_refused_for_good),
     };
-    return RUN_TESTS(tests);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -100,15 +100,16 @@ static UNUSED void examine(struct fixture *f, struct snapshot *s, const char *co
     verdict_done(&v);
 }
 
-static int fake_trigger(void *arg, const char *camera, char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
+static int fake_trigger(void *arg, const char *camera, struct trigger *ret, struct err *e)
 {
     struct fixture *f = arg;
     f->triggers++;
     if (f->trigger_code < 0)
         return err_set(e, f->trigger_code, ERR_NEVER, "%s", f->trigger_text);
-    make_id(f->next_id, ret_id);
+    char id[SNAPSHOT_ID_SIZE];
+    make_id(f->next_id, id);
     add_trigger(f, f->next_id++, camera);
-    return 0;
+    return ledger_trigger_get(f->ledger, id, ret, e);
 }
 
 static json_t *fake_status(void *arg)

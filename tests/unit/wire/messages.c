@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "wire/heartbeat.h"
 #include "wire/image_event.h"
+#include "whole.h"
 
 const char *const message_names[] = {
     "event_3",
@@ -121,10 +122,14 @@ static struct blob *encode(const struct snapshot *s, const struct verdict *v,
         .image_url = "http://snap.example/api/v1/snapshots/019b/image",
         .size_max = 1 << 20,
     };
-    struct dynbuf body;
+    AUTO_DONE(message_body) body;
+    struct dynbuf whole;
     struct err e;
-    dynbuf_init(&body, SIZE_MAX);
-    return take(&body, image_event_encode(&ie, &body, &e));
+    message_body_init(&body);
+    dynbuf_init(&whole, SIZE_MAX);
+    int r = image_event_encode(&ie, &body, &e);
+    whole_body(&body, &whole);
+    return take(&whole, r);
 }
 
 static struct blob *make_plain(size_t size)
