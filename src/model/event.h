@@ -9,7 +9,7 @@
 struct event {
     const struct snapshot *snapshot;
     const struct verdict *verdict;
-    struct blob *bytes; /* the camera's bytes, NULL when they are gone */
-    int attempt;              /* 1 = first */
-    const char *storage_url;  /* where people find the pictures, NULL = nowhere */
+    struct blob *bytes;      /* the camera's bytes, NULL when they are gone */
+    int attempt;             /* 1 = first */
+    const char *storage_url; /* where people find the pictures, NULL = nowhere */
 };
