@@ -51,18 +51,16 @@ const char *cloudwatch_rows_start(const struct app_config *config, struct cloudw
     const char *device_name = config->app.device_name;
     cloudwatch_value(config->app.app_name, "snapshot-processor", application);
     cloudwatch_device(*device_name ? device_name : config->app.app_name, device);
-    cloudwatch_session(c->role_arn, config->app.app_name, session);
+    cloudwatch_session(c->login.role_arn, config->app.app_name, session);
+    struct aws_chain_options login = aws_config_login(&c->login, c->region);
+    login.role_arn = cloudwatch_config_role(c);
+    login.session_name = session;
     const struct cloudwatch_options o = {
         .name_space = c->name_space,
         .application = application,
         .device = device,
         .endpoint = c->endpoint,
-        .login = {.profile = c->profile,
-                  .access_key = c->access_key,
-                  .secret_key = c->secret_key,
-                  .role_arn = cloudwatch_config_role(c),
-                  .region = c->region,
-                  .session_name = session},
+        .login = login,
         .interval_ms = c->interval_ms,
         .sources = cloudwatch_rows,
         .source_count = count_rows(c->extra),

@@ -5,6 +5,25 @@
 
 #include "base/text.h"
 
+void aws_config_check_login(const struct aws_login_config *c, const char *section,
+                            const char *instance, struct cfg_faults *faults)
+{
+    if (!*c->access_key != !*c->secret_key)
+        cfg_fault(faults, section, instance, *c->access_key ? "secret_key" : "access_key",
+                  "is empty, and the other of the pair is not");
+    if (*c->access_key && *c->profile)
+        cfg_fault(faults, section, instance, "profile", "is of no use beside access_key");
+}
+
+struct aws_chain_options aws_config_login(const struct aws_login_config *c, const char *region)
+{
+    return (struct aws_chain_options){.profile = c->profile,
+                                      .access_key = c->access_key,
+                                      .secret_key = c->secret_key,
+                                      .role_arn = c->role_arn,
+                                      .region = region};
+}
+
 int aws_config_check_region(const void *value, char *why, size_t why_size)
 {
     const char *name = *(const char *const *)value;

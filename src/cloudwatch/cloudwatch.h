@@ -11,10 +11,9 @@
  * again only when it certainly was not taken: no connection came about, or the service or a proxy
  * said no. What may have been taken, because its answer got lost or says nothing, is dropped. */
 
-#include "aws/aws_chain.h"
+#include "aws/aws_config.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "cfg/cfg.h"
 #include "cloudwatch/cloudwatch_body.h"
 
 #define CLOUDWATCH_METRICS_MAX 16
@@ -67,7 +66,7 @@ enum cloudwatch_enabled { CLOUDWATCH_NO, CLOUDWATCH_YES, CLOUDWATCH_AUTO };
 struct cloudwatch_config {
     int enabled; /* enum cloudwatch_enabled */
     const char *name_space, *region, *endpoint;
-    const char *profile, *access_key, *secret_key, *role_arn;
+    struct aws_login_config login;
     int64_t interval_ms;
     bool extra;
 };
