@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "app/aws_rows.h"
+
 /* Without `extra` only the first rows are used, up to one that is extra. */
 const struct cloudwatch_source cloudwatch_rows[] = {
     {.metric = "Errors", .row = "snapshotd_errors_total"},
@@ -43,7 +45,7 @@ const char *cloudwatch_rows_start(const struct app_config *config, struct cloudw
                                   struct err *e)
 {
     const struct cloudwatch_config *c = cfg_values(config->cfg, &cloudwatch_config_section);
-    const char *off = cloudwatch_config_off(c);
+    const char *off = cloudwatch_config_off(c, *aws_rows_vault_role(config->cfg) != '\0');
     if (off)
         return off;
     char application[CLOUDWATCH_VALUE_MAX], device[CLOUDWATCH_VALUE_MAX];

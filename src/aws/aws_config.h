@@ -21,8 +21,9 @@ struct aws_login_config {
      .type = CFG_STRING,                                                                           \
      .offset = offsetof(STRUCT, login.access_key),                                                 \
      .help = "Access key; empty = from where other AWS programs have theirs",                      \
-     .doc = "That is, in this order: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "  \
-            "the profile in ~/.aws (which may assume a role), a container's, an instance's."},     \
+     .doc = "That is, in this order: [aws] and the variables AWS_ACCESS_KEY_ID and "               \
+            "AWS_SECRET_ACCESS_KEY, the predecessor's item in 1Password, the profile in ~/.aws "   \
+            "(which may assume a role), a container's, an instance's."},                           \
         {.name = "secret_key",                                                                     \
          .type = CFG_SECRET,                                                                       \
          .offset = offsetof(STRUCT, login.secret_key),                                             \
@@ -38,6 +39,13 @@ struct aws_login_config {
         .name = "role_arn", .type = CFG_STRING, .offset = offsetof(STRUCT, login.role_arn),        \
         .help = "Role to assume with these credentials; empty = none"                              \
     }
+
+/* [aws]: for all services, in place of what other programs read from the environment. */
+struct aws_config {
+    const char *config_file, *credentials_file, *profile, *region;
+    const char *access_key_id, *secret_access_key, *session_token, *role_arn;
+};
+extern const struct cfg_section aws_config_section;
 
 /* For cfg_section.check: half a key pair, and what cannot be beside it. */
 void aws_config_check_login(const struct aws_login_config *c, const char *section,

@@ -71,8 +71,9 @@ struct cloudwatch_config {
     bool extra;
 };
 extern const struct cfg_section cloudwatch_config_section;
-/* Why nothing is posted, or NULL. */
-const char *cloudwatch_config_off(const struct cloudwatch_config *c);
+/* Why nothing is posted, or NULL. `role_given`: there is one by other ways, which came with keys as
+ * the predecessor has them. */
+const char *cloudwatch_config_off(const struct cloudwatch_config *c, bool role_given);
 /* The role to assume, "" = none: role_arn may hold the name of a session instead, as the
  * predecessor's variable does. */
 const char *cloudwatch_config_role(const struct cloudwatch_config *c);

@@ -96,7 +96,7 @@ const char *cloudwatch_config_role(const struct cloudwatch_config *c)
 
 /* In a pod of Kubernetes the variable names the pod's role, which is for everything, and which this
  * program cannot assume. */
-const char *cloudwatch_config_off(const struct cloudwatch_config *c)
+const char *cloudwatch_config_off(const struct cloudwatch_config *c, bool role_given)
 {
     switch ((enum cloudwatch_enabled)c->enabled) {
     case CLOUDWATCH_YES:
@@ -106,6 +106,8 @@ const char *cloudwatch_config_off(const struct cloudwatch_config *c)
     case CLOUDWATCH_AUTO:
         break;
     }
+    if (role_given)
+        return NULL;
     if (!is_arn(c->login.role_arn))
         return "[cloudwatch] enabled is auto, and there is no role_arn (AWS_ROLE_ARN)";
     const char *token = getenv("AWS_WEB_IDENTITY_TOKEN_FILE");
