@@ -172,7 +172,8 @@ void aws_rows_use(struct cfg *c)
     struct aws_account a = {.credentials_file = v->credentials_file,
                             .config_file = v->config_file,
                             .profile = v->profile,
-                            .region = v->region};
+                            .region = v->region,
+                            .ca_file = v->ca_file};
 
     aws_rows_reloaded(c);
     cloudwatch_session("", app_config_app_name(c), session);

@@ -12,7 +12,7 @@
 enum {
     AWAY_MS = 15 * 1000, /* a vault that was away is asked again after so long */
     DOUBT_MS = 5 * 1000, /* and one whose pair is refused: keys may be wrong for days */
-    TEXT_COUNT = 10,
+    TEXT_COUNT = 11,
 };
 
 static struct {
@@ -58,6 +58,7 @@ void aws_account_set(const struct aws_account *a)
         .secret_key = copy(5, a->secret_key),
         .session_token = copy(6, a->session_token),
         .role_arn = copy(7, a->role_arn),
+        .ca_file = copy(10, a->ca_file),
         .vault = a->vault,
     };
     struct aws_vault *v = &account.a.vault;
@@ -91,6 +92,11 @@ const char *aws_account_config_file(void)
 const char *aws_account_profile(void)
 {
     return said(account.a.profile, "AWS_PROFILE");
+}
+
+const char *aws_account_ca_file(void)
+{
+    return said(account.a.ca_file, "AWS_CA_BUNDLE");
 }
 
 const char *aws_account_region(void)

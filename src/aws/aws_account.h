@@ -34,7 +34,7 @@ struct aws_vault {
 };
 
 struct aws_account { /* NULL or "" = not said: then the environment counts */
-    const char *credentials_file, *config_file, *profile, *region;
+    const char *credentials_file, *config_file, *profile, *region, *ca_file;
     const char *access_key, *secret_key, *session_token;
     const char *role_arn; /* for who has no login of its own; "" = none */
     struct aws_vault vault;
@@ -48,8 +48,9 @@ void aws_account_set(const struct aws_account *a);
 const char *aws_account_credentials_file(void);
 const char *aws_account_config_file(void);
 const char *aws_account_profile(void);
-const char *aws_account_region(void); /* [aws], AWS_REGION, AWS_DEFAULT_REGION */
-const char *aws_account_role(void);   /* [aws] alone */
+const char *aws_account_ca_file(void); /* AWS_CA_BUNDLE; in place of the system's authorities */
+const char *aws_account_region(void);  /* [aws], AWS_REGION, AWS_DEFAULT_REGION */
+const char *aws_account_role(void);    /* [aws] alone */
 
 /* Any thread. 0; -ENOKEY without a word: [aws] has none. The pair may be a half. */
 int aws_account_keys(const char **ret_key, const char **ret_secret, const char **ret_token);

@@ -31,6 +31,12 @@ static const struct cfg_key keys[] = {
      .validate = aws_config_check_region,
      .help = "Region of services that have none of their own; empty = AWS_DEFAULT_REGION, else the "
              "profile's"},
+    {.name = "ca_file",
+     .type = CFG_PATH,
+     .offset = FIELD(ca_file),
+     .env = "AWS_CA_BUNDLE",
+     .help = "Authorities that may vouch for AWS; empty = the system's",
+     .doc = "For a proxy that opens TLS, and for servers of one's own."},
     {.name = "access_key_id",
      .type = CFG_STRING,
      .offset = FIELD(access_key_id),

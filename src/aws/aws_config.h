@@ -42,7 +42,7 @@ struct aws_login_config {
 
 /* [aws]: for all services, in place of what other programs read from the environment. */
 struct aws_config {
-    const char *config_file, *credentials_file, *profile, *region;
+    const char *config_file, *credentials_file, *profile, *region, *ca_file;
     const char *access_key_id, *secret_access_key, *session_token, *role_arn;
 };
 extern const struct cfg_section aws_config_section;
