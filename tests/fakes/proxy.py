@@ -15,7 +15,7 @@ import threading
 class ConnectProxy:
     def __init__(self, ways, login=None, fault=None):
         self.ways, self.login, self.fault = ways, login, fault
-        self.heads, self.targets, self.seen = [], [], []
+        self.heads, self.targets, self.seen, self.open = [], [], [], []
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port = self.server.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -26,6 +26,13 @@ class ConnectProxy:
 
     def __exit__(self, *_):
         self.server.close()
+
+    def hang_up(self, fault):
+        """Ends all that passes through, and answers so from now on."""
+        self.fault = fault
+        for way in self.open:
+            with contextlib.suppress(OSError):  # it has ended
+                way.shutdown(socket.SHUT_RDWR)
 
     def _serve(self):
         while True:
@@ -57,6 +64,7 @@ class ConnectProxy:
                 return near.sendall(b"HTTP/1.1 403 no\r\nContent-Length: 0\r\n\r\n")
             with socket.create_connection(("127.0.0.1", self.ways[target])) as far:
                 near.sendall(b"HTTP/1.1 200 go\r\nx-amzn-RequestId: the-proxys\r\n\r\n")
+                self.open += [near, far]
                 back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
                 back.start()
                 self._pump(near, far)
