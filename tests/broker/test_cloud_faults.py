@@ -4,6 +4,7 @@ read from a real broker; our own Rekognition's bill is the truth."""
 
 import io
 import os
+import signal
 import ssl
 import threading
 import time
@@ -255,6 +256,50 @@ def test_a_picture_of_60_pixels_is_published_and_never_sent(house, cloud, pictur
     if detector == "cloud":
         assert detail is None
     assert cloud.billed == house.daemon.get("/api/v1/status")["cloud"]["day"]["calls"] == 0
+
+
+# ---- choice and money
+
+def test_the_nearest_region_is_asked(house, cloud):  # noqa: F811
+    cloud.primary.delay_s = 0.3
+    start(house, cloud, rek="region_choice = nearest\nin_flight = 1")
+    all_seen(house, cloud)
+    assert cloud.second.billed >= PICTURES - 2
+
+
+@pytest.mark.parametrize("at_limit", ["local", "undetected"])
+def test_at_the_limit_events_go_out_as_configured(house, cloud, pictures, people,  # noqa: F811
+                                                 model, at_limit):
+    for old in pictures.iterdir():
+        old.unlink()
+    with Image.open(people) as image:
+        for n in range(4):
+            image.save(pictures / f"{n}.jpg", quality=95 - n)
+    start(house, cloud, "cascade", f"model = {model}\n{ALWAYS_IN_DOUBT}", calls_per_day=2,
+          at_limit=at_limit, price_per_1000=10)
+    details = run(house, 4)
+    assert sum(d is None for d in details) == (2 if at_limit == "undetected" else 0)
+    assert cloud.billed == 2
+    assert house.metric('snapshotd_cloud_budget_left{period="day"}') == 0
+    assert house.metric("snapshotd_cloud_month_cost_dollars") == 0.02
+
+
+def test_a_label_of_the_list_is_reason_enough_to_ask(house, cloud, pictures, people,  # noqa: F811
+                                                    model):
+    for old in pictures.iterdir():
+        old.unlink()
+    with Image.open(people) as image:
+        image.save(pictures / "0.jpg")
+    certain = f"model = {model}\ncascade_high = 0\n"
+    d = start(house, cloud, "cascade", certain + "cascade_labels = zebra\n")
+    run(house, 1)
+    assert cloud.billed == 0
+    d.config.write_text(d.config.read_text().replace("zebra", "Person"))
+    seen = len(d.lines)
+    d.signal(signal.SIGHUP)
+    d.wait_line(r"\[reloaded\]", seen)
+    [detail] = run(house, 1)
+    assert detail.startswith("1 person(s)") and cloud.billed == 1
 
 
 # ---- a proxy in between

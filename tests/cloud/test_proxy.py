@@ -172,3 +172,12 @@ def test_a_missing_file_of_authorities_is_told(house):
         house.environment["https_proxy"] = proxy.url
         error = house.one()["error"]
     assert "trusted certificates" in error
+
+
+def test_the_predecessors_variables_alone_name_both_regions(house):
+    del house.ways[DUBLIN]
+    with ConnectProxy(house.ways) as proxy:
+        house.environment.update({"https_proxy": proxy.url, "AWS_DEFAULT_REGION": "eu-west-1",
+                                  "AWS_ALT_REGION": "us-east-1"})
+        assert found(house.one(region=None))
+        assert proxy.targets == [DUBLIN, VIRGINIA]
