@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "app/aws_rows.h"
+
 /* Without `extra` only the first rows are used, up to one that is extra. */
 const struct cloudwatch_source cloudwatch_rows[] = {
     {.metric = "Errors", .row = "snapshotd_errors_total"},
@@ -43,7 +45,7 @@ const char *cloudwatch_rows_start(const struct app_config *config, struct cloudw
                                   struct err *e)
 {
     const struct cloudwatch_config *c = cfg_values(config->cfg, &cloudwatch_config_section);
-    const char *off = cloudwatch_config_off(c);
+    const char *off = cloudwatch_config_off(c, *aws_rows_vault_role(config->cfg) != '\0');
     if (off)
         return off;
     char application[CLOUDWATCH_VALUE_MAX], device[CLOUDWATCH_VALUE_MAX];
@@ -51,18 +53,16 @@ const char *cloudwatch_rows_start(const struct app_config *config, struct cloudw
     const char *device_name = config->app.device_name;
     cloudwatch_value(config->app.app_name, "snapshot-processor", application);
     cloudwatch_device(*device_name ? device_name : config->app.app_name, device);
-    cloudwatch_session(c->role_arn, config->app.app_name, session);
+    cloudwatch_session(c->login.role_arn, config->app.app_name, session);
+    struct aws_chain_options login = aws_config_login(&c->login, c->region);
+    login.role_arn = cloudwatch_config_role(c);
+    login.session_name = session;
     const struct cloudwatch_options o = {
         .name_space = c->name_space,
         .application = application,
         .device = device,
         .endpoint = c->endpoint,
-        .login = {.profile = c->profile,
-                  .access_key = c->access_key,
-                  .secret_key = c->secret_key,
-                  .role_arn = cloudwatch_config_role(c),
-                  .region = c->region,
-                  .session_name = session},
+        .login = login,
         .interval_ms = c->interval_ms,
         .sources = cloudwatch_rows,
         .source_count = count_rows(c->extra),

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/aws_rows.h"
 #include "app/command.h"
 #include "app/config.h"
 #include "base/clock.h"
@@ -285,6 +286,7 @@ static int open_rekognition(const struct request *q, struct detector **ret)
     struct cfg_source source = {.path = q->config, .settings = q->settings};
     if (cfg_load(&app_schema, &source, &cfg, &faults, NULL) < 0)
         return command_error(EXIT_USAGE, "%s", faults != NULL ? faults : "no memory");
+    aws_rows_use(cfg); /* until the end: the command does nothing else */
     struct rekognition_options options;
     struct err e = {.code = 0};
     rekognition_config_options(cfg_values(cfg, &rekognition_config_section), &options);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "app/aws_rows.h"
+#include "aws/aws_config.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -199,7 +201,6 @@ SECTION(events_section, "events", events_values, events_keys,
 /* --- the predecessor's sections --------------------------------------------------------------- */
 
 #define THEIRS (CFG_COMPAT | CFG_ENV_NAME)
-#define LATER (CFG_COMPAT | CFG_LATER)
 
 struct snapshots_values {
     const char *root_dir, *upload_dir;
@@ -346,27 +347,6 @@ DEVICES(output_type_section, "output_type", "O", "OUTPUT_#_TYPE",
         "What the devices are that can be asked for something, by number.",
         "Type of device O#, Camera for one that is asked for pictures");
 
-/* Of the predecessor's file; and known to its environment only. */
-#define LATER_KEY(key_name, key_type, variable, words)                                             \
-    {                                                                                              \
-        .name = key_name, .type = key_type, .flags = LATER | CFG_ENV_NAME, .env = variable,        \
-        .help = words                                                                              \
-    }
-#define LATER_ENV(key_name, key_type, variable, words)                                             \
-    {                                                                                              \
-        .name = key_name, .type = key_type, .flags = LATER, .env = variable, .help = words         \
-    }
-
-static const struct cfg_key aws_keys[] = {
-    LATER_ENV("config_file", CFG_PATH, "AWS_CONFIG_FILE", "AWS's own configuration"),
-    LATER_ENV("credentials_file", CFG_PATH, "AWS_SHARED_CREDENTIALS_FILE", "AWS's own logins"),
-    LATER_ENV("profile", CFG_STRING, "AWS_PROFILE", "Profile in these files"),
-    LATER_ENV("access_key_id", CFG_SECRET, "AWS_ACCESS_KEY_ID", "Access key"),
-    LATER_ENV("secret_access_key", CFG_SECRET, "AWS_SECRET_ACCESS_KEY", "Its secret"),
-    LATER_ENV("session_token", CFG_SECRET, "AWS_SESSION_TOKEN", "Its session"),
-};
-SECTION(aws_section, "aws", no_values, aws_keys, "Amazon Web Services.");
-
 /* --- the list --------------------------------------------------------------------------------- */
 
 static const struct cfg_section *const all_sections[] = {
@@ -400,7 +380,7 @@ static const struct cfg_section *const all_sections[] = {
     &s3_cfg_section,
     &rekognition_config_section,
     &cloudwatch_config_section,
-    &aws_section,
+    &aws_config_section,
     &creds_cfg_section,
     &health_cfg_section,
     &secrets_cfg_section,
@@ -432,6 +412,8 @@ static const char preface[] =
     "| [ftp] `port` | the FTP server listens on all addresses at this port; without it and "
     "without `listen` on 127.0.0.1 alone |\n"
     "| `AWS_ROLE_ARN` | [cloudwatch] `role_arn`, which switches it on |\n"
+    "| the item `AWS.<APP_NAME>` in 1Password | [aws] `access_key_id`, `secret_access_key`, "
+    "`region`, `role_arn` |\n"
     "| `FEATURE_FLAG_OBJECT_DETECTION` | detection runs when it is true and [detection] `enabled` "
     "is |\n"
     "| `FEATURE_FLAG_LOCAL_OBJECT_DETECTION`, `FEATURE_FLAG_CLOUD_OBJECT_DETECTION` | the local "
@@ -1026,6 +1008,7 @@ static void check_all(const struct cfg *c, struct cfg_faults *faults)
         check_twins(c, i, faults);
     }
     ftp_config_check(c, faults);
+    aws_rows_check(c, faults);
     gdrive_config_check(c, faults);
     for (size_t i = 0; i < cfg_instance_count(c, &ftp_account_cfg_section); i++)
         check_account_camera(c, i, faults);

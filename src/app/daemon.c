@@ -12,6 +12,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
+#include "app/aws_rows.h"
 #include "app/cloudwatch_rows.h"
 #include "app/command.h"
 #include "app/confine.h"
@@ -84,6 +85,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     confine_rights(d.config);
 
     daemon_secrets_report(&d);
+    aws_rows_use(d.config->cfg);
     struct err e = {0};
     int r = descriptors_prepare(&e);
     if (r == 0)
@@ -556,6 +558,7 @@ static void close_parts(struct daemon *d)
     for (size_t i = 0; i < ARRAY_LEN(d->spool_texts); i++)
         free(d->spool_texts[i]);
     free((void *)(uintptr_t)d->spool.folders);
+    aws_rows_end();
     cfg_unref(d->first_cfg);
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&d->words_lock);
@@ -851,6 +854,7 @@ static void reload(struct daemon *d, const struct app_options *given)
     report_difference(d->config, next);
     daemon_flags_stop(d);
     adopt(d, &next);
+    aws_rows_reloaded(d->config->cfg);
     daemon_secrets_report(d);
     daemon_flags_start(d);
     log_notice("reloaded", "the new configuration is in force");

@@ -48,7 +48,7 @@ static bool is_flag(const struct cfg_reference *r)
     return r->implied && !r->from;
 }
 
-static bool creds_given(const struct cfg *c)
+bool references_creds_given(const struct cfg *c)
 {
     for (size_t k = 0; k < creds_cfg_section.key_count; k++)
         if (cfg_is_set(c, &creds_cfg_section, NULL, creds_cfg_section.keys[k].name))
@@ -66,7 +66,8 @@ static bool is_wanted(const struct cfg *c, const struct cfg_reference *r, enum s
         return true;
     if (is_flag(r))
         return mode == SECRETS_ASK;
-    return creds_given(c) && (r->section != &ftp_cfg_section || ftp->enabled == FTP_ENABLED_YES);
+    return references_creds_given(c) &&
+           (r->section != &ftp_cfg_section || ftp->enabled == FTP_ENABLED_YES);
 }
 
 static void take_flag(struct cfg_reference *r, const char *text)

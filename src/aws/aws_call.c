@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aws/aws_account.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "sys/json.h"
@@ -143,6 +144,7 @@ static int one_try(struct http_client *http, const struct aws_call *call,
         .body = request.body,
         .body_size = request.body_size,
         .use_proxy = true,
+        .tls_ca_file = aws_account_ca_file(),
         .stall_timeout_ms = STALL_MS,
         .total_timeout_ms = TOTAL_MS + (int64_t)request.body_size / SLOWEST_BYTES_PER_MS +
                             call->size_max / SLOWEST_BYTES_PER_MS,

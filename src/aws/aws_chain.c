@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "aws/aws_account.h"
 #include "aws/aws_call.h"
 #include "aws/aws_files.h"
 #include "base/mem.h"
@@ -36,6 +37,7 @@ struct found {
     struct aws_credentials credentials;
     char source[SOURCE_MAX];
     int64_t life_s; /* by the clock of who gave them; 0 = for ever */
+    bool of_vault;  /* they, or what the role was assumed with: to be looked at again */
 };
 
 struct aws_chain {
@@ -51,7 +53,8 @@ struct aws_chain {
     pthread_mutex_t lock; /* what follows; not held while the network is waited for */
     bool have;
     struct found now;
-    struct mono_time refresh_at, dead_at; /* of temporary ones */
+    struct mono_time refresh_at, dead_at; /* of temporary ones; the first of a vault's, too */
+    bool doubted;                         /* a service does not know them */
     struct err failure;                   /* code 0 = none */
     struct mono_time failure_until;
     bool region_looked;
@@ -66,6 +69,9 @@ struct search {
     struct aws_files *files;
     const char *profile;
     bool profile_chosen; /* by configuration: then the environment's keys are not meant */
+    bool doubted;        /* what the vault is known to have is not good any more */
+    bool refused;        /* STS does not take the base */
+    bool vault_away;
     char looked[LOOKED_MAX];
 };
 
@@ -165,6 +171,11 @@ int aws_chain_get(struct aws_chain *c, int stop_fd, struct aws_credentials *ret,
     return 0;
 }
 
+static bool ages(const struct found *f)
+{
+    return f->life_s || f->of_vault;
+}
+
 static enum known look(struct aws_chain *c, struct aws_credentials *ret, struct err *e)
 {
     enum known known = KNOWN_NOTHING;
@@ -172,7 +183,7 @@ static enum known look(struct aws_chain *c, struct aws_credentials *ret, struct 
     bool alive = c->have && (!c->now.life_s || !mono_passed(c->dead_at));
     if (alive) {
         *ret = c->now.credentials;
-        known = c->now.life_s && mono_passed(c->refresh_at) ? KNOWN_AGEING : KNOWN_GOOD;
+        known = ages(&c->now) && mono_passed(c->refresh_at) ? KNOWN_AGEING : KNOWN_GOOD;
     } else if (c->failure.code && !mono_passed(c->failure_until)) {
         *e = c->failure;
         known = KNOWN_FAILURE;
@@ -204,13 +215,16 @@ static int settle(struct aws_chain *c, int result, const struct found *found, co
 {
     struct mono_time now = clock_mono();
     pthread_mutex_lock(&c->lock);
-    bool alive = c->have && c->now.life_s && !mono_passed(c->dead_at);
+    bool alive = c->have && ages(&c->now) && (!c->now.life_s || !mono_passed(c->dead_at));
     if (result == 0) {
         c->have = true;
         c->now = *found;
         c->failure.code = 0;
         c->dead_at = mono_add_ms(now, found->life_s * 1000);
-        c->refresh_at = mono_add_ms(now, MAX(found->life_s - EARLY_S, found->life_s / 2) * 1000);
+        c->refresh_at =
+            mono_add_ms(now, found->life_s ? MAX(found->life_s - EARLY_S, found->life_s / 2) * 1000
+                                           : (int64_t)ACCOUNT_VAULT_MS);
+        c->doubted = false;
     } else if (alive) {
         c->refresh_at = mono_add_ms(now, AGAIN_S * 1000);
         result = 0;
@@ -232,7 +246,7 @@ void aws_chain_expired(struct aws_chain *c, const struct aws_credentials *used)
     pthread_mutex_lock(&c->lock);
     if (c->have && !strcmp(c->now.credentials.access_key, used->access_key) &&
         !strcmp(c->now.credentials.session_token, used->session_token))
-        c->have = false;
+        c->have = false, c->doubted = true;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -247,6 +261,7 @@ void aws_chain_describe(struct aws_chain *c, char *buf, size_t size)
 
 static int find_base(struct search *s, struct found *ret, struct err *e);
 static int of_environment(struct search *s, struct found *ret, struct err *e);
+static int of_vault(struct search *s, struct found *ret, struct err *e);
 static int of_role_profile(struct search *s, const char *profile, int depth, struct found *ret,
                            struct err *e);
 static int of_file(struct search *s, enum aws_file file, const char *profile, struct found *ret,
@@ -301,6 +316,19 @@ static int fill_expiry(struct found *f, const char *text, int64_t date_s, struct
     return 0;
 }
 
+/* A role of our configuration is assumed with whatever was found; that of [aws] by those who have
+ * no login of their own. */
+static int search(struct search *s, struct found *ret, struct err *e)
+{
+    struct aws_chain *c = s->chain;
+    bool own = c->access_key || c->profile;
+    struct role role = {.arn = c->role_arn ? c->role_arn : own ? NULL : aws_account_role()};
+    *ret = (struct found){0};
+    s->looked[0] = '\0';
+    int r = find_base(s, ret, e);
+    return r == 0 && role.arn ? assume(s, &role, ret, e) : r;
+}
+
 static int fetch(struct aws_chain *c, int stop_fd, struct found *ret, struct err *e)
 {
     AUTO(http_client) http = NULL;
@@ -311,12 +339,16 @@ static int fetch(struct aws_chain *c, int stop_fd, struct found *ret, struct err
     if (r < 0)
         return r;
     struct search s = {.chain = c, .http = http, .stop_fd = stop_fd, .files = files};
-    s.profile = c->profile ? c->profile : env("AWS_PROFILE") ? env("AWS_PROFILE") : "default";
+    const char *usual = aws_account_profile();
+    s.profile = c->profile ? c->profile : usual ? usual : "default";
     s.profile_chosen = c->profile;
-    r = find_base(&s, ret, e);
-    if (r == 0 && c->role_arn) {
-        struct role role = {.arn = c->role_arn};
-        r = assume(&s, &role, ret, e);
+    pthread_mutex_lock(&c->lock);
+    s.doubted = c->doubted;
+    pthread_mutex_unlock(&c->lock);
+    r = search(&s, ret, e);
+    if (r < 0 && s.refused && ret->of_vault && !s.doubted) {
+        s.doubted = true;
+        r = search(&s, ret, e);
     }
     return r;
 }
@@ -328,6 +360,8 @@ static int find_base(struct search *s, struct found *ret, struct err *e)
     if (c->access_key)
         return fill(ret, "our configuration", c->access_key, c->secret_key, NULL, e);
     int r = of_environment(s, ret, e);
+    if (r == -ENOKEY)
+        r = of_vault(s, ret, e);
     if (r == -ENOKEY)
         r = of_role_profile(s, s->profile, 0, ret, e);
     if (r == -ENOKEY)
@@ -350,7 +384,8 @@ static int find_base(struct search *s, struct found *ret, struct err *e)
     for (size_t i = 0; i < ARRAY_LEN(others) && !other; i++)
         if (aws_files_find(s->files, s->profile, others[i]))
             other = others[i];
-    return err_set(e, -ENOKEY, ERR_NEVER, "no AWS credentials; looked in: %s%s%s%s", s->looked,
+    return err_set(e, -ENOKEY, s->vault_away ? ERR_LATER : ERR_NEVER,
+                   "no AWS credentials; looked in: %s%s%s%s", s->looked,
                    other ? " (profile has " : "", other ? other : "",
                    other ? ", which this program does not use)" : "");
 }
@@ -359,12 +394,44 @@ static int of_environment(struct search *s, struct found *ret, struct err *e)
 {
     if (s->profile_chosen)
         return -ENOKEY;
+    const char *key, *secret, *token;
+    if (aws_account_keys(&key, &secret, &token) == 0)
+        return fill(ret, "[aws]", key, secret, token, e);
     note(s, "the environment");
-    const char *key = env("AWS_ACCESS_KEY_ID");
+    key = env("AWS_ACCESS_KEY_ID");
     if (!key)
         return -ENOKEY;
     return fill(ret, "the environment", key, env("AWS_SECRET_ACCESS_KEY"),
                 env("AWS_SESSION_TOKEN") ? env("AWS_SESSION_TOKEN") : env("AWS_SECURITY_TOKEN"), e);
+}
+
+/* Of a vault that is away nobody knows whether it has a pair: then others are looked for, unless
+ * somebody wrote down that this one is meant. */
+static int of_vault(struct search *s, struct found *ret, struct err *e)
+{
+    struct aws_vault_keys keys = {0};
+    struct role role = {0};
+    struct err why = {0};
+    if (!aws_account_vault_name() || s->profile_chosen || aws_account_profile())
+        return -ENOKEY;
+    int r = aws_account_vault(s->doubted, s->stop_fd, &keys, &role.session_name, &why);
+    if (r == -ECANCELED || (r < 0 && aws_account_vault_meant()))
+        return err_set(e, r == -ENOKEY ? -ENXIO : r, why.retry, "%s", why.text);
+    if (r < 0) {
+        note(s, why.text);
+        s->vault_away |= r != -ENOKEY;
+        return -ENOKEY;
+    }
+    r = fill(ret, aws_account_vault_name(), keys.access_key, keys.secret_key, NULL, e);
+    ret->of_vault = true;
+    role.arn = keys.role_arn;
+    if (s->chain->session_name)
+        role.session_name = s->chain->session_name;
+    /* A role of our own configuration is assumed in place of it. */
+    if (r == 0 && *role.arn && !s->chain->role_arn)
+        r = assume(s, &role, ret, e);
+    explicit_bzero(&keys, sizeof(keys));
+    return r;
 }
 
 static int of_file(struct search *s, enum aws_file file, const char *profile, struct found *ret,
@@ -545,6 +612,7 @@ static int assume(struct search *s, const struct role *role, struct found *base,
     int r = aws_call_as(&base->credentials, &c->clock, s->http, &call, &a, &error, e);
     if (r == 0)
         return read_role(&a, role, base, e);
+    s->refused = r == -EREMOTEIO && error.trouble == AWS_LOGIN;
     if (e && r == -EREMOTEIO && (error.trouble == AWS_LOGIN || error.trouble == AWS_WELL))
         e->retry = ERR_NEVER; /* for aws_chain_get()'s callers: somebody has to do something */
     return r;
@@ -716,14 +784,14 @@ const char *aws_chain_region(struct aws_chain *c)
 {
     if (c->region)
         return c->region;
-    const char *region = env("AWS_REGION") ? env("AWS_REGION") : env("AWS_DEFAULT_REGION");
+    const char *region = aws_account_region();
     pthread_mutex_lock(&c->lock);
     AUTO(aws_files) files = NULL;
     if (!c->region_looked && region) {
         c->found_region = xstrdup(region);
     } else if (!c->region_looked && aws_files_read(&files, NULL) == 0) {
         /* A file that cannot be read is complained of when credentials are looked for. */
-        const char *profile = c->profile ? c->profile : env("AWS_PROFILE");
+        const char *profile = c->profile ? c->profile : aws_account_profile();
         c->found_region = xstrdup(aws_files_find(files, profile ? profile : "default", "region"));
     }
     c->region_looked = true;

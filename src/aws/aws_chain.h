@@ -2,13 +2,15 @@
 /* Where AWS credentials come from. In this order, which is botocore's:
  *
  *   our own configuration's key pair
- *   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (not when a profile is configured)
- *   a profile with role_arn and source_profile or credential_source: the role is assumed
- *   the profile in the shared credentials file, then in the config file
- *   a container's address for credentials (AWS_CONTAINER_CREDENTIALS_...)
- *   the metadata of an EC2 instance (version 2)
+ *   that of [aws] (aws_account.h), which is that of the environment when it says nothing:
+ *     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (not when a profile is
+ * configured) a vault's, with its role (not when a profile is named anywhere) a profile with
+ * role_arn and source_profile or credential_source: the role is assumed the profile in the shared
+ * credentials file, then in the config file a container's address for credentials
+ * (AWS_CONTAINER_CREDENTIALS_...) the metadata of an EC2 instance (version 2)
  *
- * and on top of any of them a role that our configuration names. Left out: credential_process,
+ * and on top of any of them a role that our configuration names, else [aws] for who has no login of
+ * its own. Left out: credential_process,
  * because this program never runs another; sign-on of persons (SSO) and tokens of a web identity.
  * When nothing is found and a profile has one of these, the error says so.
  *
@@ -39,8 +41,8 @@ DEFINE_AUTO(aws_chain, aws_chain_free)
 int aws_chain_get(struct aws_chain *c, int stop_fd, struct aws_credentials *ret, struct err *e);
 /* The service says that these have expired or are not known: fetch anew at the next get. */
 void aws_chain_expired(struct aws_chain *c, const struct aws_credentials *used);
-/* Region: of the options, AWS_REGION, AWS_DEFAULT_REGION, the profile's; NULL when none says. Valid
- * as long as the chain. */
+/* Region: of the options, [aws], AWS_REGION, AWS_DEFAULT_REGION, the profile's; NULL when none
+ * says. Valid as long as the chain. */
 const char *aws_chain_region(struct aws_chain *c);
 struct aws_clock *
 aws_chain_clock(struct aws_chain *c); /* shared by all calls with its credentials */

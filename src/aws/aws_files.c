@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aws/aws_account.h"
 #include "base/fsutil.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -36,21 +37,19 @@ static int read_file(struct aws_files *f, enum aws_file file, struct err *e);
 
 int aws_files_read(struct aws_files **ret, struct err *e)
 {
-    static const struct {
-        const char *variable, *below_home;
-    } places[] = {
-        [AWS_FILE_CREDENTIALS] = {"AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"},
-        [AWS_FILE_CONFIG] = {"AWS_CONFIG_FILE", ".aws/config"},
-    };
+    const char *const given[] = {[AWS_FILE_CREDENTIALS] = aws_account_credentials_file(),
+                                 [AWS_FILE_CONFIG] = aws_account_config_file()};
+    static const char *const usual[] = {
+        [AWS_FILE_CREDENTIALS] = ".aws/credentials", [AWS_FILE_CONFIG] = ".aws/config"};
     AUTO(aws_files) f = xcalloc(1, sizeof(*f));
     const char *home = getenv("HOME");
     for (int i = 0; i < AWS_FILE_COUNT; i++) {
-        const char *path = getenv(places[i].variable);
-        if (path && *path)
+        const char *path = given[i];
+        if (path)
             f->paths[i] = text_starts_with(path, "~/") && home ? xasprintf("%s%s", home, path + 1)
                                                                : xstrdup(path);
         else
-            f->paths[i] = xasprintf("%s/%s", home ? home : "", places[i].below_home);
+            f->paths[i] = xasprintf("%s/%s", home ? home : "", usual[i]);
         int r = read_file(f, (enum aws_file)i, e);
         if (r < 0)
             return r;

@@ -13,8 +13,8 @@
 enum aws_file { AWS_FILE_CREDENTIALS, AWS_FILE_CONFIG, AWS_FILE_COUNT };
 
 struct aws_files;
-/* By AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE and HOME. Fails for a file that is there and
- * cannot be read. */
+/* Where [aws] (aws_account.h), AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE and HOME say. Fails for
+ * a file that is there and cannot be read. */
 int aws_files_read(struct aws_files **ret, struct err *e);
 void aws_files_free(struct aws_files *f); /* wipes what it held */
 DEFINE_AUTO(aws_files, aws_files_free)

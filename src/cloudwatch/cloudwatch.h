@@ -11,10 +11,9 @@
  * again only when it certainly was not taken: no connection came about, or the service or a proxy
  * said no. What may have been taken, because its answer got lost or says nothing, is dropped. */
 
-#include "aws/aws_chain.h"
+#include "aws/aws_config.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "cfg/cfg.h"
 #include "cloudwatch/cloudwatch_body.h"
 
 #define CLOUDWATCH_METRICS_MAX 16
@@ -67,13 +66,14 @@ enum cloudwatch_enabled { CLOUDWATCH_NO, CLOUDWATCH_YES, CLOUDWATCH_AUTO };
 struct cloudwatch_config {
     int enabled; /* enum cloudwatch_enabled */
     const char *name_space, *region, *endpoint;
-    const char *profile, *access_key, *secret_key, *role_arn;
+    struct aws_login_config login;
     int64_t interval_ms;
     bool extra;
 };
 extern const struct cfg_section cloudwatch_config_section;
-/* Why nothing is posted, or NULL. */
-const char *cloudwatch_config_off(const struct cloudwatch_config *c);
+/* Why nothing is posted, or NULL. `role_given`: there is one by other ways, which came with keys as
+ * the predecessor has them. */
+const char *cloudwatch_config_off(const struct cloudwatch_config *c, bool role_given);
 /* The role to assume, "" = none: role_arn may hold the name of a session instead, as the
  * predecessor's variable does. */
 const char *cloudwatch_config_role(const struct cloudwatch_config *c);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws/aws_config.h"
 #include "base/text.h"
 #include "cloudwatch/cloudwatch.h"
 
@@ -54,27 +53,14 @@ static const struct cfg_key keys[] = {
      .doc = "Each is a custom metric, for which AWS asks money every month; see cloudwatch.md."},
     {.name = "role_arn",
      .type = CFG_STRING,
-     .offset = FIELD(role_arn),
+     .offset = FIELD(login.role_arn),
      .env = "AWS_ROLE_ARN",
      .validate = check_role,
      .help = "Role to assume for posting; empty = none",
      .doc = "The name of its session is `<app_name>-session`. The predecessor takes AWS_ROLE_ARN "
             "for that name; so a value that is no ARN and can be a name is the session's, and no "
             "role."},
-    {.name = "profile",
-     .type = CFG_STRING,
-     .offset = FIELD(profile),
-     .help = "Profile in ~/.aws/credentials or ~/.aws/config; empty = AWS_PROFILE, else default"},
-    {.name = "access_key",
-     .type = CFG_STRING,
-     .offset = FIELD(access_key),
-     .help = "Access key; empty = from where other AWS programs have theirs",
-     .doc = "That is, in this order: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "the profile in ~/.aws (which may assume a role), a container's, an instance's."},
-    {.name = "secret_key",
-     .type = CFG_SECRET,
-     .offset = FIELD(secret_key),
-     .help = "Secret key that belongs to access_key"},
+    AWS_LOGIN_KEYS(struct cloudwatch_config),
     {.name = "endpoint",
      .type = CFG_STRING,
      .offset = FIELD(endpoint),
@@ -86,11 +72,7 @@ static const struct cfg_key keys[] = {
 static void check(const void *values, const char *instance, struct cfg_faults *faults)
 {
     const struct cloudwatch_config *c = values;
-    if (!*c->access_key != !*c->secret_key)
-        cfg_fault(faults, "cloudwatch", instance, *c->access_key ? "secret_key" : "access_key",
-                  "is empty, and the other of the pair is not");
-    if (*c->access_key && *c->profile)
-        cfg_fault(faults, "cloudwatch", instance, "profile", "is of no use beside access_key");
+    aws_config_check_login(&c->login, "cloudwatch", instance, faults);
 }
 
 const struct cfg_section cloudwatch_config_section = {
@@ -109,12 +91,12 @@ static bool is_arn(const char *text)
 
 const char *cloudwatch_config_role(const struct cloudwatch_config *c)
 {
-    return is_arn(c->role_arn) ? c->role_arn : "";
+    return is_arn(c->login.role_arn) ? c->login.role_arn : "";
 }
 
 /* In a pod of Kubernetes the variable names the pod's role, which is for everything, and which this
  * program cannot assume. */
-const char *cloudwatch_config_off(const struct cloudwatch_config *c)
+const char *cloudwatch_config_off(const struct cloudwatch_config *c, bool role_given)
 {
     switch ((enum cloudwatch_enabled)c->enabled) {
     case CLOUDWATCH_YES:
@@ -124,7 +106,9 @@ const char *cloudwatch_config_off(const struct cloudwatch_config *c)
     case CLOUDWATCH_AUTO:
         break;
     }
-    if (!is_arn(c->role_arn))
+    if (role_given)
+        return NULL;
+    if (!is_arn(c->login.role_arn))
         return "[cloudwatch] enabled is auto, and there is no role_arn (AWS_ROLE_ARN)";
     const char *token = getenv("AWS_WEB_IDENTITY_TOKEN_FILE");
     return token && *token ? "[cloudwatch] enabled is auto, and AWS_ROLE_ARN is a pod's" : NULL;

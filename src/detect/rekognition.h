@@ -27,8 +27,7 @@
  *
  * Any number of threads may call detect(); those beyond `in_flight` wait for their turn. */
 
-#include "aws/aws_chain.h"
-#include "cfg/cfg.h"
+#include "aws/aws_config.h"
 #include "detect/detector.h"
 
 #define REKOGNITION_REGIONS_MAX 2
@@ -72,7 +71,7 @@ struct rekognition_config { /* [rekognition] */
     int64_t max_labels, side_max, in_flight;
     double calls_per_second;
     int64_t timeout_ms, patience_ms;
-    const char *profile, *access_key, *secret_key, *role_arn;
+    struct aws_login_config login;
 };
 extern const struct cfg_section rekognition_config_section;
 /* Strings are borrowed from the configuration; limits and stop_fd are the caller's to set after. */

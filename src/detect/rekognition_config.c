@@ -4,7 +4,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "aws/aws_config.h"
 #include "base/parse.h"
 #include "base/text.h"
 
@@ -103,24 +102,8 @@ static const struct cfg_key keys[] = {
      .max = 600000,
      .bare_unit_ms = 1000,
      .help = "A picture's request is not tried again after so long"},
-    {.name = "profile",
-     .type = CFG_STRING,
-     .offset = FIELD(profile),
-     .help = "Profile in ~/.aws/credentials or ~/.aws/config; empty = AWS_PROFILE, else default"},
-    {.name = "access_key",
-     .type = CFG_STRING,
-     .offset = FIELD(access_key),
-     .help = "Access key; empty = from where other AWS programs have theirs",
-     .doc = "That is, in this order: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "the profile in ~/.aws (which may assume a role), a container's, an instance's."},
-    {.name = "secret_key",
-     .type = CFG_SECRET,
-     .offset = FIELD(secret_key),
-     .help = "Secret key that belongs to access_key"},
-    {.name = "role_arn",
-     .type = CFG_STRING,
-     .offset = FIELD(role_arn),
-     .help = "Role to assume with these credentials; empty = none"},
+    AWS_LOGIN_KEYS(struct rekognition_config),
+    AWS_ROLE_KEY(struct rekognition_config),
     {.name = "primary_endpoint",
      .type = CFG_STRING,
      .offset = FIELD(primary_endpoint),
@@ -137,11 +120,7 @@ static const struct cfg_key keys[] = {
 static void check(const void *values, const char *instance, struct cfg_faults *faults)
 {
     const struct rekognition_config *c = values;
-    if (!*c->access_key != !*c->secret_key)
-        cfg_fault(faults, "rekognition", instance, *c->access_key ? "secret_key" : "access_key",
-                  "is empty, and the other of the pair is not");
-    if (*c->access_key && *c->profile)
-        cfg_fault(faults, "rekognition", instance, "profile", "is of no use beside access_key");
+    aws_config_check_login(&c->login, "rekognition", instance, faults);
     if (*c->primary_endpoint && !*c->primary_region)
         cfg_fault(faults, "rekognition", instance, "primary_endpoint", "needs primary_region");
     if (*c->endpoint && !*c->region)
@@ -168,10 +147,7 @@ void rekognition_config_options(const struct rekognition_config *c, struct rekog
 {
     *ret = (struct rekognition_options){
         .choice = (enum rekognition_choice)c->region_choice,
-        .login = {.profile = c->profile,
-                  .access_key = c->access_key,
-                  .secret_key = c->secret_key,
-                  .role_arn = c->role_arn},
+        .login = aws_config_login(&c->login, NULL),
         .labels_max = (int)c->max_labels,
         .side_max = (int)c->side_max,
         .in_flight = (int)c->in_flight,

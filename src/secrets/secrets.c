@@ -1,6 +1,7 @@
 #include "secrets/secrets.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/dynbuf.h"
@@ -126,6 +127,9 @@ static void ask_connect(const struct secrets_options *o, struct secrets_wish *li
     ret->requests = c ? op_connect_requests(c) : 0;
 }
 
+/* The daemon's threads each learn something now and then. */
+static pthread_mutex_t remembering = PTHREAD_MUTEX_INITIALIZER;
+
 /* Values that were not asked for this time go: whose reference was removed should not be kept.
  * Those of an outage stay. */
 static void keep(const struct secrets_options *o, const struct secret_cache *old,
@@ -143,8 +147,10 @@ static void keep(const struct secrets_options *o, const struct secret_cache *old
         if (value && (list[i].value || list[i].error.retry != ERR_NEVER))
             secret_cache_put(next, name, value, at);
     }
+    pthread_mutex_lock(&remembering);
     if (secret_cache_write(next, o->folder, o->credentials, &e) < 0)
         text_copy(ret->cache_trouble, sizeof(ret->cache_trouble), e.text); /* fits */
+    pthread_mutex_unlock(&remembering);
 }
 
 void secrets_ask(const struct secrets_options *o, struct secrets_wish *list, size_t count,
@@ -176,11 +182,15 @@ void secrets_remember(const struct secrets_options *o, const char *path, const c
     AUTO(secret_cache) cache = secret_cache_new();
     char name[CACHE_NAME_MAX];
 
-    if (o->cache_max_age_ms == 0 || secret_cache_read(cache, o->folder, o->credentials, NULL) < 0)
-        return; /* the next start asks */
-    cache_name(o, path, name);
-    secret_cache_put(cache, name, value, clock_wall());
-    (void)secret_cache_write(cache, o->folder, o->credentials, NULL); /* likewise */
+    if (o->cache_max_age_ms == 0)
+        return;
+    pthread_mutex_lock(&remembering);
+    if (secret_cache_read(cache, o->folder, o->credentials, NULL) == 0) {
+        cache_name(o, path, name);
+        secret_cache_put(cache, name, value, clock_wall());
+        (void)secret_cache_write(cache, o->folder, o->credentials, NULL); /* the next start asks */
+    }
+    pthread_mutex_unlock(&remembering);
 }
 
 void secrets_wish_done(struct secrets_wish *w)

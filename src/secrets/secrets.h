@@ -45,6 +45,6 @@ struct secrets_report {
 
 void secrets_ask(const struct secrets_options *o, struct secrets_wish *list, size_t count,
                  struct secrets_report *ret);
-/* One value that was learned otherwise goes into the cache, if there is one. */
+/* One value that was learned otherwise goes into the cache, if there is one. Any thread. */
 void secrets_remember(const struct secrets_options *o, const char *path, const char *value);
 void secrets_wish_done(struct secrets_wish *w); /* wipes */

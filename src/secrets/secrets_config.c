@@ -122,6 +122,7 @@ const struct cfg_section secrets_cfg_section = {
 
 struct creds_values {
     const char *sentry_dsn, *cronitor, *google_client, *ftp_username, *ftp_password;
+    const char *aws_access_key_id, *aws_secret_access_key, *aws_region, *aws_role_arn;
 };
 
 #define PLACE(key_name, place, more_flags, words)                                                  \
@@ -137,6 +138,10 @@ static const struct cfg_key creds_keys[] = {
           "OAuth client for Google, a JSON document; spelt as the predecessor has it"),
     PLACE(ftp_username, "FTP/username", 0, "Name that cameras log in with"),
     PLACE(ftp_password, "FTP/password", 0, "Password that cameras log in with"),
+    PLACE(aws_access_key_id, "AWS.__APP_NAME__/AWS_ACCESS_KEY_ID", 0, "Access key of AWS"),
+    PLACE(aws_secret_access_key, "AWS.__APP_NAME__/AWS_SECRET_ACCESS_KEY", 0, "Its secret"),
+    PLACE(aws_region, "AWS.__APP_NAME__/AWS_REGION", 0, "Region of AWS"),
+    PLACE(aws_role_arn, "AWS.__APP_NAME__/AWS_ROLE_ARN", 0, "Role to assume with that key"),
 };
 
 const struct cfg_section creds_cfg_section = {

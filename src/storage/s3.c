@@ -73,11 +73,7 @@ int s3_open(const struct s3_config *c, const char *name, struct storage **ret, s
         .region = c->region,
         .endpoint = c->endpoint,
         .style = (enum s3_style)c->path_style,
-        .login = {.profile = c->profile,
-                  .access_key = c->access_key,
-                  .secret_key = c->secret_key,
-                  .role_arn = c->role_arn,
-                  .region = c->region},
+        .login = aws_config_login(&c->login, c->region),
     };
     struct s3_bucket *bucket = NULL;
     int r = s3_bucket_new(&o, &bucket, e);

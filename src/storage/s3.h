@@ -12,13 +12,14 @@
  *
  * Pictures go in one request each; S3's limit for that is 5 GiB. */
 
+#include "aws/aws_config.h"
 #include "storage/registry.h"
 
 struct s3_config { /* [s3:NAME] */
     struct storage_common common;
     const char *bucket, *region, *endpoint, *prefix;
     int path_style; /* enum s3_style's order, see s3_config.c */
-    const char *access_key, *secret_key, *profile, *role_arn;
+    struct aws_login_config login;
     const char *storage_class;
     int sse; /* 0 = the bucket's, else index in the choices */
 };

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "aws/aws_config.h"
 #include "aws/s3_object.h"
 #include "base/fsutil.h"
 #include "base/text.h"
@@ -67,24 +68,8 @@ static const struct cfg_key keys[] = {
      .validate = check_prefix,
      .help = "Begin of all keys, without a slash at the end",
      .doc = "Behind it stand camera folder, year, month, day and name, as in the store."},
-    {.name = "access_key",
-     .type = CFG_STRING,
-     .offset = FIELD(access_key),
-     .help = "Access key; empty = from where other AWS programs have theirs",
-     .doc = "That is, in this order: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "the profile in ~/.aws (which may assume a role), a container's, an instance's."},
-    {.name = "secret_key",
-     .type = CFG_SECRET,
-     .offset = FIELD(secret_key),
-     .help = "Secret key that belongs to access_key"},
-    {.name = "profile",
-     .type = CFG_STRING,
-     .offset = FIELD(profile),
-     .help = "Profile in ~/.aws/credentials or ~/.aws/config; empty = AWS_PROFILE, else default"},
-    {.name = "role_arn",
-     .type = CFG_STRING,
-     .offset = FIELD(role_arn),
-     .help = "Role to assume with these credentials; empty = none"},
+    AWS_LOGIN_KEYS(struct s3_config),
+    AWS_ROLE_KEY(struct s3_config),
     {.name = "storage_class",
      .type = CFG_STRING,
      .offset = FIELD(storage_class),
@@ -106,11 +91,7 @@ static void check(const void *values, const char *instance, struct cfg_faults *f
     if (*c->region && !s3_region_valid(c->region, !*c->endpoint))
         cfg_fault(faults, "s3", instance, "region",
                   "is no region; right would be one such as eu-central-1");
-    if (!*c->access_key != !*c->secret_key)
-        cfg_fault(faults, "s3", instance, *c->access_key ? "secret_key" : "access_key",
-                  "is empty, and the other of the pair is not");
-    if (*c->access_key && *c->profile)
-        cfg_fault(faults, "s3", instance, "profile", "is of no use beside access_key");
+    aws_config_check_login(&c->login, "s3", instance, faults);
 }
 
 const struct cfg_section s3_cfg_section = {

@@ -695,6 +695,7 @@ static int apply(struct httpc_channel *c, const struct httpc_request *req, struc
     SET(CURLOPT_URL, req->url);
     SET(CURLOPT_HTTPHEADER, c->headers);
     SET(CURLOPT_NOPROXY, req->use_proxy ? NULL : "*");
+    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's are no part of the answer */
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(c->connect_timeout_ms, (int64_t)INT_MAX));
     SET(CURLOPT_TIMEOUT_MS, (long)MIN(c->total_timeout_ms, (int64_t)INT_MAX));
 
@@ -1010,6 +1011,22 @@ static int describe_connect(struct httpc_channel *c, struct httpc_response *r, s
     return err_set(e, -(int)os, ERR_LATER, "%s: no connection: %s", c->shown, why);
 }
 
+/* A proxy's word on the way to a server, or 0: curl has only that the connection was reset. */
+static long proxy_refusal(struct httpc_channel *c)
+{
+    long status = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    return status >= 300 ? status : 0;
+}
+
+static int describe_proxy(struct httpc_channel *c, long status, struct httpc_response *r,
+                          struct err *e)
+{
+    r->failure = HTTPC_FAIL_CONNECT;
+    return err_set(e, -ECONNREFUSED, ERR_LATER, "%s: the proxy does not let us through: HTTP %ld%s",
+                   c->shown, status, status == 407 ? ", it wants another login" : "");
+}
+
 static int describe_tls(struct httpc_channel *c, struct httpc_response *r, CURLcode code,
                         struct err *e)
 {
@@ -1062,6 +1079,8 @@ static int describe_failure(struct httpc_channel *c, CURLcode code, struct httpc
         return err_set(e, row->code, row->retry, "%s: %s", c->shown,
                        words(c, code, text, sizeof(text)));
     }
+    if (proxy_refusal(c))
+        return describe_proxy(c, proxy_refusal(c), r, e);
     switch ((int)code) {
     case CURLE_OPERATION_TIMEDOUT:
         return describe_timeout(c, r, e);

@@ -32,7 +32,7 @@ enum httpc_failure {
     HTTPC_OK,            /* an answer came, of whatever status */
     HTTPC_FAIL_REQUEST,  /* the request itself is wrong: URL, redirect that is refused */
     HTTPC_FAIL_RESOLVE,  /* no address for the name */
-    HTTPC_FAIL_CONNECT,  /* refused, unreachable, or not within the connect time */
+    HTTPC_FAIL_CONNECT,  /* refused, also by a proxy, unreachable, or not within the connect time */
     HTTPC_FAIL_TLS,      /* handshake, certificate or pin */
     HTTPC_FAIL_TIMEOUT,  /* silence or the total time */
     HTTPC_FAIL_TRANSFER, /* cut off, reset, shorter than promised */

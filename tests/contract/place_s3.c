@@ -104,10 +104,10 @@ static int open_place(void **ret, struct storage **storage, char *why, size_t wh
                                    .region = "",
                                    .endpoint = server_url,
                                    .prefix = "kept/here",
-                                   .access_key = "AKID",
-                                   .secret_key = "se/cr+et",
-                                   .profile = "",
-                                   .role_arn = "",
+                                   .login.access_key = "AKID",
+                                   .login.secret_key = "se/cr+et",
+                                   .login.profile = "",
+                                   .login.role_arn = "",
                                    .storage_class = ""};
     tell("bucket", p->bucket, "eu-west-1"); /* which the storage finds out */
     tell("key", "AKID", "se/cr+et");

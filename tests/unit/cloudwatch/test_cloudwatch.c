@@ -425,7 +425,7 @@ static void a_role_switches_it_on(void **state)
         AUTO(cfg) c = load(cases[i].text, &faults);
         assert_non_null(c);
         const struct cloudwatch_config *v = cfg_values(c, &cloudwatch_config_section);
-        if (!cloudwatch_config_off(v) != cases[i].on ||
+        if (!cloudwatch_config_off(v, false) != cases[i].on ||
             strcmp(cloudwatch_config_role(v), cases[i].role) != 0)
             CASE_FAILS("%s", cases[i].text);
     }
@@ -433,7 +433,7 @@ static void a_role_switches_it_on(void **state)
     AUTO_FREE char *faults = NULL;
     AUTO(cfg) c = load(cases[2].text, &faults);
     assert_non_null(
-        strstr(cloudwatch_config_off(cfg_values(c, &cloudwatch_config_section)), "pod"));
+        strstr(cloudwatch_config_off(cfg_values(c, &cloudwatch_config_section), false), "pod"));
     unsetenv("AWS_WEB_IDENTITY_TOKEN_FILE");
 }
 
