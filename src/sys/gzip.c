@@ -32,3 +32,27 @@ int gzip_pack(const void *data, size_t size, struct dynbuf *out)
     (void)deflateEnd(&z); /* all was taken out */
     return r;
 }
+
+int gzip_unpack(const void *data, size_t packed_size, size_t size, struct dynbuf *out)
+{
+    if (packed_size > UINT_MAX / 2 || size > UINT_MAX / 2)
+        return -ENOSPC;
+    z_stream z = {0};
+    if (inflateInit2(&z, WINDOW_GZIP) != Z_OK)
+        return -ENOMEM;
+    Bytef *room = dynbuf_extend(out, size);
+    int r = room ? 0 : -ENOSPC;
+    if (r == 0) {
+        z.next_in = (Bytef *)(uintptr_t)data; /* zlib only reads it */
+        z.avail_in = (uInt)packed_size;
+        z.next_out = room;
+        z.avail_out = (uInt)size;
+        bool whole = inflate(&z, Z_FINISH) == Z_STREAM_END && z.total_out == size;
+        r = whole ? 0 : -EBADMSG;
+        if (!whole)
+            out->len -= size;
+        out->data[out->len] = '\0';
+    }
+    (void)inflateEnd(&z); /* all was taken out */
+    return r;
+}

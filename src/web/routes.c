@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "web/files.h"
 
 const struct web_route web_routes[] = {
     {"POST", "/api/v1/cameras/{name}/trigger", web_trigger_post,
@@ -26,7 +27,9 @@ const struct web_route web_routes[] = {
     {"GET", "/healthz", web_health, "200 while the program makes progress"},
     {"GET", "/readyz", web_readiness, "200 when the program is ready to work"},
     {"GET", "/metrics", web_metrics_get, "numbers in Prometheus' text form"},
-    {"GET", "/", web_index, "this list"},
+    {"GET", "/", web_index, "the pages for browsers, this list for others"},
+
+    {"GET", "/assets/{path...}", web_asset_get, "what the pages are made of"},
 };
 const size_t web_route_count = ARRAY_LEN(web_routes);
 
@@ -57,7 +60,9 @@ const struct web_route *web_answer(struct web_context *w, const struct http_requ
         (void)dynbuf_printf(&allowed, "%s%s%s", allowed.len ? ", " : "", route->method,
                             strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
     }
-    if (allowed.len)
+    if (allowed.len == 0 && web_wants_page(req))
+        web_answer_page(req, ret);
+    else if (allowed.len)
         refuse_method(req, dynbuf_str(&allowed), ret);
     else
         http_response_error(ret, 404, "no-such-path",
@@ -84,6 +89,8 @@ static bool matches(const char *pattern, const struct http_request *req,
             return false;
         }
         at += len;
+        if (at[-1] == '}' && at[-2] == '.')
+            return true;
     }
     return part == req->part_count;
 }

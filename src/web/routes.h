@@ -17,7 +17,8 @@ struct web_context {
 
 struct web_route {
     const char *method;  /* "GET" (HEAD comes with it) or "POST" */
-    const char *pattern; /* "/api/v1/snapshots/{id}": a {part} is captured, in order */
+    const char *pattern; /* "/api/v1/snapshots/{id}": a {part} is captured, in order; a last
+                          * {part...} is the first of one or more */
     /* Fills `ret`; captures are decoded. */
     void (*handle)(struct web_context *w, const struct http_request *req,
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
@@ -40,6 +41,7 @@ web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /
 web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
+web_handler web_asset_get;                                                     /* files.c */
 
 /* ---- helpers that handlers share ---- */
 
