@@ -164,6 +164,8 @@ void http_response_done(struct http_response *r)
     for (size_t i = 0; i < r->header_count; i++)
         free(r->headers[i].value);
     blob_unref(r->body);
+    if (r->stream.release)
+        r->stream.release(r->stream.arg);
     *r = (struct http_response){0};
 }
 
@@ -197,6 +199,16 @@ void http_response_blob(struct http_response *r, int status, const char *content
     r->body = STEAL(*body);
     r->body_offset = 0;
     r->body_length = r->body ? r->body->size : 0;
+}
+
+void http_response_stream(struct http_response *r, int status, const char *content_type,
+                          const struct http_stream *stream)
+{
+    struct blob *none = NULL;
+    http_response_blob(r, status, content_type, &none);
+    if (r->stream.release)
+        r->stream.release(r->stream.arg);
+    r->stream = *stream;
 }
 
 void http_response_text(struct http_response *r, int status, const char *content_type,
