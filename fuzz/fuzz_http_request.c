@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "web/events.h"
 #include "web/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -172,8 +173,16 @@ static void add_snapshot(int n, bool examine)
     assert(r == 0);
 }
 
+static void stay_asleep(void *arg)
+{
+    (void)arg;
+}
+
+static struct events *listened;
+
 static void clean_up(void)
 {
+    events_free(listened);
     ledger_close(ledger);
     DIR *d = opendir(folder);
     struct dirent *entry;
@@ -206,5 +215,7 @@ static struct web_context *context(void)
         add_snapshot(n, n < 7);
     (void)atexit(clean_up);
     w.ledger = ledger;
+    struct events_options events = {.ledger = ledger, .backend = &backend, .wake = stay_asleep};
+    w.events = listened = events_new(&events);
     return &w;
 }

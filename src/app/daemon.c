@@ -571,6 +571,15 @@ static void tell_web(void *arg, const char *id)
         web_notify(w, id);
 }
 
+/* Runs on all kinds of threads. */
+static void tell_listeners(void *arg, enum news what, const char *subject)
+{
+    struct daemon *d = arg;
+    struct web *w = atomic_load(&d->web);
+    if (w)
+        web_tell(w, what, subject);
+}
+
 static int start_web(struct daemon *d, struct err *e)
 {
     const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
@@ -672,6 +681,8 @@ static int start(struct daemon *d, struct err *e)
     start_cloudwatch(d); /* before anybody counts */
     d->pipeline.outcome = tell_web;
     d->pipeline.outcome_arg = d;
+    d->pipeline.news = tell_listeners;
+    d->pipeline.news_arg = d;
     int r = topology_start(&d->pipeline, &d->topology, e);
     if (r == 0)
         r = start_ftp(d, e);

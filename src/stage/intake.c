@@ -294,6 +294,7 @@ static void pass_on(struct intake_self *in, struct snapshot *s)
         log_error("place-failed", "%s; detection tries again", later.text);
     metric_inc(&stored, s->camera);
     stage_count_done(in->stage);
+    pipeline_tell(in->pipeline, NEWS_STORED, s->id);
     picture_cache_put(in->pipeline->cache, s->id, s->bytes);
     if (bus_send(in->out, snapshot_ref(s), (void (*)(void *))snapshot_unref) == 0)
         return;

@@ -62,6 +62,12 @@ void pipeline_outcome(struct pipeline *p, const char *id)
         p->outcome(p->outcome_arg, id);
 }
 
+void pipeline_tell(struct pipeline *p, enum news what, const char *subject)
+{
+    if (p->news)
+        p->news(p->news_arg, what, subject);
+}
+
 void pipeline_rest_ledger(struct pipeline *p)
 {
     atomic_store(&p->ledger_rest_us, mono_add_ms(clock_mono(), PIPELINE_LEDGER_REST_MS).us);

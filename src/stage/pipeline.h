@@ -15,6 +15,7 @@
 #include "detect/detect_config.h"
 #include "detect/detector.h"
 #include "ledger/store.h"
+#include "model/news.h"
 #include "model/trigger.h"
 #include "notify/amqp_config.h"
 #include "notify/notifier.h"
@@ -93,6 +94,9 @@ struct pipeline {
     /* A trigger or snapshot has an outcome (waiting API requests). Any thread; may be NULL. */
     void (*outcome)(void *arg, const char *id);
     void *outcome_arg;
+    /* Something has happened that somebody may listen to. Any thread, never blocks; may be NULL. */
+    void (*news)(void *arg, enum news what, const char *subject);
+    void *news_arg;
     _Atomic int64_t ledger_rest_us; /* monotonic: until then the ledger takes no verdicts */
     pthread_mutex_t lock;
     struct settings *settings_now; /* guarded by lock */
@@ -105,6 +109,7 @@ struct settings *pipeline_settings(struct pipeline *p);
 void pipeline_publish(struct pipeline *p, struct settings *s);
 void pipeline_wake(struct pipeline *p, enum pipeline_stage which);
 void pipeline_outcome(struct pipeline *p, const char *id);
+void pipeline_tell(struct pipeline *p, enum news what, const char *subject);
 
 /* A trigger that comes to nothing, once each: what the predecessor counts at CloudWatch. Any
  * thread. */

@@ -214,6 +214,7 @@ static void record_flush(void *self)
             move_file(rec, j->snapshot, &names[i]);
             report(rec, j->snapshot, &j->verdict);
             pipeline_outcome(rec->pipeline, j->snapshot->id);
+            pipeline_tell(rec->pipeline, NEWS_EXAMINED, j->snapshot->id);
             if (names[i].annotated[0])
                 promised = xstrdup(j->snapshot->id);
         }

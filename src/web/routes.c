@@ -29,6 +29,8 @@ const struct web_route web_routes[] = {
     {"GET", "/metrics", web_metrics_get, "numbers in Prometheus' text form"},
     {"GET", "/", web_index, "the pages for browsers, this list for others"},
 
+    {"GET", "/api/v1/events", web_events_get,
+     "what happens, as server-sent events; ?camera= of one camera, ?last_event_id= goes on"},
     {"GET", "/assets/{path...}", web_asset_get, "what the pages are made of"},
 };
 const size_t web_route_count = ARRAY_LEN(web_routes);
@@ -68,6 +70,23 @@ const struct web_route *web_answer(struct web_context *w, const struct http_requ
         http_response_error(ret, 404, "no-such-path",
                             "there is nothing under this path: GET / lists what there is");
     return NULL;
+}
+
+size_t web_admit(struct web_context *w, const struct http_request *req, struct http_response *ret)
+{
+    if (!http_request_allowed(req, w->host_names, ret))
+        return 0;
+    for (size_t i = 0; i < web_route_count; i++) {
+        const struct web_route *route = &web_routes[i];
+        const char *captures[WEB_CAPTURES_MAX] = {NULL};
+        if (!route->body_max || !takes_method(route, req->method) ||
+            !matches(route->pattern, req, captures))
+            continue;
+        if (route->admit)
+            route->admit(w, req, captures, ret);
+        return route->body_max;
+    }
+    return 0;
 }
 
 static bool matches(const char *pattern, const struct http_request *req,

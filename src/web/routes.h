@@ -11,6 +11,7 @@ struct web_context {
     struct ledger *ledger;
     const struct web_backend *backend;
     const char *const *host_names; /* or NULL */
+    struct events *events;
 };
 
 #define WEB_CAPTURES_MAX 2
@@ -23,7 +24,15 @@ struct web_route {
     void (*handle)(struct web_context *w, const struct http_request *req,
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
     const char *help; /* one line, shown by "GET /"; doc/api.md has the rest */
+
+    /* How large a body it takes, 0 = as small as all, WEB_BODY_PICTURE = as a picture may be. */
+    size_t body_max;
+    /* Looks at the headers before a large body is read; an answer in `ret` refuses it. Or NULL. */
+    void (*admit)(struct web_context *w, const struct http_request *req,
+                  const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
 };
+
+#define WEB_BODY_PICTURE SIZE_MAX
 
 extern const struct web_route web_routes[];
 extern const size_t web_route_count;
@@ -34,6 +43,10 @@ extern const size_t web_route_count;
 const struct web_route *web_answer(struct web_context *w, const struct http_request *req,
                                    struct http_response *ret);
 
+/* The same rules before a body above HTTPD_BODY_MAX is read, with the headers alone: how large it
+ * may be, or a refusal in `ret`. */
+size_t web_admit(struct web_context *w, const struct http_request *req, struct http_response *ret);
+
 /* Handlers, by file. */
 typedef void web_handler(struct web_context *w, const struct http_request *req,
                          const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
@@ -41,6 +54,7 @@ web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /
 web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
+web_handler web_events_get;                                                    /* listen.c */
 web_handler web_asset_get;                                                     /* files.c */
 
 /* ---- helpers that handlers share ---- */

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "ledger/ledger_upload.h"
 #include "sys/hash.h"
+#include "web/events.h"
 #include "web/query.h"
 #include "web/routes.h"
 #include "web/snapshot_json.h"
@@ -89,6 +90,7 @@ static void set_star(struct web_context *w, const struct http_request *req, cons
     }
     if (w->backend->starred != NULL)
         w->backend->starred(w->backend->arg);
+    events_tell(w->events, starred ? NEWS_STARRED : NEWS_UNSTARRED, s->id);
     const char *captures[WEB_CAPTURES_MAX] = {id};
     web_snapshot_get(w, req, captures, ret);
 }

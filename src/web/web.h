@@ -6,6 +6,7 @@
 
 #include "base/blob.h"
 #include "base/err.h"
+#include "model/news.h"
 #include "model/snapshot.h"
 #include "sys/json.h"
 
@@ -39,6 +40,12 @@ struct web_backend {
     json_t *(*parts)(void *arg);
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
+
+    /* One camera as in the list, NULL when there is none of this name. New reference. */
+    json_t *(*camera)(void *arg, const char *name);
+    /* What changes all the time, in a few words: queues, destinations, attention. Asked every few
+     * seconds while somebody listens, so it must cost nothing. New reference. Both may be NULL. */
+    json_t *(*pulse)(void *arg);
 };
 
 struct web_options {
@@ -59,6 +66,9 @@ int web_port(const struct web *w);
  * outcome in the ledger: call it after the commit of an examination or of a failed trigger. Any
  * thread; never blocks. */
 void web_notify(struct web *w, const char *id);
+/* Something has happened: told to those who listen (web/events.h). `subject` as model/news.h says.
+ * Any thread; never blocks, and costs nothing while nobody listens. */
+void web_tell(struct web *w, enum news what, const char *subject);
 /* No new connections; answers what is running (at most grace_ms), joins. May be called twice. */
 void web_stop(struct web *w, int grace_ms);
 void web_free(struct web *w);

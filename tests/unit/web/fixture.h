@@ -17,6 +17,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "web/events.h"
 #include "web/routes.h"
 
 struct fixture {
@@ -25,12 +26,13 @@ struct fixture {
     struct ledger *ledger;
     struct web_backend backend;
     struct web_context context;
+    struct events *events;
     struct err e;
 
     /* What the fake pipeline answers, and what it was asked. */
     int trigger_code, ready_code, healthy_code, bytes_code;
     const char *trigger_text;
-    unsigned triggers, byte_reads;
+    unsigned triggers, byte_reads, wakes;
     uint64_t next_id;
     const char *picture;
 };
@@ -151,6 +153,12 @@ static int fake_healthy(void *arg, struct err *e)
                                : 0;
 }
 
+static void count_wake(void *arg)
+{
+    struct fixture *f = arg;
+    f->wakes++;
+}
+
 static UNUSED int set_up(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
@@ -170,7 +178,11 @@ static UNUSED int set_up(void **state)
                                       .parts = fake_parts,
                                       .ready = fake_ready,
                                       .healthy = fake_healthy};
-    f->context = (struct web_context){.ledger = f->ledger, .backend = &f->backend};
+    struct events_options events = {
+        .ledger = f->ledger, .backend = &f->backend, .wake = count_wake, .arg = f};
+    f->events = events_new(&events);
+    f->context =
+        (struct web_context){.ledger = f->ledger, .backend = &f->backend, .events = f->events};
     *state = f;
     return 0;
 }
@@ -178,6 +190,7 @@ static UNUSED int set_up(void **state)
 static UNUSED int tear_down(void **state)
 {
     struct fixture *f = *state;
+    events_free(f->events);
     ledger_close(f->ledger);
     DIR *folder = opendir(f->folder);
     struct dirent *entry;
