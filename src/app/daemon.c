@@ -591,6 +591,7 @@ static int start_web(struct daemon *d, struct err *e)
                                   .host_names = wc->host_names,
                                   .connections_max = (int)wc->connections_max,
                                   .request_timeout_ms = wc->request_timeout_ms};
+    d->posts = post_box_new(&d->pipeline);
     struct web_backend backend = status_backend(d);
     struct web *w = NULL;
     int r = web_start(&options, &backend, &w, e);
@@ -724,6 +725,7 @@ static int stop(struct daemon *d)
     /* No new triggers and uploads first; requests that wait for an outcome are answered. */
     if (w)
         web_stop(w, 500);
+    post_box_free(STEAL(d->posts)); /* its thread has ended; intake is still there */
     gauges_stop(d);
     struct ftp_server *ftp = atomic_load(&d->ftp);
     if (ftp && ftp_server_stop(ftp, grace) < 0)

@@ -602,6 +602,31 @@ static json_t *backend_pulse(void *arg)
                      js_string(note));
 }
 
+static int backend_push_check(void *arg, const char *camera, size_t *ret_max, struct err *e)
+{
+    struct daemon *d = arg;
+    return post_check(d->posts, camera, ret_max, e);
+}
+
+static int backend_push(void *arg, const struct web_post *p, char ret_id[SNAPSHOT_ID_SIZE],
+                        struct err *e)
+{
+    struct daemon *d = arg;
+    struct post post = {.camera = p->camera,
+                        .name = p->name,
+                        .event_at = p->event_at,
+                        .timed = p->timed,
+                        .bytes = p->bytes};
+    return post_send(d->posts, d->web_ledger, &post, ret_id, e);
+}
+
+static int backend_push_result(void *arg, const char *id, char ret_id[SNAPSHOT_ID_SIZE],
+                               struct err *e)
+{
+    struct daemon *d = arg;
+    return post_result(d->posts, d->web_ledger, id, ret_id, e);
+}
+
 static json_t *backend_whole_status(void *arg)
 {
     json_t *j = backend_status(arg);
@@ -621,5 +646,8 @@ struct web_backend status_backend(struct daemon *d)
                                 .parts = backend_parts,
                                 .healthy = backend_healthy,
                                 .camera = backend_camera,
-                                .pulse = backend_pulse};
+                                .pulse = backend_pulse,
+                                .push_check = backend_push_check,
+                                .push = backend_push,
+                                .push_result = backend_push_result};
 }

@@ -102,7 +102,7 @@ void pipeline_count_error(enum pipeline_error error)
     metric_inc(&errors, pipeline_error_names[error]);
 }
 
-static int unknown_camera(const struct camera_set *set, const char *camera, struct err *e)
+int pipeline_unknown_camera(const struct camera_set *set, const char *camera, struct err *e)
 {
     AUTO_DONE(dynbuf) known = {0};
     char quoted[SNAPSHOT_KEY_MAX];
@@ -122,7 +122,7 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
     const struct camera *cam = camera_set_find(now->cameras, camera);
     if (!cam) {
         pipeline_count_error(PIPELINE_UNKNOWN_CAMERA);
-        return unknown_camera(now->cameras, camera, e);
+        return pipeline_unknown_camera(now->cameras, camera, e);
     }
     if (!cam->enabled)
         return err_set(e, -ECANCELED, ERR_NEVER,

@@ -134,6 +134,8 @@ int64_t pipeline_ledger_rest_ms(struct pipeline *p); /* what is left of it, 0 = 
 int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
                      enum trigger_origin origin, struct wall_time event_at,
                      char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+/* -ENOENT, and a text that lists what there is. */
+int pipeline_unknown_camera(const struct camera_set *set, const char *camera, struct err *e);
 /* A picture's bytes from the cache or the store. */
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
 /* The same of a swept row, which may be so fresh that intake has not put its file in place yet. */
@@ -176,6 +178,8 @@ struct pushed {
                             repeat */
     int fd;              /* its file, for a second name in the store; -1 = the bytes are written */
     int64_t modified_ns; /* of it, since 1970 */
+    bool awaited;        /* pipeline_outcome() is told when the outcome is known */
+    int code;            /* negative errno, and why, when it is not recorded */
     char why[ERR_TEXT_MAX];
 };
 struct fetched {

@@ -31,6 +31,9 @@ const struct web_route web_routes[] = {
 
     {"GET", "/api/v1/events", web_events_get,
      "what happens, as server-sent events; ?camera= of one camera, ?last_event_id= goes on"},
+    {"POST", "/api/v1/cameras/{name}/snapshots", web_push_post,
+     "takes in a picture: raw, or in the field 'file' of a form; ?event_at= says when it was taken",
+     .body_max = web_push_max, .admit = web_push_admit},
     {"GET", "/assets/{path...}", web_asset_get, "what the pages are made of"},
 };
 const size_t web_route_count = ARRAY_LEN(web_routes);
@@ -84,7 +87,7 @@ size_t web_admit(struct web_context *w, const struct http_request *req, struct h
             continue;
         if (route->admit)
             route->admit(w, req, captures, ret);
-        return route->body_max;
+        return ret->status ? 0 : route->body_max(w, captures[0]);
     }
     return 0;
 }

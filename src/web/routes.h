@@ -25,14 +25,13 @@ struct web_route {
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
     const char *help; /* one line, shown by "GET /"; doc/api.md has the rest */
 
-    /* How large a body it takes, 0 = as small as all, WEB_BODY_PICTURE = as a picture may be. */
-    size_t body_max;
+    /* How large a body it takes, of this camera or the like (the first capture); NULL = as small as
+     * all. */
+    size_t (*body_max)(struct web_context *w, const char *capture);
     /* Looks at the headers before a large body is read; an answer in `ret` refuses it. Or NULL. */
     void (*admit)(struct web_context *w, const struct http_request *req,
                   const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
 };
-
-#define WEB_BODY_PICTURE SIZE_MAX
 
 extern const struct web_route web_routes[];
 extern const size_t web_route_count;
@@ -55,7 +54,10 @@ web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 web_handler web_events_get;                                                    /* listen.c */
+web_handler web_push_post, web_push_admit;                                     /* push.c */
 web_handler web_asset_get;                                                     /* files.c */
+
+size_t web_push_max(struct web_context *w, const char *camera);
 
 /* ---- helpers that handlers share ---- */
 

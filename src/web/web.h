@@ -12,6 +12,14 @@
 
 struct web;
 
+struct web_post {
+    const char *camera;
+    char name[256]; /* as its sender calls the file, or "" */
+    struct wall_time event_at;
+    bool timed; /* the sender said so */
+    struct blob *bytes;
+};
+
 /* All calls come from the web thread; none may block longer than a database read (`bytes`: a file
  * read). */
 struct web_backend {
@@ -46,6 +54,15 @@ struct web_backend {
     /* What changes all the time, in a few words: queues, destinations, attention. Asked every few
      * seconds while somebody listens, so it must cost nothing. New reference. Both may be NULL. */
     json_t *(*pulse)(void *arg);
+    /* A picture that somebody sends. Whether this camera takes any, and how large: -ENOENT unknown
+     * camera, -ECANCELED switched off. The picture on its way into the ledger: 1, it is there
+     * already; 0, web_notify() with its id tells when push_result() knows; -EFBIG, -EAGAIN. What
+     * became of it: 0 recorded; 1 it was before, `ret_id` is the first's; -EINPROGRESS; -EINVAL no
+     * picture; -ENOSPC and others: not recorded now. The texts reach the client. */
+    int (*push_check)(void *arg, const char *camera, size_t *ret_max, struct err *e);
+    int (*push)(void *arg, const struct web_post *post, char ret_id[SNAPSHOT_ID_SIZE],
+                struct err *e);
+    int (*push_result)(void *arg, const char *id, char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
 };
 
 struct web_options {
