@@ -313,6 +313,19 @@ static void backend_starred(void *arg)
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
 }
 
+static void backend_examine(void *arg)
+{
+    struct daemon *d = arg;
+    pipeline_wake(&d->pipeline, PIPELINE_DETECT);
+}
+
+static int64_t backend_trash_keep_ms(void *arg)
+{
+    struct daemon *d = arg;
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    return now->retention.trash_keep_ms;
+}
+
 static bool needs_people(enum storage_trouble t)
 {
     return t == STORAGE_LOGIN || t == STORAGE_QUOTA;
@@ -570,5 +583,7 @@ struct web_backend status_backend(struct daemon *d)
                                 .starred = backend_starred,
                                 .attention = backend_attention,
                                 .parts = backend_parts,
-                                .healthy = backend_healthy};
+                                .healthy = backend_healthy,
+                                .examine = backend_examine,
+                                .trash_keep_ms = backend_trash_keep_ms};
 }

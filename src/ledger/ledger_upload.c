@@ -877,7 +877,8 @@ static int mark_removed(struct ledger *l, int64_t row, const char *why, struct e
 {
     {
         AUTO(db_query)
-        q = db_query(l->db, "UPDATE snapshots SET removed_at = ?, removed_why = ?,"
+        q = db_query(l->db, "UPDATE snapshots SET removed_at = ?,"
+                            " removed_why = coalesce(?, removed_why, ''),"
                             " again_at = NULL WHERE row = ? AND removed_at IS NULL");
         db_bind_int(q, clock_wall().us);
         db_bind_text(q, why);
@@ -887,11 +888,10 @@ static int mark_removed(struct ledger *l, int64_t row, const char *why, struct e
             return r;
     }
     AUTO(db_query)
-    q = db_query(l->db, "UPDATE uploads SET state = 2, finished_at = ?,"
-                        " error = 'the file was removed: ' || ? WHERE snapshot = ?"
-                        " AND state IN (0, 3)");
+    q = db_query(l->db, "UPDATE uploads SET state = 2, finished_at = ?1,"
+                        " error = (SELECT 'the file was removed: ' || removed_why FROM snapshots"
+                        "  WHERE row = ?2) WHERE snapshot = ?2 AND state IN (0, 3)");
     db_bind_int(q, clock_wall().us);
-    db_bind_text(q, why);
     db_bind_int(q, row);
     return db_run(q, e);
 }
@@ -900,14 +900,15 @@ int ledger_snapshot_removed(struct ledger *l, const int64_t *rows, int count, co
                             bool forget_rows, struct err *e)
 {
     char cut[WHY_MAX - 32];
-    (void)text_copy(cut, sizeof(cut), why);
+    (void)text_copy(cut, sizeof(cut), why != NULL ? why : "");
     int r = db_begin(l->db, e);
     if (r < 0)
         return r;
     for (int i = 0; i < count && r == 0; i++) {
         r = retention_count(l, rows[i], -1, e);
         if (r == 0)
-            r = forget_rows ? forget(l, rows[i], e) : mark_removed(l, rows[i], cut, e);
+            r = forget_rows ? forget(l, rows[i], e)
+                            : mark_removed(l, rows[i], why != NULL ? cut : NULL, e);
     }
     FAULT_POINT("before-removed-commit");
     return db_finish(l->db, r, e);

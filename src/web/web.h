@@ -39,6 +39,10 @@ struct web_backend {
     json_t *(*parts)(void *arg);
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
+    /* A picture waits to be examined once more. May be NULL. */
+    void (*examine)(void *arg);
+    /* How long a picture stays in the trash. May be NULL: then nobody is told. */
+    int64_t (*trash_keep_ms)(void *arg);
 };
 
 struct web_options {
