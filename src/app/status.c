@@ -321,6 +321,19 @@ static void backend_starred(void *arg)
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
 }
 
+static void backend_examine(void *arg)
+{
+    struct daemon *d = arg;
+    pipeline_wake(&d->pipeline, PIPELINE_DETECT);
+}
+
+static int64_t backend_trash_keep_ms(void *arg)
+{
+    struct daemon *d = arg;
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    return now->retention.trash_keep_ms;
+}
+
 static bool needs_people(enum storage_trouble t)
 {
     return t == STORAGE_LOGIN || t == STORAGE_QUOTA;
@@ -649,5 +662,7 @@ struct web_backend status_backend(struct daemon *d)
                                 .pulse = backend_pulse,
                                 .push_check = backend_push_check,
                                 .push = backend_push,
-                                .push_result = backend_push_result};
+                                .push_result = backend_push_result,
+                                .examine = backend_examine,
+                                .trash_keep_ms = backend_trash_keep_ms};
 }

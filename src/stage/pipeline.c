@@ -5,11 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/dynbuf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "ledger/ledger_again.h"
 
 /* For room on the way to the record stage. */
 #define JUDGED_WAIT_MS 10000
@@ -169,6 +171,20 @@ int pipeline_bytes_placed(struct pipeline *p, const struct snapshot *s, struct b
         return r;
     (void)store_place(p->store, s->id, false, s->path, NULL); /* the read below tells */
     return pipeline_bytes(p, s, ret, e);
+}
+
+int pipeline_clear_copy(struct pipeline *p, struct ledger *l, const struct snapshot *s,
+                        struct err *e)
+{
+    store_discard(p->store, s->id, true); /* one that was drawn and not placed */
+    FAULT_POINT("before-old-copy-unlink");
+    int r = store_unlink(p->store, s->annotated_path, e);
+    if (r == 0)
+        r = store_sync(p->store, s->annotated_path, e);
+    if (r == -ENOENT) /* its folder is gone, and so is it */
+        r = 0;
+    FAULT_POINT("after-old-copy-unlink");
+    return r < 0 ? r : ledger_again_cleared(l, s->row, e);
 }
 
 bool pipeline_hand_over(struct pipeline *p, struct bus_out *out, struct snapshot *s,

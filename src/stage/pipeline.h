@@ -141,6 +141,10 @@ int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **r
 /* The same of a swept row, which may be so fresh that intake has not put its file in place yet. */
 int pipeline_bytes_placed(struct pipeline *p, const struct snapshot *s, struct blob **ret,
                           struct err *e);
+/* Removes the copy with boxes that a new verdict has made wrong, and says so in the ledger: then
+ * another may be drawn. Under the row's claim. */
+int pipeline_clear_copy(struct pipeline *p, struct ledger *l, const struct snapshot *s,
+                        struct err *e);
 /* Sends a verdict (taken) along an opened EDGE_JUDGED, and the claim with it: until it is recorded
  * nobody else looks at the picture. False when it could not be, which is logged; the claim is
  * dropped then, and the picture is examined again. */

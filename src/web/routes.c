@@ -12,8 +12,20 @@ const struct web_route web_routes[] = {
     {"GET", "/api/v1/cameras", web_cameras_get, "all cameras with their state"},
     {"GET", "/api/v1/triggers/{id}", web_trigger_get, "what became of a trigger"},
     {"GET", "/api/v1/snapshots", web_snapshots_get,
-     "snapshots, newest first; filters: camera, label, confidence, person, starred, state, from, "
-     "to"},
+     "snapshots, newest first; filters: camera, label, confidence, person, starred, present, "
+     "deleted, state, source, from, to, q"},
+
+    {"GET", "/api/v1/snapshots/count", web_count_get, "how many; the same filters"},
+    {"GET", "/api/v1/snapshots/histogram", web_histogram_get,
+     "how many per ?by=hour or day; the same filters"},
+    {"GET", "/api/v1/snapshots/{id}/neighbours", web_neighbours_get,
+     "the next newer and older one of the same filters"},
+    {"DELETE", "/api/v1/snapshots/{id}", web_snapshot_delete,
+     "puts a snapshot into the trash; ?force=1 also one with a star"},
+    {"POST", "/api/v1/snapshots/{id}/undelete", web_undelete_post, "takes it out of the trash"},
+    {"POST", "/api/v1/snapshots/{id}/detect", web_detect_post,
+     "examines it once more; nobody is told again"},
+
     {"GET", "/api/v1/snapshots/{id}", web_snapshot_get,
      "one snapshot with its detections and its story"},
     {"POST", "/api/v1/snapshots/{id}/star", web_star_post,

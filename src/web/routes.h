@@ -52,6 +52,8 @@ typedef void web_handler(struct web_context *w, const struct http_request *req,
 web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /* cameras.c */
 web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
+web_handler web_count_get, web_histogram_get, web_neighbours_get;              /* browse.c */
+web_handler web_snapshot_delete, web_undelete_post, web_detect_post;           /* changes.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 web_handler web_events_get;                                                    /* listen.c */
 web_handler web_push_post, web_push_admit;                                     /* push.c */

@@ -63,6 +63,10 @@ struct web_backend {
     int (*push)(void *arg, const struct web_post *post, char ret_id[SNAPSHOT_ID_SIZE],
                 struct err *e);
     int (*push_result)(void *arg, const char *id, char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+    /* A picture waits to be examined once more. May be NULL. */
+    void (*examine)(void *arg);
+    /* How long a picture stays in the trash. May be NULL: then nobody is told. */
+    int64_t (*trash_keep_ms)(void *arg);
 };
 
 struct web_options {
