@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "web/events.h"
+#include "web/export.h"
 #include "web/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -207,10 +208,18 @@ static void stay_asleep(void *arg)
     (void)arg;
 }
 
+static void stay_asleep_too(void *arg, const char *key)
+{
+    (void)arg;
+    (void)key;
+}
+
 static struct events *listened;
+static struct exports *exported;
 
 static void clean_up(void)
 {
+    exports_free(exported);
     events_free(listened);
     ledger_close(ledger);
     DIR *d = opendir(folder);
@@ -249,5 +258,8 @@ static struct web_context *context(void)
     w.ledger = ledger;
     struct events_options events = {.ledger = ledger, .backend = &backend, .wake = stay_asleep};
     w.events = listened = events_new(&events);
+    struct exports_options exports = {
+        .ledger_path = path, .backend = &backend, .wake = stay_asleep_too};
+    w.exports = exported = exports_new(&exports);
     return &w;
 }

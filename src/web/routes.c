@@ -43,6 +43,8 @@ const struct web_route web_routes[] = {
 
     {"GET", "/api/v1/events", web_events_get,
      "what happens, as server-sent events; ?camera= of one camera, ?last_event_id= goes on"},
+    {"GET", "/api/v1/snapshots.zip", web_zip_get,
+     "the pictures themselves, with a list of them; filters as above, annotated, limit"},
     {"POST", "/api/v1/cameras/{name}/snapshots", web_push_post,
      "takes in a picture: raw, or in the field 'file' of a form; ?event_at= says when it was taken",
      .body_max = web_push_max, .admit = web_push_admit},

@@ -12,6 +12,7 @@ struct web_context {
     const struct web_backend *backend;
     const char *const *host_names; /* or NULL */
     struct events *events;
+    struct exports *exports;
 };
 
 #define WEB_CAPTURES_MAX 2
@@ -56,6 +57,7 @@ web_handler web_count_get, web_histogram_get, web_neighbours_get;              /
 web_handler web_snapshot_delete, web_undelete_post, web_detect_post;           /* changes.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 web_handler web_events_get;                                                    /* listen.c */
+web_handler web_zip_get;                                                       /* download.c */
 web_handler web_push_post, web_push_admit;                                     /* push.c */
 web_handler web_asset_get;                                                     /* files.c */
 

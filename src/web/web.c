@@ -8,12 +8,14 @@
 #include "base/text.h"
 #include "sys/httpd.h"
 #include "web/events.h"
+#include "web/export.h"
 #include "web/routes.h"
 
 struct web {
     struct httpd *server;
     struct ledger *ledger;
     struct events *events;
+    struct exports *exports;
     struct web_backend backend;
     struct web_context context;
     char **host_names;          /* NULL-terminated, or NULL */
@@ -56,6 +58,7 @@ static struct metric *const metrics[] = {&requests, &request_seconds, &connectio
                                          &waiting,  &streams,         &closed};
 
 static void wake_listeners(void *arg);
+static void wake_stream(void *arg, const char *key);
 static size_t body_max(void *arg, const struct http_request *req, struct http_response *ret);
 static char **copy_names(const char *const *names);
 static void handle(void *arg, const struct http_request *req, struct http_response *ret);
@@ -80,10 +83,14 @@ int web_start(const struct web_options *options, const struct web_backend *backe
     struct events_options events = {
         .ledger = w->ledger, .backend = &w->backend, .wake = wake_listeners, .arg = w};
     w->events = events_new(&events);
+    struct exports_options exports = {
+        .ledger_path = options->ledger_path, .backend = &w->backend, .wake = wake_stream, .arg = w};
+    w->exports = exports_new(&exports);
     w->context = (struct web_context){.ledger = w->ledger,
                                       .backend = &w->backend,
                                       .host_names = (const char *const *)w->host_names,
-                                      .events = w->events};
+                                      .events = w->events,
+                                      .exports = w->exports};
     struct httpd_options server = {
         .listen = options->listen,
         .connections_max = options->connections_max,
@@ -121,6 +128,12 @@ static void wake_listeners(void *arg)
     httpd_wake(w->server, EVENTS_KEY);
 }
 
+static void wake_stream(void *arg, const char *key)
+{
+    struct web *w = arg;
+    httpd_wake(w->server, key);
+}
+
 static size_t body_max(void *arg, const struct http_request *req, struct http_response *ret)
 {
     struct web *w = arg;
@@ -129,14 +142,19 @@ static size_t body_max(void *arg, const struct http_request *req, struct http_re
 
 void web_stop(struct web *w, int grace_ms)
 {
-    if (w)
-        httpd_stop(w->server, grace_ms);
+    if (!w)
+        return;
+    httpd_stop(w->server, grace_ms);
+    exports_free(STEAL(w->exports)); /* they use what is behind the API */
 }
 
 void web_free(struct web *w)
 {
     if (!w)
         return;
+    if (w->server)
+        httpd_stop(w->server, 0);
+    exports_free(w->exports);
     httpd_free(w->server);
     events_free(w->events);
     ledger_close(w->ledger);

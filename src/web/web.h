@@ -32,8 +32,8 @@ struct web_backend {
     /* The status document, its form is in doc/api.md ("The status document"). New reference, NULL
      * when there is no memory. */
     json_t *(*status)(void *arg);
-    /* The picture's bytes (annotated or as the camera sent it), from the cache or the store.
-     * -ENOENT: the file is gone. */
+    /* The picture's bytes, on the web thread and those of exports (annotated or as the camera sent
+     * it), from the cache or the store. -ENOENT: the file is gone. */
     int (*bytes)(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,
                  struct err *e);
     /* The star of a picture has changed in the ledger: storages have it to hear. May be NULL. */
