@@ -13,6 +13,7 @@
 
 struct web {
     struct httpd *server;
+    struct host_list *trusted_proxies; /* NULL = none */
     struct ledger *ledger;
     struct events *events;
     struct exports *exports;
@@ -76,7 +77,11 @@ int web_start(const struct web_options *options, const struct web_backend *backe
     web_register_metrics();
     AUTO(web) w = xcalloc(1, sizeof(*w));
     w->backend = *backend;
-    int r = ledger_open(options->ledger_path, &w->ledger, e);
+    int r = 0;
+    if (options->trusted_proxies && options->trusted_proxies[0])
+        r = host_list_new(options->trusted_proxies, &w->trusted_proxies, e);
+    if (r == 0)
+        r = ledger_open(options->ledger_path, &w->ledger, e);
     if (r < 0)
         return r;
     w->host_names = copy_names(options->host_names);
@@ -96,6 +101,9 @@ int web_start(const struct web_options *options, const struct web_backend *backe
         .connections_max = options->connections_max,
         .request_timeout_ms = options->request_timeout_ms,
         .thread_name = "web",
+        .cert_file = options->cert_file,
+        .key_file = options->key_file,
+        .trusted_proxies = w->trusted_proxies,
         .body_max = body_max,
         .handle = handle,
         .arg = w,
@@ -115,6 +123,11 @@ int web_port(const struct web *w)
 void web_notify(struct web *w, const char *id)
 {
     httpd_wake(w->server, id);
+}
+
+int web_renew(struct web *w, const char *cert_file, const char *key_file, struct err *e)
+{
+    return httpd_renew(w->server, cert_file, key_file, e);
 }
 
 void web_tell(struct web *w, enum news what, const char *subject)
@@ -156,6 +169,7 @@ void web_free(struct web *w)
         httpd_stop(w->server, 0);
     exports_free(w->exports);
     httpd_free(w->server);
+    host_list_free(w->trusted_proxies);
     events_free(w->events);
     ledger_close(w->ledger);
     for (char **name = w->host_names; name && *name; name++)

@@ -76,6 +76,9 @@ struct web_options {
     const char *const *host_names;
     int connections_max;        /* 0 = the default */
     int64_t request_timeout_ms; /* 0 = the default */
+    /* Proxies in front of it; NULL-terminated, or NULL. */
+    const char *const *trusted_proxies;
+    const char *cert_file, *key_file; /* for TLS; NULL = without */
 };
 
 void web_register_metrics(void);
@@ -87,6 +90,8 @@ int web_port(const struct web *w);
  * outcome in the ledger: call it after the commit of an examination or of a failed trigger. Any
  * thread; never blocks. */
 void web_notify(struct web *w, const char *id);
+/* The certificate and key as these files are now; the ones before go on when they are no good. */
+int web_renew(struct web *w, const char *cert_file, const char *key_file, struct err *e);
 /* Something has happened: told to those who listen (web/events.h). `subject` as model/news.h says.
  * Any thread; never blocks, and costs nothing while nobody listens. */
 void web_tell(struct web *w, enum news what, const char *subject);

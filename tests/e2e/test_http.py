@@ -6,16 +6,20 @@ import http.client
 import io
 import json
 import pathlib
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
+import urllib.request
 import zipfile
 
 import pytest
 
-from conftest import PATIENCE, SANITIZED, books_agree, sha256, wait_until
+import rabbit
+from conftest import BINARY, PATIENCE, SANITIZED, books_agree, sha256, wait_until
 
 OFF = "[detection]\nenabled = no\n"
 PUSH = "[camera:porch]\nkind = push\n[camera:yard]\nkind = push\n"
@@ -244,6 +248,76 @@ def test_a_zip_file_is_left_half_way_without_trouble(launch, picture):
             s.recv(10000)
         wait_until(lambda: d.request("/api/v1/snapshots.zip", "HEAD")[0] == 200, "a place")
     assert d.request("/api/v1/snapshots.zip")[0] == 200
+
+
+# ---- TLS ----
+
+def peer_certificate(d):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", d.port), timeout=PATIENCE) as s, \
+            context.wrap_socket(s) as t:
+        return t.getpeercert(binary_form=True), t.version()
+
+
+def test_tls_takes_a_new_certificate_at_a_reload(launch, tmp_path):
+    authority = rabbit.Authority(tmp_path)
+    cert, key = tmp_path / "now.pem", tmp_path / "now.key"
+
+    def install(name):
+        made = authority.sign(name, "DNS:localhost,IP:127.0.0.1")
+        shutil.copy(made[0], cert)
+        shutil.copy(made[1], key)
+
+    install("first")
+    d = launch.daemon(PUSH + OFF + f"[web]\ntls_cert_file = {cert}\ntls_key_file = {key}\n",
+                      wait=False)
+    d.port = int(d.wait_line(r"API on https://127\.0\.0\.1:(\d+)").group(1))
+    d.wait_line(r"\[ready\]")
+    first, version = peer_certificate(d)
+    assert version == "TLSv1.3"
+    context = ssl.create_default_context(cafile=authority.ca)
+    with urllib.request.urlopen(f"https://localhost:{d.port}/readyz", context=context) as r:
+        assert r.status == 200
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with urllib.request.urlopen(f"https://localhost:{d.port}/api/v1/status", context=context) as r:
+        assert r.status == 200
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version = ssl.TLSVersion.TLSv1
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(OSError):
+        with socket.create_connection(("127.0.0.1", d.port), timeout=PATIENCE) as s:
+            old.wrap_socket(s)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        d.request("/readyz")  # not without TLS
+
+    install("second")
+    d.signal(signal.SIGHUP)
+    d.wait_line(r"\[reloaded\]")
+    wait_until(lambda: peer_certificate(d)[0] != first, "the new certificate")
+    key.write_text("nonsense")
+    d.signal(signal.SIGHUP)
+    assert "certificate stays as it was" in d.wait_line(r".*\[reload-failed\]").group(0)
+    assert peer_certificate(d)[0] != first
+    with urllib.request.urlopen(f"https://localhost:{d.port}/readyz", context=context) as r:
+        assert r.status == 200
+    done = subprocess.run([BINARY, "status", "--url", f"https://127.0.0.1:{d.port}"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode != 0, "an address that was given is verified"
+
+
+def test_a_key_of_another_certificate_is_refused(launch, tmp_path):
+    authority = rabbit.Authority(tmp_path)
+    cert = authority.sign("one", "DNS:localhost")[0]
+    key = authority.sign("two", "DNS:localhost")[1]
+    d = launch.daemon(PUSH + OFF + f"[web]\ntls_cert_file = {cert}\ntls_key_file = {key}\n",
+                      wait=False)
+    d.wait_line("is not that of the certificate")
+    assert d.wait() != 0
+    launch.started.remove(d)
 
 
 # ---- the pages ----
