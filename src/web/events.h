@@ -35,6 +35,14 @@ void events_tell(struct events *ev, enum news what, const char *subject);
 
 /* The rest belongs to the web thread. */
 
-/* A new listener: of one camera (NULL: of all), behind the event `last_id` (NULL: from now on). */
+/* Whether a listener may still listen: a session may end while he does. Asked every 15 s,
+ * when there is something to say; the stream ends when it says no. */
+struct events_guard {
+    bool (*allows)(void *arg); /* NULL: he may */
+    void (*release)(void *arg);
+    void *arg;
+};
+/* A new listener: of one camera (NULL: of all), behind the event `last_id` (NULL: from now on). The
+ * guard is taken; NULL: none. */
 void events_listen(struct events *ev, const char *camera, const char *last_id,
-                   struct http_stream *ret);
+                   const struct events_guard *guard, struct http_stream *ret);
