@@ -17,7 +17,7 @@
 
 static int take_url(const char *url, struct client *ret);
 static int take_configuration(const struct app_options *o, struct client *ret);
-static int take_listen(const char *listen, struct client *ret);
+static int take_listen(const char *listen, bool tls, struct client *ret);
 
 bool client_options_take(struct client_options *o, int opt, const char *arg)
 {
@@ -72,12 +72,13 @@ static int take_configuration(const struct app_options *o, struct client *ret)
                              "the daemon cannot be asked: its API is switched off: set "
                              "enabled = yes in section [web]");
     (void)text_copy(ret->store, sizeof(ret->store), config->store_path); /* shown only */
-    return take_listen(web->listen, ret);
+    return take_listen(web->listen, *web->tls_cert_file, ret);
 }
 
 /* The address to listen on as one to connect to: "any" becomes this machine. */
-static int take_listen(const char *listen, struct client *ret)
+static int take_listen(const char *listen, bool tls, struct client *ret)
 {
+    const char *scheme = tls ? "https://" : "http://";
     struct httpd_endpoint endpoint;
     struct err e;
     if (httpd_endpoint_parse(listen, &endpoint, &e) < 0)
@@ -88,11 +89,13 @@ static int take_listen(const char *listen, struct client *ret)
                              "its log says with --url http://127.0.0.1:PORT",
                              listen);
     if (text_starts_with(listen, "0.0.0.0:"))
-        (void)text_format(ret->url, sizeof(ret->url), "http://127.0.0.1:%d", endpoint.port);
+        (void)text_format(ret->url, sizeof(ret->url), "%s127.0.0.1:%d", scheme, endpoint.port);
     else if (text_starts_with(listen, "[::]:"))
-        (void)text_format(ret->url, sizeof(ret->url), "http://[::1]:%d", endpoint.port);
+        (void)text_format(ret->url, sizeof(ret->url), "%s[::1]:%d", scheme, endpoint.port);
     else
-        (void)text_format(ret->url, sizeof(ret->url), "http://%s", listen); /* a checked address */
+        (void)text_format(ret->url, sizeof(ret->url), "%s%s", scheme, listen); /* checked */
+    /* Its certificate is for the names that others use, and what listens there is our own. */
+    ret->is_here = true;
     return EXIT_DONE;
 }
 
@@ -116,6 +119,7 @@ int client_call(const struct client *c, const char *method, const char *path, in
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
         .total_timeout_ms = timeout_ms,
         .size_max = ANSWER_MAX,
+        .tls_insecure = c->is_here,
     };
     struct httpc_reply reply = {0};
     int r = httpc_fetch(&request, &reply, e);

@@ -577,6 +577,15 @@ static void tell_web(void *arg, const char *id)
         web_notify(w, id);
 }
 
+/* Runs on all kinds of threads. */
+static void tell_listeners(void *arg, enum news what, const char *subject)
+{
+    struct daemon *d = arg;
+    struct web *w = atomic_load(&d->web);
+    if (w)
+        web_tell(w, what, subject);
+}
+
 static int start_web(struct daemon *d, struct err *e)
 {
     const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
@@ -587,7 +596,11 @@ static int start_web(struct daemon *d, struct err *e)
                                   .ledger_path = d->ledger_path,
                                   .host_names = wc->host_names,
                                   .connections_max = (int)wc->connections_max,
-                                  .request_timeout_ms = wc->request_timeout_ms};
+                                  .request_timeout_ms = wc->request_timeout_ms,
+                                  .trusted_proxies = wc->trusted_proxies,
+                                  .cert_file = *wc->tls_cert_file ? wc->tls_cert_file : NULL,
+                                  .key_file = *wc->tls_cert_file ? wc->tls_key_file : NULL};
+    d->posts = post_box_new(&d->pipeline);
     struct web_backend backend = status_backend(d);
     struct web *w = NULL;
     int r = web_start(&options, &backend, &w, e);
@@ -595,8 +608,8 @@ static int start_web(struct daemon *d, struct err *e)
         return r;
     atomic_store(&d->web, w);
     const char *colon = strrchr(wc->listen, ':');
-    log_notice("listening", "API on http://%.*s:%d", colon ? (int)(colon - wc->listen) : 0,
-               wc->listen, web_port(w));
+    log_notice("listening", "API on http%s://%.*s:%d", *wc->tls_cert_file ? "s" : "",
+               colon ? (int)(colon - wc->listen) : 0, wc->listen, web_port(w));
     return 0;
 }
 
@@ -678,6 +691,8 @@ static int start(struct daemon *d, struct err *e)
     start_cloudwatch(d); /* before anybody counts */
     d->pipeline.outcome = tell_web;
     d->pipeline.outcome_arg = d;
+    d->pipeline.news = tell_listeners;
+    d->pipeline.news_arg = d;
     int r = topology_start(&d->pipeline, &d->topology, e);
     if (r == 0)
         r = start_ftp(d, e);
@@ -719,6 +734,7 @@ static int stop(struct daemon *d)
     /* No new triggers and uploads first; requests that wait for an outcome are answered. */
     if (w)
         web_stop(w, 500);
+    post_box_free(STEAL(d->posts)); /* its thread has ended; intake is still there */
     gauges_stop(d);
     struct ftp_server *ftp = atomic_load(&d->ftp);
     if (ftp && ftp_server_stop(ftp, grace) < 0)
@@ -772,6 +788,18 @@ static void reload_ftp(struct daemon *d)
 }
 
 /* Who looks at pictures changes at once; a detector that was not wanted before is opened now. */
+/* The files may be new ones, as Let's Encrypt's are every two months. */
+static void reload_web(struct daemon *d)
+{
+    const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
+    struct web *w = atomic_load(&d->web);
+    struct err e = {0};
+    if (!w || !*wc->tls_cert_file)
+        return;
+    if (web_renew(w, wc->tls_cert_file, wc->tls_key_file, &e) < 0)
+        log_error("reload-failed", "[web] the certificate stays as it was: %s", e.text);
+}
+
 static void reload_detectors(struct daemon *d, const struct app_config *next)
 {
     struct err e = {0};
@@ -817,6 +845,7 @@ static void adopt(struct daemon *d, struct app_config **next)
     pipeline_wake(&d->pipeline, PIPELINE_CONSULT);
     confine_reloaded(&d->confine, d->config);
     reload_ftp(d);
+    reload_web(d);
     apply_fan(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);

@@ -164,6 +164,8 @@ void http_response_done(struct http_response *r)
     for (size_t i = 0; i < r->header_count; i++)
         free(r->headers[i].value);
     blob_unref(r->body);
+    if (r->stream.release)
+        r->stream.release(r->stream.arg);
     *r = (struct http_response){0};
 }
 
@@ -197,6 +199,16 @@ void http_response_blob(struct http_response *r, int status, const char *content
     r->body = STEAL(*body);
     r->body_offset = 0;
     r->body_length = r->body ? r->body->size : 0;
+}
+
+void http_response_stream(struct http_response *r, int status, const char *content_type,
+                          const struct http_stream *stream)
+{
+    struct blob *none = NULL;
+    http_response_blob(r, status, content_type, &none);
+    if (r->stream.release)
+        r->stream.release(r->stream.arg);
+    r->stream = *stream;
 }
 
 void http_response_text(struct http_response *r, int status, const char *content_type,
@@ -348,24 +360,30 @@ static enum range parse_range(const char *text, size_t size, size_t *ret_first, 
     return RANGE_PART;
 }
 
-/* Nothing that we serve is a page with scripts; a browser that is tricked into showing it as one
- * must find no power in it, and no other site may embed or read it. */
+static bool has_header(const struct http_response *r, const char *name)
+{
+    for (size_t i = 0; i < r->header_count; i++)
+        if (strcmp(r->headers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* For all that does not say otherwise. Nothing but the pages themselves has scripts; a browser that
+ * is tricked into showing it as a page must find no power in it, and no other site may embed or
+ * read it. */
 static void add_common_headers(struct http_response *r)
 {
     static const struct http_pair common[] = {
+        {"Cache-Control", "no-store"},
         {"X-Content-Type-Options", "nosniff"},
         {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
         {"X-Frame-Options", "DENY"},
         {"Referrer-Policy", "no-referrer"},
         {"Cross-Origin-Resource-Policy", "same-origin"},
     };
-    bool cached = false;
-    for (size_t i = 0; i < r->header_count; i++)
-        cached = cached || strcmp(r->headers[i].name, "Cache-Control") == 0;
-    if (!cached)
-        http_response_header(r, "Cache-Control", "no-store");
     for (size_t i = 0; i < ARRAY_LEN(common); i++)
-        http_response_header(r, common[i].name, "%s", common[i].value);
+        if (!has_header(r, common[i].name))
+            http_response_header(r, common[i].name, "%s", common[i].value);
     if (r->content_type)
         http_response_header(r, "Content-Type", "%s", r->content_type);
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
+#include <sys/types.h>
 
 #include "base/blob.h"
 #include "base/clock.h"
@@ -34,6 +36,14 @@ struct http_wait {
     struct mono_time deadline;
 };
 
+/* Who asks. Behind a trusted proxy this is its client, as the proxy says. */
+struct http_peer {
+    char address[INET6_ADDRSTRLEN]; /* "192.0.2.7", "2001:db8::1", "" = not known */
+    bool loopback;                  /* this machine itself, and no proxy spoke for another */
+    bool trusted;                   /* a trusted proxy spoke for it */
+    bool secure;                    /* over TLS, to us or to the trusted proxy */
+};
+
 /* Strings are borrowed from whoever received the request, and from `decoded`: a request must not be
  * copied or moved after http_request_parse(). */
 struct http_request {
@@ -43,6 +53,8 @@ struct http_request {
     size_t header_count;
     const void *body;
     size_t body_size;
+    struct blob *body_blob; /* the same, for who wants to keep it by a reference; NULL when small */
+    struct http_peer peer;
 
     /* Filled by http_request_parse(). A part may hold any byte but control characters, a slash
      * that came as %2F among them. "/" has no parts; "/a/" has "a" and "". */
@@ -65,6 +77,20 @@ const char *http_request_header(const struct http_request *req, const char *name
 /* First value of a query parameter (exact case), or NULL. */
 const char *http_request_query(const struct http_request *req, const char *name);
 
+/* An answer that is made while it is sent, on the server's thread. */
+struct http_stream {
+    /* Writes at most `size` bytes to `to` and returns how many. 0: nothing now; it is asked again
+     * when somebody wakes wait->key, and at wait->recheck. HTTP_STREAM_END: that was all; other
+     * negative values break the answer off, so that the client sees that it is not whole. */
+    ssize_t (*read)(void *arg, void *to, size_t size, struct http_wait *wait);
+    void (*release)(void *arg); /* once, whatever happened */
+    void *arg;
+    int64_t stall_ms; /* a client that takes nothing of it for so long is cut off */
+    bool endless;     /* ends when the server stops; only so many at once */
+};
+#define HTTP_STREAM_END (-1)
+#define HTTP_STREAM_BROKEN (-2)
+
 struct http_response {
     int status;
     const char *content_type; /* static text, NULL without a body */
@@ -75,6 +101,7 @@ struct http_response {
     size_t header_count;
     struct blob *body;               /* owned, NULL = empty */
     size_t body_offset, body_length; /* the part that is sent */
+    struct http_stream stream;       /* owned; instead of a body when its read is set */
     char etag[80];                   /* with its quotes, "" = none */
     bool ranges;                     /* the body may be asked for in part */
     bool waits;                      /* not an answer yet: see `wait` */
@@ -89,6 +116,9 @@ void http_response_header(struct http_response *r, const char *name, const char 
 /* The answer with these bytes; takes the reference. */
 void http_response_blob(struct http_response *r, int status, const char *content_type,
                         struct blob **body);
+/* The answer that this stream makes; takes it (release is called in any case). */
+void http_response_stream(struct http_response *r, int status, const char *content_type,
+                          const struct http_stream *stream);
 /* The answer with this text; takes the buffer's content. A buffer that failed (its maximum or no
  * memory) makes a 500. */
 void http_response_text(struct http_response *r, int status, const char *content_type,

@@ -35,12 +35,14 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "sys/http_peer.h"
+#include "sys/httpd_tls.h"
 
 /* Headers, as the library keeps them, and room to write the answer's: above our own limit on
  * headers, so that the usual excess gets an answer in JSON. */
 #define CONNECTION_MEMORY_MAX 49152
-/* A body that is too large is read up to here before the answer: a client that still writes would
- * take the reset that follows for the answer. */
+/* A body that is too large is read so far beyond its limit before the answer: a client that still
+ * writes would take the reset that follows for the answer. */
 #define DISCARD_MAX (1 << 20)
 /* An answer that is read so slowly is no longer wanted by anybody; 10 MB at 33 kB/s. */
 #define SENDING_MAX_MS 300000
@@ -49,8 +51,22 @@
 /* Keys between two turns of the loop. More than that wakes everybody: they look and wait again. */
 #define WAKE_MAX 64
 #define LISTEN_BACKLOG 128
+/* Of a stream at a time. The library has the block as long as the answer lasts; a page of events
+ * fits, and a picture takes a dozen. */
+#define STREAM_BLOCK 16384
+#define STREAM_AHEAD_BYTES 65536
+/* Promised to those that find no room. */
+#define CROWD_PAUSE_S 2
+#define STREAM_PAUSE_S 30
 
-enum connection_phase { RECEIVING, HANDLING, WAITING, SENDING };
+enum connection_phase {
+    RECEIVING,
+    HANDLING,
+    WAITING,
+    SENDING,
+    STREAMING, /* there is something to send */
+    IDLE,      /* the stream has nothing just now */
+};
 
 struct connection {
     struct connection *next, **at;
@@ -70,10 +86,21 @@ struct exchange {
     struct http_request request;
     struct dynbuf body;
     size_t body_seen;
+    size_t body_max, body_held; /* bytes; held is what counts for all together */
+    struct blob *body_blob;
     bool begun;     /* headers were looked at */
     bool too_large; /* the body; the rest is read and dropped */
+    bool crowded;   /* likewise, because of all the others */
     bool waits;
-    struct http_wait wait;
+    struct http_wait wait; /* also of a stream */
+    struct http_stream stream;
+};
+
+/* A certificate that is in use, or was until `until`. */
+struct identity {
+    struct identity *next;
+    struct httpd_identity *keys;
+    struct mono_time until;
 };
 
 struct httpd {
@@ -82,18 +109,23 @@ struct httpd {
     int library_fd;
     int wake_fd;
     int port;
-    int connections_max, waiting_max;
-    size_t body_max;
+    int connections_max, waiting_max, streams_max;
+    size_t (*body_max)(void *arg, const struct http_request *req, struct http_response *ret);
     int64_t request_timeout_ms;
+    const struct host_list *trusted_proxies;
+    bool tls;
     const char *thread_name;
     void (*handle)(void *arg, const struct http_request *req, struct http_response *ret);
     void *arg;
 
     /* The thread's own. */
     struct connection *connections;
-    int connection_count, waiting_count;
+    int connection_count, waiting_count, stream_count;
+    size_t bodies_held;          /* bytes of bodies that are here or on their way */
+    struct identity *identities; /* the one in use first; NULL without TLS */
     bool closed_some;
     bool stopping;
+    bool ending; /* no more streams */
     struct mono_time stop_at;
 
     pthread_t thread;
@@ -105,6 +137,7 @@ struct httpd {
     bool wake_all;
     bool stop_asked;
     int stop_grace_ms;
+    struct httpd_identity *next_identity; /* to be taken over */
     struct httpd_numbers numbers;
 };
 
@@ -112,6 +145,7 @@ static int open_listener(const char *address, int *ret_fd, int *ret_port, struct
 static int start_library(struct httpd *h, struct err *e);
 static int start_thread(struct httpd *h, struct err *e);
 static void *run(void *arg);
+static void free_identities(struct httpd *h);
 
 int httpd_start(const struct httpd_options *options, struct httpd **ret, struct err *e)
 {
@@ -121,9 +155,11 @@ int httpd_start(const struct httpd_options *options, struct httpd **ret, struct 
     h->connections_max =
         options->connections_max > 0 ? options->connections_max : HTTPD_CONNECTIONS_MAX;
     h->waiting_max = options->waiting_max > 0 ? options->waiting_max : (h->connections_max + 1) / 2;
-    h->body_max = options->body_max > 0 ? options->body_max : HTTPD_BODY_MAX;
+    h->streams_max = options->streams_max > 0 ? options->streams_max : h->connections_max / 2;
+    h->body_max = options->body_max;
     h->request_timeout_ms =
         options->request_timeout_ms > 0 ? options->request_timeout_ms : HTTPD_REQUEST_TIMEOUT_MS;
+    h->trusted_proxies = options->trusted_proxies;
     h->thread_name = options->thread_name ? options->thread_name : "httpd";
     h->handle = options->handle;
     h->arg = options->arg;
@@ -137,6 +173,11 @@ int httpd_start(const struct httpd_options *options, struct httpd **ret, struct 
         r = err_errno(e, -errno, "event descriptor");
         goto fail;
     }
+    h->tls = options->cert_file != NULL;
+    if (h->tls)
+        r = httpd_identity_load(options->cert_file, options->key_file, &h->next_identity, e);
+    if (r < 0)
+        goto fail;
     r = start_library(h, e);
     if (r < 0)
         goto fail;
@@ -166,6 +207,7 @@ void httpd_free(struct httpd *h)
         (void)close(h->listen_fd);
     if (h->wake_fd >= 0)
         (void)close(h->wake_fd);
+    free_identities(h);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }
@@ -179,9 +221,12 @@ static void nudge(struct httpd *h)
 void httpd_wake(struct httpd *h, const char *key)
 {
     pthread_mutex_lock(&h->lock);
-    if (h->wake_count < WAKE_MAX)
+    bool known = h->wake_all;
+    for (int i = 0; i < h->wake_count && !known; i++)
+        known = strcmp(h->wake_keys[i], key) == 0;
+    if (!known && h->wake_count < WAKE_MAX)
         text_copy(h->wake_keys[h->wake_count++], HTTP_WAIT_KEY_MAX, key);
-    else
+    else if (!known)
         h->wake_all = true;
     pthread_mutex_unlock(&h->lock);
     nudge(h);
@@ -198,6 +243,23 @@ void httpd_stop(struct httpd *h, int grace_ms)
     nudge(h);
     pthread_join(h->thread, NULL);
     h->running = false;
+}
+
+int httpd_renew(struct httpd *h, const char *cert_file, const char *key_file, struct err *e)
+{
+    struct httpd_identity *fresh;
+    if (!h->tls)
+        return err_set(e, -ENOTSUP, ERR_NEVER, "TLS needs a restart");
+    int r = httpd_identity_load(cert_file, key_file, &fresh, e);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&h->lock);
+    struct httpd_identity *unused = h->next_identity;
+    h->next_identity = fresh;
+    pthread_mutex_unlock(&h->lock);
+    httpd_identity_free(unused);
+    nudge(h);
+    return 0;
 }
 
 void httpd_get_numbers(struct httpd *h, struct httpd_numbers *ret)
@@ -253,13 +315,15 @@ static int start_library(struct httpd *h, struct err *e)
     /* The library's own limit on silence is the second net below ours. */
     unsigned silence_s = (unsigned)MIN((h->request_timeout_ms + 5999) / 1000, (int64_t)3600);
     h->library = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access, h,
-        MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->connections_max,
+        MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (h->tls ? MHD_USE_TLS : 0), 0,
+        NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET,
+        h->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, silence_s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+        h->tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, httpd_identity_callback,
+        MHD_OPTION_HTTPS_PRIORITIES, HTTPD_TLS_PRIORITIES, MHD_OPTION_END);
     if (!h->library)
         return err_set(e, -EIO, ERR_NEVER, "the HTTP server library does not start");
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->library, MHD_DAEMON_INFO_EPOLL_FD);
@@ -326,7 +390,9 @@ int httpd_endpoint_parse(const char *text, struct httpd_endpoint *ret, struct er
 
 /* ---- the loop ---- */
 
+static void take_identity(struct httpd *h);
 static void take_wakes(struct httpd *h);
+static bool is_suspended(const struct connection *c);
 static void resume(struct exchange *x);
 static void enforce_times(struct httpd *h);
 static int next_turn_ms(struct httpd *h, bool *ret_watch_listener);
@@ -341,6 +407,7 @@ static void *run(void *arg)
     altstack_use();
     (void)pthread_setname_np(pthread_self(), h->thread_name);
     log_context_stage(h->thread_name);
+    take_identity(h);
     for (;;) {
         bool watch_listener = false;
         int timeout_ms = next_turn_ms(h, &watch_listener);
@@ -366,8 +433,9 @@ static void *run(void *arg)
             break;
     }
     /* The library insists that nobody is suspended when it stops. */
+    h->ending = true;
     for (struct connection *c = h->connections; c; c = c->next)
-        if (c->phase == WAITING)
+        if (is_suspended(c))
             resume(c->exchange);
     (void)MHD_run(h->library);
     int listen_fd = h->listen_fd;
@@ -381,6 +449,44 @@ static void *run(void *arg)
 
 /* Wakes are taken after the handlers of the turn before have registered what they wait for, so none
  * can fall between a look at the ledger and the wait. */
+/* Handshakes that began with the one before have the time of a request to end. */
+static void take_identity(struct httpd *h)
+{
+    pthread_mutex_lock(&h->lock);
+    struct httpd_identity *keys = STEAL(h->next_identity);
+    pthread_mutex_unlock(&h->lock);
+    if (!keys)
+        return;
+    struct mono_time now = clock_mono();
+    struct identity *fresh = xcalloc(1, sizeof(*fresh));
+    *fresh = (struct identity){.next = h->identities, .keys = keys};
+    if (fresh->next)
+        fresh->next->until = mono_add_ms(now, 2 * h->request_timeout_ms);
+    h->identities = fresh;
+    httpd_identity_use(keys);
+    for (struct identity **at = &fresh->next; *at;) {
+        struct identity *old = *at;
+        if (old->until.us > now.us) {
+            at = &old->next;
+            continue;
+        }
+        *at = old->next;
+        httpd_identity_free(old->keys);
+        free(old);
+    }
+}
+
+static void free_identities(struct httpd *h)
+{
+    httpd_identity_free(STEAL(h->next_identity));
+    while (h->identities) {
+        struct identity *first = h->identities;
+        h->identities = first->next;
+        httpd_identity_free(first->keys);
+        free(first);
+    }
+}
+
 static void take_wakes(struct httpd *h)
 {
     char keys[WAKE_MAX][HTTP_WAIT_KEY_MAX];
@@ -396,12 +502,13 @@ static void take_wakes(struct httpd *h)
     h->wake_all = false;
     pthread_mutex_unlock(&h->lock);
 
+    take_identity(h);
     if (stop && !h->stopping) {
         begin_stop(h, grace_ms);
         all = true;
     }
     for (struct connection *c = h->connections; c; c = c->next) {
-        if (c->phase != WAITING)
+        if (!is_suspended(c))
             continue;
         bool meant = all;
         for (int i = 0; i < count && !meant; i++)
@@ -428,10 +535,18 @@ static bool anything_left(const struct httpd *h)
     return false;
 }
 
+static bool is_suspended(const struct connection *c)
+{
+    return c->phase == WAITING || c->phase == IDLE;
+}
+
 static void resume(struct exchange *x)
 {
-    x->connection->phase = HANDLING;
-    x->server->waiting_count--;
+    struct connection *c = x->connection;
+    if (c->phase == WAITING)
+        x->server->waiting_count--;
+    c->phase = c->phase == WAITING ? HANDLING : STREAMING;
+    c->since = clock_mono();
     MHD_resume_connection(x->library);
 }
 
@@ -441,13 +556,22 @@ static void cut(struct connection *c)
     (void)shutdown(c->fd, SHUT_RDWR); /* the library sees an end and cleans up */
 }
 
+/* What a body of this size may take beyond other requests. */
+static int64_t body_ms(const struct exchange *x)
+{
+    return x ? (int64_t)(x->body_seen / (HTTPD_BODY_RATE / 1000)) : 0;
+}
+
 static struct mono_time deadline_of(const struct httpd *h, const struct connection *c)
 {
     switch (c->phase) {
     case RECEIVING:
-        return mono_add_ms(c->since, h->request_timeout_ms);
+        return mono_add_ms(c->since, h->request_timeout_ms + body_ms(c->exchange));
     case WAITING:
+    case IDLE:
         return c->exchange->wait.recheck;
+    case STREAMING:
+        return mono_add_ms(c->since, c->exchange->stream.stall_ms);
     case HANDLING:
     case SENDING:
         break;
@@ -461,7 +585,7 @@ static void enforce_times(struct httpd *h)
     for (struct connection *c = h->connections; c; c = c->next) {
         if (c->closing || deadline_of(h, c).us > now.us)
             continue;
-        if (c->phase == WAITING) {
+        if (is_suspended(c)) {
             resume(c->exchange);
             continue;
         }
@@ -523,12 +647,15 @@ static void publish_numbers(struct httpd *h)
     pthread_mutex_lock(&h->lock);
     h->numbers.connections = h->connection_count;
     h->numbers.waiting = h->waiting_count;
+    h->numbers.streams = h->stream_count;
+    h->numbers.body_bytes = h->bodies_held;
     pthread_mutex_unlock(&h->lock);
 }
 
 /* ---- one request ---- */
 
 static void begin(struct exchange *x, const char *method, struct http_response *refusal);
+static void admit_body(struct exchange *x, int64_t length, struct http_response *refusal);
 static void take_body(struct exchange *x, const char *data, size_t size);
 static enum MHD_Result answer(struct exchange *x);
 static enum MHD_Result send_response(struct exchange *x, struct http_response *r);
@@ -579,7 +706,8 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *lib
     x->connection->since = clock_mono(); /* the silence before it does not count */
     /* Longer ones are refused, so what is behind the limit is not needed. */
     x->target = xstrndup(target, strnlen(target, HTTP_TARGET_MAX + 1));
-    dynbuf_init(&x->body, h->body_max);
+    x->body_max = HTTPD_BODY_MAX;
+    dynbuf_init(&x->body, x->body_max);
     return x;
 }
 
@@ -592,12 +720,19 @@ static void on_completed(void *arg, struct MHD_Connection *library, void **reque
     struct exchange *x = *request_context;
     if (!x)
         return;
+    struct httpd *h = x->server;
     if (x->connection->phase == WAITING)
-        x->server->waiting_count--;
+        h->waiting_count--;
+    if (x->stream.endless)
+        h->stream_count--;
+    if (x->stream.release)
+        x->stream.release(x->stream.arg);
+    h->bodies_held -= x->body_held;
     x->connection->phase = RECEIVING;
     x->connection->since = clock_mono();
     x->connection->exchange = NULL;
     dynbuf_done(&x->body);
+    blob_unref(x->body_blob);
     free(x->target);
     free(x);
     *request_context = NULL;
@@ -624,7 +759,7 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *library, cons
     if (*size > 0) {
         take_body(x, data, *size);
         *size = 0;
-        return x->body_seen > DISCARD_MAX ? MHD_NO : MHD_YES;
+        return x->body_seen > x->body_max + DISCARD_MAX ? MHD_NO : MHD_YES;
     }
     return answer(x);
 }
@@ -659,6 +794,10 @@ static void begin(struct exchange *x, const char *method, struct http_response *
     request->target = x->target;
     struct header_sink sink = {.request = request};
     (void)MHD_get_connection_values(x->library, MHD_HEADER_KIND, take_header, &sink);
+    http_peer_find(
+        request,
+        MHD_get_connection_info(x->library, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
+        x->server->tls, x->server->trusted_proxies);
     struct err e;
     err_clear(&e);
     int r = http_request_parse(request, &e);
@@ -674,20 +813,71 @@ static void begin(struct exchange *x, const char *method, struct http_response *
         http_response_error(refusal, 414, "address-too-long", "%s", e.text);
     else if (r < 0)
         http_response_error(refusal, 400, "bad-address", "%s", e.text);
-    else if (length > DISCARD_MAX)
-        http_response_error(refusal, 413, "body-too-large", "a body may have at most %zu bytes",
-                            x->server->body_max);
+    else
+        admit_body(x, length, refusal);
     if (refusal->status)
         http_response_finish(request, refusal);
 }
 
+static void refuse_size(const struct exchange *x, struct http_response *ret)
+{
+    http_response_error(ret, 413, "body-too-large", "a body may have at most %zu bytes",
+                        x->body_max);
+}
+
+static void refuse_crowd(struct http_response *ret)
+{
+    http_response_error(ret, 503, "refused-for-now",
+                        "too many large bodies are on their way; try again in a moment");
+    http_response_header(ret, "Retry-After", "%d", CROWD_PAUSE_S);
+}
+
+static void admit_body(struct exchange *x, int64_t length, struct http_response *refusal)
+{
+    struct httpd *h = x->server;
+    bool large = length > HTTPD_BODY_MAX || http_request_header(&x->request, "Transfer-Encoding");
+    if (large && h->body_max) {
+        x->body_max = MAX(h->body_max(h->arg, &x->request, refusal), (size_t)HTTPD_BODY_MAX);
+        x->body.max = x->body_max;
+    }
+    if (refusal->status)
+        return;
+    if (length > (int64_t)x->body_max + DISCARD_MAX)
+        refuse_size(x, refusal);
+    else if (x->body_max > HTTPD_BODY_MAX && h->bodies_held + (size_t)length > HTTPD_BODIES_MAX)
+        refuse_crowd(refusal);
+}
+
 static void take_body(struct exchange *x, const char *data, size_t size)
 {
+    struct httpd *h = x->server;
     x->body_seen += size;
-    if (!x->too_large && dynbuf_append(&x->body, data, size) < 0) {
-        x->too_large = true;
+    if (x->too_large || x->crowded)
+        return;
+    x->crowded = h->bodies_held + size > HTTPD_BODIES_MAX;
+    x->too_large = !x->crowded && dynbuf_append(&x->body, data, size) < 0;
+    if (x->too_large || x->crowded) {
         dynbuf_done(&x->body);
+        size = 0;
+        h->bodies_held -= x->body_held;
+        x->body_held = 0;
     }
+    x->body_held += size;
+    h->bodies_held += size;
+}
+
+/* A large body can be kept by its handler; so it becomes a blob, without a copy. */
+static void show_body(struct exchange *x)
+{
+    struct http_request *request = &x->request;
+    if (x->body_max > HTTPD_BODY_MAX && !x->body_blob && x->body.len > 0) {
+        size_t size;
+        void *bytes = dynbuf_steal(&x->body, &size);
+        x->body_blob = blob_new_take(bytes, size);
+    }
+    request->body = x->body_blob ? (const char *)x->body_blob->data : dynbuf_str(&x->body);
+    request->body_size = x->body_blob ? x->body_blob->size : x->body.len;
+    request->body_blob = x->body_blob;
 }
 
 /* The whole request is here, or its wait is over. */
@@ -699,15 +889,23 @@ static enum MHD_Result answer(struct exchange *x)
     http_response_init(&response);
     x->connection->phase = HANDLING;
     x->connection->since = clock_mono();
-    request->body = dynbuf_str(&x->body);
-    request->body_size = x->body.len;
+    show_body(x);
     request->resumed = x->waits ? &x->wait : NULL;
-    request->may_wait = h->waiting_count < h->waiting_max && !h->stopping;
+    request->may_wait = h->waiting_count < h->waiting_max && !h->stopping &&
+                        h->waiting_count + h->stream_count < h->connections_max * 3 / 4;
     if (x->too_large)
-        http_response_error(&response, 413, "body-too-large", "a body may have at most %zu bytes",
-                            h->body_max);
+        refuse_size(x, &response);
+    else if (x->crowded)
+        refuse_crowd(&response);
     else
         h->handle(h->arg, request, &response);
+    if (response.stream.endless && (h->stream_count >= h->streams_max || h->stopping)) {
+        http_response_error(&response, 503, "too-many-streams",
+                            "%d clients listen already; close one, or raise connections_max in "
+                            "section [web]",
+                            h->stream_count);
+        http_response_header(&response, "Retry-After", "%d", STREAM_PAUSE_S);
+    }
 
     if (response.waits && request->may_wait) {
         x->wait = response.wait;
@@ -730,10 +928,46 @@ static void release_body(void *arg)
     blob_unref(arg);
 }
 
+/* The stream lives as long as its exchange; the library asks for nothing after that has ended. */
+static ssize_t read_stream(void *arg, uint64_t position, char *to, size_t size)
+{
+    (void)position;
+    struct exchange *x = arg;
+    struct httpd *h = x->server;
+    if (h->ending)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    x->connection->since = clock_mono();
+    ssize_t n = x->stream.read(x->stream.arg, to, size, &x->wait);
+    if (n > 0)
+        return n;
+    if (n == HTTP_STREAM_END || (n == 0 && h->stopping && x->stream.endless))
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (n < 0)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    x->connection->phase = IDLE;
+    MHD_suspend_connection(x->library);
+    return 0;
+}
+
+/* What an endless answer has sent ahead of its reader stays small: it would be old. */
+static void bound_ahead(const struct connection *c)
+{
+    int size = STREAM_AHEAD_BYTES;
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); /* else it is larger */
+}
+
 static enum MHD_Result send_response(struct exchange *x, struct http_response *r)
 {
     struct MHD_Response *library;
-    if (r->body && r->body_length > 0)
+    if (r->stream.read) {
+        x->stream = r->stream;
+        r->stream = (struct http_stream){0};
+        x->server->stream_count += x->stream.endless;
+        if (x->stream.endless)
+            bound_ahead(x->connection);
+        library =
+            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, x, NULL);
+    } else if (r->body && r->body_length > 0)
         library = MHD_create_response_from_buffer_with_free_callback_cls(
             r->body_length, (void *)(uintptr_t)(r->body->data + r->body_offset), release_body,
             blob_ref(r->body)); /* only read */
@@ -747,7 +981,7 @@ static enum MHD_Result send_response(struct exchange *x, struct http_response *r
     }
     for (size_t i = 0; i < r->header_count; i++)
         (void)MHD_add_response_header(library, r->headers[i].name, r->headers[i].value);
-    x->connection->phase = SENDING;
+    x->connection->phase = x->stream.read ? STREAMING : SENDING;
     x->connection->since = clock_mono();
     enum MHD_Result queued = MHD_queue_response(x->library, (unsigned)r->status, library);
     MHD_destroy_response(library);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/metrics.h"
+#include "web/files.h"
 #include "web/routes.h"
 
 #define METRICS_MAX (4 << 20)
@@ -85,8 +86,11 @@ void web_index(struct web_context *w, const struct http_request *req,
                const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
 {
     (void)w;
-    (void)req;
     (void)captures;
+    if (web_wants_page(req)) {
+        web_answer_page(req, ret);
+        return;
+    }
     struct dynbuf text;
     dynbuf_init(&text, 16384);
     (void)dynbuf_puts(&text, "snapshotd answers here:\n\n");
@@ -97,4 +101,5 @@ void web_index(struct web_context *w, const struct http_request *req,
         (void)dynbuf_printf(&text, "  %-4s  %-*s  %s\n", web_routes[i].method, (int)widest,
                             web_routes[i].pattern, web_routes[i].help);
     http_response_text(ret, 200, "text/plain; charset=utf-8", &text);
+    http_response_header(ret, "Vary", "Accept");
 }

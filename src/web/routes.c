@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "web/files.h"
 
 const struct web_route web_routes[] = {
     {"POST", "/api/v1/cameras/{name}/trigger", web_trigger_post,
@@ -11,8 +12,20 @@ const struct web_route web_routes[] = {
     {"GET", "/api/v1/cameras", web_cameras_get, "all cameras with their state"},
     {"GET", "/api/v1/triggers/{id}", web_trigger_get, "what became of a trigger"},
     {"GET", "/api/v1/snapshots", web_snapshots_get,
-     "snapshots, newest first; filters: camera, label, confidence, person, starred, state, from, "
-     "to"},
+     "snapshots, newest first; filters: camera, label, confidence, person, starred, present, "
+     "deleted, state, source, from, to, q"},
+
+    {"GET", "/api/v1/snapshots/count", web_count_get, "how many; the same filters"},
+    {"GET", "/api/v1/snapshots/histogram", web_histogram_get,
+     "how many per ?by=hour or day; the same filters"},
+    {"GET", "/api/v1/snapshots/{id}/neighbours", web_neighbours_get,
+     "the next newer and older one of the same filters"},
+    {"DELETE", "/api/v1/snapshots/{id}", web_snapshot_delete,
+     "puts a snapshot into the trash; ?force=1 also one with a star"},
+    {"POST", "/api/v1/snapshots/{id}/undelete", web_undelete_post, "takes it out of the trash"},
+    {"POST", "/api/v1/snapshots/{id}/detect", web_detect_post,
+     "examines it once more; nobody is told again"},
+
     {"GET", "/api/v1/snapshots/{id}", web_snapshot_get,
      "one snapshot with its detections and its story"},
     {"POST", "/api/v1/snapshots/{id}/star", web_star_post,
@@ -26,7 +39,16 @@ const struct web_route web_routes[] = {
     {"GET", "/healthz", web_health, "200 while the program makes progress"},
     {"GET", "/readyz", web_readiness, "200 when the program is ready to work"},
     {"GET", "/metrics", web_metrics_get, "numbers in Prometheus' text form"},
-    {"GET", "/", web_index, "this list"},
+    {"GET", "/", web_index, "the pages for browsers, this list for others"},
+
+    {"GET", "/api/v1/events", web_events_get,
+     "what happens, as server-sent events; ?camera= of one camera, ?last_event_id= goes on"},
+    {"GET", "/api/v1/snapshots.zip", web_zip_get,
+     "the pictures themselves, with a list of them; filters as above, annotated, limit"},
+    {"POST", "/api/v1/cameras/{name}/snapshots", web_push_post,
+     "takes in a picture: raw, or in the field 'file' of a form; ?event_at= says when it was taken",
+     .body_max = web_push_max, .admit = web_push_admit},
+    {"GET", "/assets/{path...}", web_asset_get, "what the pages are made of"},
 };
 const size_t web_route_count = ARRAY_LEN(web_routes);
 
@@ -57,12 +79,31 @@ const struct web_route *web_answer(struct web_context *w, const struct http_requ
         (void)dynbuf_printf(&allowed, "%s%s%s", allowed.len ? ", " : "", route->method,
                             strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
     }
-    if (allowed.len)
+    if (allowed.len == 0 && web_wants_page(req))
+        web_answer_page(req, ret);
+    else if (allowed.len)
         refuse_method(req, dynbuf_str(&allowed), ret);
     else
         http_response_error(ret, 404, "no-such-path",
                             "there is nothing under this path: GET / lists what there is");
     return NULL;
+}
+
+size_t web_admit(struct web_context *w, const struct http_request *req, struct http_response *ret)
+{
+    if (!http_request_allowed(req, w->host_names, ret))
+        return 0;
+    for (size_t i = 0; i < web_route_count; i++) {
+        const struct web_route *route = &web_routes[i];
+        const char *captures[WEB_CAPTURES_MAX] = {NULL};
+        if (!route->body_max || !takes_method(route, req->method) ||
+            !matches(route->pattern, req, captures))
+            continue;
+        if (route->admit)
+            route->admit(w, req, captures, ret);
+        return ret->status ? 0 : route->body_max(w, captures[0]);
+    }
+    return 0;
 }
 
 static bool matches(const char *pattern, const struct http_request *req,
@@ -84,6 +125,8 @@ static bool matches(const char *pattern, const struct http_request *req,
             return false;
         }
         at += len;
+        if (at[-1] == '}' && at[-2] == '.')
+            return true;
     }
     return part == req->part_count;
 }

@@ -11,17 +11,27 @@ struct web_context {
     struct ledger *ledger;
     const struct web_backend *backend;
     const char *const *host_names; /* or NULL */
+    struct events *events;
+    struct exports *exports;
 };
 
 #define WEB_CAPTURES_MAX 2
 
 struct web_route {
     const char *method;  /* "GET" (HEAD comes with it) or "POST" */
-    const char *pattern; /* "/api/v1/snapshots/{id}": a {part} is captured, in order */
+    const char *pattern; /* "/api/v1/snapshots/{id}": a {part} is captured, in order; a last
+                          * {part...} is the first of one or more */
     /* Fills `ret`; captures are decoded. */
     void (*handle)(struct web_context *w, const struct http_request *req,
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
     const char *help; /* one line, shown by "GET /"; doc/api.md has the rest */
+
+    /* How large a body it takes, of this camera or the like (the first capture); NULL = as small as
+     * all. */
+    size_t (*body_max)(struct web_context *w, const char *capture);
+    /* Looks at the headers before a large body is read; an answer in `ret` refuses it. Or NULL. */
+    void (*admit)(struct web_context *w, const struct http_request *req,
+                  const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
 };
 
 extern const struct web_route web_routes[];
@@ -33,13 +43,25 @@ extern const size_t web_route_count;
 const struct web_route *web_answer(struct web_context *w, const struct http_request *req,
                                    struct http_response *ret);
 
+/* The same rules before a body above HTTPD_BODY_MAX is read, with the headers alone: how large it
+ * may be, or a refusal in `ret`. */
+size_t web_admit(struct web_context *w, const struct http_request *req, struct http_response *ret);
+
 /* Handlers, by file. */
 typedef void web_handler(struct web_context *w, const struct http_request *req,
                          const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
 web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /* cameras.c */
 web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
+web_handler web_count_get, web_histogram_get, web_neighbours_get;              /* browse.c */
+web_handler web_snapshot_delete, web_undelete_post, web_detect_post;           /* changes.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
+web_handler web_events_get;                                                    /* listen.c */
+web_handler web_zip_get;                                                       /* download.c */
+web_handler web_push_post, web_push_admit;                                     /* push.c */
+web_handler web_asset_get;                                                     /* files.c */
+
+size_t web_push_max(struct web_context *w, const char *camera);
 
 /* ---- helpers that handlers share ---- */
 

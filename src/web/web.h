@@ -6,11 +6,20 @@
 
 #include "base/blob.h"
 #include "base/err.h"
+#include "model/news.h"
 #include "model/snapshot.h"
 #include "model/trigger.h"
 #include "sys/json.h"
 
 struct web;
+
+struct web_post {
+    const char *camera;
+    char name[256]; /* as its sender calls the file, or "" */
+    struct wall_time event_at;
+    bool timed; /* the sender said so */
+    struct blob *bytes;
+};
 
 /* All calls come from the web thread; none may block longer than a database read (`bytes`: a file
  * read). */
@@ -24,8 +33,8 @@ struct web_backend {
     /* The status document, its form is in doc/api.md ("The status document"). New reference, NULL
      * when there is no memory. */
     json_t *(*status)(void *arg);
-    /* The picture's bytes (annotated or as the camera sent it), from the cache or the store.
-     * -ENOENT: the file is gone. */
+    /* The picture's bytes, on the web thread and those of exports (annotated or as the camera sent
+     * it), from the cache or the store. -ENOENT: the file is gone. */
     int (*bytes)(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,
                  struct err *e);
     /* The star of a picture has changed in the ledger: storages have it to hear. May be NULL. */
@@ -40,6 +49,25 @@ struct web_backend {
     json_t *(*parts)(void *arg);
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
+
+    /* One camera as in the list, NULL when there is none of this name. New reference. */
+    json_t *(*camera)(void *arg, const char *name);
+    /* What changes all the time, in a few words: queues, destinations, attention. Asked every few
+     * seconds while somebody listens, so it must cost nothing. New reference. Both may be NULL. */
+    json_t *(*pulse)(void *arg);
+    /* A picture that somebody sends. Whether this camera takes any, and how large: -ENOENT unknown
+     * camera, -ECANCELED switched off. The picture on its way into the ledger: 1, it is there
+     * already; 0, web_notify() with its id tells when push_result() knows; -EFBIG, -EAGAIN. What
+     * became of it: 0 recorded; 1 it was before, `ret_id` is the first's; -EINPROGRESS; -EINVAL no
+     * picture; -ENOSPC and others: not recorded now. The texts reach the client. */
+    int (*push_check)(void *arg, const char *camera, size_t *ret_max, struct err *e);
+    int (*push)(void *arg, const struct web_post *post, char ret_id[SNAPSHOT_ID_SIZE],
+                struct err *e);
+    int (*push_result)(void *arg, const char *id, char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+    /* A picture waits to be examined once more. May be NULL. */
+    void (*examine)(void *arg);
+    /* How long a picture stays in the trash. May be NULL: then nobody is told. */
+    int64_t (*trash_keep_ms)(void *arg);
 };
 
 struct web_options {
@@ -49,6 +77,9 @@ struct web_options {
     const char *const *host_names;
     int connections_max;        /* 0 = the default */
     int64_t request_timeout_ms; /* 0 = the default */
+    /* Proxies in front of it; NULL-terminated, or NULL. */
+    const char *const *trusted_proxies;
+    const char *cert_file, *key_file; /* for TLS; NULL = without */
 };
 
 void web_register_metrics(void);
@@ -60,6 +91,11 @@ int web_port(const struct web *w);
  * outcome in the ledger: call it after the commit of an examination or of a failed trigger. Any
  * thread; never blocks. */
 void web_notify(struct web *w, const char *id);
+/* The certificate and key as these files are now; the ones before go on when they are no good. */
+int web_renew(struct web *w, const char *cert_file, const char *key_file, struct err *e);
+/* Something has happened: told to those who listen (web/events.h). `subject` as model/news.h says.
+ * Any thread; never blocks, and costs nothing while nobody listens. */
+void web_tell(struct web *w, enum news what, const char *subject);
 /* No new connections; answers what is running (at most grace_ms), joins. May be called twice. */
 void web_stop(struct web *w, int grace_ms);
 void web_free(struct web *w);

@@ -58,10 +58,18 @@ static void receive(void *arg UNUSED, const struct http_request *req, struct htt
     sem_post(&came);
 }
 
+static size_t large_enough(void *arg UNUSED, const struct http_request *req UNUSED,
+                           struct http_response *ret UNUSED)
+{
+    return 1 << 20;
+}
+
 static void start_server(void)
 {
-    struct httpd_options o = {
-        .listen = "127.0.0.1:0", .handle = receive, .body_max = 1 << 20, .thread_name = "fake"};
+    struct httpd_options o = {.listen = "127.0.0.1:0",
+                              .handle = receive,
+                              .body_max = large_enough,
+                              .thread_name = "fake"};
     struct err e = {0};
     if (httpd_start(&o, &server, &e) < 0)
         fail_msg("%s", e.text);

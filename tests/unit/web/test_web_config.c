@@ -53,6 +53,12 @@ static void goes_beyond_loopback_only_when_said_twice(void **state)
         {"[web]\nlisten = 8080\n", "listen"},
         {"[web]\nconnections_max = 0\n", "connections_max"},
         {"[web]\nrequest_timeout = 1ms\n", "request_timeout"},
+        {"[web]\ntrusted_proxies = 127.0.0.1, 10.0.0.0/8, fd00::/8\n", NULL},
+        {"[web]\ntrusted_proxies = proxy.lan\n", "not looked up"},
+        {"[web]\ntrusted_proxies = 10.0.0.0/99\n", "trusted_proxies"},
+        {"[web]\ntls_cert_file = a.pem\n", "tls_key_file"},
+        {"[web]\ntls_key_file = a.pem\n", "tls_cert_file"},
+        {"[web]\ntls_cert_file = a.pem\ntls_key_file = b.pem\n", NULL},
         {"[web]\nrequest_timeout = 5\nhost_names = cam.example, other.example\n", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
