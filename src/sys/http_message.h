@@ -40,7 +40,7 @@ struct http_wait {
 struct http_peer {
     char address[INET6_ADDRSTRLEN]; /* "192.0.2.7", "2001:db8::1", "" = not known */
     bool loopback;                  /* this machine itself, and no proxy spoke for another */
-    bool proxied;                   /* a trusted proxy spoke for it */
+    bool trusted;                   /* a trusted proxy spoke for it */
     bool secure;                    /* over TLS, to us or to the trusted proxy */
 };
 

@@ -17,9 +17,9 @@ void http_peer_find(struct http_request *req, const struct sockaddr *socket_peer
     struct http_peer *peer = &req->peer;
     *peer = (struct http_peer){.secure = tls};
     write_address(socket_peer, peer->address);
-    peer->proxied = trusted && host_list_has_address(trusted, socket_peer);
-    peer->loopback = is_loopback(socket_peer) && !peer->proxied && !speaks_for_others(req);
-    if (!peer->proxied)
+    peer->trusted = trusted && host_list_has_address(trusted, socket_peer);
+    peer->loopback = is_loopback(socket_peer) && !peer->trusted && !speaks_for_others(req);
+    if (!peer->trusted)
         return;
     const char *scheme = http_request_header(req, "X-Forwarded-Proto");
     peer->secure = tls || (scheme && text_equal_nocase(scheme, "https"));
