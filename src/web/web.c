@@ -14,6 +14,7 @@ struct web {
     struct ledger *ledger;
     struct web_backend backend;
     struct web_context context;
+    struct access *access;      /* or NULL */
     char **host_names;          /* NULL-terminated, or NULL */
     struct httpd_numbers shown; /* in the metrics so far */
 };
@@ -48,6 +49,7 @@ static struct metric closed = {
 static struct metric *const metrics[] = {&requests, &request_seconds, &connections, &waiting,
                                          &closed};
 
+static struct access *make_access(struct web *w, const struct access_options *options);
 static char **copy_names(const char *const *names);
 static void handle(void *arg, const struct http_request *req, struct http_response *ret);
 
@@ -67,7 +69,10 @@ int web_start(const struct web_options *options, const struct web_backend *backe
     if (r < 0)
         return r;
     w->host_names = copy_names(options->host_names);
+    if (options->access)
+        w->access = make_access(w, options->access);
     w->context = (struct web_context){.ledger = w->ledger,
+                                      .access = w->access,
                                       .backend = &w->backend,
                                       .host_names = (const char *const *)w->host_names};
     struct httpd_options server = {
@@ -105,12 +110,28 @@ void web_free(struct web *w)
 {
     if (!w)
         return;
+    web_stop(w, 0); /* nobody begins a login any more, and one under way may still wake */
+    access_free(w->access);
     httpd_free(w->server);
     ledger_close(w->ledger);
     for (char **name = w->host_names; name && *name; name++)
         free(*name);
     free(w->host_names);
     free(w);
+}
+
+static void wake(void *arg, const char *key)
+{
+    struct web *w = arg;
+    httpd_wake(w->server, key);
+}
+
+static struct access *make_access(struct web *w, const struct access_options *options)
+{
+    struct access_options mine = *options;
+    mine.wake = wake;
+    mine.wake_arg = w;
+    return access_new(&mine);
 }
 
 /* The configuration that they come from may go at a reload. */
@@ -152,6 +173,8 @@ static void handle(void *arg, const struct http_request *req, struct http_respon
     (void)text_format(code, sizeof(code), "%d", ret->status); /* three digits, ours */
     metric_inc(&requests, code);
     char target[160];
-    text_escape(req->target, strlen(req->target), target, sizeof(target));
+    bool link = text_starts_with(req->target, "/s/"); /* who has it, has the picture */
+    const char *shown = link ? "/s/***" : req->target;
+    text_escape(shown, strlen(shown), target, sizeof(target));
     log_debug("http-request", "%s %s: %d in %.1f ms", req->method, target, ret->status, ms);
 }

@@ -211,6 +211,7 @@ static UNUSED void ask_with(struct fixture *f, const char *method, const char *t
                             const char *const *headers, struct reply *ret)
 {
     *ret = (struct reply){.request = {.method = method, .target = target, .may_wait = true}};
+    ret->request.peer = (struct http_peer){.address = "127.0.0.1", .loopback = true};
     for (size_t i = 0; headers && headers[i]; i += 2)
         ret->request.headers[ret->request.header_count++] =
             (struct http_pair){headers[i], headers[i + 1]};
