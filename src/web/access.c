@@ -154,8 +154,8 @@ static bool may_come_in(const struct access *a, const struct http_request *req)
 static struct access_db *database_to_read(struct access *a)
 {
     struct err e;
-    struct access_db *d = access_database(a, false, &e);
-    if (!d && e.code)
+    struct access_db *d = a ? access_database(a, false, &e) : NULL;
+    if (a && !d && e.code)
         log_error("access-failed", "who may come in cannot be read: %s", e.text);
     return d;
 }
@@ -395,7 +395,8 @@ static void refuse_stranger(const struct access_who *who, struct http_response *
     else
         http_response_error(ret, 401, "login-required",
                             "a login is required: POST /api/v1/login, or a token in "
-                            "'Authorization: Bearer ...' (snapshotd token add makes one)");
+                            "'Authorization: Bearer ...' ('snapshotd token add' makes one, our "
+                            "commands take it from $SNAPSHOTD_TOKEN)");
     http_response_header(ret, "WWW-Authenticate", "Bearer realm=\"snapshotd\"");
 }
 

@@ -1,7 +1,10 @@
 #include "web/access_db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/parse.h"
@@ -153,9 +156,30 @@ const char *access_password_fault(const char *name, const char *password)
 
 /* ---- the connection ---- */
 
+/* A command that root gives makes a file that the daemon's user can read: it belongs to whom the
+ * folder belongs to. SQLite's own files follow this one. Whatever fails here fails again, with a
+ * reason, when the file is opened. */
+static void make_file(const char *path)
+{
+    struct stat folder;
+    AUTO_FREE char *place = xstrdup(path);
+    char *slash = strrchr(place, '/');
+    if (slash)
+        slash[slash == place] = '\0'; /* "/" stays */
+    if (geteuid() != 0 || stat(slash ? place : ".", &folder) < 0)
+        return;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return; /* it is there */
+    (void)!fchown(fd, folder.st_uid, folder.st_gid);
+    (void)close(fd); /* empty, and no database yet: no lock of SQLite's is lost */
+}
+
 int access_db_open(const char *path, bool create, struct access_db **ret, struct err *e)
 {
     AUTO(access_db) d = xcalloc(1, sizeof(*d));
+    if (create)
+        make_file(path);
     int r = db_open(path, create, &d->db, e);
     if (r == 0)
         r = set_up(d, e);
