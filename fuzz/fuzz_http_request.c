@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "web/events.h"
 #include "web/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -56,6 +57,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(e.text[0]);
         return 0;
     }
+    (void)web_admit(w, req, &r);
+    if (r.status) /* refused before its body was read */
+        http_response_done(&r);
     (void)web_answer(w, req, &r);
     if (r.waits) { /* the wait is over */
         struct http_wait wait = r.wait;
@@ -142,6 +146,32 @@ static int fake_bytes(void *arg, const struct snapshot *s, bool annotated, struc
     return 0;
 }
 
+static int fake_push_check(void *arg, const char *camera, size_t *ret_max, struct err *e)
+{
+    *ret_max = 1000;
+    return camera[0] == 'p' ? 0 : fake_trigger(arg, camera, (char[SNAPSHOT_ID_SIZE]){0}, e);
+}
+
+/* Which answer depends on the first byte. */
+static int fake_push(void *arg, const struct web_post *post, char ret_id[SNAPSHOT_ID_SIZE],
+                     struct err *e)
+{
+    (void)arg;
+    static const int codes[] = {-EFBIG, -EAGAIN, -ENOSPC, -EINVAL, 0, 1};
+    assert(post->bytes && post->bytes->size > 0);
+    text_copy(ret_id, SNAPSHOT_ID_SIZE, "00000000000000000000000000000001");
+    int code = codes[post->bytes->data[0] % ARRAY_LEN(codes)];
+    return code < 0 ? err_set(e, code, ERR_NEVER, "%s", post->name) : code;
+}
+
+static int fake_push_result(void *arg, const char *id, char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
+{
+    (void)arg;
+    (void)e;
+    text_copy(ret_id, SNAPSHOT_ID_SIZE, id);
+    return -EINPROGRESS;
+}
+
 static int fake_ready(void *arg, struct err *e)
 {
     (void)arg;
@@ -173,8 +203,16 @@ static void add_snapshot(int n, bool examine)
     assert(r == 0);
 }
 
+static void stay_asleep(void *arg)
+{
+    (void)arg;
+}
+
+static struct events *listened;
+
 static void clean_up(void)
 {
+    events_free(listened);
     ledger_close(ledger);
     DIR *d = opendir(folder);
     struct dirent *entry;
@@ -191,7 +229,10 @@ static struct web_context *context(void)
                                                .status = fake_status,
                                                .bytes = fake_bytes,
                                                .ready = fake_ready,
-                                               .healthy = fake_ready};
+                                               .healthy = fake_ready,
+                                               .push_check = fake_push_check,
+                                               .push = fake_push,
+                                               .push_result = fake_push_result};
     static const char *const names[] = {"cam.example", NULL};
     static struct web_context w = {.backend = &backend, .host_names = names};
     if (w.ledger)
@@ -207,5 +248,7 @@ static struct web_context *context(void)
         add_snapshot(n, n < 7);
     (void)atexit(clean_up);
     w.ledger = ledger;
+    struct events_options events = {.ledger = ledger, .backend = &backend, .wake = stay_asleep};
+    w.events = listened = events_new(&events);
     return &w;
 }

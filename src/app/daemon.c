@@ -572,6 +572,15 @@ static void tell_web(void *arg, const char *id)
         web_notify(w, id);
 }
 
+/* Runs on all kinds of threads. */
+static void tell_listeners(void *arg, enum news what, const char *subject)
+{
+    struct daemon *d = arg;
+    struct web *w = atomic_load(&d->web);
+    if (w)
+        web_tell(w, what, subject);
+}
+
 static int start_web(struct daemon *d, struct err *e)
 {
     const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
@@ -592,6 +601,7 @@ static int start_web(struct daemon *d, struct err *e)
                                   .host_names = wc->host_names,
                                   .connections_max = (int)wc->connections_max,
                                   .request_timeout_ms = wc->request_timeout_ms};
+    d->posts = post_box_new(&d->pipeline);
     struct web_backend backend = status_backend(d);
     struct web *w = NULL;
     int r = web_start(&options, &backend, &w, e);
@@ -685,6 +695,8 @@ static int start(struct daemon *d, struct err *e)
     start_cloudwatch(d); /* before anybody counts */
     d->pipeline.outcome = tell_web;
     d->pipeline.outcome_arg = d;
+    d->pipeline.news = tell_listeners;
+    d->pipeline.news_arg = d;
     int r = topology_start(&d->pipeline, &d->topology, e);
     if (r == 0)
         r = start_ftp(d, e);
@@ -726,6 +738,7 @@ static int stop(struct daemon *d)
     /* No new triggers and uploads first; requests that wait for an outcome are answered. */
     if (w)
         web_stop(w, 500);
+    post_box_free(STEAL(d->posts)); /* its thread has ended; intake is still there */
     gauges_stop(d);
     struct ftp_server *ftp = atomic_load(&d->ftp);
     if (ftp && ftp_server_stop(ftp, grace) < 0)

@@ -234,6 +234,14 @@ static json_t *camera_json(struct daemon *d, const struct camera *cam)
     return j;
 }
 
+static json_t *backend_camera(void *arg, const char *name)
+{
+    struct daemon *d = arg;
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    const struct camera *cam = camera_set_find(now->cameras, name);
+    return cam ? camera_json(d, cam) : NULL;
+}
+
 static json_t *cameras_json(struct daemon *d)
 {
     AUTO(settings) now = pipeline_settings(&d->pipeline);
@@ -311,6 +319,19 @@ static void backend_starred(void *arg)
 {
     struct daemon *d = arg;
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);
+}
+
+static void backend_examine(void *arg)
+{
+    struct daemon *d = arg;
+    pipeline_wake(&d->pipeline, PIPELINE_DETECT);
+}
+
+static int64_t backend_trash_keep_ms(void *arg)
+{
+    struct daemon *d = arg;
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    return now->retention.trash_keep_ms;
 }
 
 static bool needs_people(enum storage_trouble t)
@@ -553,6 +574,72 @@ static json_t *cloudwatch_json(struct daemon *d)
         "next_try_ms", (json_int_t)st.next_try_ms, "last_error", js_string(st.last_error));
 }
 
+/* How many wait, as the main loop counted them last. */
+static json_t *queues_json(void)
+{
+    static const char *const names[] = {"fetch", "detect", "deliver", "dead"};
+    json_t *j = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        json_object_set_new(j, names[i],
+                            json_integer((json_int_t)metric_value(&waiting, names[i])));
+    return j;
+}
+
+/* Of memory alone: it is asked every few seconds. */
+static json_t *backend_pulse(void *arg)
+{
+    struct daemon *d = arg;
+    char note[ERR_TEXT_MAX];
+    struct err e;
+    json_t *destinations = json_array(), *storages = json_array();
+    for (unsigned i = 0; d->destinations[i]; i++) {
+        struct destination_status st;
+        topology_destination_status(d->topology, i, &st);
+        json_array_append_new(destinations, json_pack("{s:s,s:o,s:o}", "name", d->destinations[i],
+                                                      "state", js_string(st.state), "last_error",
+                                                      js_string(st.last_error)));
+    }
+    for (unsigned i = 0; d->storages[i]; i++) {
+        struct storage_status st;
+        const char *name = d->storages[i]->name;
+        topology_storage_status(d->topology, i, &st);
+        json_array_append_new(storages,
+                              json_pack("{s:o,s:s,s:I,s:o}", "name", js_string(name), "state",
+                                        storage_trouble_names[st.trouble], "pending",
+                                        (json_int_t)metric_value(&uploads_pending, name),
+                                        "last_error", js_string(st.error)));
+    }
+    backend_attention(d, note);
+    return json_pack("{s:b,s:o,s:o,s:o,s:o}", "ready", backend_ready(d, &e) == 0, "queues",
+                     queues_json(), "destinations", destinations, "storages", storages, "attention",
+                     js_string(note));
+}
+
+static int backend_push_check(void *arg, const char *camera, size_t *ret_max, struct err *e)
+{
+    struct daemon *d = arg;
+    return post_check(d->posts, camera, ret_max, e);
+}
+
+static int backend_push(void *arg, const struct web_post *p, char ret_id[SNAPSHOT_ID_SIZE],
+                        struct err *e)
+{
+    struct daemon *d = arg;
+    struct post post = {.camera = p->camera,
+                        .name = p->name,
+                        .event_at = p->event_at,
+                        .timed = p->timed,
+                        .bytes = p->bytes};
+    return post_send(d->posts, d->web_ledger, &post, ret_id, e);
+}
+
+static int backend_push_result(void *arg, const char *id, char ret_id[SNAPSHOT_ID_SIZE],
+                               struct err *e)
+{
+    struct daemon *d = arg;
+    return post_result(d->posts, d->web_ledger, id, ret_id, e);
+}
+
 static json_t *backend_whole_status(void *arg)
 {
     json_t *j = backend_status(arg);
@@ -570,5 +657,12 @@ struct web_backend status_backend(struct daemon *d)
                                 .starred = backend_starred,
                                 .attention = backend_attention,
                                 .parts = backend_parts,
-                                .healthy = backend_healthy};
+                                .healthy = backend_healthy,
+                                .camera = backend_camera,
+                                .pulse = backend_pulse,
+                                .push_check = backend_push_check,
+                                .push = backend_push,
+                                .push_result = backend_push_result,
+                                .examine = backend_examine,
+                                .trash_keep_ms = backend_trash_keep_ms};
 }

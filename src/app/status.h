@@ -13,6 +13,7 @@
 #include "health/health.h"
 #include "report/report.h"
 #include "secrets/flags.h"
+#include "stage/post.h"
 #include "web/web.h"
 
 #define DAEMON_NOTIFIERS_MAX 2
@@ -58,6 +59,7 @@ struct daemon {
     struct ledger *web_ledger; /* of the web thread, for the backend's calls */
     struct topology *topology;
     struct web *_Atomic web;
+    struct post_box *posts;         /* of the web thread; NULL without one */
     pthread_mutex_t secrets_lock;   /* guards what follows, which the main thread changes */
     struct secrets_report secrets;  /* of the last start or reload */
     struct flags *flags;            /* who asks for feature flags; NULL = nobody */

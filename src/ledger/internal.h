@@ -39,6 +39,10 @@ int column_enum(struct ledger *l, struct db_query *q, int column, int count, int
 int incident_add(struct ledger *l, const char *subject, int64_t nth, const char *what,
                  const char *detail, struct err *e);
 
+/* Likewise what people did, whatever they repeat. */
+int story_add(struct ledger *l, const char *id, const char *what, const char *detail,
+              struct err *e);
+
 /* What a picture is in the sums of `retention`, and all of them by walking the history. */
 #define RETENTION_BYTES "size * (1 + (annotated_path IS NOT NULL))"
 #define RETENTION_OF_HISTORY                                                                       \
@@ -48,7 +52,17 @@ int incident_add(struct ledger *l, const char *subject, int64_t nth, const char 
  * once after a change that concerns them. */
 int retention_count(struct ledger *l, int64_t row, int sign, struct err *e);
 
+/* Conditions of partial indexes; a query that uses one repeats its words. */
+#define SNAPSHOTS_HERE "removed_at IS NULL AND deleted_at IS NULL"
+#define SNAPSHOTS_PAST "(removed_at IS NOT NULL OR deleted_at IS NOT NULL)"
+#define SNAPSHOTS_TRASH "deleted_at IS NOT NULL AND removed_at IS NULL"
+#define SNAPSHOTS_LEAVING "removed_why IS NOT NULL AND removed_at IS NULL"
+#define SOURCES_OF_HISTORY "SELECT DISTINCT camera, source FROM snapshots"
+
 /* Within the transaction of the verdict. */
+int detections_insert(struct ledger *l, const struct snapshot *s, const struct verdict *v,
+                      struct err *e);
+float verdict_confidence_max(const struct verdict *v);
 int uploads_insert(struct ledger *l, int64_t snapshot_row, bool has_copy,
                    const struct upload_wish *wishes, size_t count, struct err *e);
 /* The copies of these are there now, or will never be. Within a write transaction. */
@@ -59,7 +73,8 @@ int uploads_copy_dropped(struct ledger *l, int64_t snapshot_row, struct err *e);
 #define SNAPSHOT_COLUMNS                                                                           \
     "s.row, s.id, c.name, d.key, d.label, s.source, s.state, s.event_at, s.received_at, s.path,"   \
     " s.annotated_path, s.size, s.md5, s.sha256, s.format, s.width, s.height, s.orientation,"      \
-    " s.fetch_ms, s.unsettled, s.starred_at IS NOT NULL, s.removed_at IS NOT NULL"
+    " s.fetch_ms, s.unsettled, s.starred_at IS NOT NULL, s.removed_why IS NOT NULL"                \
+    " OR s.removed_at IS NOT NULL, s.deleted_at, s.again_at"
 #define SNAPSHOT_NAMES " JOIN cameras c ON c.id = s.camera JOIN devices d ON d.id = s.device "
 /* New references to all rows of a query, which never gives more than `max`. Returns the count. */
 int snapshots_read(struct ledger *l, struct db_query *q, struct snapshot **ret, int max,

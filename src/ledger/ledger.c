@@ -107,6 +107,14 @@ static const struct {
      " " RETENTION_OF_HISTORY ") r JOIN cameras n ON n.id = r.camera"
      " UNION ALL SELECT n.name FROM (" RETENTION_OF_HISTORY
      " EXCEPT SELECT * FROM retention) r JOIN cameras n ON n.id = r.camera"},
+    {"cameras whose sources are not noted",
+     "SELECT n.name FROM (" SOURCES_OF_HISTORY
+     " EXCEPT SELECT camera, source FROM sources) r JOIN cameras n ON n.id = r.camera"},
+    {"snapshots to be examined again before they were examined, or without a file",
+     "SELECT id FROM snapshots WHERE again_at IS NOT NULL AND (state = 0 OR removed_at IS NOT "
+     "NULL)"},
+    {"snapshots with an old copy that count as settled",
+     "SELECT id FROM snapshots WHERE again_at <= 0 AND (unsettled = 0 OR annotated_path IS NULL)"},
     {"paths that two snapshots use",
      "SELECT a.id FROM snapshots a JOIN snapshots b ON a.annotated_path = b.path"},
 };
@@ -284,6 +292,19 @@ int incident_add(struct ledger *l, const char *subject, int64_t nth, const char 
     db_bind_text(q, detail);
     db_bind_text(q, subject);
     return db_run(q, e);
+}
+
+int story_add(struct ledger *l, const char *id, const char *what, const char *detail, struct err *e)
+{
+    int64_t before = 0;
+    {
+        AUTO(db_query) q = db_query(l->db, "SELECT count(*) FROM incidents WHERE subject = ?");
+        db_bind_text(q, id);
+        int r = db_query_int(q, &before, e);
+        if (r < 0)
+            return r;
+    }
+    return incident_add(l, id, before + 1, what, detail, e);
 }
 
 bool wait_holds(int64_t not_before_us, struct wall_time now)

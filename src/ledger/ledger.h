@@ -15,7 +15,7 @@
 
 struct ledger;
 
-#define LEDGER_VERSION 4 /* schema; migrations run upwards at open */
+#define LEDGER_VERSION 5 /* schema; migrations run upwards at open */
 
 /* Opens, creating and migrating when needed. A damaged database gives -EUCLEAN with a text that
  * says how to go on; one of a newer version -ENOTSUP. */

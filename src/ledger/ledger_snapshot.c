@@ -10,19 +10,19 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "ledger/internal.h"
+#include "ledger/ledger_browse.h"
 
 static int check_new(const struct snapshot *s, struct err *e);
 static int add(struct ledger *l, const struct snapshot *s, int64_t *ret_row, struct err *e);
 static int insert(struct ledger *l, const struct snapshot *s, int64_t *ret_row, struct err *e);
+static int note_source(struct ledger *l, int64_t camera, enum snapshot_source source,
+                       struct err *e);
 static int finish_trigger(struct ledger *l, const char *id, struct err *e);
 static int path_in_use(struct ledger *l, const char *path, struct err *e);
 static int update_examined(struct ledger *l, const struct snapshot *s, const struct verdict *v,
                            const char *path, const char *annotated_path, struct err *e);
-static int insert_detections(struct ledger *l, const struct snapshot *s, const struct verdict *v,
-                             struct err *e);
 static int insert_outbox(struct ledger *l, const struct snapshot *s,
                          const char *const *destinations, struct err *e);
-static float confidence_max(const struct verdict *v);
 static int read_snapshot(struct ledger *l, struct db_query *q, struct snapshot **ret,
                          struct err *e);
 static int read_verdict(struct ledger *l, const char *id, struct verdict *v, struct err *e);
@@ -30,10 +30,6 @@ static int read_detections(struct ledger *l, int64_t row, size_t count, struct v
                            struct err *e);
 static int read_unsettled(struct ledger *l, struct db_query *q, struct ledger_unsettled *ret,
                           struct err *e);
-static int page_query(struct ledger *l, const struct ledger_filter *f,
-                      struct ledger_page_key before, int max, struct snapshot **ret, struct err *e);
-static int find_filter_names(struct ledger *l, const struct ledger_filter *f, int64_t *ret_camera,
-                             int64_t *ret_label, struct err *e);
 
 /* ---- intake ---- */
 
@@ -120,7 +116,18 @@ static int insert(struct ledger *l, const struct snapshot *s, int64_t *ret_row, 
     if (r < 0)
         return r;
     *ret_row = db_last_row(l->db);
-    return retention_count(l, *ret_row, 1, e);
+    r = note_source(l, camera, s->source, e);
+    return r < 0 ? r : retention_count(l, *ret_row, 1, e);
+}
+
+/* Writes once per camera and source. */
+static int note_source(struct ledger *l, int64_t camera, enum snapshot_source source, struct err *e)
+{
+    AUTO(db_query)
+    q = db_query(l->db, "INSERT OR IGNORE INTO sources (camera, source) VALUES (?, ?)");
+    db_bind_int(q, camera);
+    db_bind_int(q, source);
+    return db_run(q, e);
 }
 
 /* A trigger has one outcome: one that was given up was reported as failed, and stays so. */
@@ -309,7 +316,7 @@ int ledger_snapshot_examined(struct ledger *l, const struct snapshot *s, const s
     if (r == 0 && counts)
         r = retention_count(l, s->row, 1, e);
     if (r == 0)
-        r = insert_detections(l, s, v, e);
+        r = detections_insert(l, s, v, e);
     if (r == 0 && destinations != NULL)
         r = insert_outbox(l, s, destinations, e);
     if (r == 0 && wish_count > 0)
@@ -342,7 +349,7 @@ static int update_examined(struct ledger *l, const struct snapshot *s, const str
     db_bind_int(q, v->damaged);
     db_bind_int(q, verdict_persons(v));
     db_bind_int(q, verdict_things(v));
-    db_bind_real(q, (double)confidence_max(v));
+    db_bind_real(q, (double)verdict_confidence_max(v));
     db_bind_text_or_null(q, v->error);
     db_bind_text(q, renamed ? s->path : NULL);
     db_bind_text(q, path);
@@ -362,7 +369,7 @@ static int update_examined(struct ledger *l, const struct snapshot *s, const str
     return r < 0 ? r : err_set(e, -ENOENT, ERR_NEVER, "snapshot %s: not recorded", s->id);
 }
 
-static float confidence_max(const struct verdict *v)
+float verdict_confidence_max(const struct verdict *v)
 {
     float best = 0;
     for (size_t i = 0; i < v->found.count; i++)
@@ -370,8 +377,8 @@ static float confidence_max(const struct verdict *v)
     return best;
 }
 
-static int insert_detections(struct ledger *l, const struct snapshot *s, const struct verdict *v,
-                             struct err *e)
+int detections_insert(struct ledger *l, const struct snapshot *s, const struct verdict *v,
+                      struct err *e)
 {
     AUTO(db_query)
     detection = db_query(l->db, "INSERT INTO detections (snapshot, ordinal, label, class_id,"
@@ -496,6 +503,8 @@ static int read_snapshot(struct ledger *l, struct db_query *q, struct snapshot *
     s->unsettled = db_int(q, 19) != 0;
     s->starred = db_int(q, 20) != 0;
     s->removed = db_int(q, 21) != 0;
+    s->deleted_at.us = db_int(q, 22);
+    s->again = db_int(q, 23) != 0;
     const struct {
         int column;
         char *dst;
@@ -619,97 +628,26 @@ int ledger_snapshot_page(struct ledger *l, const struct ledger_filter *filter,
                          struct err *e)
 {
     static const struct ledger_filter everything = {.person = -1};
-    int r = db_begin_read(l->db, e);
-    if (r < 0)
-        return r;
-    r = page_query(l, filter != NULL ? filter : &everything, before, max, ret, e);
-    db_end_read(l->db);
-    return r;
-}
-
-/* The statement holds only the conditions that are asked for, so that each combination gets the
- * plan that suits it. Combinations are few and stay prepared. */
-static int page_query(struct ledger *l, const struct ledger_filter *f,
-                      struct ledger_page_key before, int max, struct snapshot **ret, struct err *e)
-{
-    int64_t camera = 0, label = 0;
-    int r = find_filter_names(l, f, &camera, &label, e);
-    if (r == -ENOENT)
-        return 0; /* a name that no row holds */
-    if (r < 0)
-        return r;
-    int state = -1;
-    if (f->state != NULL) {
-        for (int i = 0; i < SNAPSHOT_STATE_COUNT; i++)
-            if (strcmp(f->state, snapshot_state_names[i]) == 0)
-                state = i;
-        if (state < 0)
-            return err_set(e, -EINVAL, ERR_NEVER, "state '%.40s': stored or examined", f->state);
-    }
-    bool paged = before.row != 0 || before.event_at.us != 0;
-    /* The key columns come from the index that leads. */
-    const char *at = f->label != NULL ? "g.event_at" : "s.event_at";
-    const char *row = f->label != NULL ? "g.snapshot" : "s.row";
-    /* What waits is little: without the hint the whole history would be walked to find it. */
-    const char *from = f->label != NULL ? "sightings g CROSS JOIN snapshots s ON s.row = g.snapshot"
-                       : state == SNAPSHOT_STORED ? "snapshots s INDEXED BY snapshots_backlog"
-                                                  : "snapshots s";
-    char sql[1024];
-    int n = text_format(
-        sql, sizeof(sql),
-        "SELECT " SNAPSHOT_COLUMNS " FROM %s" SNAPSHOT_NAMES
-        "WHERE 1%s%s%s%s%s%s%s%s%s ORDER BY %s DESC, %s DESC LIMIT ?",
-        from, f->label != NULL ? " AND g.label = ? AND g.confidence >= ?" : "",
-        f->label == NULL && f->confidence_min > 0 ? " AND s.confidence >= ?" : "",
-        f->camera != NULL ? " AND s.camera = ?" : "",
-        f->person == 1   ? " AND s.persons > 0"
-        : f->person == 0 ? " AND s.persons = 0"
-                         : "",
-        f->starred > 0   ? " AND s.starred_at IS NOT NULL"
-        : f->starred < 0 ? " AND s.starred_at IS NULL"
-                         : "",
-        state == SNAPSHOT_STORED     ? " AND s.state = 0"
-        : state == SNAPSHOT_EXAMINED ? " AND s.state = 1"
-                                     : "",
-        f->from.us != 0 ? (f->label != NULL ? " AND g.event_at >= ?" : " AND s.event_at >= ?") : "",
-        f->to.us != 0 ? (f->label != NULL ? " AND g.event_at < ?" : " AND s.event_at < ?") : "",
-        !paged             ? ""
-        : f->label != NULL ? " AND (g.event_at, g.snapshot) < (?, ?)"
-                           : " AND (s.event_at, s.row) < (?, ?)",
-        at, row);
-    assert(n > 0);
-    AUTO(db_query) q = db_query(l->db, sql);
-    /* The scores are floats: 0.7 as a double lies above 0.7 as a float. */
-    double confidence_min = (double)(float)f->confidence_min;
-    if (f->label != NULL) {
-        db_bind_int(q, label);
-        db_bind_real(q, confidence_min);
-    } else if (f->confidence_min > 0) {
-        db_bind_real(q, confidence_min);
-    }
-    if (f->camera != NULL)
-        db_bind_int(q, camera);
-    if (f->from.us != 0)
-        db_bind_int(q, f->from.us);
-    if (f->to.us != 0)
-        db_bind_int(q, f->to.us);
-    if (paged) {
-        db_bind_int(q, before.event_at.us);
-        db_bind_int(q, before.row);
-    }
-    db_bind_int(q, max);
-    return snapshots_read(l, q, ret, max, e);
-}
-
-static int find_filter_names(struct ledger *l, const struct ledger_filter *f, int64_t *ret_camera,
-                             int64_t *ret_label, struct err *e)
-{
-    if (f->camera != NULL) {
-        int r = name_find(l, NAME_CAMERA, f->camera, ret_camera, e);
-        if (r < 0)
-            return r;
-    }
-    return f->label != NULL ? name_find(l, NAME_LABEL, f->label, ret_label, e) : 0;
+    static const struct browse_budget whole = {0};
+    const struct ledger_filter *f = filter != NULL ? filter : &everything;
+    struct browse_filter browse = BROWSE_EVERYTHING;
+    struct browse_end end;
+    browse.deleted = -1;
+    browse.cameras = &f->camera;
+    browse.camera_count = f->camera != NULL;
+    browse.labels = &f->label;
+    browse.label_count = f->label != NULL;
+    browse.confidence_min = f->confidence_min;
+    browse.person = f->person;
+    browse.starred = f->starred > 0 ? 1 : f->starred < 0 ? 0 : -1;
+    browse.from = f->from;
+    browse.to = f->to;
+    for (int i = 0; f->state != NULL && i < SNAPSHOT_STATE_COUNT; i++)
+        if (strcmp(f->state, snapshot_state_names[i]) == 0)
+            browse.state = i;
+    if (f->state != NULL && browse.state < 0)
+        return err_set(e, -EINVAL, ERR_NEVER, "state '%.40s': stored or examined", f->state);
+    return ledger_browse_page(l, &browse, before, &whole, ret, max, &end, e);
 }
 
 /* ---- files that a crash may have left half-way ---- */
@@ -720,7 +658,8 @@ int ledger_unsettled(struct ledger *l, int64_t after_row, struct ledger_unsettle
                      struct err *e)
 {
     AUTO(db_query)
-    q = db_query(l->db, UNSETTLED "unsettled = 1 AND row > ? ORDER BY row LIMIT ?");
+    q = db_query(l->db, UNSETTLED "unsettled = 1 AND again_at IS NULL AND row > ?"
+                                  " ORDER BY row LIMIT ?");
     db_bind_int(q, after_row);
     db_bind_int(q, max);
     int count = 0, r;
@@ -737,7 +676,7 @@ int ledger_unsettled(struct ledger *l, int64_t after_row, struct ledger_unsettle
 int ledger_unsettled_get(struct ledger *l, const char *id, struct ledger_unsettled *ret,
                          struct err *e)
 {
-    AUTO(db_query) q = db_query(l->db, UNSETTLED "id = ? AND unsettled = 1");
+    AUTO(db_query) q = db_query(l->db, UNSETTLED "id = ? AND unsettled = 1 AND again_at IS NULL");
     db_bind_text(q, id);
     int r = db_step(q, e);
     if (r != 1)
@@ -770,7 +709,7 @@ int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *
     {
         AUTO(db_query)
         q = db_query(l->db, "UPDATE snapshots SET unsettled = 0, previous_path = NULL"
-                            " WHERE row = ? AND unsettled = 1");
+                            " WHERE row = ? AND unsettled = 1 AND again_at IS NULL");
         for (int i = 0; i < count && r == 0; i++) {
             db_bind_int(q, rows[i]);
             r = db_run(q, e);
@@ -791,7 +730,8 @@ int ledger_unsettle(struct ledger *l, int64_t row, struct err *e)
     {
         AUTO(db_query)
         q = db_query(l->db, "UPDATE snapshots SET unsettled = 1 WHERE row = ?"
-                            " AND annotated_path IS NOT NULL AND removed_at IS NULL");
+                            " AND annotated_path IS NOT NULL AND removed_at IS NULL"
+                            " AND removed_why IS NULL");
         db_bind_int(q, row);
         r = db_run(q, e);
         changed = db_changes(l->db);
@@ -809,7 +749,7 @@ int ledger_annotation_drop(struct ledger *l, int64_t row, struct err *e)
     if (r == 0) {
         AUTO(db_query)
         q = db_query(l->db, "UPDATE snapshots SET annotated_path = NULL"
-                            " WHERE row = ? AND unsettled = 1");
+                            " WHERE row = ? AND unsettled = 1 AND again_at IS NULL");
         db_bind_int(q, row);
         r = db_run(q, e);
         if (r == 0 && db_changes(l->db) == 1)

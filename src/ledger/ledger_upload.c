@@ -438,7 +438,8 @@ int ledger_upload_again(struct ledger *l, const char *snapshot_id, struct err *e
     int count = 0;
     {
         AUTO(db_query)
-        find = db_query(l->db, "SELECT row FROM snapshots WHERE id = ? AND removed_at IS NULL");
+        find = db_query(l->db, "SELECT row FROM snapshots WHERE id = ? AND removed_at IS NULL"
+                               " AND removed_why IS NULL");
         db_bind_text(find, snapshot_id);
         r = db_query_int(find, &row, e);
     }
@@ -469,10 +470,12 @@ int ledger_upload_lost(struct ledger *l, int64_t row, struct err *e)
     int64_t storage = 0;
     {
         AUTO(db_query)
-        q = db_query(l->db, "UPDATE uploads SET state = 0, not_before = 0, finished_at = NULL,"
-                            " mark = NULL, url = NULL, star_due = 0 WHERE row = ? AND state = 1"
-                            " AND EXISTS (SELECT 1 FROM snapshots s WHERE s.row = snapshot"
-                            "  AND s.removed_at IS NULL AND s.unsettled = 0) RETURNING storage");
+        q = db_query(l->db,
+                     "UPDATE uploads SET state = 0, not_before = 0, finished_at = NULL,"
+                     " mark = NULL, url = NULL, star_due = 0 WHERE row = ? AND state = 1"
+                     " AND EXISTS (SELECT 1 FROM snapshots s WHERE s.row = snapshot"
+                     "  AND s.removed_at IS NULL AND s.removed_why IS NULL AND s.unsettled = 0)"
+                     " RETURNING storage");
         db_bind_int(q, row);
         r = db_query_int(q, &storage, e);
     }
@@ -762,7 +765,8 @@ static int retention_class_next(struct ledger *l, int starred, int person, int64
         sql, sizeof(sql),
         "SELECT " SNAPSHOT_COLUMNS " FROM snapshots s INDEXED BY snapshots_present" SNAPSHOT_NAMES
         "WHERE (s.starred_at IS NOT NULL) = %d AND (s.persons > 0) = %d"
-        " AND s.removed_at IS NULL AND s.row > ?%s%s%s ORDER BY s.row LIMIT ?",
+        " AND s.removed_at IS NULL AND s.removed_why IS NULL AND s.row > ?%s%s%s"
+        " ORDER BY s.row LIMIT ?",
         starred, person, before.us != 0 ? " AND s.received_at < ?" : "",
         camera != 0 ? " AND s.camera = ?" : "", delivered ? RETENTION_DELIVERED : "");
     assert(n > 0);
@@ -873,8 +877,9 @@ static int mark_removed(struct ledger *l, int64_t row, const char *why, struct e
 {
     {
         AUTO(db_query)
-        q = db_query(l->db, "UPDATE snapshots SET removed_at = ?, removed_why = ?"
-                            " WHERE row = ? AND removed_at IS NULL");
+        q = db_query(l->db, "UPDATE snapshots SET removed_at = ?,"
+                            " removed_why = coalesce(?, removed_why, ''),"
+                            " again_at = NULL WHERE row = ? AND removed_at IS NULL");
         db_bind_int(q, clock_wall().us);
         db_bind_text(q, why);
         db_bind_int(q, row);
@@ -883,11 +888,10 @@ static int mark_removed(struct ledger *l, int64_t row, const char *why, struct e
             return r;
     }
     AUTO(db_query)
-    q = db_query(l->db, "UPDATE uploads SET state = 2, finished_at = ?,"
-                        " error = 'the file was removed: ' || ? WHERE snapshot = ?"
-                        " AND state IN (0, 3)");
+    q = db_query(l->db, "UPDATE uploads SET state = 2, finished_at = ?1,"
+                        " error = (SELECT 'the file was removed: ' || removed_why FROM snapshots"
+                        "  WHERE row = ?2) WHERE snapshot = ?2 AND state IN (0, 3)");
     db_bind_int(q, clock_wall().us);
-    db_bind_text(q, why);
     db_bind_int(q, row);
     return db_run(q, e);
 }
@@ -896,14 +900,15 @@ int ledger_snapshot_removed(struct ledger *l, const int64_t *rows, int count, co
                             bool forget_rows, struct err *e)
 {
     char cut[WHY_MAX - 32];
-    (void)text_copy(cut, sizeof(cut), why);
+    (void)text_copy(cut, sizeof(cut), why != NULL ? why : "");
     int r = db_begin(l->db, e);
     if (r < 0)
         return r;
     for (int i = 0; i < count && r == 0; i++) {
         r = retention_count(l, rows[i], -1, e);
         if (r == 0)
-            r = forget_rows ? forget(l, rows[i], e) : mark_removed(l, rows[i], cut, e);
+            r = forget_rows ? forget(l, rows[i], e)
+                            : mark_removed(l, rows[i], why != NULL ? cut : NULL, e);
     }
     FAULT_POINT("before-removed-commit");
     return db_finish(l->db, r, e);

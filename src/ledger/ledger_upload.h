@@ -134,7 +134,8 @@ int ledger_history_next(struct ledger *l, struct wall_time before, struct wall_t
 /* The files of these rows are gone, in one transaction: the rows stay for the history, without
  * their files, and what was still to be uploaded is given up with the same reason; or, with
  * `forget`, they go with all that hangs on them. Rows of removed files are passed over, unless they
- * are to be forgotten. Unlink first: after a crash in between, the rows are candidates again, and
- * an absent file is as good as an unlinked one. */
+ * are to be forgotten. Unlink first, behind ledger_snapshot_leave(): after a crash in
+ * between, the rows are found again, and an absent file is as good as an unlinked one. `why` NULL:
+ * the reason that they leave for. */
 int ledger_snapshot_removed(struct ledger *l, const int64_t *rows, int count, const char *why,
                             bool forget, struct err *e);

@@ -86,6 +86,9 @@ static const char *const mends[] = {
     " (SELECT count(*) FROM uploads WHERE storage = id AND state = 1)",
     "DELETE FROM storage_memory WHERE storage NOT IN (SELECT id FROM storages)",
     "INSERT INTO retention " RETENTION_OF_HISTORY,
+    "INSERT INTO sources " SOURCES_OF_HISTORY,
+    "UPDATE snapshots SET again_at = NULL WHERE again_at IS NOT NULL AND (state = 0"
+    " OR removed_at IS NOT NULL OR (again_at <= 0 AND (unsettled = 0 OR annotated_path IS NULL)))",
     "UPDATE outbox SET camera = (SELECT s.camera FROM snapshots s WHERE s.row = snapshot)",
     "UPDATE snapshots SET things = (SELECT count(*) FROM detections d WHERE d.snapshot = row)",
     "INSERT INTO sightings SELECT d.label, s.event_at, s.row, max(d.confidence) FROM detections d"

@@ -200,7 +200,32 @@ static const char version_4[] = "CREATE TABLE cloud_days (day INTEGER PRIMARY KE
                                 " infer_ms REAL NOT NULL,"
                                 " found TEXT NOT NULL) STRICT;";
 
-static const char *const migrations[] = {version_1, version_2, version_3, version_4};
+/* What people do with pictures, and the indexes by which they look for them.
+ *
+ * deleted_at: in the trash since. again_at: since when it is to be examined again; 0 or less = it
+ * was, and its old copy with boxes is still to be removed (ledger_again.c). A row with removed_why
+ * and without removed_at is being removed: nothing else may happen to it any more.
+ *
+ * Two indexes by time take the place of one: each picture is in one of them, so that a new picture
+ * costs no more than before, and a walk over what is here does not meet what is gone. `sources`
+ * tells which cameras fetched or pushed: a walk over those finds what is rare. */
+static const char version_5[] =
+    "ALTER TABLE snapshots ADD COLUMN deleted_at INTEGER;"
+    "ALTER TABLE snapshots ADD COLUMN again_at INTEGER;"
+    "DROP INDEX snapshots_time;"
+    "CREATE INDEX snapshots_here ON snapshots (event_at, row) WHERE " SNAPSHOTS_HERE ";"
+    "CREATE INDEX snapshots_past ON snapshots (event_at, row) WHERE " SNAPSHOTS_PAST ";"
+    "CREATE INDEX snapshots_trash ON snapshots (event_at, row) WHERE " SNAPSHOTS_TRASH ";"
+    "CREATE INDEX snapshots_purge ON snapshots (deleted_at, row) WHERE " SNAPSHOTS_TRASH ";"
+    "CREATE INDEX snapshots_leaving ON snapshots (row) WHERE " SNAPSHOTS_LEAVING ";"
+    "CREATE INDEX snapshots_again ON snapshots (row) WHERE again_at IS NOT NULL;"
+    "CREATE TABLE sources ("
+    " camera INTEGER NOT NULL REFERENCES cameras (id),"
+    " source INTEGER NOT NULL,"
+    " PRIMARY KEY (camera, source)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO sources " SOURCES_OF_HISTORY;
+
+static const char *const migrations[] = {version_1, version_2, version_3, version_4, version_5};
 _Static_assert(ARRAY_LEN(migrations) == LEDGER_VERSION, "one migration per version");
 
 static int read_version(struct db *db, int64_t *ret, struct err *e);

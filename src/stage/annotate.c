@@ -109,6 +109,7 @@ static void bring(struct annotate_self *a, const struct ledger_unsettled *u)
     if (r == 0) {
         a->drawn = true;
         metric_inc(&annotated, "drawn");
+        pipeline_tell(a->pipeline, NEWS_DRAWN, u->id);
         stage_count_done(a->stage);
     } else {
         stage_count_failed(a->stage, e.text);

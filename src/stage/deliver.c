@@ -141,11 +141,14 @@ static int record_done(struct deliver_self *d)
 {
     struct err e = {0};
     int r = d->done_count ? ledger_outbox_done(d->ledger, d->done, d->done_count, &e) : 0;
-    if (r < 0)
+    if (r < 0) {
         rest(d, "record deliveries", &e);
-    else
-        d->done_count = 0;
-    return r;
+        return r;
+    }
+    for (int i = 0; i < d->done_count; i++)
+        pipeline_tell(d->pipeline, NEWS_DELIVERED, d->done[i].snapshot_id);
+    d->done_count = 0;
+    return 0;
 }
 
 static bool must_stop(const struct deliver_self *d)

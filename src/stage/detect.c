@@ -2,7 +2,8 @@
  *
  * A live picture comes over the edge with its bytes; when none waits, a worker takes the oldest
  * unexamined row of the ledger. So live ones overtake the backlog, and whatever was queued
- * when the program died is found again. The verdicts go to the record stage.
+ * when the program died is found again. The verdicts go to the record stage. When nothing else is
+ * to be done, pictures are examined once more that somebody wants examined again.
  *
  * A worker never waits for the cloud: what is to be asked there goes to the consult workers
  * (consult.c), so that pictures which the local detector can answer are not held up. */
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ledger/ledger_again.h"
 #include "stage/consult.h"
 
 #define SWEEP_MS 1000
@@ -36,6 +38,7 @@ struct detect_self {
     /* Rows up to here could not be worked on just now (their file cannot be read); they must not
      * hold up the ones behind them. Back to 0 from time to time. */
     int64_t after_row;
+    int64_t again_after_row;        /* the same of those that are examined again */
     struct mono_time look_again_at; /* at those */
 };
 
@@ -150,6 +153,16 @@ static enum work examine(struct detect_self *d, struct snapshot *s, bool live)
     return hand_over(d, s, &v);
 }
 
+static enum work examine_in_context(struct detect_self *d, struct snapshot *s, bool live)
+{
+    log_context_camera(s->camera);
+    log_context_snapshot(s->id);
+    enum work done = examine(d, s, live);
+    log_context_camera(NULL);
+    log_context_snapshot(NULL);
+    return done;
+}
+
 /* Nothing when another worker has the row. */
 static bool work_on(struct detect_self *d, struct snapshot *s, bool live, enum work *ret)
 {
@@ -161,11 +174,7 @@ static bool work_on(struct detect_self *d, struct snapshot *s, bool live, enum w
         claims_drop(d->pipeline->claims, s->row);
         return false;
     }
-    log_context_camera(s->camera);
-    log_context_snapshot(s->id);
-    *ret = examine(d, s, live);
-    log_context_camera(NULL);
-    log_context_snapshot(NULL);
+    *ret = examine_in_context(d, s, live);
     return true;
 }
 
@@ -209,6 +218,55 @@ static enum backlog take_backlog(struct detect_self *d)
     return result;
 }
 
+/* The record stage died, or could not, between the verdict and this. The claim keeps it away. */
+static enum work remove_old_copy(struct detect_self *d, const struct snapshot *s)
+{
+    struct err e = {0};
+    int r = pipeline_clear_copy(d->pipeline, d->ledger, s, &e);
+    if (r < 0)
+        log_error("copy-failed", "remove an old copy with boxes: %s; trying again", e.text);
+    claims_drop(d->pipeline->claims, s->row);
+    pipeline_wake(d->pipeline, PIPELINE_INTAKE);
+    return r < 0 ? WORK_UNREADABLE : WORK_DONE;
+}
+
+static enum work work_again(struct detect_self *d, int64_t row)
+{
+    struct snapshot *now = NULL;
+    struct err e;
+    if (!claims_take(d->pipeline->claims, row))
+        return WORK_POSTPONED;
+    /* As it is under the claim. */
+    if (ledger_again_get(d->ledger, row, &now, &e) != 1) {
+        claims_drop(d->pipeline->claims, row);
+        return WORK_POSTPONED;
+    }
+    enum work done = now->unsettled ? remove_old_copy(d, now) : examine_in_context(d, now, false);
+    snapshot_unref(now);
+    return done;
+}
+
+/* One picture that is to be examined again. True when something was done. */
+static bool take_again(struct detect_self *d)
+{
+    struct snapshot *rows[BACKLOG_PAGE];
+    struct err e;
+    bool worked = false;
+    int n = ledger_again_next(d->ledger, d->again_after_row, rows, BACKLOG_PAGE, &e);
+    if (n < 0) {
+        log_error("ledger-failed", "look for pictures to examine again: %s", e.text);
+        return false;
+    }
+    for (int i = 0; i < n; i++) {
+        enum work done = worked ? WORK_POSTPONED : work_again(d, rows[i]->row);
+        worked = worked || done != WORK_POSTPONED;
+        if (done == WORK_UNREADABLE)
+            d->again_after_row = rows[i]->row;
+        snapshot_unref(rows[i]);
+    }
+    return worked;
+}
+
 /* Enough wait for their turn at the cloud: those of the backlog are as well off in the ledger. The
  * consult stage wakes us. */
 static bool cloud_is_behind(struct pipeline *p)
@@ -222,11 +280,14 @@ static int64_t detect_sweep(void *self)
     int64_t rest = pipeline_ledger_rest_ms(d->pipeline);
     if (rest > 0)
         return rest;
-    if (d->after_row == 0)
+    if (d->after_row == 0 && d->again_after_row == 0)
         d->look_again_at = mono_add_ms(clock_mono(), UNREADABLE_PAUSE_MS);
     else if (mono_passed(d->look_again_at))
-        d->after_row = 0;
-    if (cloud_is_behind(d->pipeline) || take_backlog(d) != BACKLOG_WORKED)
+        d->after_row = d->again_after_row = 0;
+    if (cloud_is_behind(d->pipeline))
+        return SWEEP_MS;
+    enum backlog found = take_backlog(d);
+    if (found != BACKLOG_WORKED && (found == BACKLOG_BUSY || !take_again(d)))
         return SWEEP_MS;
     return pipeline_ledger_rest_ms(d->pipeline);
 }

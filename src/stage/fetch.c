@@ -428,6 +428,7 @@ static bool handle_answers(struct fetch_self *f)
             continue;
         log_context_camera(fl->trigger.camera);
         log_context_snapshot(fl->trigger.id);
+        pipeline_tell(f->pipeline, NEWS_CAMERA, fl->trigger.camera);
         if (fl->code == 0)
             fetch_answered(f, fl);
         else if (fl->item)

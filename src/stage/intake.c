@@ -248,13 +248,15 @@ static void record(struct intake_self *in)
         fail_all(in, r, &e);
 }
 
-/* Its file is still there, and the spool stage decides. */
+/* Its file is still there, and the spool stage decides; or its sender waits for our word. */
 static enum fetched_outcome refuse_pushed(struct fetched *f, const struct err *e)
 {
+    f->pushed->code = e->code;
     text_copy(f->pushed->why, sizeof(f->pushed->why), e->text);
     if (e->retry == ERR_NEVER)
         return FETCHED_UNUSABLE;
-    log_error("picture-refused", "%s; it waits in its folder", e->text);
+    log_error("picture-refused", "%s; %s", e->text,
+              f->pushed->awaited ? "its sender is told" : "it waits in its folder");
     return FETCHED_REFUSED;
 }
 
@@ -294,6 +296,7 @@ static void pass_on(struct intake_self *in, struct snapshot *s)
         log_error("place-failed", "%s; detection tries again", later.text);
     metric_inc(&stored, s->camera);
     stage_count_done(in->stage);
+    pipeline_tell(in->pipeline, NEWS_STORED, s->id);
     picture_cache_put(in->pipeline->cache, s->id, s->bytes);
     if (bus_send(in->out, snapshot_ref(s), (void (*)(void *))snapshot_unref) == 0)
         return;
@@ -315,6 +318,8 @@ static void finish(struct intake_self *in, struct arrival *a)
     else
         outcome = refuse(in, a->item, &a->error);
     atomic_store(&a->item->outcome, outcome);
+    if (a->item->pushed && a->item->pushed->awaited)
+        pipeline_outcome(in->pipeline, a->item->trigger.id);
     snapshot_unref(STEAL(a->snapshot));
     fetched_unref(STEAL(a->item));
 }

@@ -1,5 +1,6 @@
-/* Janitor: removes old pictures by the rules of [retention] once an hour, and for room whenever the
- * disk gets short of it. All the rest of the time it sleeps. */
+/* Janitor: removes old pictures by the rules of [retention] once an hour, for room whenever the
+ * disk gets short of it, and what people deleted when its time of grace is over. All the rest of
+ * the time it sleeps. */
 
 #include "stage/pipeline.h"
 
@@ -35,7 +36,7 @@ struct janitor_self {
     struct pipeline *pipeline;
     struct stage *stage;
     struct ledger *ledger;
-    struct mono_time run_at, space_at, told_at;
+    struct mono_time run_at, space_at, trash_at, told_at;
     int64_t wall_ahead_us;        /* of the monotonic clock, when last looked at */
     int64_t ahead_before_us;      /* the jump that is in doubt */
     struct mono_time doubt_until; /* 0 = the clock is believed */
@@ -44,9 +45,11 @@ struct janitor_self {
 static struct metric removed = {.name = "snapshotd_retention_removed_total",
                                 .kind = METRIC_COUNTER,
                                 .label = "rule",
-                                .help = "Pictures removed from this machine, by the rule of "
-                                        "[retention]; filling: before they had reached all they "
-                                        "should; history_age: rows of removed ones"};
+                                .help =
+                                    "Pictures removed from this machine, by the rule of "
+                                    "[retention]; filling: before they had reached all they "
+                                    "should; begun: by a run before; trash: deleted by a person; "
+                                    "history_age: rows of removed ones"};
 static struct metric removed_bytes = {.name = "snapshotd_retention_removed_bytes_total",
                                       .kind = METRIC_COUNTER,
                                       .label = "rule",
@@ -101,11 +104,13 @@ static int64_t removed_pictures(const struct retention_report *report)
 }
 
 /* What lasts is told once an hour. */
-static void tell_trouble(struct janitor_self *j, const struct retention_report *report)
+static void tell_trouble(struct janitor_self *j, const struct retention_report *report,
+                         bool looked_for_space)
 {
-    bool is_short = report->short_of_space && removed_pictures(report) == 0;
+    bool is_short = looked_for_space && report->short_of_space && removed_pictures(report) == 0;
     metric_add(&failures, NULL, (double)report->failed);
-    metric_set(&short_of_space, NULL, is_short);
+    if (looked_for_space)
+        metric_set(&short_of_space, NULL, is_short);
     if ((report->failed == 0 && !is_short) || !mono_passed(j->told_at))
         return;
     j->told_at = mono_add_ms(clock_mono(), TELL_MS);
@@ -144,15 +149,10 @@ static void watch_clock(struct janitor_self *j)
     }
 }
 
-static unsigned left_out(const struct janitor_self *j, bool space_only)
+/* Runs all rules but these. */
+static void run(struct janitor_self *j, const struct settings *now, unsigned without)
 {
     unsigned ages = RETENTION_BITS_AGES | RETENTION_BIT(RETENTION_RULE_HISTORY);
-    return (space_only ? RETENTION_BITS_ALL & ~RETENTION_BITS_SPACE : 0) |
-           (j->doubt_until.us != 0 ? ages : 0);
-}
-
-static void run(struct janitor_self *j, const struct settings *now, bool space_only)
-{
     struct pipeline *p = j->pipeline;
     struct retention_report report;
     struct err e = {0};
@@ -163,7 +163,7 @@ static void run(struct janitor_self *j, const struct settings *now, bool space_o
                                   .keeps_files =
                                       p->spool != NULL &&
                                       spool_config_keeps_files(p->spool->folders, p->spool->count),
-                                  .without = left_out(j, space_only),
+                                  .without = without | (j->doubt_until.us != 0 ? ages : 0),
                                   .now = clock_wall(),
                                   .progress = progress,
                                   .arg = j};
@@ -171,7 +171,7 @@ static void run(struct janitor_self *j, const struct settings *now, bool space_o
     for (int i = 0; i < RETENTION_RULE_COUNT; i++)
         if (report.files[i] > 0)
             tell_rule(i, report.files[i], report.bytes[i]);
-    tell_trouble(j, &report);
+    tell_trouble(j, &report, (without & RETENTION_BITS_SPACE) == 0);
     if (r < 0) {
         log_error("ledger-failed", "removing old pictures: %s; trying again later", e.text);
         stage_count_failed(j->stage, e.text);
@@ -179,6 +179,8 @@ static void run(struct janitor_self *j, const struct settings *now, bool space_o
     int64_t files = removed_pictures(&report);
     for (int64_t i = 0; i < files + report.files[RETENTION_RULE_HISTORY]; i++)
         stage_count_done(j->stage);
+    if ((without & RETENTION_BITS_SPACE) != 0)
+        return;
     j->space_at = mono_add_ms(clock_mono(), !report.short_of_space ? LOOK_MS
                                             : files > 0            ? SETTLE_MS
                                                                    : NO_ROOM_MS);
@@ -192,25 +194,37 @@ static bool wants_space(const struct janitor_self *j, const struct settings *now
     return free_bytes >= 0 && free_bytes < wanted;
 }
 
+static void run_rules(struct janitor_self *j, const struct settings *now)
+{
+    if (mono_passed(j->run_at)) {
+        /* Before the run: a shorter interval after a reload counts at the next look. */
+        j->run_at = mono_add_ms(clock_mono(), now->retention.interval_ms);
+        run(j, now, RETENTION_BITS_TRASH);
+    } else if (mono_passed(j->space_at)) {
+        j->space_at = mono_add_ms(clock_mono(), LOOK_MS);
+        if (wants_space(j, now))
+            run(j, now, RETENTION_BITS_ALL & ~RETENTION_BITS_SPACE);
+    }
+    int64_t by_interval = clock_mono().us + now->retention.interval_ms * 1000;
+    j->run_at.us = MIN(j->run_at.us, by_interval);
+}
+
 static int64_t janitor_sweep(void *self)
 {
     struct janitor_self *j = self;
     AUTO(settings) now = pipeline_settings(j->pipeline);
     watch_clock(j);
-    if (!now->retention.enabled || stage_stopping(j->stage))
+    if (stage_stopping(j->stage))
         return LOOK_MS;
-    if (mono_passed(j->run_at)) {
-        /* Before the run: a shorter interval after a reload counts at the next look. */
-        j->run_at = mono_add_ms(clock_mono(), now->retention.interval_ms);
-        run(j, now, false);
-    } else if (mono_passed(j->space_at)) {
-        j->space_at = mono_add_ms(clock_mono(), LOOK_MS);
-        if (wants_space(j, now))
-            run(j, now, true);
+    if (mono_passed(j->trash_at)) {
+        j->trash_at = mono_add_ms(clock_mono(), LOOK_MS);
+        run(j, now, RETENTION_BITS_ALL & ~RETENTION_BITS_TRASH);
     }
-    int64_t by_interval = clock_mono().us + now->retention.interval_ms * 1000;
-    j->run_at.us = MIN(j->run_at.us, by_interval);
-    return MIN(mono_until_ms(j->run_at), mono_until_ms(j->space_at));
+    if (!now->retention.enabled)
+        return mono_until_ms(j->trash_at);
+    run_rules(j, now);
+    int64_t next_ms = MIN(mono_until_ms(j->run_at), mono_until_ms(j->space_at));
+    return MIN(next_ms, mono_until_ms(j->trash_at));
 }
 
 /* A person who keeps pictures nowhere else should know that they go. */
@@ -262,7 +276,7 @@ static int janitor_init(void *self, struct stage *st, struct err *e)
     AUTO(settings) now = pipeline_settings(j->pipeline);
     j->stage = st;
     tell_rules(j->pipeline, now);
-    j->run_at = j->space_at = mono_add_ms(clock_mono(), FIRST_MS);
+    j->run_at = j->space_at = j->trash_at = mono_add_ms(clock_mono(), FIRST_MS);
     j->told_at = clock_mono();
     j->wall_ahead_us = clock_wall().us - clock_mono().us;
     int r = ledger_open(j->pipeline->ledger_path, &j->ledger, e);

@@ -5,11 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/dynbuf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "ledger/ledger_again.h"
 
 /* For room on the way to the record stage. */
 #define JUDGED_WAIT_MS 10000
@@ -62,6 +64,12 @@ void pipeline_outcome(struct pipeline *p, const char *id)
         p->outcome(p->outcome_arg, id);
 }
 
+void pipeline_tell(struct pipeline *p, enum news what, const char *subject)
+{
+    if (p->news)
+        p->news(p->news_arg, what, subject);
+}
+
 void pipeline_rest_ledger(struct pipeline *p)
 {
     atomic_store(&p->ledger_rest_us, mono_add_ms(clock_mono(), PIPELINE_LEDGER_REST_MS).us);
@@ -96,7 +104,7 @@ void pipeline_count_error(enum pipeline_error error)
     metric_inc(&errors, pipeline_error_names[error]);
 }
 
-static int unknown_camera(const struct camera_set *set, const char *camera, struct err *e)
+int pipeline_unknown_camera(const struct camera_set *set, const char *camera, struct err *e)
 {
     AUTO_DONE(dynbuf) known = {0};
     char quoted[SNAPSHOT_KEY_MAX];
@@ -116,7 +124,7 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
     const struct camera *cam = camera_set_find(now->cameras, camera);
     if (!cam) {
         pipeline_count_error(PIPELINE_UNKNOWN_CAMERA);
-        return unknown_camera(now->cameras, camera, e);
+        return pipeline_unknown_camera(now->cameras, camera, e);
     }
     if (!cam->enabled)
         return err_set(e, -ECANCELED, ERR_NEVER,
@@ -163,6 +171,20 @@ int pipeline_bytes_placed(struct pipeline *p, const struct snapshot *s, struct b
         return r;
     (void)store_place(p->store, s->id, false, s->path, NULL); /* the read below tells */
     return pipeline_bytes(p, s, ret, e);
+}
+
+int pipeline_clear_copy(struct pipeline *p, struct ledger *l, const struct snapshot *s,
+                        struct err *e)
+{
+    store_discard(p->store, s->id, true); /* one that was drawn and not placed */
+    FAULT_POINT("before-old-copy-unlink");
+    int r = store_unlink(p->store, s->annotated_path, e);
+    if (r == 0)
+        r = store_sync(p->store, s->annotated_path, e);
+    if (r == -ENOENT) /* its folder is gone, and so is it */
+        r = 0;
+    FAULT_POINT("after-old-copy-unlink");
+    return r < 0 ? r : ledger_again_cleared(l, s->row, e);
 }
 
 bool pipeline_hand_over(struct pipeline *p, struct bus_out *out, struct snapshot *s,

@@ -15,6 +15,7 @@
 #include "detect/detect_config.h"
 #include "detect/detector.h"
 #include "ledger/store.h"
+#include "model/news.h"
 #include "model/trigger.h"
 #include "notify/amqp_config.h"
 #include "notify/notifier.h"
@@ -93,6 +94,9 @@ struct pipeline {
     /* A trigger or snapshot has an outcome (waiting API requests). Any thread; may be NULL. */
     void (*outcome)(void *arg, const char *id);
     void *outcome_arg;
+    /* Something has happened that somebody may listen to. Any thread, never blocks; may be NULL. */
+    void (*news)(void *arg, enum news what, const char *subject);
+    void *news_arg;
     _Atomic int64_t ledger_rest_us; /* monotonic: until then the ledger takes no verdicts */
     pthread_mutex_t lock;
     struct settings *settings_now; /* guarded by lock */
@@ -105,6 +109,7 @@ struct settings *pipeline_settings(struct pipeline *p);
 void pipeline_publish(struct pipeline *p, struct settings *s);
 void pipeline_wake(struct pipeline *p, enum pipeline_stage which);
 void pipeline_outcome(struct pipeline *p, const char *id);
+void pipeline_tell(struct pipeline *p, enum news what, const char *subject);
 
 /* A trigger that comes to nothing, once each: what the predecessor counts at CloudWatch. Any
  * thread. */
@@ -129,11 +134,17 @@ int64_t pipeline_ledger_rest_ms(struct pipeline *p); /* what is left of it, 0 = 
 int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
                      enum trigger_origin origin, struct wall_time event_at,
                      char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+/* -ENOENT, and a text that lists what there is. */
+int pipeline_unknown_camera(const struct camera_set *set, const char *camera, struct err *e);
 /* A picture's bytes from the cache or the store. */
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
 /* The same of a swept row, which may be so fresh that intake has not put its file in place yet. */
 int pipeline_bytes_placed(struct pipeline *p, const struct snapshot *s, struct blob **ret,
                           struct err *e);
+/* Removes the copy with boxes that a new verdict has made wrong, and says so in the ledger: then
+ * another may be drawn. Under the row's claim. */
+int pipeline_clear_copy(struct pipeline *p, struct ledger *l, const struct snapshot *s,
+                        struct err *e);
 /* Sends a verdict (taken) along an opened EDGE_JUDGED, and the claim with it: until it is recorded
  * nobody else looks at the picture. False when it could not be, which is logged; the claim is
  * dropped then, and the picture is examined again. */
@@ -171,6 +182,8 @@ struct pushed {
                             repeat */
     int fd;              /* its file, for a second name in the store; -1 = the bytes are written */
     int64_t modified_ns; /* of it, since 1970 */
+    bool awaited;        /* pipeline_outcome() is told when the outcome is known */
+    int code;            /* negative errno, and why, when it is not recorded */
     char why[ERR_TEXT_MAX];
 };
 struct fetched {

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "ledger/ledger_again.h"
 
 #define SWEEP_MS 60000 /* nothing to sweep: the workers' sweep finds what was let go */
 /* Copies to draw that wait on their edge; the annotate stage finds what does not fit. */
@@ -99,11 +100,34 @@ static size_t choose_uploads(const struct settings *now, const struct judged *j,
     return count;
 }
 
-/* One transition, within the group. */
+/* The picture keeps its name: others may have it in hand under that. */
+static int write_again(struct record_self *rec, const struct settings *now, const struct judged *j,
+                       struct names *n, struct err *e)
+{
+    const struct snapshot *s = j->snapshot;
+    char first[SNAPSHOT_PATH_MAX];
+    text_copy(n->path, sizeof(n->path), s->path);
+    text_copy(n->annotated, sizeof(n->annotated), s->annotated_path);
+    snapshot_name_original(s, first);
+    if (verdict_persons(&j->verdict) == 0)
+        n->annotated[0] = '\0';
+    else if (!n->annotated[0] && now->detect.annotate &&
+             snapshot_name_annotated(first, n->annotated, sizeof(n->annotated)) < 0)
+        n->annotated[0] = '\0';
+    int r = ledger_again_examined(rec->ledger, s, &j->verdict, n->annotated, e);
+    if (r != -ENOTUNIQ)
+        return r;
+    n->annotated[0] = '\0';
+    return ledger_again_examined(rec->ledger, s, &j->verdict, NULL, e);
+}
+
+/* One transition, within the group. Positive: the old copy is to go. */
 static int write_verdict(struct record_self *rec, const struct settings *now,
                          const struct judged *j, struct names *n, struct err *e)
 {
     struct upload_wish wishes[STORAGES_MAX];
+    if (j->snapshot->again)
+        return write_again(rec, now, j, n, e);
     choose_names(now, j, n);
     size_t count = choose_uploads(now, j, n->annotated[0], wishes);
     int r = ledger_snapshot_examined(rec->ledger, j->snapshot, &j->verdict, n->path, n->annotated,
@@ -134,6 +158,14 @@ static void move_file(struct record_self *rec, const struct snapshot *s, const s
         log_error("place-failed", "%s; trying again", e.text);
 }
 
+/* What fails here is repeated by the detect workers' sweep. */
+static void clear_copy(struct record_self *rec, const struct snapshot *s)
+{
+    struct err e = {0};
+    if (pipeline_clear_copy(rec->pipeline, rec->ledger, s, &e) < 0)
+        log_error("copy-failed", "remove an old copy with boxes: %s; trying again", e.text);
+}
+
 /* Takes the id. */
 static void ask_for_copy(struct record_self *rec, char *item)
 {
@@ -150,8 +182,9 @@ static void report(struct record_self *rec, const struct snapshot *s, const stru
         metric_observe(&decode_seconds, NULL, v->decode_ms / 1000);
         metric_observe(&infer_seconds, NULL, v->infer_ms / 1000);
     }
-    metric_observe(&record_seconds, NULL,
-                   (double)MAX(clock_wall().us - s->received_at.us, (int64_t)0) / 1e6);
+    if (!s->again)
+        metric_observe(&record_seconds, NULL,
+                       (double)MAX(clock_wall().us - s->received_at.us, (int64_t)0) / 1e6);
     stage_count_done(rec->stage);
     char detail[VERDICT_DETAIL_MAX];
     log_info("examined", "%s: %s", verdict_outcome_names[v->outcome],
@@ -174,7 +207,7 @@ static void log_about(const struct judged *j)
     log_context_snapshot(j ? j->snapshot->id : NULL);
 }
 
-/* All of the batch in one commit. codes[i] is 0 for what is recorded now. */
+/* All of the batch in one commit. codes[i] is not negative for what is recorded now. */
 static void commit(struct record_self *rec, struct names *names, int *codes)
 {
     AUTO(settings) now = pipeline_settings(rec->pipeline);
@@ -210,10 +243,14 @@ static void record_flush(void *self)
         struct judged *j = rec->batch[i];
         char *promised = NULL;
         log_about(j);
-        if (codes[i] == 0) {
-            move_file(rec, j->snapshot, &names[i]);
+        if (codes[i] >= 0) {
+            if (codes[i] > 0)
+                clear_copy(rec, j->snapshot);
+            if (!j->snapshot->again)
+                move_file(rec, j->snapshot, &names[i]);
             report(rec, j->snapshot, &j->verdict);
             pipeline_outcome(rec->pipeline, j->snapshot->id);
+            pipeline_tell(rec->pipeline, NEWS_EXAMINED, j->snapshot->id);
             if (names[i].annotated[0])
                 promised = xstrdup(j->snapshot->id);
         }

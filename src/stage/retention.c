@@ -7,8 +7,9 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ledger/ledger_trash.h"
 
-/* A commit for so many pictures; a star that is given meanwhile comes too late for as many. */
+/* Two commits for so many pictures. */
 #define BATCH 64
 /* Pictures come in the order of their rows but for those that were under way together. */
 #define SLACK_US (3600 * (int64_t)1000000)
@@ -37,6 +38,8 @@ const char *const retention_rule_names[RETENTION_RULE_COUNT] = {
     [RETENTION_RULE_TOTAL_SIZE] = "total_size",
     [RETENTION_RULE_FREE_SPACE] = "free_space",
     [RETENTION_RULE_FILLING] = "filling",
+    [RETENTION_RULE_BEGUN] = "begun",
+    [RETENTION_RULE_TRASH] = "trash",
     [RETENTION_RULE_HISTORY] = "history_age",
 };
 
@@ -78,17 +81,20 @@ struct want {
 };
 
 static int take(struct run *r, struct want *w);
+static int run_begun(struct run *r);
 static int run_ages(struct run *r);
 static int run_per_camera(struct run *r);
 static int run_sizes(struct run *r);
 static int run_total_size(struct run *r);
 static int run_space(struct run *r);
+static int run_trash(struct run *r);
 static int run_history(struct run *r);
 
 int retention_run(const struct retention_options *o, struct retention_report *ret, struct err *e)
 {
-    static int (*const all[])(struct run *) = {run_ages,       run_per_camera, run_sizes,
-                                               run_total_size, run_space,      run_history};
+    static int (*const all[])(struct run *) = {run_begun, run_ages,       run_per_camera,
+                                               run_sizes, run_total_size, run_trash,
+                                               run_space, run_history};
     struct run r = {.o = o, .report = ret, .e = e};
     *ret = (struct retention_report){0};
     int code = 0;
@@ -299,6 +305,73 @@ static int run_space(struct run *r)
     return code;
 }
 
+static int remove_pictures(struct run *r, enum retention_rule rule, enum leave_terms terms,
+                           const char *why, struct snapshot *const *list, int count);
+static int finish_removal(struct run *r, enum retention_rule rule, const char *why,
+                          struct snapshot *const *list, int count);
+
+static void unref_all(struct snapshot **list, int count)
+{
+    for (int i = 0; i < count; i++)
+        snapshot_unref(list[i]);
+}
+
+static void count_only(struct run *r, enum retention_rule rule, struct snapshot *const *list,
+                       int count)
+{
+    r->report->files[rule] += count;
+    for (int i = 0; i < count; i++)
+        r->report->bytes[rule] += picture_bytes(list[i]);
+}
+
+/* Their reason stands in the row. */
+static int run_begun(struct run *r)
+{
+    struct snapshot *batch[BATCH];
+    int64_t after = 0;
+    int n = is_wanted(r, RETENTION_RULE_BEGUN) ? BATCH : 0;
+    while (n == BATCH && !r->stopped) {
+        n = ledger_leaving_next(r->o->ledger, after, batch, BATCH, r->e);
+        if (n <= 0)
+            return n;
+        after = batch[n - 1]->row;
+        int code = 0;
+        if (r->o->dry_run)
+            count_only(r, RETENTION_RULE_BEGUN, batch, n);
+        else
+            code = finish_removal(r, RETENTION_RULE_BEGUN, NULL, batch, n);
+        unref_all(batch, n);
+        if (code < 0)
+            return code;
+        r->stopped = r->o->progress != NULL && r->o->progress(r->o->arg);
+    }
+    return 0;
+}
+
+/* A file that cannot be removed is left to the next run; one look takes what is behind it. */
+static int run_trash(struct run *r)
+{
+    struct wall_time before = {ledger_now().us - r->o->config->trash_keep_ms * 1000};
+    struct snapshot *batch[BATCH];
+    int n = is_wanted(r, RETENTION_RULE_TRASH) ? BATCH : 0;
+    while (n == BATCH && !r->stopped) {
+        n = ledger_trash_next(r->o->ledger, before, batch, BATCH, r->e);
+        if (n <= 0)
+            return n;
+        int code = 0;
+        if (r->o->dry_run)
+            count_only(r, RETENTION_RULE_TRASH, batch, n);
+        else
+            code = remove_pictures(r, RETENTION_RULE_TRASH, LEAVE_TRASH, "deleted by a person",
+                                   batch, n);
+        unref_all(batch, n);
+        if (code < 0 || r->o->dry_run)
+            return code;
+        r->stopped = r->o->progress != NULL && r->o->progress(r->o->arg);
+    }
+    return 0;
+}
+
 static int run_history(struct run *r)
 {
     const struct retention_options *o = r->o;
@@ -375,9 +448,6 @@ static enum decision decide(const struct run *r, struct want *w, const struct sn
     return DECISION_TAKE;
 }
 
-static int remove_pictures(struct run *r, const struct want *w, struct snapshot *const *list,
-                           int count);
-
 /* Of one batch; true in *ret_end when there is nothing more to take. */
 static int take_batch(struct run *r, struct want *w, struct snapshot *const *batch, int n,
                       bool *ret_end)
@@ -394,7 +464,9 @@ static int take_batch(struct run *r, struct want *w, struct snapshot *const *bat
             choose(r, w, batch[i]);
     }
     if (!r->o->dry_run)
-        return count > 0 ? remove_pictures(r, w, taken, count) : 0;
+        return remove_pictures(r, w->rule,
+                               w->kind == RETENTION_STARRED ? LEAVE_ANY : LEAVE_UNSTARRED, w->why,
+                               taken, count);
     for (int i = 0; i < count; i++)
         r->report->bytes[w->rule] += picture_bytes(taken[i]);
     r->report->files[w->rule] += count;
@@ -452,8 +524,30 @@ static void note_failure(struct run *r, const struct err *e)
         (void)text_copy(r->report->failure, sizeof(r->report->failure), e->text); /* of one size */
 }
 
-static int remove_pictures(struct run *r, const struct want *w, struct snapshot *const *list,
-                           int count)
+/* From here on nobody gives these pictures a star or new files, or takes them out of the trash. */
+static int remove_pictures(struct run *r, enum retention_rule rule, enum leave_terms terms,
+                           const char *why, struct snapshot *const *list, int count)
+{
+    struct snapshot *leaving[BATCH];
+    int64_t rows[BATCH];
+    assert(count <= BATCH);
+    if (count == 0)
+        return 0;
+    for (int i = 0; i < count; i++)
+        rows[i] = list[i]->row;
+    int n = ledger_snapshot_leave(r->o->ledger, rows, count, terms, why, r->e);
+    if (n < 0)
+        return n;
+    FAULT_POINT("retention-leaving");
+    for (int i = 0, k = 0; i < count && k < n; i++)
+        if (list[i]->row == rows[k])
+            leaving[k++] = list[i];
+    return finish_removal(r, rule, why, leaving, n);
+}
+
+/* A file that cannot be removed is tried again by the next run. */
+static int finish_removal(struct run *r, enum retention_rule rule, const char *why,
+                          struct snapshot *const *list, int count)
 {
     struct store *store = r->o->store;
     struct snapshot *gone[BATCH];
@@ -476,14 +570,14 @@ static int remove_pictures(struct run *r, const struct want *w, struct snapshot 
     FAULT_POINT("retention-unlinked");
     int code = sync_folders(store, gone, n, r->e);
     if (code == 0)
-        code = ledger_snapshot_removed(r->o->ledger, rows, n, w->why, false, r->e);
+        code = ledger_snapshot_removed(r->o->ledger, rows, n, why, false, r->e);
     if (code < 0)
         return code;
     FAULT_POINT("retention-removed");
     for (int i = 0; i < n; i++)
         if (gone[i]->event_at.us < r->o->now.us - FOLDER_AGE_US)
             store_remove_folder(store, gone[i]->path);
-    r->report->files[w->rule] += n;
-    r->report->bytes[w->rule] += bytes;
+    r->report->files[rule] += n;
+    r->report->bytes[rule] += bytes;
     return 0;
 }

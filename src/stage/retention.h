@@ -13,14 +13,16 @@
  *   filling     only when the disk is about to fill and this run removed nothing else: plain ones
  *               that have not reached all they should, the oldest first, then those with persons.
  *               Never what waits for detection: nobody knows what is on it
+ *   trash       what people deleted, when its time of grace is over
  *   history     rows of pictures that were removed long ago
  *
  * Some disks give back late what was removed (btrfs, XFS, NFS), or never (hard links, snapshots of
  * the file system). So a rule that brought no room is not gone on with, and `filling` waits for a
  * run that begins with all the room that the others made.
  *
- * Files go first, their folder is synced, then the row says that they are gone: after a crash in
- * between the rows are found again, while a file without a row would lie there for good. */
+ * The row says that the picture leaves, its files go, their folder is synced, then the row says
+ * that they are gone: after a crash in between it is found again (`begun`), while a file without a
+ * row would lie there for good. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,6 +46,8 @@ enum retention_rule {
     RETENTION_RULE_TOTAL_SIZE,
     RETENTION_RULE_FREE_SPACE,
     RETENTION_RULE_FILLING,
+    RETENTION_RULE_BEGUN, /* by a run that did not come to its end */
+    RETENTION_RULE_TRASH,
     RETENTION_RULE_HISTORY,
     RETENTION_RULE_COUNT
 };
@@ -55,6 +59,8 @@ extern const char *const retention_rule_names[RETENTION_RULE_COUNT]; /* "plain_a
 #define RETENTION_BITS_AGES                                                                        \
     (RETENTION_BIT(RETENTION_RULE_PLAIN_AGE) | RETENTION_BIT(RETENTION_RULE_PERSON_AGE) |          \
      RETENTION_BIT(RETENTION_RULE_STARRED_AGE))
+#define RETENTION_BITS_TRASH                                                                       \
+    (RETENTION_BIT(RETENTION_RULE_BEGUN) | RETENTION_BIT(RETENTION_RULE_TRASH))
 #define RETENTION_BITS_SPACE                                                                       \
     (RETENTION_BIT(RETENTION_RULE_FREE_SPACE) | RETENTION_BIT(RETENTION_RULE_FILLING))
 

@@ -93,6 +93,18 @@ static const struct cfg_key keys[] = {
      .help = "What is known of a removed picture is forgotten so long after its removal; 0 = never",
      .doc = "While a watched folder has `after = keep`, what is known of pushed pictures stays: it "
             "keeps their files from being taken a second time."},
+    {.name = "trash_keep",
+     .type = CFG_DURATION,
+     FIELD(trash_keep_ms),
+     .fallback = "10m",
+     .min = 0,
+     .max = 30 * DAY,
+     .bare_unit_ms = 1000,
+     .unit = "s",
+     .flags = CFG_RELOAD,
+     .help = "So long a picture that somebody deleted can be taken back; then its files go",
+     .doc = "Also with `enabled = no`. What storages have of it stays there; what waits to be "
+            "uploaded is until then, and given up afterwards."},
 };
 
 const struct cfg_section retention_cfg_section = {

@@ -20,5 +20,6 @@ struct retention_config {
     int64_t total_size;                       /* bytes, of all */
     int64_t free_space;                       /* bytes that are to be free */
     int64_t history_age_ms;
+    int64_t trash_keep_ms; /* also while not enabled */
 };
 extern const struct cfg_section retention_cfg_section;

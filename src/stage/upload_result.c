@@ -275,6 +275,7 @@ static void report_kept(struct upload_self *u, const struct slot *s)
 {
     const char *name = u->storage->name;
     metric_inc(&kept, name);
+    pipeline_tell(u->pipeline, NEWS_UPLOADED, s->job.snapshot_id);
     metric_observe(&seconds, name, s->seconds);
     metric_add(&sent_bytes, name, (double)s->read);
     stage_count_done(u->stage);

@@ -204,9 +204,12 @@ static void nudge(struct httpd *h)
 void httpd_wake(struct httpd *h, const char *key)
 {
     pthread_mutex_lock(&h->lock);
-    if (h->wake_count < WAKE_MAX)
+    bool known = h->wake_all;
+    for (int i = 0; i < h->wake_count && !known; i++)
+        known = strcmp(h->wake_keys[i], key) == 0;
+    if (!known && h->wake_count < WAKE_MAX)
         text_copy(h->wake_keys[h->wake_count++], HTTP_WAIT_KEY_MAX, key);
-    else
+    else if (!known)
         h->wake_all = true;
     pthread_mutex_unlock(&h->lock);
     nudge(h);

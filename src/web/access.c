@@ -355,6 +355,45 @@ bool access_still(struct access *a, const struct access_who *who)
     return false;
 }
 
+/* ---- streams ---- */
+
+struct guard {
+    struct access *access;
+    struct access_who who;
+    struct mono_time look_at;
+    struct http_stream inner;
+};
+
+static ssize_t guard_read(void *arg, void *to, size_t size, struct http_wait *wait)
+{
+    struct guard *g = arg;
+    if (mono_passed(g->look_at)) {
+        if (!access_still(g->access, &g->who))
+            return HTTP_STREAM_END;
+        g->look_at = mono_add_ms(clock_mono(), ACCESS_GUARD_MS);
+    }
+    return g->inner.read(g->inner.arg, to, size, wait);
+}
+
+static void guard_release(void *arg)
+{
+    struct guard *g = arg;
+    g->inner.release(g->inner.arg);
+    free(g);
+}
+
+void access_guard_stream(struct access *a, const struct access_who *who, struct http_stream *stream)
+{
+    struct guard *g = xcalloc(1, sizeof(*g));
+    g->access = a;
+    g->who = *who;
+    g->look_at = mono_add_ms(clock_mono(), ACCESS_GUARD_MS);
+    g->inner = *stream;
+    stream->read = guard_read;
+    stream->release = guard_release;
+    stream->arg = g;
+}
+
 /* ---- whether ---- */
 
 static unsigned scope_for(enum web_access need)

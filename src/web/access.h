@@ -84,6 +84,11 @@ bool access_permits(struct access *a, const struct access_who *who, enum web_acc
                     bool changes, const struct http_request *req, struct http_response *ret);
 /* Whether he still is who he was: for what goes on longer than a request. */
 bool access_still(struct access *a, const struct access_who *who);
+/* A stream that ends, within ACCESS_GUARD_MS and the time between two of its reads, when whoever
+ * reads it may no longer come in. Takes what is in `stream`. */
+#define ACCESS_GUARD_MS 10000
+void access_guard_stream(struct access *a, const struct access_who *who,
+                         struct http_stream *stream);
 
 /* ---- for the routes of web/access_*.c ---- */
 

@@ -22,18 +22,29 @@ void query_refuse(struct http_response *ret, const char *name, const char *value
                               "%s='%s': right would be %s", name, shown, right);
 }
 
+static bool is_among(const char *name, const char *const *names)
+{
+    size_t k = 0;
+    while (names && names[k] && strcmp(names[k], name) != 0)
+        k++;
+    return names && names[k];
+}
+
 bool query_only(const struct http_request *req, const char *const *known, struct http_response *ret)
+{
+    return query_only_but(req, known, NULL, ret);
+}
+
+bool query_only_but(const struct http_request *req, const char *const *known,
+                    const char *const *repeated, struct http_response *ret)
 {
     for (size_t i = 0; i < req->query_count; i++) {
         const char *name = req->query[i].name;
-        size_t k = 0;
-        while (known[k] && strcmp(known[k], name) != 0)
-            k++;
         AUTO_DONE(dynbuf) right;
         dynbuf_init(&right, 512);
-        if (!known[k]) {
+        if (!is_among(name, known)) {
             (void)dynbuf_puts(&right, "one of");
-            for (k = 0; known[k]; k++)
+            for (size_t k = 0; known[k]; k++)
                 (void)dynbuf_printf(&right, "%s %s", k ? "," : "", known[k]);
             char shown[SHOWN_MAX];
             text_escape(name, strlen(name), shown, sizeof(shown));
@@ -42,7 +53,7 @@ bool query_only(const struct http_request *req, const char *const *known, struct
                                       dynbuf_str(&right));
             return false;
         }
-        if (http_request_query(req, name) != req->query[i].value) {
+        if (http_request_query(req, name) != req->query[i].value && !is_among(name, repeated)) {
             http_response_error_about(ret, 400, "bad-parameter", "parameter", name,
                                       "%s is given more than once", name);
             return false;

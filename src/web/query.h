@@ -12,6 +12,9 @@
 /* All parameters must be among `known` (NULL-terminated), each at most once. */
 bool query_only(const struct http_request *req, const char *const *known,
                 struct http_response *ret);
+/* The same; those of `repeated`, which are known too, may be there several times. */
+bool query_only_but(const struct http_request *req, const char *const *known,
+                    const char *const *repeated, struct http_response *ret);
 bool query_int(const struct http_request *req, const char *name, int64_t min, int64_t max,
                int64_t *value, struct http_response *ret);
 bool query_double(const struct http_request *req, const char *name, double min, double max,

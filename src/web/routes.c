@@ -13,9 +13,23 @@ const struct web_route web_routes[] = {
     {"GET", "/api/v1/triggers/{id}", web_trigger_get, "what became of a trigger",
      .access = WEB_VIEW},
     {"GET", "/api/v1/snapshots", web_snapshots_get,
-     "snapshots, newest first; filters: camera, label, confidence, person, starred, state, from, "
-     "to",
+     "snapshots, newest first; filters: camera, label, confidence, person, starred, present, "
+     "deleted, state, source, from, to, q",
      .access = WEB_VIEW},
+
+    {"GET", "/api/v1/snapshots/count", web_count_get, "how many; the same filters",
+     .access = WEB_VIEW},
+    {"GET", "/api/v1/snapshots/histogram", web_histogram_get,
+     "how many per ?by=hour or day; the same filters", .access = WEB_VIEW},
+    {"GET", "/api/v1/snapshots/{id}/neighbours", web_neighbours_get,
+     "the next newer and older one of the same filters", .access = WEB_VIEW},
+    {"DELETE", "/api/v1/snapshots/{id}", web_snapshot_delete,
+     "puts a snapshot into the trash; ?force=1 also one with a star", .access = WEB_MANAGE},
+    {"POST", "/api/v1/snapshots/{id}/undelete", web_undelete_post, "takes it out of the trash",
+     .access = WEB_MANAGE},
+    {"POST", "/api/v1/snapshots/{id}/detect", web_detect_post,
+     "examines it once more; nobody is told again", .access = WEB_MANAGE},
+
     {"GET", "/api/v1/snapshots/{id}", web_snapshot_get,
      "one snapshot with its detections and its story", .access = WEB_VIEW},
     {"POST", "/api/v1/snapshots/{id}/star", web_star_post,
@@ -34,6 +48,12 @@ const struct web_route web_routes[] = {
     {"GET", "/metrics", web_metrics_get, "numbers in Prometheus' text form", .access = WEB_METRICS},
     {"GET", "/", web_index, "the pages for browsers, this list for others", .access = WEB_OPEN},
 
+    {"GET", "/api/v1/events", web_events_get,
+     "what happens, as server-sent events; ?camera= of one camera, ?last_event_id= goes on",
+     .access = WEB_VIEW},
+    {"POST", "/api/v1/cameras/{name}/snapshots", web_push_post,
+     "takes in a picture: raw, or in the field 'file' of a form; ?event_at= says when it was taken",
+     .body_max = web_push_max, .admit = web_push_admit, .access = WEB_PUSH},
     {"GET", "/assets/{path...}", web_asset_get, "what the pages are made of", .access = WEB_OPEN},
 
     {"GET", "/api/v1/session", web_session_get, "who one is here, and the word for changes",
@@ -123,6 +143,23 @@ static void note_change(struct web_context *w, const struct web_route *route,
         ret->status < 400 && access_database(w->access, false, &e))
         access_audit(w->access, &w->who, ACCESS_EVENT_CHANGE, "change", "%s %s", req->method,
                      req->target);
+}
+
+size_t web_admit(struct web_context *w, const struct http_request *req, struct http_response *ret)
+{
+    if (!http_request_allowed(req, w->host_names, ret))
+        return 0;
+    for (size_t i = 0; i < web_route_count; i++) {
+        const struct web_route *route = &web_routes[i];
+        const char *captures[WEB_CAPTURES_MAX] = {NULL};
+        if (!route->body_max || !takes_method(route, req->method) ||
+            !matches(route->pattern, req, captures))
+            continue;
+        if (web_permits(w, route, req, ret) && route->admit)
+            route->admit(w, req, captures, ret);
+        return ret->status ? 0 : route->body_max(w, captures[0]);
+    }
+    return 0;
 }
 
 static bool matches(const char *pattern, const struct http_request *req,

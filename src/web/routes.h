@@ -14,6 +14,7 @@ struct web_context {
     const char *const *host_names; /* or NULL */
     struct access *access;         /* or NULL, see access_identify() */
     struct access_who who;         /* who asks; of the request in hand */
+    struct events *events;
 };
 
 #define WEB_CAPTURES_MAX 2
@@ -27,6 +28,13 @@ struct web_route {
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
     const char *help; /* one line, shown by "GET /"; doc/api.md has the rest */
     enum web_access access;
+
+    /* How large a body it takes, of this camera or the like (the first capture); NULL = as small as
+     * all. */
+    size_t (*body_max)(struct web_context *w, const char *capture);
+    /* Looks at the headers before a large body is read; an answer in `ret` refuses it. Or NULL. */
+    void (*admit)(struct web_context *w, const struct http_request *req,
+                  const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
 };
 
 extern const struct web_route web_routes[];
@@ -42,6 +50,9 @@ const struct web_route *web_answer(struct web_context *w, const struct http_requ
  * otherwise. For bodies above what any stranger may send; web_answer() asks in any case. */
 bool web_permits(struct web_context *w, const struct web_route *route,
                  const struct http_request *req, struct http_response *ret);
+/* The same rules before a body above HTTPD_BODY_MAX is read, with the headers alone: how large it
+ * may be, or a refusal in `ret`. */
+size_t web_admit(struct web_context *w, const struct http_request *req, struct http_response *ret);
 
 /* Handlers, by file. */
 typedef void web_handler(struct web_context *w, const struct http_request *req,
@@ -49,7 +60,11 @@ typedef void web_handler(struct web_context *w, const struct http_request *req,
 web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /* cameras.c */
 web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
+web_handler web_count_get, web_histogram_get, web_neighbours_get;              /* browse.c */
+web_handler web_snapshot_delete, web_undelete_post, web_detect_post;           /* changes.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
+web_handler web_events_get;                                                    /* listen.c */
+web_handler web_push_post, web_push_admit;                                     /* push.c */
 web_handler web_asset_get;                                                     /* files.c */
 
 web_handler web_session_get, web_login_post, web_logout_post, web_password_post; /* login.c */
@@ -57,6 +72,7 @@ web_handler web_users_get, web_users_post, web_user_post, web_user_delete;      
 web_handler web_tokens_get, web_tokens_post, web_token_delete;                   /* tokens.c */
 web_handler web_link_post, web_link_get;                                         /* links.c */
 web_handler web_audit_get;                                                       /* audit.c */
+size_t web_push_max(struct web_context *w, const char *camera);
 
 /* ---- helpers that handlers share ---- */
 

@@ -29,6 +29,7 @@ json_t *snapshot_json(const struct snapshot *s, const struct verdict *verdict,
     put_text(o, "state", snapshot_state_names[s->state]);
     put(o, "starred", json_boolean(s->starred));
     put(o, "removed", json_boolean(s->removed));
+    put(o, "deleted_at", time_json(s->deleted_at));
     put(o, "event_at", time_json(s->event_at));
     put(o, "received_at", time_json(s->received_at));
     put_text(o, "event_detail", detail);

@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "ledger/ledger_upload.h"
 #include "sys/hash.h"
+#include "web/events.h"
+#include "web/filter.h"
 #include "web/query.h"
 #include "web/routes.h"
 #include "web/snapshot_json.h"
@@ -18,16 +20,11 @@
 #define COPY_WAIT_MS 10000 /* long for one drawing, short for a person */
 #define STORY_MAX 128      /* steps; a snapshot with ten destinations and their retries has fewer */
 
-struct page_query {
-    struct ledger_filter filter;
-    struct ledger_page_key before;
-    int64_t limit;
-};
-
-static bool read_page_query(const struct http_request *req, struct page_query *ret,
+static bool read_page_query(const struct http_request *req, struct web_filter *filter,
+                            struct ledger_page_key *after, int64_t *limit,
                             struct http_response *response);
 static json_t *with_verdict(struct web_context *w, const struct snapshot *s, bool story);
-static json_t *next_link(const struct http_request *req, const struct snapshot *last);
+static json_t *next_link(const struct http_request *req, struct ledger_page_key after);
 static int find(struct web_context *w, const char *id, struct snapshot **ret,
                 struct http_response *response);
 
@@ -35,26 +32,33 @@ void web_snapshots_get(struct web_context *w, const struct http_request *req,
                        const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
 {
     (void)captures;
-    struct page_query q;
-    if (!read_page_query(req, &q, ret))
+    struct web_filter filter;
+    struct ledger_page_key after = {{0}, 0};
+    int64_t limit = PAGE_DEFAULT;
+    if (!read_page_query(req, &filter, &after, &limit, ret))
         return;
     struct err e;
     err_clear(&e);
     /* One more than asked for tells whether there is a next page. */
-    AUTO_FREE struct snapshot **found = xcalloc((size_t)q.limit + 1, sizeof(*found));
-    int count = ledger_snapshot_page(w->ledger, &q.filter, q.before, found, (int)q.limit + 1, &e);
+    AUTO_FREE struct snapshot **found = xcalloc((size_t)limit + 1, sizeof(*found));
+    struct browse_end end;
+    int count = ledger_browse_page(w->ledger, &filter.of, after, &web_page_budget, found,
+                                   (int)limit + 1, &end, &e);
     if (count < 0) {
         web_answer_err(ret, count, &e);
         return;
     }
-    int shown = MIN(count, (int)q.limit);
+    int shown = MIN(count, (int)limit);
+    if (count > shown)
+        end = (struct browse_end){
+            .at = {.event_at = found[shown - 1]->event_at, .row = found[shown - 1]->row}};
     AUTO_JSON json_t *document = json_object();
     json_t *list = json_array();
     for (int i = 0; i < shown; i++)
         json_array_append_new(list, with_verdict(w, found[i], false));
     json_object_set_new(document, "snapshots", list);
     /* Without memory for the link this page must not look like the last one. */
-    json_t *next = count > shown ? next_link(req, found[shown - 1]) : json_null();
+    json_t *next = end.whole ? json_null() : next_link(req, end.at);
     bool whole = next && json_object_set_new(document, "next", next) == 0;
     for (int i = 0; i < count; i++)
         snapshot_unref(found[i]);
@@ -89,6 +93,7 @@ static void set_star(struct web_context *w, const struct http_request *req, cons
     }
     if (w->backend->starred != NULL)
         w->backend->starred(w->backend->arg);
+    events_tell(w->events, starred ? NEWS_STARRED : NEWS_UNSTARRED, s->id);
     const char *captures[WEB_CAPTURES_MAX] = {id};
     web_snapshot_get(w, req, captures, ret);
 }
@@ -185,47 +190,22 @@ void web_image_get(struct web_context *w, const struct http_request *req,
 
 static bool read_cursor(const char *text, struct ledger_page_key *ret);
 
-static bool read_page_query(const struct http_request *req, struct page_query *ret,
+static bool read_page_query(const struct http_request *req, struct web_filter *filter,
+                            struct ledger_page_key *after, int64_t *limit,
                             struct http_response *response)
 {
-    static const char *const known[] = {"camera",  "label",  "confidence", "person",
-                                        "starred", "state",  "from",       "to",
-                                        "limit",   "cursor", NULL};
-    struct page_query q = {
-        .filter = {.camera = query_text(req, "camera"),
-                   .label = query_text(req, "label"),
-                   .person = -1},
-        .limit = PAGE_DEFAULT,
-    };
-    bool person = false, starred = false;
-    if (!query_only(req, known, response) ||
-        !query_double(req, "confidence", 0, 1, &q.filter.confidence_min, response) ||
-        !query_bool(req, "person", &person, response) ||
-        !query_bool(req, "starred", &starred, response) ||
-        !query_choice(req, "state", snapshot_state_names, SNAPSHOT_STATE_COUNT, &q.filter.state,
-                      response) ||
-        !query_time(req, "from", &q.filter.from, response) ||
-        !query_time(req, "to", &q.filter.to, response) ||
-        !query_int(req, "limit", 1, PAGE_MAX, &q.limit, response))
+    static const char *const more[] = {"limit", "cursor", NULL};
+    if (!web_filter_read(req, more, filter, response) ||
+        !query_int(req, "limit", 1, PAGE_MAX, limit, response))
         return false;
-    if (query_text(req, "person"))
-        q.filter.person = person;
-    if (query_text(req, "starred"))
-        q.filter.starred = starred ? 1 : -1;
-    if (q.filter.from.us && q.filter.to.us && q.filter.from.us >= q.filter.to.us) {
-        query_refuse(response, "to", query_text(req, "to"), "a time after 'from'");
-        return false;
-    }
     const char *cursor = query_text(req, "cursor");
-    if (cursor && !read_cursor(cursor, &q.before)) {
-        query_refuse(response, "cursor", cursor, "the one in the page before, unchanged");
-        return false;
-    }
-    *ret = q;
-    return true;
+    if (!cursor || read_cursor(cursor, after))
+        return true;
+    query_refuse(response, "cursor", cursor, "the one in the page before, unchanged");
+    return false;
 }
 
-/* Two hexadecimal numbers, event time and row, of the last snapshot on the page before. Opaque to
+/* Two hexadecimal numbers, event time and row, of where the page before ended. Opaque to
  * clients; no secret. */
 static bool read_hex(const char *s, size_t len, int64_t *ret)
 {
@@ -250,7 +230,7 @@ static bool read_cursor(const char *text, struct ledger_page_key *ret)
 }
 
 /* The same question with another cursor. NULL without memory. */
-static json_t *next_link(const struct http_request *req, const struct snapshot *last)
+static json_t *next_link(const struct http_request *req, struct ledger_page_key after)
 {
     AUTO_DONE(dynbuf) link;
     dynbuf_init(&link, 4 * HTTP_TARGET_MAX);
@@ -264,8 +244,8 @@ static json_t *next_link(const struct http_request *req, const struct snapshot *
         (void)http_escape(&link, pair->value);
         (void)dynbuf_puts(&link, "&");
     }
-    (void)dynbuf_printf(&link, "cursor=%llx-%llx", (unsigned long long)last->event_at.us,
-                        (unsigned long long)last->row);
+    (void)dynbuf_printf(&link, "cursor=%llx-%llx", (unsigned long long)after.event_at.us,
+                        (unsigned long long)after.row);
     return link.failed ? NULL : js_string(dynbuf_str(&link));
 }
 
@@ -308,6 +288,15 @@ static int find(struct web_context *w, const char *id, struct snapshot **ret,
     return r;
 }
 
+/* About when: the janitor looks every few seconds. */
+static void put_purge_time(struct web_context *w, const struct snapshot *s, json_t *document)
+{
+    struct wall_time at = {0};
+    if (s->deleted_at.us != 0 && !s->removed && w->backend->trash_keep_ms)
+        at.us = s->deleted_at.us + w->backend->trash_keep_ms(w->backend->arg) * 1000;
+    (void)json_object_set_new(document, "purge_at", time_json(at)); /* as snapshot_json() */
+}
+
 static json_t *with_verdict(struct web_context *w, const struct snapshot *s, bool story)
 {
     struct err e;
@@ -319,6 +308,7 @@ static json_t *with_verdict(struct web_context *w, const struct snapshot *s, boo
         count = ledger_story(w->ledger, s->id, steps, STORY_MAX, &e);
     /* What cannot be read now is not there yet for this answer: the rest still is worth it. */
     json_t *document = snapshot_json(s, r == 0 ? &v : NULL, story ? steps : NULL, MAX(count, 0));
+    put_purge_time(w, s, document);
     if (r == 0)
         verdict_done(&v);
     return document;

@@ -7,11 +7,13 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "sys/httpd.h"
+#include "web/events.h"
 #include "web/routes.h"
 
 struct web {
     struct httpd *server;
     struct ledger *ledger;
+    struct events *events;
     struct web_backend backend;
     struct web_context context;
     struct access *access;      /* or NULL */
@@ -46,10 +48,17 @@ static struct metric closed = {
     .label = "reason",
     .help = "Connections closed because they were too slow, or idle while room was needed.",
 };
-static struct metric *const metrics[] = {&requests, &request_seconds, &connections, &waiting,
-                                         &closed};
+static struct metric streams = {
+    .name = "snapshotd_http_streams",
+    .kind = METRIC_GAUGE,
+    .help = "Clients that listen to events.",
+};
+static struct metric *const metrics[] = {&requests, &request_seconds, &connections,
+                                         &waiting,  &streams,         &closed};
 
 static struct access *make_access(struct web *w, const struct access_options *options);
+static void wake_listeners(void *arg);
+static size_t body_max(void *arg, const struct http_request *req, struct http_response *ret);
 static char **copy_names(const char *const *names);
 static void handle(void *arg, const struct http_request *req, struct http_response *ret);
 
@@ -57,6 +66,7 @@ void web_register_metrics(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
         metric_register(metrics[i]);
+    events_register_metrics();
 }
 
 int web_start(const struct web_options *options, const struct web_backend *backend,
@@ -71,15 +81,20 @@ int web_start(const struct web_options *options, const struct web_backend *backe
     w->host_names = copy_names(options->host_names);
     if (options->access)
         w->access = make_access(w, options->access);
+    struct events_options events = {
+        .ledger = w->ledger, .backend = &w->backend, .wake = wake_listeners, .arg = w};
+    w->events = events_new(&events);
     w->context = (struct web_context){.ledger = w->ledger,
                                       .access = w->access,
                                       .backend = &w->backend,
-                                      .host_names = (const char *const *)w->host_names};
+                                      .host_names = (const char *const *)w->host_names,
+                                      .events = w->events};
     struct httpd_options server = {
         .listen = options->listen,
         .connections_max = options->connections_max,
         .request_timeout_ms = options->request_timeout_ms,
         .thread_name = "web",
+        .body_max = body_max,
         .handle = handle,
         .arg = w,
     };
@@ -100,6 +115,23 @@ void web_notify(struct web *w, const char *id)
     httpd_wake(w->server, id);
 }
 
+void web_tell(struct web *w, enum news what, const char *subject)
+{
+    events_tell(w->events, what, subject);
+}
+
+static void wake_listeners(void *arg)
+{
+    struct web *w = arg;
+    httpd_wake(w->server, EVENTS_KEY);
+}
+
+static size_t body_max(void *arg, const struct http_request *req, struct http_response *ret)
+{
+    struct web *w = arg;
+    return web_admit(&w->context, req, ret);
+}
+
 void web_stop(struct web *w, int grace_ms)
 {
     if (w)
@@ -113,6 +145,7 @@ void web_free(struct web *w)
     web_stop(w, 0); /* nobody begins a login any more, and one under way may still wake */
     access_free(w->access);
     httpd_free(w->server);
+    events_free(w->events);
     ledger_close(w->ledger);
     for (char **name = w->host_names; name && *name; name++)
         free(*name);
@@ -154,6 +187,7 @@ static void update_gauges(struct web *w)
     httpd_get_numbers(w->server, &n);
     metric_set(&connections, NULL, n.connections);
     metric_set(&waiting, NULL, n.waiting);
+    metric_set(&streams, NULL, n.streams);
     metric_add(&closed, "slow", (double)(n.too_slow - w->shown.too_slow));
     metric_add(&closed, "room", (double)(n.evicted - w->shown.evicted));
     w->shown = n;

@@ -6,11 +6,20 @@
 
 #include "base/blob.h"
 #include "base/err.h"
+#include "model/news.h"
 #include "model/snapshot.h"
 #include "sys/json.h"
 
 struct web;
 struct access_options;
+
+struct web_post {
+    const char *camera;
+    char name[256]; /* as its sender calls the file, or "" */
+    struct wall_time event_at;
+    bool timed; /* the sender said so */
+    struct blob *bytes;
+};
 
 /* All calls come from the web thread; none may block longer than a database read (`bytes`: a file
  * read). */
@@ -40,6 +49,25 @@ struct web_backend {
     json_t *(*parts)(void *arg);
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
+
+    /* One camera as in the list, NULL when there is none of this name. New reference. */
+    json_t *(*camera)(void *arg, const char *name);
+    /* What changes all the time, in a few words: queues, destinations, attention. Asked every few
+     * seconds while somebody listens, so it must cost nothing. New reference. Both may be NULL. */
+    json_t *(*pulse)(void *arg);
+    /* A picture that somebody sends. Whether this camera takes any, and how large: -ENOENT unknown
+     * camera, -ECANCELED switched off. The picture on its way into the ledger: 1, it is there
+     * already; 0, web_notify() with its id tells when push_result() knows; -EFBIG, -EAGAIN. What
+     * became of it: 0 recorded; 1 it was before, `ret_id` is the first's; -EINPROGRESS; -EINVAL no
+     * picture; -ENOSPC and others: not recorded now. The texts reach the client. */
+    int (*push_check)(void *arg, const char *camera, size_t *ret_max, struct err *e);
+    int (*push)(void *arg, const struct web_post *post, char ret_id[SNAPSHOT_ID_SIZE],
+                struct err *e);
+    int (*push_result)(void *arg, const char *id, char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+    /* A picture waits to be examined once more. May be NULL. */
+    void (*examine)(void *arg);
+    /* How long a picture stays in the trash. May be NULL: then nobody is told. */
+    int64_t (*trash_keep_ms)(void *arg);
 };
 
 struct web_options {
@@ -62,6 +90,9 @@ int web_port(const struct web *w);
  * outcome in the ledger: call it after the commit of an examination or of a failed trigger. Any
  * thread; never blocks. */
 void web_notify(struct web *w, const char *id);
+/* Something has happened: told to those who listen (web/events.h). `subject` as model/news.h says.
+ * Any thread; never blocks, and costs nothing while nobody listens. */
+void web_tell(struct web *w, enum news what, const char *subject);
 /* No new connections; answers what is running (at most grace_ms), joins. May be called twice. */
 void web_stop(struct web *w, int grace_ms);
 void web_free(struct web *w);

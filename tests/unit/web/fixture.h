@@ -17,6 +17,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "web/events.h"
 #include "web/routes.h"
 
 struct fixture {
@@ -25,14 +26,20 @@ struct fixture {
     struct ledger *ledger;
     struct web_backend backend;
     struct web_context context;
+    struct events *events;
     struct err e;
 
     /* What the fake pipeline answers, and what it was asked. */
     int trigger_code, ready_code, healthy_code, bytes_code;
     const char *trigger_text;
-    unsigned triggers, byte_reads;
+    unsigned triggers, byte_reads, wakes;
     uint64_t next_id;
     const char *picture;
+    int push_code, result_code;
+    const char *push_text;
+    char pushed[64], pushed_name[256]; /* the bytes, and what their sender calls them */
+    struct wall_time pushed_at;
+    bool pushed_timed;
 };
 
 static UNUSED void make_id(uint64_t n, char ret[SNAPSHOT_ID_SIZE])
@@ -133,6 +140,39 @@ static int fake_bytes(void *arg, const struct snapshot *s, bool annotated, struc
     return 0;
 }
 
+static int fake_push_check(void *arg, const char *camera, size_t *ret_max, struct err *e)
+{
+    (void)arg;
+    if (strcmp(camera, "porch") != 0)
+        return err_set(e, strcmp(camera, "off") == 0 ? -ECANCELED : -ENOENT, ERR_NEVER, "camera %s",
+                       camera);
+    *ret_max = 100000;
+    return 0;
+}
+
+static int fake_push(void *arg, const struct web_post *post, char ret_id[SNAPSHOT_ID_SIZE],
+                     struct err *e)
+{
+    struct fixture *f = arg;
+    (void)snprintf(f->pushed, sizeof(f->pushed), "%.*s", (int)MIN(post->bytes->size, (size_t)63),
+                   (const char *)post->bytes->data);
+    text_copy(f->pushed_name, sizeof(f->pushed_name), post->name);
+    f->pushed_at = post->event_at;
+    f->pushed_timed = post->timed;
+    make_id(f->next_id, ret_id);
+    return f->push_code < 0 ? err_set(e, f->push_code, ERR_NEVER, "%s", f->push_text)
+                            : f->push_code;
+}
+
+static int fake_push_result(void *arg, const char *id, char ret_id[SNAPSHOT_ID_SIZE], struct err *e)
+{
+    struct fixture *f = arg;
+    text_copy(ret_id, SNAPSHOT_ID_SIZE, id);
+    return f->result_code < 0 && f->result_code != -EINPROGRESS
+               ? err_set(e, f->result_code, ERR_NEVER, "%s", f->push_text)
+               : f->result_code;
+}
+
 static int fake_ready(void *arg, struct err *e)
 {
     struct fixture *f = arg;
@@ -149,6 +189,12 @@ static int fake_healthy(void *arg, struct err *e)
     struct fixture *f = arg;
     return f->healthy_code < 0 ? err_set(e, f->healthy_code, ERR_LATER, "stage detect is stuck")
                                : 0;
+}
+
+static void count_wake(void *arg)
+{
+    struct fixture *f = arg;
+    f->wakes++;
 }
 
 static UNUSED int set_up(void **state)
@@ -169,8 +215,15 @@ static UNUSED int set_up(void **state)
                                       .bytes = fake_bytes,
                                       .parts = fake_parts,
                                       .ready = fake_ready,
-                                      .healthy = fake_healthy};
-    f->context = (struct web_context){.ledger = f->ledger, .backend = &f->backend};
+                                      .healthy = fake_healthy,
+                                      .push_check = fake_push_check,
+                                      .push = fake_push,
+                                      .push_result = fake_push_result};
+    struct events_options events = {
+        .ledger = f->ledger, .backend = &f->backend, .wake = count_wake, .arg = f};
+    f->events = events_new(&events);
+    f->context =
+        (struct web_context){.ledger = f->ledger, .backend = &f->backend, .events = f->events};
     *state = f;
     return 0;
 }
@@ -178,6 +231,7 @@ static UNUSED int set_up(void **state)
 static UNUSED int tear_down(void **state)
 {
     struct fixture *f = *state;
+    events_free(f->events);
     ledger_close(f->ledger);
     DIR *folder = opendir(f->folder);
     struct dirent *entry;
@@ -207,10 +261,13 @@ static UNUSED void reply_done(struct reply *r)
 }
 
 /* `headers` NULL or pairs, NULL-terminated. */
-static UNUSED void ask_with(struct fixture *f, const char *method, const char *target,
-                            const char *const *headers, struct reply *ret)
+static UNUSED void send_to(struct fixture *f, const char *method, const char *target,
+                           const char *const *headers, const char *body, size_t size,
+                           struct reply *ret)
 {
-    *ret = (struct reply){.request = {.method = method, .target = target, .may_wait = true}};
+    *ret = (struct reply){
+        .request = {
+            .method = method, .target = target, .may_wait = true, .body = body, .body_size = size}};
     ret->request.peer = (struct http_peer){.address = "127.0.0.1", .loopback = true};
     for (size_t i = 0; headers && headers[i]; i += 2)
         ret->request.headers[ret->request.header_count++] =
@@ -227,6 +284,12 @@ static UNUSED void ask_with(struct fixture *f, const char *method, const char *t
         js_parse((const char *)ret->response.body->data, ret->response.body->size, WEB_BODY_MAX,
                  &ret->json, &f->e) < 0)
         fail_msg("%s: %s", target, f->e.text);
+}
+
+static UNUSED void ask_with(struct fixture *f, const char *method, const char *target,
+                            const char *const *headers, struct reply *ret)
+{
+    send_to(f, method, target, headers, "", 0, ret);
 }
 
 static UNUSED void ask(struct fixture *f, const char *method, const char *target, struct reply *ret)

@@ -52,7 +52,7 @@ static void answers_each_path_as_it_should(void **state)
         {"GET", "/metrics", 200, NULL},
         {"GET", "/metrics?x=1", 200, NULL},
         {"POST", "/metrics", 405, "method-not-allowed"},
-        {"DELETE", "/api/v1/snapshots/" ID, 405, "method-not-allowed"},
+        {"PUT", "/api/v1/snapshots/" ID, 405, "method-not-allowed"},
         {"OPTIONS", "/api/v1/cameras/porch/trigger", 405, "method-not-allowed"},
         {"GET", "/api/v1/cameras/porch/trigger", 405, "method-not-allowed"},
         {"HEAD", "/api/v1/cameras/porch/trigger", 405, "method-not-allowed"},

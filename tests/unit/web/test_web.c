@@ -171,6 +171,61 @@ static void stopping_tells_waiting_clients_that_it_goes_on(void **state)
     assert_non_null(strstr(text, "\"state\":\"pending\""));
 }
 
+/* Until the text comes; says how long that took. */
+static double hear_until(int fd, const char *wanted)
+{
+    char text[65536];
+    size_t used = 0;
+    struct mono_time begun = clock_mono();
+    do {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+        ssize_t n = recv(fd, text + used, sizeof(text) - 1 - used, 0);
+        assert_true(n > 0);
+        used += (size_t)n;
+        text[used] = '\0';
+    } while (!strstr(text, wanted));
+    return mono_diff_ms(clock_mono(), begun);
+}
+
+#define LISTEN "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+/* Fifty, of which most never read: the others hear all, and the API answers as ever. */
+static void listeners_that_never_read_disturb_nobody(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(web) w = start(f);
+    AUTO(snapshot) s = add_snapshot(f, 1, "porch", 1000000);
+    int deaf[45], fds[5];
+    for (size_t i = 0; i < ARRAY_LEN(deaf); i++) {
+        deaf[i] = dial(w);
+        int small = 4096;
+        (void)setsockopt(deaf[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+        say(deaf[i], LISTEN);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = dial(w);
+        say(fds[i], LISTEN);
+        (void)hear_until(fds[i], "retry: ");
+    }
+    double worst = 0;
+    for (int i = 0; i < 500; i++) {
+        web_tell(w, NEWS_STORED, s->id);
+        for (size_t k = 0; k < ARRAY_LEN(fds); k++)
+            worst = MAX(worst, hear_until(fds[k], "event: snapshot\ndata: "));
+    }
+    print_message("an event reaches its listener within %.1f ms\n", worst);
+    AUTO_CLOSE int fd = dial(w);
+    say(fd, "GET /api/v1/snapshots HTTP/1.0\r\n\r\n");
+    char text[65536];
+    hear(fd, text, sizeof(text));
+    assert_non_null(strstr(text, "200 OK"));
+    for (size_t i = 0; i < ARRAY_LEN(deaf); i++)
+        (void)close(deaf[i]);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        (void)close(fds[i]);
+}
+
 static void says_why_it_does_not_start(void **state)
 {
     struct fixture *f = *state;
@@ -216,6 +271,7 @@ int main(void)
         CASE(a_waiting_client_hears_of_the_outcome),
         CASE(a_lost_nudge_costs_only_time),
         CASE(stopping_tells_waiting_clients_that_it_goes_on),
+        CASE(listeners_that_never_read_disturb_nobody),
         CASE(says_why_it_does_not_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
