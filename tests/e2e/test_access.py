@@ -381,19 +381,38 @@ def test_a_token_does_what_its_scopes_say(guarded):
     ask = Near(guarded)
     star = f"/api/v1/snapshots/{guarded.picture}/star"
     routes = {"read": ("GET", "/api/v1/snapshots"),
-              "trigger": ("POST", "/api/v1/cameras/porch/trigger"), "manage": ("POST", star)}
+              "trigger": ("POST", "/api/v1/cameras/porch/trigger"), "manage": ("POST", star),
+              "push": ("POST", "/api/v1/cameras/porch/snapshots")}
     for scope in ("read", "trigger", "push", "manage"):
         token = "Bearer " + add_token(guarded, scope, "--scopes", scope)
         for needed, (method, path) in routes.items():
             answer = ask(method, path, Authorization=token)
             if needed == scope:
-                assert answer.status in (200, 202, 409, 503), answer.body
+                assert answer.status in (200, 202, 409, 415, 503), answer.body
             else:
                 assert (answer.status, answer.code) == (403, "not-allowed")
         for path in ("/api/v1/users", "/api/v1/tokens", "/api/v1/audit"):
             assert ask("GET", path, Authorization=token).code == "not-allowed"
         assert ask("POST", "/api/v1/tokens", {"name": "more", "scopes": ["manage"]},
                    Authorization=token).code == "not-allowed"
+
+
+def test_a_stranger_sends_no_large_body(guarded):
+    """He is refused by his headers: what follows is not even read."""
+    token = "Bearer " + add_token(guarded, "door", "--scopes", "push")
+    large = picture(2, 300_000)
+    path = "/api/v1/cameras/porch/snapshots"
+    for credentials, status in (({}, 401), ({"Authorization": guarded.look}, 403)):
+        c = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=60)
+        c.putrequest("POST", path)
+        for name, value in {"Content-Type": "image/jpeg", "Content-Length": str(len(large)),
+                            **credentials}.items():
+            c.putheader(name, value)
+        c.endheaders()  # and no body
+        assert c.getresponse().status == status
+    c = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=60)
+    c.request("POST", path, large, {"Content-Type": "image/jpeg", "Authorization": token})
+    assert c.getresponse().status == 201
 
 
 def test_a_token_ends_at_once_and_by_itself(guarded):

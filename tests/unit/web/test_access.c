@@ -989,6 +989,53 @@ static void a_stream_knows_when_its_reader_has_gone(void **state)
     assert_false(access_still(h->access, &nobody));
 }
 
+static int64_t mono_ahead_us;
+
+static struct mono_time later_mono(void)
+{
+    return (struct mono_time){1000000 + mono_ahead_us};
+}
+
+static ssize_t say_x(void *arg, void *to, size_t size, struct http_wait *wait)
+{
+    (void)arg;
+    (void)wait;
+    assert_true(size > 0);
+    memset(to, 'x', 1);
+    return 1;
+}
+
+static void count_release(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void a_stream_ends_when_its_reader_has_gone(void **state)
+{
+    struct house *h = *state;
+    char header[128], byte;
+    int released = 0;
+    struct http_wait wait = {.key = "x"};
+    add_token(h, ACCESS_READ, header);
+    struct caller program = {{"Authorization", header}, .peer = far};
+    assert_int_equal(status_of(h, "GET", "/api/v1/snapshots", &program), 200);
+    const struct access_who who = h->f->context.who;
+    struct http_stream s = {.read = say_x, .release = count_release, .arg = &released};
+    mono_ahead_us = 0;
+    clock_set_mono_source(later_mono);
+    access_guard_stream(h->access, &who, &s);
+    assert_int_equal(s.read(s.arg, &byte, 1, &wait), 1);
+    mono_ahead_us = ACCESS_GUARD_MS * 1000;
+    assert_int_equal(s.read(s.arg, &byte, 1, &wait), 1);
+    assert_int_equal(access_token_remove(books(h), who.token, &h->f->e), 0);
+    assert_int_equal(s.read(s.arg, &byte, 1, &wait), 1); /* looked a moment ago */
+    mono_ahead_us *= 2;
+    assert_int_equal(s.read(s.arg, &byte, 1, &wait), HTTP_STREAM_END);
+    s.release(s.arg);
+    assert_int_equal(released, 1);
+    clock_set_mono_source(NULL);
+}
+
 static void without_users_only_the_machine_comes_in(void **state)
 {
     struct house *h = *state;
@@ -1034,6 +1081,7 @@ int main(void)
         CASE(a_link_shows_one_picture_until_it_expires),
         CASE(the_log_tells_who_did_what),
         CASE(a_stream_knows_when_its_reader_has_gone),
+        CASE(a_stream_ends_when_its_reader_has_gone),
         CASE(without_users_only_the_machine_comes_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
