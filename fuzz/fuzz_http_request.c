@@ -2,6 +2,7 @@
  * all kinds of things. The first line is "METHOD TARGET", then headers to an empty line, then the
  * body. What comes out must be an answer that can be sent. */
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +14,9 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "sys/http_peer.h"
 #include "web/events.h"
+#include "web/export.h"
 #include "web/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,6 +25,8 @@ static struct web_context *context(void);
 static char *next_line(char **cursor);
 static void split_header(char *line, struct http_request *req);
 static void check_answer(const struct http_response *r);
+static void check_stream(const struct http_response *r);
+static void find_peer(struct http_request *req);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -57,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(e.text[0]);
         return 0;
     }
+    find_peer(req);
     (void)web_admit(w, req, &r);
     if (r.status) /* refused before its body was read */
         http_response_done(&r);
@@ -72,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     http_response_finish(req, &r);
     check_answer(&r);
+    check_stream(&r);
     http_response_done(&r);
     return 0;
 }
@@ -110,6 +117,33 @@ static void check_answer(const struct http_response *r)
     assert(parsed == 0);
     if (r->status >= 400)
         assert(json_string_value(json_object_get(json_object_get(j, "error"), "code")));
+}
+
+/* What a listener hears at first. Zip files are made by a thread once they are read: not here. */
+static void check_stream(const struct http_response *r)
+{
+    char block[512];
+    struct http_wait wait = {0};
+    if (!r->stream.read || !r->stream.endless)
+        return;
+    ssize_t n = r->stream.read(r->stream.arg, block, sizeof(block), &wait);
+    assert(n > 0 && n <= (ssize_t)sizeof(block));
+    n = r->stream.read(r->stream.arg, block, sizeof(block), &wait);
+    assert(n == 0 && wait.key[0] && wait.recheck.us > 0);
+}
+
+static void find_peer(struct http_request *req)
+{
+    static const char *const proxies[] = {"127.0.0.1", "10.0.0.0/8", NULL};
+    static struct host_list *trusted;
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    if (!trusted && host_list_new(proxies, &trusted, NULL) < 0)
+        abort();
+    http_peer_find(req, (struct sockaddr *)&a, false, trusted);
+    assert(req->peer.trusted && !req->peer.loopback);
+    struct in6_addr parsed;
+    assert(inet_pton(AF_INET, req->peer.address, &parsed) == 1 ||
+           inet_pton(AF_INET6, req->peer.address, &parsed) == 1);
 }
 
 /* ---- what stands behind ---- */
@@ -208,10 +242,18 @@ static void stay_asleep(void *arg)
     (void)arg;
 }
 
+static void stay_asleep_too(void *arg, const char *key)
+{
+    (void)arg;
+    (void)key;
+}
+
 static struct events *listened;
+static struct exports *exported;
 
 static void clean_up(void)
 {
+    exports_free(exported);
     events_free(listened);
     ledger_close(ledger);
     DIR *d = opendir(folder);
@@ -250,5 +292,8 @@ static struct web_context *context(void)
     w.ledger = ledger;
     struct events_options events = {.ledger = ledger, .backend = &backend, .wake = stay_asleep};
     w.events = listened = events_new(&events);
+    struct exports_options exports = {
+        .ledger_path = path, .backend = &backend, .wake = stay_asleep_too};
+    w.exports = exported = exports_new(&exports);
     return &w;
 }

@@ -20,7 +20,7 @@
 
 static int take_url(const char *url, struct client *ret);
 static int take_configuration(const struct app_options *o, struct client *ret);
-static int take_listen(const char *listen, struct client *ret);
+static int take_listen(const char *listen, bool tls, struct client *ret);
 
 bool client_options_take(struct client_options *o, int opt, const char *arg)
 {
@@ -78,12 +78,13 @@ static int take_configuration(const struct app_options *o, struct client *ret)
     if (text_format(ret->access, sizeof(ret->access), "%s/" ACCESS_DB_NAME, config->app.data_dir) <
         0)
         ret->access[0] = '\0'; /* then it goes without */
-    return take_listen(web->listen, ret);
+    return take_listen(web->listen, *web->tls_cert_file, ret);
 }
 
 /* The address to listen on as one to connect to: "any" becomes this machine. */
-static int take_listen(const char *listen, struct client *ret)
+static int take_listen(const char *listen, bool tls, struct client *ret)
 {
+    const char *scheme = tls ? "https://" : "http://";
     struct httpd_endpoint endpoint;
     struct err e;
     if (httpd_endpoint_parse(listen, &endpoint, &e) < 0)
@@ -94,11 +95,13 @@ static int take_listen(const char *listen, struct client *ret)
                              "its log says with --url http://127.0.0.1:PORT",
                              listen);
     if (text_starts_with(listen, "0.0.0.0:"))
-        (void)text_format(ret->url, sizeof(ret->url), "http://127.0.0.1:%d", endpoint.port);
+        (void)text_format(ret->url, sizeof(ret->url), "%s127.0.0.1:%d", scheme, endpoint.port);
     else if (text_starts_with(listen, "[::]:"))
-        (void)text_format(ret->url, sizeof(ret->url), "http://[::1]:%d", endpoint.port);
+        (void)text_format(ret->url, sizeof(ret->url), "%s[::1]:%d", scheme, endpoint.port);
     else
-        (void)text_format(ret->url, sizeof(ret->url), "http://%s", listen); /* a checked address */
+        (void)text_format(ret->url, sizeof(ret->url), "%s%s", scheme, listen); /* checked */
+    /* Its certificate is for the names that others use, and what listens there is our own. */
+    ret->is_here = true;
     return EXIT_DONE;
 }
 
@@ -128,6 +131,7 @@ static int call_with(const struct client *c, const char *method, const char *pat
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
         .total_timeout_ms = timeout_ms,
         .size_max = ANSWER_MAX,
+        .tls_insecure = c->is_here,
     };
     struct httpc_reply reply = {0};
     int r = httpc_fetch(&request, &reply, e);

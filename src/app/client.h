@@ -25,6 +25,7 @@ bool client_options_take(struct client_options *o, int opt, const char *arg);
 
 struct client {
     char url[CLIENT_URL_MAX];   /* "http://127.0.0.1:8080", no slash at the end */
+    bool is_here;               /* by the configuration: on this machine */
     char store[CLIENT_URL_MAX]; /* where the configuration puts pictures, "" when it is not known */
     /* The daemon's users and tokens, "" when --url names a daemon: whoever may write them needs no
      * login of his own. */

@@ -590,6 +590,7 @@ static int start_web(struct daemon *d, struct err *e)
     AUTO_FREE char *access_path = xasprintf("%s/" ACCESS_DB_NAME, d->config->app.data_dir);
     struct access_options doors = {.path = access_path,
                                    .login_always = wc->login == WEB_LOGIN_ALWAYS,
+                                   .behind_proxy = wc->trusted_proxies[0] != NULL,
                                    .metrics_open = wc->metrics_open,
                                    .proxy_user_header = wc->proxy_user_header,
                                    .proxy_role = (enum access_role)wc->proxy_role,
@@ -600,7 +601,10 @@ static int start_web(struct daemon *d, struct err *e)
                                   .access = &doors,
                                   .host_names = wc->host_names,
                                   .connections_max = (int)wc->connections_max,
-                                  .request_timeout_ms = wc->request_timeout_ms};
+                                  .request_timeout_ms = wc->request_timeout_ms,
+                                  .trusted_proxies = wc->trusted_proxies,
+                                  .cert_file = *wc->tls_cert_file ? wc->tls_cert_file : NULL,
+                                  .key_file = *wc->tls_cert_file ? wc->tls_key_file : NULL};
     d->posts = post_box_new(&d->pipeline);
     struct web_backend backend = status_backend(d);
     struct web *w = NULL;
@@ -612,8 +616,8 @@ static int start_web(struct daemon *d, struct err *e)
     if (wc->allow_remote && access(access_path, F_OK) < 0)
         log_warn("no-users", "[web] listens for other machines, and nobody may log in from there: "
                              "add a user with 'snapshotd user add NAME'");
-    log_notice("listening", "API on http://%.*s:%d", colon ? (int)(colon - wc->listen) : 0,
-               wc->listen, web_port(w));
+    log_notice("listening", "API on http%s://%.*s:%d", *wc->tls_cert_file ? "s" : "",
+               colon ? (int)(colon - wc->listen) : 0, wc->listen, web_port(w));
     return 0;
 }
 
@@ -792,6 +796,18 @@ static void reload_ftp(struct daemon *d)
 }
 
 /* Who looks at pictures changes at once; a detector that was not wanted before is opened now. */
+/* The files may be new ones, as Let's Encrypt's are every two months. */
+static void reload_web(struct daemon *d)
+{
+    const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
+    struct web *w = atomic_load(&d->web);
+    struct err e = {0};
+    if (!w || !*wc->tls_cert_file)
+        return;
+    if (web_renew(w, wc->tls_cert_file, wc->tls_key_file, &e) < 0)
+        log_error("reload-failed", "[web] the certificate stays as it was: %s", e.text);
+}
+
 static void reload_detectors(struct daemon *d, const struct app_config *next)
 {
     struct err e = {0};
@@ -837,6 +853,7 @@ static void adopt(struct daemon *d, struct app_config **next)
     pipeline_wake(&d->pipeline, PIPELINE_CONSULT);
     confine_reloaded(&d->confine, d->config);
     reload_ftp(d);
+    reload_web(d);
     apply_fan(d);
     pipeline_wake(&d->pipeline, PIPELINE_SPOOL);
     pipeline_wake(&d->pipeline, PIPELINE_UPLOAD);

@@ -12,12 +12,14 @@
 /* Under way at a time, and their bytes (one picture may have more): two of intake's batches. */
 #define FLIGHTS_MAX 32
 #define FLIGHT_BYTES_MAX ((size_t)32 << 20)
+#define FORGOTTEN_MS 60000       /* nobody waits so long for an answer */
 #define POSTED_DEPTH FLIGHTS_MAX /* on the edge: all of them fit */
 
 struct post_box {
     struct pipeline *pipeline;
     struct bus_out *out; /* opened by the first */
     struct fetched *flights[FLIGHTS_MAX];
+    struct mono_time sent[FLIGHTS_MAX];
     size_t bytes;
 };
 
@@ -85,12 +87,13 @@ static void make_id(const struct post *post, char ret[SNAPSHOT_ID_SIZE])
                       digest); /* fits */
 }
 
-static struct fetched *find_flight(struct post_box *b, const char *id)
+/* Its place, or -1. */
+static int find_flight(const struct post_box *b, const char *id)
 {
     for (int i = 0; i < FLIGHTS_MAX; i++)
         if (b->flights[i] && strcmp(b->flights[i]->trigger.id, id) == 0)
-            return b->flights[i];
-    return NULL;
+            return i;
+    return -1;
 }
 
 static void land(struct post_box *b, int i)
@@ -99,11 +102,13 @@ static void land(struct post_box *b, int i)
     fetched_unref(STEAL(b->flights[i]));
 }
 
-/* Those whose sender did not wait for the answer. */
-static void clear_landed(struct post_box *b)
+/* Those whose outcome nobody has asked for. */
+static void clear_forgotten(struct post_box *b)
 {
+    struct mono_time now = clock_mono();
     for (int i = 0; i < FLIGHTS_MAX; i++)
-        if (b->flights[i] && atomic_load(&b->flights[i]->outcome) != FETCHED_PENDING)
+        if (b->flights[i] && atomic_load(&b->flights[i]->outcome) != FETCHED_PENDING &&
+            mono_diff_ms(now, b->sent[i]) > FORGOTTEN_MS)
             land(b, i);
 }
 
@@ -148,7 +153,7 @@ static int launch(struct post_box *b, struct fetched *item, struct err *e)
 {
     size_t size = item->bytes->size;
     int i = 0;
-    clear_landed(b);
+    clear_forgotten(b);
     while (i < FLIGHTS_MAX && b->flights[i])
         i++;
     int r = i < FLIGHTS_MAX && (b->bytes == 0 || b->bytes + size <= FLIGHT_BYTES_MAX) ? 0 : -EAGAIN;
@@ -166,6 +171,7 @@ static int launch(struct post_box *b, struct fetched *item, struct err *e)
                             : r;
     }
     b->flights[i] = fetched_ref(item);
+    b->sent[i] = clock_mono();
     b->bytes += size;
     return 0;
 }
@@ -185,7 +191,7 @@ int post_send(struct post_box *b, struct ledger *l, const struct post *post,
         return err_set(e, -EFBIG, ERR_NEVER, "a picture of this camera may have at most %zu bytes",
                        size_max(now, cam));
     make_id(post, ret_id);
-    if (find_flight(b, ret_id))
+    if (find_flight(b, ret_id) >= 0)
         return 0; /* sent twice at once: one picture, two answers */
     int r = ledger_snapshot_exists(l, ret_id, e);
     if (r != 0)
@@ -216,19 +222,18 @@ static int recorded(struct ledger *l, const struct fetched *item, char ret_id[SN
     return r;
 }
 
-int post_result(struct post_box *b, struct ledger *l, const char *id, char ret_id[SNAPSHOT_ID_SIZE],
-                struct err *e)
+/* Another one that sent the same has asked before. */
+static int look_up(struct ledger *l, const char *id, struct err *e)
 {
-    text_copy(ret_id, SNAPSHOT_ID_SIZE, id);
-    const struct fetched *item = find_flight(b, id);
-    if (!item) { /* cleared by another one's beginning */
-        int r = ledger_snapshot_exists(l, id, e);
-        return r == 1   ? 0
-               : r == 0 ? err_set(e, -EAGAIN, ERR_LATER,
-                                  "the picture was not recorded: send it "
-                                  "again")
-                        : r;
-    }
+    int r = ledger_snapshot_exists(l, id, e);
+    if (r == 0)
+        return err_set(e, -EAGAIN, ERR_LATER, "the picture was not recorded: send it again");
+    return r == 1 ? 0 : r;
+}
+
+static int outcome_of(const struct fetched *item, struct ledger *l, char ret_id[SNAPSHOT_ID_SIZE],
+                      struct err *e)
+{
     switch ((enum fetched_outcome)atomic_load(&item->outcome)) {
     case FETCHED_PENDING:
         return -EINPROGRESS;
@@ -241,4 +246,15 @@ int post_result(struct post_box *b, struct ledger *l, const char *id, char ret_i
         break;
     }
     return err_set(e, -EINVAL, ERR_NEVER, "%s", item->pushed->why);
+}
+
+int post_result(struct post_box *b, struct ledger *l, const char *id, char ret_id[SNAPSHOT_ID_SIZE],
+                struct err *e)
+{
+    text_copy(ret_id, SNAPSHOT_ID_SIZE, id);
+    int i = find_flight(b, id);
+    int r = i < 0 ? look_up(l, id, e) : outcome_of(b->flights[i], l, ret_id, e);
+    if (i >= 0 && r != -EINPROGRESS)
+        land(b, i);
+    return r;
 }

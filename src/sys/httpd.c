@@ -36,6 +36,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "sys/http_peer.h"
+#include "sys/httpd_tls.h"
 
 /* Headers, as the library keeps them, and room to write the answer's: above our own limit on
  * headers, so that the usual excess gets an answer in JSON. */
@@ -95,6 +96,13 @@ struct exchange {
     struct http_stream stream;
 };
 
+/* A certificate that is in use, or was until `until`. */
+struct identity {
+    struct identity *next;
+    struct httpd_identity *keys;
+    struct mono_time until;
+};
+
 struct httpd {
     struct MHD_Daemon *library;
     int listen_fd; /* the library's after the start */
@@ -113,7 +121,8 @@ struct httpd {
     /* The thread's own. */
     struct connection *connections;
     int connection_count, waiting_count, stream_count;
-    size_t bodies_held; /* bytes of bodies that are here or on their way */
+    size_t bodies_held;          /* bytes of bodies that are here or on their way */
+    struct identity *identities; /* the one in use first; NULL without TLS */
     bool closed_some;
     bool stopping;
     bool ending; /* no more streams */
@@ -128,6 +137,7 @@ struct httpd {
     bool wake_all;
     bool stop_asked;
     int stop_grace_ms;
+    struct httpd_identity *next_identity; /* to be taken over */
     struct httpd_numbers numbers;
 };
 
@@ -135,6 +145,7 @@ static int open_listener(const char *address, int *ret_fd, int *ret_port, struct
 static int start_library(struct httpd *h, struct err *e);
 static int start_thread(struct httpd *h, struct err *e);
 static void *run(void *arg);
+static void free_identities(struct httpd *h);
 
 int httpd_start(const struct httpd_options *options, struct httpd **ret, struct err *e)
 {
@@ -162,6 +173,11 @@ int httpd_start(const struct httpd_options *options, struct httpd **ret, struct 
         r = err_errno(e, -errno, "event descriptor");
         goto fail;
     }
+    h->tls = options->cert_file != NULL;
+    if (h->tls)
+        r = httpd_identity_load(options->cert_file, options->key_file, &h->next_identity, e);
+    if (r < 0)
+        goto fail;
     r = start_library(h, e);
     if (r < 0)
         goto fail;
@@ -191,6 +207,7 @@ void httpd_free(struct httpd *h)
         (void)close(h->listen_fd);
     if (h->wake_fd >= 0)
         (void)close(h->wake_fd);
+    free_identities(h);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }
@@ -226,6 +243,23 @@ void httpd_stop(struct httpd *h, int grace_ms)
     nudge(h);
     pthread_join(h->thread, NULL);
     h->running = false;
+}
+
+int httpd_renew(struct httpd *h, const char *cert_file, const char *key_file, struct err *e)
+{
+    struct httpd_identity *fresh;
+    if (!h->tls)
+        return err_set(e, -ENOTSUP, ERR_NEVER, "TLS needs a restart");
+    int r = httpd_identity_load(cert_file, key_file, &fresh, e);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&h->lock);
+    struct httpd_identity *unused = h->next_identity;
+    h->next_identity = fresh;
+    pthread_mutex_unlock(&h->lock);
+    httpd_identity_free(unused);
+    nudge(h);
+    return 0;
 }
 
 void httpd_get_numbers(struct httpd *h, struct httpd_numbers *ret)
@@ -281,13 +315,15 @@ static int start_library(struct httpd *h, struct err *e)
     /* The library's own limit on silence is the second net below ours. */
     unsigned silence_s = (unsigned)MIN((h->request_timeout_ms + 5999) / 1000, (int64_t)3600);
     h->library = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access, h,
-        MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->connections_max,
+        MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (h->tls ? MHD_USE_TLS : 0), 0,
+        NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h, MHD_OPTION_LISTEN_SOCKET,
+        h->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, silence_s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+        h->tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, httpd_identity_callback,
+        MHD_OPTION_HTTPS_PRIORITIES, HTTPD_TLS_PRIORITIES, MHD_OPTION_END);
     if (!h->library)
         return err_set(e, -EIO, ERR_NEVER, "the HTTP server library does not start");
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->library, MHD_DAEMON_INFO_EPOLL_FD);
@@ -354,6 +390,7 @@ int httpd_endpoint_parse(const char *text, struct httpd_endpoint *ret, struct er
 
 /* ---- the loop ---- */
 
+static void take_identity(struct httpd *h);
 static void take_wakes(struct httpd *h);
 static bool is_suspended(const struct connection *c);
 static void resume(struct exchange *x);
@@ -370,6 +407,7 @@ static void *run(void *arg)
     altstack_use();
     (void)pthread_setname_np(pthread_self(), h->thread_name);
     log_context_stage(h->thread_name);
+    take_identity(h);
     for (;;) {
         bool watch_listener = false;
         int timeout_ms = next_turn_ms(h, &watch_listener);
@@ -411,6 +449,44 @@ static void *run(void *arg)
 
 /* Wakes are taken after the handlers of the turn before have registered what they wait for, so none
  * can fall between a look at the ledger and the wait. */
+/* Handshakes that began with the one before have the time of a request to end. */
+static void take_identity(struct httpd *h)
+{
+    pthread_mutex_lock(&h->lock);
+    struct httpd_identity *keys = STEAL(h->next_identity);
+    pthread_mutex_unlock(&h->lock);
+    if (!keys)
+        return;
+    struct mono_time now = clock_mono();
+    struct identity *fresh = xcalloc(1, sizeof(*fresh));
+    *fresh = (struct identity){.next = h->identities, .keys = keys};
+    if (fresh->next)
+        fresh->next->until = mono_add_ms(now, 2 * h->request_timeout_ms);
+    h->identities = fresh;
+    httpd_identity_use(keys);
+    for (struct identity **at = &fresh->next; *at;) {
+        struct identity *old = *at;
+        if (old->until.us > now.us) {
+            at = &old->next;
+            continue;
+        }
+        *at = old->next;
+        httpd_identity_free(old->keys);
+        free(old);
+    }
+}
+
+static void free_identities(struct httpd *h)
+{
+    httpd_identity_free(STEAL(h->next_identity));
+    while (h->identities) {
+        struct identity *first = h->identities;
+        h->identities = first->next;
+        httpd_identity_free(first->keys);
+        free(first);
+    }
+}
+
 static void take_wakes(struct httpd *h)
 {
     char keys[WAKE_MAX][HTTP_WAIT_KEY_MAX];
@@ -426,6 +502,7 @@ static void take_wakes(struct httpd *h)
     h->wake_all = false;
     pthread_mutex_unlock(&h->lock);
 
+    take_identity(h);
     if (stop && !h->stopping) {
         begin_stop(h, grace_ms);
         all = true;

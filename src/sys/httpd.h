@@ -43,6 +43,8 @@ struct httpd_options {
      * faster than HTTPD_BODY_RATE), silence before it, and silence while an answer is sent. 0 =
      * HTTPD_REQUEST_TIMEOUT_MS */
     int64_t request_timeout_ms;
+    /* Certificate and key in PEM form, for TLS and nothing else; NULL = without. */
+    const char *cert_file, *key_file;
     const struct host_list *trusted_proxies; /* whose word about their clients counts; or NULL */
     const char *thread_name;                 /* shown in logs, at most 15 bytes; static text */
     void (*handle)(void *arg, const struct http_request *req, struct http_response *ret);
@@ -55,6 +57,9 @@ int httpd_start(const struct httpd_options *options, struct httpd **ret, struct 
 int httpd_port(const struct httpd *h); /* the bound one */
 /* Calls the handler again for each request that waits for this key. Any thread; never blocks. */
 void httpd_wake(struct httpd *h, const char *key);
+/* Takes the certificate of these files for connections that begin from now on. -EINVAL, or why they
+ * cannot be read: the one before goes on. -ENOTSUP: the server speaks no TLS. Any thread. */
+int httpd_renew(struct httpd *h, const char *cert_file, const char *key_file, struct err *e);
 /* No new connections; requests that wait are asked for an answer now (may_wait is false), answers
  * on their way may take grace_ms; then everything is closed and the thread joined. May be called
  * twice, by one thread. */

@@ -15,6 +15,7 @@ struct web_context {
     struct access *access;         /* or NULL, see access_identify() */
     struct access_who who;         /* who asks; of the request in hand */
     struct events *events;
+    struct exports *exports;
 };
 
 #define WEB_CAPTURES_MAX 2
@@ -64,6 +65,7 @@ web_handler web_count_get, web_histogram_get, web_neighbours_get;              /
 web_handler web_snapshot_delete, web_undelete_post, web_detect_post;           /* changes.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 web_handler web_events_get;                                                    /* listen.c */
+web_handler web_zip_get;                                                       /* download.c */
 web_handler web_push_post, web_push_admit;                                     /* push.c */
 web_handler web_asset_get;                                                     /* files.c */
 

@@ -8,12 +8,15 @@
 #include "base/text.h"
 #include "sys/httpd.h"
 #include "web/events.h"
+#include "web/export.h"
 #include "web/routes.h"
 
 struct web {
     struct httpd *server;
+    struct host_list *trusted_proxies; /* NULL = none */
     struct ledger *ledger;
     struct events *events;
+    struct exports *exports;
     struct web_backend backend;
     struct web_context context;
     struct access *access;      /* or NULL */
@@ -58,6 +61,7 @@ static struct metric *const metrics[] = {&requests, &request_seconds, &connectio
 
 static struct access *make_access(struct web *w, const struct access_options *options);
 static void wake_listeners(void *arg);
+static void wake_stream(void *arg, const char *key);
 static size_t body_max(void *arg, const struct http_request *req, struct http_response *ret);
 static char **copy_names(const char *const *names);
 static void handle(void *arg, const struct http_request *req, struct http_response *ret);
@@ -75,7 +79,11 @@ int web_start(const struct web_options *options, const struct web_backend *backe
     web_register_metrics();
     AUTO(web) w = xcalloc(1, sizeof(*w));
     w->backend = *backend;
-    int r = ledger_open(options->ledger_path, &w->ledger, e);
+    int r = 0;
+    if (options->trusted_proxies && options->trusted_proxies[0])
+        r = host_list_new(options->trusted_proxies, &w->trusted_proxies, e);
+    if (r == 0)
+        r = ledger_open(options->ledger_path, &w->ledger, e);
     if (r < 0)
         return r;
     w->host_names = copy_names(options->host_names);
@@ -84,16 +92,23 @@ int web_start(const struct web_options *options, const struct web_backend *backe
     struct events_options events = {
         .ledger = w->ledger, .backend = &w->backend, .wake = wake_listeners, .arg = w};
     w->events = events_new(&events);
+    struct exports_options exports = {
+        .ledger_path = options->ledger_path, .backend = &w->backend, .wake = wake_stream, .arg = w};
+    w->exports = exports_new(&exports);
     w->context = (struct web_context){.ledger = w->ledger,
                                       .access = w->access,
                                       .backend = &w->backend,
                                       .host_names = (const char *const *)w->host_names,
-                                      .events = w->events};
+                                      .events = w->events,
+                                      .exports = w->exports};
     struct httpd_options server = {
         .listen = options->listen,
         .connections_max = options->connections_max,
         .request_timeout_ms = options->request_timeout_ms,
         .thread_name = "web",
+        .cert_file = options->cert_file,
+        .key_file = options->key_file,
+        .trusted_proxies = w->trusted_proxies,
         .body_max = body_max,
         .handle = handle,
         .arg = w,
@@ -115,6 +130,11 @@ void web_notify(struct web *w, const char *id)
     httpd_wake(w->server, id);
 }
 
+int web_renew(struct web *w, const char *cert_file, const char *key_file, struct err *e)
+{
+    return httpd_renew(w->server, cert_file, key_file, e);
+}
+
 void web_tell(struct web *w, enum news what, const char *subject)
 {
     events_tell(w->events, what, subject);
@@ -126,6 +146,12 @@ static void wake_listeners(void *arg)
     httpd_wake(w->server, EVENTS_KEY);
 }
 
+static void wake_stream(void *arg, const char *key)
+{
+    struct web *w = arg;
+    httpd_wake(w->server, key);
+}
+
 static size_t body_max(void *arg, const struct http_request *req, struct http_response *ret)
 {
     struct web *w = arg;
@@ -134,8 +160,10 @@ static size_t body_max(void *arg, const struct http_request *req, struct http_re
 
 void web_stop(struct web *w, int grace_ms)
 {
-    if (w)
-        httpd_stop(w->server, grace_ms);
+    if (!w)
+        return;
+    httpd_stop(w->server, grace_ms);
+    exports_free(STEAL(w->exports)); /* they use what is behind the API */
 }
 
 void web_free(struct web *w)
@@ -143,8 +171,10 @@ void web_free(struct web *w)
     if (!w)
         return;
     web_stop(w, 0); /* nobody begins a login any more, and one under way may still wake */
+    exports_free(w->exports);
     access_free(w->access);
     httpd_free(w->server);
+    host_list_free(w->trusted_proxies);
     events_free(w->events);
     ledger_close(w->ledger);
     for (char **name = w->host_names; name && *name; name++)

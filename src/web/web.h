@@ -33,8 +33,8 @@ struct web_backend {
     /* The status document, its form is in doc/api.md ("The status document"). New reference, NULL
      * when there is no memory. */
     json_t *(*status)(void *arg);
-    /* The picture's bytes (annotated or as the camera sent it), from the cache or the store.
-     * -ENOENT: the file is gone. */
+    /* The picture's bytes, on the web thread and those of exports (annotated or as the camera sent
+     * it), from the cache or the store. -ENOENT: the file is gone. */
     int (*bytes)(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,
                  struct err *e);
     /* The star of a picture has changed in the ledger: storages have it to hear. May be NULL. */
@@ -79,6 +79,9 @@ struct web_options {
     const struct access_options *access;
     int connections_max;        /* 0 = the default */
     int64_t request_timeout_ms; /* 0 = the default */
+    /* Proxies in front of it; NULL-terminated, or NULL. */
+    const char *const *trusted_proxies;
+    const char *cert_file, *key_file; /* for TLS; NULL = without */
 };
 
 void web_register_metrics(void);
@@ -90,6 +93,8 @@ int web_port(const struct web *w);
  * outcome in the ledger: call it after the commit of an examination or of a failed trigger. Any
  * thread; never blocks. */
 void web_notify(struct web *w, const char *id);
+/* The certificate and key as these files are now; the ones before go on when they are no good. */
+int web_renew(struct web *w, const char *cert_file, const char *key_file, struct err *e);
 /* Something has happened: told to those who listen (web/events.h). `subject` as model/news.h says.
  * Any thread; never blocks, and costs nothing while nobody listens. */
 void web_tell(struct web *w, enum news what, const char *subject);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/host_list.h"
 #include "base/text.h"
 #include "sys/httpd.h"
 #include "web/access_db.h"
@@ -110,7 +111,26 @@ static const struct cfg_key keys[] = {
      .max = 600000,
      .unit = "ms",
      .bare_unit_ms = 1000,
-     .help = "Time that a client has to send a whole request, or to be silent between two"},
+     .help = "Time that a client has to send a whole request, or to be silent between two",
+     .doc = "Large bodies have more, as long as they come faster than 64 kB/s."},
+    {.name = "trusted_proxies",
+     .type = CFG_LIST,
+     .offset = FIELD(trusted_proxies),
+     .help = "Addresses or networks of proxies in front of it, whose word about their clients "
+             "counts",
+     .doc = "They must send X-Forwarded-For, and X-Forwarded-Proto when they speak TLS. What "
+            "others say in these headers is not believed. A proxy on this machine has to stand "
+            "here too (127.0.0.1): then no request from there counts as one of this machine."},
+    {.name = "tls_cert_file",
+     .type = CFG_PATH,
+     .offset = FIELD(tls_cert_file),
+     .help = "The server's certificate in PEM form, with those that signed it behind it",
+     .doc = "With it, and tls_key_file, `listen` speaks TLS (1.2 at least) and nothing else. A "
+            "reload (SIGHUP) takes the files as they are then, for new connections."},
+    {.name = "tls_key_file",
+     .type = CFG_PATH,
+     .offset = FIELD(tls_key_file),
+     .help = "The certificate's key in PEM form, without a password"},
 };
 
 const struct cfg_section web_cfg_section = {
@@ -149,9 +169,35 @@ static int check_header(const void *value, char *why, size_t why_size)
     return -EINVAL;
 }
 
+static void check_proxies(const struct web_config *c, const char *instance,
+                          struct cfg_faults *faults)
+{
+    AUTO(host_list) list = NULL;
+    struct err e;
+    if (host_list_new(c->trusted_proxies, &list, &e) < 0)
+        cfg_fault(faults, "web", instance, "trusted_proxies", "%s", e.text);
+    else if (host_list_has_names(list))
+        cfg_fault(faults, "web", instance, "trusted_proxies",
+                  "names are not looked up here: write addresses or networks");
+    if (c->proxy_user_header[0] && !c->trusted_proxies[0])
+        cfg_fault(faults, "web", instance, "proxy_user_header",
+                  "counts from no address: name the proxy's in trusted_proxies");
+}
+
+static void check_tls(const struct web_config *c, const char *instance, struct cfg_faults *faults)
+{
+    bool cert = *c->tls_cert_file, key = *c->tls_key_file;
+    if (cert != key)
+        cfg_fault(faults, "web", instance, cert ? "tls_key_file" : "tls_cert_file",
+                  "must be given with %s: a certificate and its key go together",
+                  cert ? "tls_cert_file" : "tls_key_file");
+}
+
 static void check_web(const void *values, const char *instance, struct cfg_faults *faults)
 {
     const struct web_config *c = values;
+    check_proxies(c, instance, faults);
+    check_tls(c, instance, faults);
     struct httpd_endpoint endpoint;
     if (!c->enabled || httpd_endpoint_parse(c->listen, &endpoint, NULL) < 0)
         return; /* the second is a fault of its own */

@@ -20,6 +20,8 @@ struct web_config {
     const char *const *host_names; /* NULL-terminated, never NULL */
     int64_t connections_max;
     int64_t request_timeout_ms;
+    const char *const *trusted_proxies;       /* checked: addresses and networks; never NULL */
+    const char *tls_cert_file, *tls_key_file; /* both or neither; "" = no TLS */
 };
 
 extern const struct cfg_section web_cfg_section;

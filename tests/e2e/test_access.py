@@ -170,6 +170,44 @@ def test_a_proxy_beside_us_does_not_open_the_door(launch, header):
         assert ask("GET", "/healthz", X_Forwarded_For=value).status == 200
 
 
+@pytest.fixture
+def proxied(launch):
+    """Behind a proxy on this machine that says who has logged in there."""
+    return launch.daemon(CONFIG + "[web]\ntrusted_proxies = 127.0.0.1\n"
+                         "proxy_user_header = X-Remote-User\n")
+
+
+def test_a_trusted_proxy_vouches_for_users(proxied):
+    ask = Near(proxied)
+    add_user(proxied, "anna")
+    assert ask("GET", "/api/v1/snapshots").status == 401, "from the machine is from the proxy now"
+    seen = ask("GET", "/api/v1/session", X_Remote_User="anna", X_Forwarded_For="192.0.2.7").json
+    assert (seen["user"], seen["role"], seen["how"]) == ("anna", "admin", "proxy")
+    assert ask("GET", "/api/v1/users", X_Remote_User="anna").status == 200
+    assert ask("GET", "/api/v1/snapshots", X_Remote_User="carl").status == 200
+    assert ask("GET", "/api/v1/users", X_Remote_User="carl").code == "not-allowed"
+    assert ask("DELETE", "/api/v1/users/x", X_Remote_User="anna").code == "csrf"
+    assert ask("DELETE", "/api/v1/users/x", X_Remote_User="anna",
+               X_CSRF_Token=seen["csrf"]).code == "unknown"
+
+
+def test_a_proxys_clients_are_told_apart(proxied):
+    ask = Near(proxied)
+    add_user(proxied, "anna")
+    wrong, right = ({"user": "anna", "password": p} for p in ("wrong wrong", PASSWORD))
+    for _ in range(5):
+        assert ask("POST", "/api/v1/login", wrong, X_Forwarded_For="192.0.2.7").status == 401
+    assert ask("POST", "/api/v1/login", right, X_Forwarded_For="192.0.2.7").status == 429
+    answer = ask("POST", "/api/v1/login", right, X_Forwarded_For="192.0.2.8",
+                 X_Forwarded_Proto="https")
+    assert answer.status == 200
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-snapshotd=") and "; Secure" in cookie
+    events = ask("GET", "/api/v1/audit", X_Remote_User="anna").json["audit"]
+    assert {e["address"] for e in events if e["what"] == "login-failed"} == {"192.0.2.7"}
+    assert [e["address"] for e in events if e["what"] == "login"] == ["192.0.2.8"]
+
+
 def test_login_always_asks_at_the_machine_too(guarded):
     ask = Near(guarded)
     for method, path in (("GET", "/api/v1/snapshots"), ("GET", "/api/v1/status"),

@@ -5,7 +5,7 @@
 # build.
 build_packages=(
     gcc libc6-dev make meson ninja-build pkg-config
-    libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libmpack-dev
+    libzmq3-dev libsqlite3-dev libcurl4-openssl-dev libmicrohttpd-dev libgnutls28-dev libjansson-dev libmpack-dev
     libinih-dev libssl-dev zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libcairo2-dev
     libexpat1-dev libsystemd-dev librabbitmq-dev libcrypt-dev libseccomp-dev libcmocka-dev fonts-dejavu-core ca-certificates
 )

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "web/events.h"
+#include "web/export.h"
 #include "web/routes.h"
 
 struct fixture {
@@ -27,14 +29,17 @@ struct fixture {
     struct web_backend backend;
     struct web_context context;
     struct events *events;
+    struct exports *exports;
     struct err e;
 
     /* What the fake pipeline answers, and what it was asked. */
     int trigger_code, ready_code, healthy_code, bytes_code;
     const char *trigger_text;
-    unsigned triggers, byte_reads, wakes;
+    unsigned triggers, wakes;
+    atomic_uint byte_reads;
     uint64_t next_id;
     const char *picture;
+    atomic_uint key_wakes;
     int push_code, result_code;
     const char *push_text;
     char pushed[64], pushed_name[256]; /* the bytes, and what their sender calls them */
@@ -197,6 +202,12 @@ static void count_wake(void *arg)
     f->wakes++;
 }
 
+static void count_key(void *arg, const char *key UNUSED)
+{
+    struct fixture *f = arg;
+    atomic_fetch_add(&f->key_wakes, 1);
+}
+
 static UNUSED int set_up(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
@@ -222,8 +233,11 @@ static UNUSED int set_up(void **state)
     struct events_options events = {
         .ledger = f->ledger, .backend = &f->backend, .wake = count_wake, .arg = f};
     f->events = events_new(&events);
-    f->context =
-        (struct web_context){.ledger = f->ledger, .backend = &f->backend, .events = f->events};
+    struct exports_options exports = {
+        .ledger_path = f->path, .backend = &f->backend, .wake = count_key, .arg = f};
+    f->exports = exports_new(&exports);
+    f->context = (struct web_context){
+        .ledger = f->ledger, .backend = &f->backend, .events = f->events, .exports = f->exports};
     *state = f;
     return 0;
 }
@@ -231,6 +245,7 @@ static UNUSED int set_up(void **state)
 static UNUSED int tear_down(void **state)
 {
     struct fixture *f = *state;
+    exports_free(f->exports);
     events_free(f->events);
     ledger_close(f->ledger);
     DIR *folder = opendir(f->folder);
