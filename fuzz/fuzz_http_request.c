@@ -44,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         *space = '\0';
     req->target = space ? space + 1 : "/";
     req->may_wait = true;
+    req->peer = (struct http_peer){.address = "127.0.0.1", .loopback = true};
     while (cursor < text + size && req->header_count < HTTP_HEADERS_MAX) {
         line = next_line(&cursor);
         if (!line[0])

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/command.h"
@@ -9,10 +10,12 @@
 #include "base/text.h"
 #include "sys/httpc.h"
 #include "sys/httpd.h"
+#include "web/access_db.h"
 #include "web/web_config.h"
 
 #define DEFAULT_URL "http://127.0.0.1:8080"
 #define CONNECT_TIMEOUT_MS 5000 /* the daemon is on this machine, or nearly */
+#define COMMAND_TOKEN_MS 60000  /* a command that dies leaves a token behind for so long */
 #define ANSWER_MAX (16 << 20)   /* above the API's own limit */
 
 static int take_url(const char *url, struct client *ret);
@@ -72,6 +75,9 @@ static int take_configuration(const struct app_options *o, struct client *ret)
                              "the daemon cannot be asked: its API is switched off: set "
                              "enabled = yes in section [web]");
     (void)text_copy(ret->store, sizeof(ret->store), config->store_path); /* shown only */
+    if (text_format(ret->access, sizeof(ret->access), "%s/" ACCESS_DB_NAME, config->app.data_dir) <
+        0)
+        ret->access[0] = '\0'; /* then it goes without */
     return take_listen(web->listen, *web->tls_cert_file, ret);
 }
 
@@ -105,17 +111,23 @@ void client_answer_done(struct client_answer *a)
     *a = (struct client_answer){0};
 }
 
-int client_call(const struct client *c, const char *method, const char *path, int64_t timeout_ms,
-                struct client_answer *ret, struct err *e)
+static int call_with(const struct client *c, const char *method, const char *path,
+                     const char *token, int64_t timeout_ms, struct client_answer *ret,
+                     struct err *e)
 {
     AUTO_DONE(dynbuf) url;
     dynbuf_init(&url, 4 * CLIENT_URL_MAX);
     if (dynbuf_printf(&url, "%s%s", c->url, path) < 0)
         return err_set(e, -ENAMETOOLONG, ERR_NEVER, "the name is too long");
+    char header[ACCESS_SECRET_MAX + 64];
+    bool fits =
+        text_format(header, sizeof(header), "Authorization: Bearer %s", token ? token : "") > 0;
+    const char *headers[] = {token && fits ? header : NULL, NULL};
     struct httpc_request request = {
         .method = method,
         .url = dynbuf_str(&url),
         .shown = c->url,
+        .headers = headers,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
         .total_timeout_ms = timeout_ms,
         .size_max = ANSWER_MAX,
@@ -145,6 +157,43 @@ int client_call(const struct client *c, const char *method, const char *path, in
         r = 0;
     }
     httpc_reply_done(&reply);
+    return r;
+}
+
+/* As the one who may write the daemon's files. */
+static int call_by_files(const struct client *c, const char *method, const char *path,
+                         int64_t timeout_ms, struct client_answer *ret, struct err *e)
+{
+    AUTO(access_db) d = NULL;
+    struct access_token t = {.scopes = ACCESS_SCOPES_ALL};
+    char text[ACCESS_SECRET_MAX];
+    (void)text_copy(t.name, sizeof(t.name), "command"); /* fits */
+    t.expires_at.us = clock_wall().us + (timeout_ms + COMMAND_TOKEN_MS) * 1000;
+    int r = access_db_open(c->access, true, &d, e);
+    if (r == 0)
+        r = access_token_add(d, &t, text, e);
+    if (r < 0)
+        return r;
+    r = call_with(c, method, path, text, timeout_ms, ret, e);
+    struct err ignored;
+    (void)access_token_remove(d, t.id, &ignored); /* it expires anyway */
+    explicit_bzero(text, sizeof(text));
+    return r;
+}
+
+int client_call(const struct client *c, const char *method, const char *path, int64_t timeout_ms,
+                struct client_answer *ret, struct err *e)
+{
+    struct client_answer other;
+    struct err why = {0};
+    const char *token = getenv("SNAPSHOTD_TOKEN");
+    int r = call_with(c, method, path, token && *token ? token : NULL, timeout_ms, ret, e);
+    if (r < 0 || ret->status != 401 || !c->access[0] || (token && *token))
+        return r;
+    if (call_by_files(c, method, path, timeout_ms, &other, &why) < 0)
+        return r; /* the 401 says what to do */
+    client_answer_done(ret);
+    *ret = other;
     return r;
 }
 

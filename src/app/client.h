@@ -27,6 +27,9 @@ struct client {
     char url[CLIENT_URL_MAX];   /* "http://127.0.0.1:8080", no slash at the end */
     bool is_here;               /* by the configuration: on this machine */
     char store[CLIENT_URL_MAX]; /* where the configuration puts pictures, "" when it is not known */
+    /* The daemon's users and tokens, "" when --url names a daemon: whoever may write them needs no
+     * login of his own. */
+    char access[CLIENT_URL_MAX];
 };
 
 /* Finds the daemon's address. Returns an exit status, and has said what is wrong. A configuration
@@ -41,7 +44,10 @@ struct client_answer {
 };
 void client_answer_done(struct client_answer *a);
 
-/* `path` begins with a slash and is escaped. Any status is a success; -ECONNREFUSED and its like,
+/* A login is shown when the daemon asks for one: $SNAPSHOTD_TOKEN, else a token of a minute that is
+ * made and removed in the daemon's own files, where those can be written.
+ *
+ * `path` begins with a slash and is escaped. Any status is a success; -ECONNREFUSED and its like,
  * -EPROTO when what answers is not our daemon: said in `e`, with what to do. */
 int client_call(const struct client *c, const char *method, const char *path, int64_t timeout_ms,
                 struct client_answer *ret, struct err *e);

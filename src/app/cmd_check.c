@@ -1,11 +1,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/command.h"
 #include "app/options.h"
+#include "base/mem.h"
 #include "ledger/ledger_cloud.h"
 #include "sys/tls_server.h"
+#include "web/access_db.h"
 #include "web/web_config.h"
 
 static int run(int argc, char **argv);
@@ -79,6 +82,7 @@ static int count_lines(const char *text)
 
 /* --- the summary ------------------------------------------------------------------------------ */
 
+static void print_access(const struct app_config *a, const struct web_config *web);
 static void print_cameras(const struct app_config *a);
 static void print_devices(const char *what, char letter, const struct app_device *list,
                           size_t count);
@@ -102,9 +106,35 @@ static void print_summary(const struct app_config *a, const char *warnings)
     const struct web_config *web = cfg_values(a->cfg, &web_cfg_section);
     (void)printf("  API        %s%s\n", web->enabled ? "http://" : "off",
                  web->enabled ? web->listen : "");
+    if (web->enabled)
+        print_access(a, web);
     print_ftp(a);
     print_secrets(&a->secrets);
     print_warnings(warnings);
+}
+
+/* Users are no part of the configuration; without one nobody comes in from elsewhere, which is what
+ * somebody who has just opened the port wants to hear. */
+static void print_access(const struct app_config *a, const struct web_config *web)
+{
+    AUTO_FREE char *path = xasprintf("%s/" ACCESS_DB_NAME, a->app.data_dir);
+    AUTO(access_db) d = NULL;
+    struct access_user one;
+    struct err e = {0};
+    bool there = access(path, F_OK) == 0;
+    int users = 0;
+    if (there && access_db_open(path, false, &d, &e) == 0)
+        users = access_user_list(d, &one, 1, &e);
+    bool remote = web->allow_remote || web->login == WEB_LOGIN_ALWAYS;
+    if (there && (!d || users < 0))
+        (void)printf("  users      cannot be read: %s\n", e.text);
+    else if (remote && users == 0 && !web->proxy_user_header[0])
+        (void)printf("  users      none, so nobody can log in: add one with 'snapshotd user add "
+                     "NAME'\n");
+    else if (users == 0)
+        (void)printf("  users      none; whoever is at the machine needs no login\n");
+    else
+        (void)printf("  users      'snapshotd user list' shows them\n");
 }
 
 static void print_cameras(const struct app_config *a)

@@ -48,7 +48,8 @@ struct command {
 extern const struct command command_run, command_check, command_config, command_detect,
     command_trigger, command_status, command_model, command_integrity, command_passwd,
     command_camera_sim, command_auth, command_star, command_prune, command_verify,
-    command_directory, command_configure, command_completion, command_man, command_metrics;
+    command_directory, command_configure, command_completion, command_man, command_metrics,
+    command_user, command_token;
 extern const struct command *const commands[]; /* NULL-terminated, in the order of --help */
 
 /* The next option of the command line: its id or letter, 'h' for --help, -1 behind the last, '?'

@@ -8,12 +8,17 @@
 
 #include "base/text.h"
 
-const struct command *const commands[] = {
-    &command_run,        &command_check,      &command_config,    &command_metrics,
-    &command_detect,     &command_trigger,    &command_status,    &command_star,
-    &command_prune,      &command_verify,     &command_model,     &command_integrity,
-    &command_auth,       &command_configure,  &command_directory, &command_passwd,
-    &command_camera_sim, &command_completion, &command_man,       NULL};
+const struct command *const commands[] = {&command_run,        &command_check,
+                                          &command_config,     &command_metrics,
+                                          &command_detect,     &command_trigger,
+                                          &command_status,     &command_star,
+                                          &command_prune,      &command_verify,
+                                          &command_model,      &command_integrity,
+                                          &command_auth,       &command_configure,
+                                          &command_directory,  &command_user,
+                                          &command_token,      &command_passwd,
+                                          &command_camera_sim, &command_completion,
+                                          &command_man,        NULL};
 
 int command_next_option(const struct command *c, int argc, char **argv)
 {

@@ -390,7 +390,7 @@ static const struct cfg_section *const all_sections[] = {
 /* Variables with our prefix that other parts read: the command line, the search for models and for
  * the ONNX Runtime, the tests. */
 static const char *const reserved_variables[] = {"SNAPSHOTD_CONFIG", "SNAPSHOTD_MODEL_DIR",
-                                                 "SNAPSHOTD_ONNXRUNTIME", NULL};
+                                                 "SNAPSHOTD_ONNXRUNTIME", "SNAPSHOTD_TOKEN", NULL};
 
 static void check_all(const struct cfg *c, struct cfg_faults *faults);
 

@@ -37,6 +37,7 @@
 #include "sys/log_place.h"
 #include "sys/service.h"
 #include "sys/stack.h"
+#include "web/access.h"
 #include "web/web.h"
 #include "web/web_config.h"
 #include "wire/heartbeat.h"
@@ -592,8 +593,18 @@ static int start_web(struct daemon *d, struct err *e)
     if (!wc->enabled)
         return 0;
     gauges_start(d);
+    AUTO_FREE char *access_path = xasprintf("%s/" ACCESS_DB_NAME, d->config->app.data_dir);
+    struct access_options doors = {.path = access_path,
+                                   .login_always = wc->login == WEB_LOGIN_ALWAYS,
+                                   .behind_proxy = wc->trusted_proxies[0] != NULL,
+                                   .metrics_open = wc->metrics_open,
+                                   .proxy_user_header = wc->proxy_user_header,
+                                   .proxy_role = (enum access_role)wc->proxy_role,
+                                   .session_idle_ms = wc->session_idle_ms,
+                                   .session_max_ms = wc->session_max_ms};
     struct web_options options = {.listen = wc->listen,
                                   .ledger_path = d->ledger_path,
+                                  .access = &doors,
                                   .host_names = wc->host_names,
                                   .connections_max = (int)wc->connections_max,
                                   .request_timeout_ms = wc->request_timeout_ms,
@@ -608,6 +619,9 @@ static int start_web(struct daemon *d, struct err *e)
         return r;
     atomic_store(&d->web, w);
     const char *colon = strrchr(wc->listen, ':');
+    if (wc->allow_remote && access(access_path, F_OK) < 0)
+        log_warn("no-users", "[web] listens for other machines, and nobody may log in from there: "
+                             "add a user with 'snapshotd user add NAME'");
     log_notice("listening", "API on http%s://%.*s:%d", *wc->tls_cert_file ? "s" : "",
                colon ? (int)(colon - wc->listen) : 0, wc->listen, web_port(w));
     return 0;

@@ -13,6 +13,7 @@
 #include "report/report.h"
 #include "stage/pipeline.h"
 #include "sys/db.h"
+#include "web/access.h"
 #include "web/web.h"
 
 void metric_rows_register_all(void)
@@ -25,6 +26,7 @@ void metric_rows_register_all(void)
     ftp_server_register_metrics();
     amqp_notifier_register_metrics();
     web_register_metrics();
+    access_register_metrics();
     report_register_metrics();
     daemon_secrets_register_metrics();
     db_register_metrics();

@@ -39,6 +39,13 @@ static void answer_not_ready(struct http_response *ret, const char *why, json_t 
     web_answer_json(ret, 503, document);
 }
 
+/* Both answer anybody, so that a balancer needs no token; what they say of the inside only to those
+ * who may see that. */
+static bool tells_details(const struct web_context *w)
+{
+    return w->who.role >= ACCESS_VIEWER || (w->who.scopes & ACCESS_READ);
+}
+
 void web_health(struct web_context *w, const struct http_request *req,
                 const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
 {
@@ -47,7 +54,8 @@ void web_health(struct web_context *w, const struct http_request *req,
     struct err e;
     err_clear(&e);
     if (w->backend->healthy(w->backend->arg, &e) < 0)
-        http_response_error(ret, 503, "unhealthy", "%s", e.text);
+        http_response_error(ret, 503, "unhealthy", "%s",
+                            tells_details(w) ? e.text : "log in to see why");
     else
         answer_ok(ret, "", NULL);
 }
@@ -59,13 +67,14 @@ void web_readiness(struct web_context *w, const struct http_request *req,
     (void)captures;
     struct err e;
     char note[ERR_TEXT_MAX] = "";
-    json_t *parts = w->backend->parts ? w->backend->parts(w->backend->arg) : NULL;
+    bool details = tells_details(w);
+    json_t *parts = details && w->backend->parts ? w->backend->parts(w->backend->arg) : NULL;
     err_clear(&e);
     if (w->backend->ready(w->backend->arg, &e) < 0) {
-        answer_not_ready(ret, e.text, parts);
+        answer_not_ready(ret, details ? e.text : "log in to see why", parts);
         return;
     }
-    if (w->backend->attention)
+    if (details && w->backend->attention)
         w->backend->attention(w->backend->arg, note);
     answer_ok(ret, note, parts);
 }

@@ -8,47 +8,79 @@
 
 const struct web_route web_routes[] = {
     {"POST", "/api/v1/cameras/{name}/trigger", web_trigger_post,
-     "asks a camera for a picture; ?wait=SECONDS waits for what is on it"},
-    {"GET", "/api/v1/cameras", web_cameras_get, "all cameras with their state"},
-    {"GET", "/api/v1/triggers/{id}", web_trigger_get, "what became of a trigger"},
+     "asks a camera for a picture; ?wait=SECONDS waits for what is on it", .access = WEB_TRIGGER},
+    {"GET", "/api/v1/cameras", web_cameras_get, "all cameras with their state", .access = WEB_VIEW},
+    {"GET", "/api/v1/triggers/{id}", web_trigger_get, "what became of a trigger",
+     .access = WEB_VIEW},
     {"GET", "/api/v1/snapshots", web_snapshots_get,
      "snapshots, newest first; filters: camera, label, confidence, person, starred, present, "
-     "deleted, state, source, from, to, q"},
+     "deleted, state, source, from, to, q",
+     .access = WEB_VIEW},
 
-    {"GET", "/api/v1/snapshots/count", web_count_get, "how many; the same filters"},
+    {"GET", "/api/v1/snapshots/count", web_count_get, "how many; the same filters",
+     .access = WEB_VIEW},
     {"GET", "/api/v1/snapshots/histogram", web_histogram_get,
-     "how many per ?by=hour or day; the same filters"},
+     "how many per ?by=hour or day; the same filters", .access = WEB_VIEW},
     {"GET", "/api/v1/snapshots/{id}/neighbours", web_neighbours_get,
-     "the next newer and older one of the same filters"},
+     "the next newer and older one of the same filters", .access = WEB_VIEW},
     {"DELETE", "/api/v1/snapshots/{id}", web_snapshot_delete,
-     "puts a snapshot into the trash; ?force=1 also one with a star"},
-    {"POST", "/api/v1/snapshots/{id}/undelete", web_undelete_post, "takes it out of the trash"},
+     "puts a snapshot into the trash; ?force=1 also one with a star", .access = WEB_MANAGE},
+    {"POST", "/api/v1/snapshots/{id}/undelete", web_undelete_post, "takes it out of the trash",
+     .access = WEB_MANAGE},
     {"POST", "/api/v1/snapshots/{id}/detect", web_detect_post,
-     "examines it once more; nobody is told again"},
+     "examines it once more; nobody is told again", .access = WEB_MANAGE},
 
     {"GET", "/api/v1/snapshots/{id}", web_snapshot_get,
-     "one snapshot with its detections and its story"},
+     "one snapshot with its detections and its story", .access = WEB_VIEW},
     {"POST", "/api/v1/snapshots/{id}/star", web_star_post,
-     "gives a snapshot a star: it is kept, and storages that have stars show it"},
-    {"POST", "/api/v1/snapshots/{id}/unstar", web_unstar_post, "takes its star away"},
+     "gives a snapshot a star: it is kept, and storages that have stars show it",
+     .access = WEB_MANAGE},
+    {"POST", "/api/v1/snapshots/{id}/unstar", web_unstar_post, "takes its star away",
+     .access = WEB_MANAGE},
     {"GET", "/api/v1/snapshots/{id}/image", web_image_get,
-     "the picture as the camera sent it; ?annotated=1 with boxes"},
+     "the picture as the camera sent it; ?annotated=1 with boxes", .access = WEB_VIEW},
     {"POST", "/api/v1/snapshots/{id}/upload-again", web_upload_again_post,
-     "its files that a storage was not to get any more are tried again"},
-    {"GET", "/api/v1/status", web_status, "stages, cameras, detector, counts, disk"},
-    {"GET", "/healthz", web_health, "200 while the program makes progress"},
-    {"GET", "/readyz", web_readiness, "200 when the program is ready to work"},
-    {"GET", "/metrics", web_metrics_get, "numbers in Prometheus' text form"},
-    {"GET", "/", web_index, "the pages for browsers, this list for others"},
+     "its files that a storage was not to get any more are tried again", .access = WEB_MANAGE},
+    {"GET", "/api/v1/status", web_status, "stages, cameras, detector, counts, disk",
+     .access = WEB_VIEW},
+    {"GET", "/healthz", web_health, "200 while the program makes progress", .access = WEB_OPEN},
+    {"GET", "/readyz", web_readiness, "200 when the program is ready to work", .access = WEB_OPEN},
+    {"GET", "/metrics", web_metrics_get, "numbers in Prometheus' text form", .access = WEB_METRICS},
+    {"GET", "/", web_index, "the pages for browsers, this list for others", .access = WEB_OPEN},
 
     {"GET", "/api/v1/events", web_events_get,
-     "what happens, as server-sent events; ?camera= of one camera, ?last_event_id= goes on"},
+     "what happens, as server-sent events; ?camera= of one camera, ?last_event_id= goes on",
+     .access = WEB_VIEW},
     {"GET", "/api/v1/snapshots.zip", web_zip_get,
-     "the pictures themselves, with a list of them; filters as above, annotated, limit"},
+     "the pictures themselves, with a list of them; filters as above, annotated, limit",
+     .access = WEB_VIEW},
     {"POST", "/api/v1/cameras/{name}/snapshots", web_push_post,
      "takes in a picture: raw, or in the field 'file' of a form; ?event_at= says when it was taken",
-     .body_max = web_push_max, .admit = web_push_admit},
-    {"GET", "/assets/{path...}", web_asset_get, "what the pages are made of"},
+     .body_max = web_push_max, .admit = web_push_admit, .access = WEB_PUSH},
+    {"GET", "/assets/{path...}", web_asset_get, "what the pages are made of", .access = WEB_OPEN},
+
+    {"GET", "/api/v1/session", web_session_get, "who one is here, and the word for changes",
+     .access = WEB_OPEN},
+    {"POST", "/api/v1/login", web_login_post, "begins a session: user and password",
+     .access = WEB_OPEN},
+    {"POST", "/api/v1/logout", web_logout_post, "ends it", .access = WEB_OPEN},
+    {"POST", "/api/v1/password", web_password_post, "gives oneself another password",
+     .access = WEB_VIEW},
+    {"GET", "/api/v1/users", web_users_get, "who may log in", .access = WEB_ADMIN},
+    {"POST", "/api/v1/users", web_users_post, "adds a user: name, role, password",
+     .access = WEB_ADMIN},
+    {"POST", "/api/v1/users/{name}", web_user_post, "changes a user's role or password",
+     .access = WEB_ADMIN},
+    {"DELETE", "/api/v1/users/{name}", web_user_delete, "removes a user", .access = WEB_ADMIN},
+    {"GET", "/api/v1/tokens", web_tokens_get, "tokens for programs", .access = WEB_ADMIN},
+    {"POST", "/api/v1/tokens", web_tokens_post, "makes a token: name, scopes, expires",
+     .access = WEB_ADMIN},
+    {"DELETE", "/api/v1/tokens/{id}", web_token_delete, "ends a token", .access = WEB_ADMIN},
+    {"POST", "/api/v1/snapshots/{id}/link", web_link_post,
+     "a link to this picture for people without a login; ?expires=SECONDS", .access = WEB_MANAGE},
+    {"GET", "/s/{link}", web_link_get, "the picture of such a link", .access = WEB_OPEN},
+    {"GET", "/api/v1/audit", web_audit_get, "who came in and changed what, newest first",
+     .access = WEB_ADMIN},
 };
 const size_t web_route_count = ARRAY_LEN(web_routes);
 
@@ -57,6 +89,8 @@ const size_t web_route_count = ARRAY_LEN(web_routes);
 static bool matches(const char *pattern, const struct http_request *req,
                     const char *captures[WEB_CAPTURES_MAX]);
 static bool takes_method(const struct web_route *route, const char *method);
+static void note_change(struct web_context *w, const struct web_route *route,
+                        const struct http_request *req, const struct http_response *ret);
 static void refuse_method(const struct http_request *req, const char *allowed,
                           struct http_response *ret);
 
@@ -73,7 +107,9 @@ const struct web_route *web_answer(struct web_context *w, const struct http_requ
         if (!matches(route->pattern, req, captures))
             continue;
         if (takes_method(route, req->method)) {
-            route->handle(w, req, captures, ret);
+            if (web_permits(w, route, req, ret))
+                route->handle(w, req, captures, ret);
+            note_change(w, route, req, ret);
             return route;
         }
         (void)dynbuf_printf(&allowed, "%s%s%s", allowed.len ? ", " : "", route->method,
@@ -89,6 +125,29 @@ const struct web_route *web_answer(struct web_context *w, const struct http_requ
     return NULL;
 }
 
+static bool is_reading(const char *method)
+{
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
+bool web_permits(struct web_context *w, const struct web_route *route,
+                 const struct http_request *req, struct http_response *ret)
+{
+    access_identify(w->access, req, &w->who);
+    return access_permits(w->access, &w->who, route->access, !is_reading(route->method), req, ret);
+}
+
+/* Triggers and pictures that are brought have their own books: their rows say where from. */
+static void note_change(struct web_context *w, const struct web_route *route,
+                        const struct http_request *req, const struct http_response *ret)
+{
+    struct err e;
+    if (route->access == WEB_MANAGE && !is_reading(route->method) && !ret->waits &&
+        ret->status < 400 && access_database(w->access, false, &e))
+        access_audit(w->access, &w->who, ACCESS_EVENT_CHANGE, "change", "%s %s", req->method,
+                     req->target);
+}
+
 size_t web_admit(struct web_context *w, const struct http_request *req, struct http_response *ret)
 {
     if (!http_request_allowed(req, w->host_names, ret))
@@ -99,7 +158,7 @@ size_t web_admit(struct web_context *w, const struct http_request *req, struct h
         if (!route->body_max || !takes_method(route, req->method) ||
             !matches(route->pattern, req, captures))
             continue;
-        if (route->admit)
+        if (web_permits(w, route, req, ret) && route->admit)
             route->admit(w, req, captures, ret);
         return ret->status ? 0 : route->body_max(w, captures[0]);
     }

@@ -4,6 +4,7 @@
 
 #include "ledger/ledger.h"
 #include "sys/http_message.h"
+#include "web/access.h"
 #include "web/web.h"
 
 /* What handlers may use; one per thread. */
@@ -11,6 +12,8 @@ struct web_context {
     struct ledger *ledger;
     const struct web_backend *backend;
     const char *const *host_names; /* or NULL */
+    struct access *access;         /* or NULL, see access_identify() */
+    struct access_who who;         /* who asks; of the request in hand */
     struct events *events;
     struct exports *exports;
 };
@@ -25,6 +28,7 @@ struct web_route {
     void (*handle)(struct web_context *w, const struct http_request *req,
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret);
     const char *help; /* one line, shown by "GET /"; doc/api.md has the rest */
+    enum web_access access;
 
     /* How large a body it takes, of this camera or the like (the first capture); NULL = as small as
      * all. */
@@ -43,6 +47,10 @@ extern const size_t web_route_count;
 const struct web_route *web_answer(struct web_context *w, const struct http_request *req,
                                    struct http_response *ret);
 
+/* Whether whoever sends this may ask for this route, before its body is here: a 401 or 403 in `ret`
+ * otherwise. For bodies above what any stranger may send; web_answer() asks in any case. */
+bool web_permits(struct web_context *w, const struct web_route *route,
+                 const struct http_request *req, struct http_response *ret);
 /* The same rules before a body above HTTPD_BODY_MAX is read, with the headers alone: how large it
  * may be, or a refusal in `ret`. */
 size_t web_admit(struct web_context *w, const struct http_request *req, struct http_response *ret);
@@ -61,6 +69,11 @@ web_handler web_zip_get;                                                       /
 web_handler web_push_post, web_push_admit;                                     /* push.c */
 web_handler web_asset_get;                                                     /* files.c */
 
+web_handler web_session_get, web_login_post, web_logout_post, web_password_post; /* login.c */
+web_handler web_users_get, web_users_post, web_user_post, web_user_delete;       /* users.c */
+web_handler web_tokens_get, web_tokens_post, web_token_delete;                   /* tokens.c */
+web_handler web_link_post, web_link_get;                                         /* links.c */
+web_handler web_audit_get;                                                       /* audit.c */
 size_t web_push_max(struct web_context *w, const char *camera);
 
 /* ---- helpers that handlers share ---- */
@@ -70,3 +83,16 @@ size_t web_push_max(struct web_context *w, const char *camera);
 void web_answer_json(struct http_response *ret, int status, const json_t *document);
 /* The answer for a failure below: what may pass becomes a 503 with Retry-After, the rest a 500. */
 void web_answer_err(struct http_response *ret, int code, const struct err *e);
+
+/* What access knows as an answer: 404, 409. */
+void web_answer_access_err(struct http_response *ret, int code, const struct err *e);
+
+#define WEB_EXPIRES_MAX_S ((int64_t)3650 * 86400) /* ten years, of a token */
+
+/* Answers that wait for a password's hash (web/login.c). Begins: false when it has answered
+ * already. */
+bool web_hash_begin(struct web_context *w, const struct http_request *req,
+                    const struct access_hash_job *job, struct http_response *ret);
+/* At the second call of the handler. All but DONE and WRONG have been answered, or wait on. */
+enum access_hash_state web_hash_outcome(struct web_context *w, const struct http_request *req,
+                                        char ret_hash[PASSWD_HASH_MAX], struct http_response *ret);

@@ -19,6 +19,7 @@ struct web {
     struct exports *exports;
     struct web_backend backend;
     struct web_context context;
+    struct access *access;      /* or NULL */
     char **host_names;          /* NULL-terminated, or NULL */
     struct httpd_numbers shown; /* in the metrics so far */
 };
@@ -58,6 +59,7 @@ static struct metric streams = {
 static struct metric *const metrics[] = {&requests, &request_seconds, &connections,
                                          &waiting,  &streams,         &closed};
 
+static struct access *make_access(struct web *w, const struct access_options *options);
 static void wake_listeners(void *arg);
 static void wake_stream(void *arg, const char *key);
 static size_t body_max(void *arg, const struct http_request *req, struct http_response *ret);
@@ -85,6 +87,8 @@ int web_start(const struct web_options *options, const struct web_backend *backe
     if (r < 0)
         return r;
     w->host_names = copy_names(options->host_names);
+    if (options->access)
+        w->access = make_access(w, options->access);
     struct events_options events = {
         .ledger = w->ledger, .backend = &w->backend, .wake = wake_listeners, .arg = w};
     w->events = events_new(&events);
@@ -92,6 +96,7 @@ int web_start(const struct web_options *options, const struct web_backend *backe
         .ledger_path = options->ledger_path, .backend = &w->backend, .wake = wake_stream, .arg = w};
     w->exports = exports_new(&exports);
     w->context = (struct web_context){.ledger = w->ledger,
+                                      .access = w->access,
                                       .backend = &w->backend,
                                       .host_names = (const char *const *)w->host_names,
                                       .events = w->events,
@@ -165,9 +170,9 @@ void web_free(struct web *w)
 {
     if (!w)
         return;
-    if (w->server)
-        httpd_stop(w->server, 0);
+    web_stop(w, 0); /* nobody begins a login any more, and one under way may still wake */
     exports_free(w->exports);
+    access_free(w->access);
     httpd_free(w->server);
     host_list_free(w->trusted_proxies);
     events_free(w->events);
@@ -176,6 +181,20 @@ void web_free(struct web *w)
         free(*name);
     free(w->host_names);
     free(w);
+}
+
+static void wake(void *arg, const char *key)
+{
+    struct web *w = arg;
+    httpd_wake(w->server, key);
+}
+
+static struct access *make_access(struct web *w, const struct access_options *options)
+{
+    struct access_options mine = *options;
+    mine.wake = wake;
+    mine.wake_arg = w;
+    return access_new(&mine);
 }
 
 /* The configuration that they come from may go at a reload. */
@@ -218,6 +237,8 @@ static void handle(void *arg, const struct http_request *req, struct http_respon
     (void)text_format(code, sizeof(code), "%d", ret->status); /* three digits, ours */
     metric_inc(&requests, code);
     char target[160];
-    text_escape(req->target, strlen(req->target), target, sizeof(target));
+    bool link = text_starts_with(req->target, "/s/"); /* who has it, has the picture */
+    const char *shown = link ? "/s/***" : req->target;
+    text_escape(shown, strlen(shown), target, sizeof(target));
     log_debug("http-request", "%s %s: %d in %.1f ms", req->method, target, ret->status, ms);
 }

@@ -12,6 +12,7 @@
 #include "sys/json.h"
 
 struct web;
+struct access_options;
 
 struct web_post {
     const char *camera;
@@ -75,6 +76,8 @@ struct web_options {
     const char *ledger_path;
     /* Names it answers to besides addresses; NULL-terminated, or NULL. Copied. */
     const char *const *host_names;
+    /* Who may come in; its wake is filled in here. Copied. NULL: whoever is at the machine. */
+    const struct access_options *access;
     int connections_max;        /* 0 = the default */
     int64_t request_timeout_ms; /* 0 = the default */
     /* Proxies in front of it; NULL-terminated, or NULL. */

@@ -2,14 +2,19 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/host_list.h"
 #include "base/text.h"
 #include "sys/httpd.h"
+#include "web/access_db.h"
 
 #define FIELD(name) offsetof(struct web_config, name)
 
+static const char *const login_names[] = {"auto", "always", NULL};
+
 static int check_listen(const void *value, char *why, size_t why_size);
+static int check_header(const void *value, char *why, size_t why_size);
 static void check_web(const void *values, const char *instance, struct cfg_faults *faults);
 
 static const struct cfg_key keys[] = {
@@ -25,15 +30,64 @@ static const struct cfg_key keys[] = {
      .fallback = "127.0.0.1:8080",
      .help = "Address and port of the HTTP API",
      .doc = "An IPv4 or IPv6 address (`[::1]:8080`) or `localhost`; port 0 takes any free one and "
-            "the log says which. Addresses beyond the machine itself need `allow_remote = yes`.",
+            "the log says which. Addresses beyond the machine itself need `allow_remote = yes`, "
+            "and whoever comes from there a login.",
      .validate = check_listen},
     {.name = "allow_remote",
      .type = CFG_BOOL,
      .offset = FIELD(allow_remote),
      .fallback = "no",
      .help = "Lets `listen` be an address that other machines reach",
-     .doc = "The API has no login yet: whoever reaches it sees all pictures and may ask the "
-            "cameras for more. Put a proxy with a login in front of it instead, or a firewall."},
+     .doc = "Whoever comes from another machine has to log in in any case: `snapshotd user add "
+            "NAME` makes the first user, there is no default password. Without TLS the password "
+            "and the pictures cross the network as they are."},
+    {.name = "login",
+     .type = CFG_CHOICE,
+     .offset = FIELD(login),
+     .fallback = "auto",
+     .choices = login_names,
+     .help = "Who has to log in: `auto` all but those at the machine itself, or `always`",
+     .doc = "A proxy on this machine makes everybody look as if he were at the machine. One that "
+            "adds a header of forwarding (X-Forwarded-For and its like) is seen through, and so is "
+            "one that `trusted_proxies` names; behind any other, `always` is needed."},
+    {.name = "metrics_open",
+     .type = CFG_BOOL,
+     .offset = FIELD(metrics_open),
+     .fallback = "no",
+     .help = "Whether /metrics needs no login from anywhere",
+     .doc = "At the machine itself it needs none while `login` is `auto`. A collector elsewhere "
+            "can have a token instead: `snapshotd token add --scopes read NAME`."},
+    {.name = "session_idle",
+     .type = CFG_DURATION,
+     .offset = FIELD(session_idle_ms),
+     .fallback = "1d",
+     .min = 60000,
+     .max = 86400000.0 * 365,
+     .unit = "ms",
+     .bare_unit_ms = 1000,
+     .help = "A login that nobody has used for so long ends"},
+    {.name = "session_max",
+     .type = CFG_DURATION,
+     .offset = FIELD(session_max_ms),
+     .fallback = "30d",
+     .min = 60000,
+     .max = 86400000.0 * 365,
+     .unit = "ms",
+     .bare_unit_ms = 1000,
+     .help = "A login ends after so long in any case"},
+    {.name = "proxy_user_header",
+     .type = CFG_STRING,
+     .offset = FIELD(proxy_user_header),
+     .help = "Header in which a trusted proxy says who has logged in there, such as X-Remote-User",
+     .doc = "Counts only from the addresses in `trusted_proxies`; the proxy must remove what its "
+            "clients send under this name. A name that is a user here has that user's role.",
+     .validate = check_header},
+    {.name = "proxy_role",
+     .type = CFG_CHOICE,
+     .offset = FIELD(proxy_role),
+     .fallback = "viewer",
+     .choices = access_role_names,
+     .help = "Role of whom the proxy names and who is no user here; `nobody` keeps him out"},
     {.name = "host_names",
      .type = CFG_LIST,
      .offset = FIELD(host_names),
@@ -98,6 +152,23 @@ static int check_listen(const void *value, char *why, size_t why_size)
     return -EINVAL;
 }
 
+/* A token of RFC 9110, 5.6.2. Not one that comes from browsers or says something else to us. */
+static int check_header(const void *value, char *why, size_t why_size)
+{
+    static const char fine[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char *const taken[] = {"Host", "Cookie", "Authorization", "Origin", "User-Agent"};
+    const char *name = *(const char *const *)value;
+    bool good = strspn(name, fine) == strlen(name) && strlen(name) < 64;
+    for (size_t i = 0; i < ARRAY_LEN(taken); i++)
+        good = good && !text_equal_nocase(name, taken[i]);
+    if (good)
+        return 0;
+    text_copy(why, why_size,
+              "right would be the name of a header that only the proxy sets, such "
+              "as X-Remote-User");
+    return -EINVAL;
+}
+
 static void check_proxies(const struct web_config *c, const char *instance,
                           struct cfg_faults *faults)
 {
@@ -108,6 +179,9 @@ static void check_proxies(const struct web_config *c, const char *instance,
     else if (host_list_has_names(list))
         cfg_fault(faults, "web", instance, "trusted_proxies",
                   "names are not looked up here: write addresses or networks");
+    if (c->proxy_user_header[0] && !c->trusted_proxies[0])
+        cfg_fault(faults, "web", instance, "proxy_user_header",
+                  "counts from no address: name the proxy's in trusted_proxies");
 }
 
 static void check_tls(const struct web_config *c, const char *instance, struct cfg_faults *faults)
@@ -129,7 +203,8 @@ static void check_web(const void *values, const char *instance, struct cfg_fault
         return; /* the second is a fault of its own */
     if (!endpoint.loopback && !c->allow_remote)
         cfg_fault(faults, "web", instance, "listen",
-                  "%s is reachable from other machines and the API has no login yet: use "
-                  "127.0.0.1:%d, or say allow_remote = yes if something else guards it",
+                  "%s is reachable from other machines: use 127.0.0.1:%d, or say "
+                  "allow_remote = yes, and add a user who may log in from there with "
+                  "'snapshotd user add NAME'",
                   c->listen, endpoint.port);
 }

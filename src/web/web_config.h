@@ -6,10 +6,17 @@
 
 #include "cfg/cfg.h"
 
+enum web_login { WEB_LOGIN_AUTO, WEB_LOGIN_ALWAYS };
+
 struct web_config {
     bool enabled;
     const char *listen; /* checked: an address and a port */
     bool allow_remote;
+    int login; /* enum web_login */
+    bool metrics_open;
+    int64_t session_idle_ms, session_max_ms;
+    const char *proxy_user_header; /* "" = none */
+    int proxy_role;                /* enum access_role: of names that are no users here */
     const char *const *host_names; /* NULL-terminated, never NULL */
     int64_t connections_max;
     int64_t request_timeout_ms;

@@ -284,6 +284,7 @@ static UNUSED void send_to(struct fixture *f, const char *method, const char *ta
     *ret = (struct reply){
         .request = {
             .method = method, .target = target, .may_wait = true, .body = body, .body_size = size}};
+    ret->request.peer = (struct http_peer){.address = "127.0.0.1", .loopback = true};
     for (size_t i = 0; headers && headers[i]; i += 2)
         ret->request.headers[ret->request.header_count++] =
             (struct http_pair){headers[i], headers[i + 1]};

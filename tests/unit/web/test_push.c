@@ -155,6 +155,7 @@ static void looks_at_the_headers_first(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         AUTO_FREE struct http_request *req = xcalloc(1, sizeof(*req));
+        req->peer = (struct http_peer){.address = "127.0.0.1", .loopback = true};
         struct http_response ret;
         http_response_init(&ret);
         req->method = cases[i].method;

@@ -326,6 +326,7 @@ static void does_not_wait_when_the_server_cannot(void **state)
     struct fixture *f = *state;
     struct reply r = {.request = {.method = "POST",
                                   .target = "/api/v1/cameras/porch/trigger?wait=30",
+                                  .peer = {.address = "127.0.0.1", .loopback = true},
                                   .may_wait = false}};
     assert_int_equal(http_request_parse(&r.request, &f->e), 0);
     (void)web_answer(&f->context, &r.request, &r.response);
@@ -761,6 +762,7 @@ static void answers_whatever_allocation_fails(void **state)
         uint64_t count = 1;
         for (uint64_t n = 1; n <= count; n++) {
             struct http_request *request = xcalloc(1, sizeof(*request));
+            request->peer.loopback = true;
             request->method = "GET";
             request->target = targets[i];
             assert_int_equal(http_request_parse(request, &f->e), 0);
