@@ -71,8 +71,7 @@ struct listener {
     struct blob *text;
     size_t sent; /* of that */
     bool greeted, missed;
-    struct events_guard guard;
-    struct mono_time comment_at, guard_at;
+    struct mono_time comment_at;
     char camera[SNAPSHOT_KEY_MAX]; /* "" = all */
 };
 
@@ -317,7 +316,7 @@ static void wake_up(struct events *ev)
 }
 
 void events_listen(struct events *ev, const char *camera, const char *last_id,
-                   const struct events_guard *guard, struct http_stream *ret)
+                   struct http_stream *ret)
 {
     struct listener *l = xcalloc(1, sizeof(*l));
     l->events = ev;
@@ -331,9 +330,7 @@ void events_listen(struct events *ev, const char *camera, const char *last_id,
     l->at = known ? seen + 1 : ev->next;
     l->missed = last_id && !known;
     free(STEAL(ev->status)); /* so that this one hears it soon */
-    if (guard)
-        l->guard = *guard;
-    l->comment_at = l->guard_at = mono_add_ms(clock_mono(), COMMENT_MS);
+    l->comment_at = mono_add_ms(clock_mono(), COMMENT_MS);
     *ret = (struct http_stream){.read = listener_read,
                                 .release = listener_free,
                                 .arg = l,
@@ -348,8 +345,6 @@ static void listener_free(void *arg)
     bool last = atomic_fetch_sub(&ev->listeners, 1) == 1;
     while (last && ev->ring_bytes > RING_IDLE_BYTES)
         drop_oldest(ev);
-    if (l->guard.release)
-        l->guard.release(l->guard.arg);
     blob_unref(l->text);
     free(l);
 }
@@ -392,22 +387,12 @@ static struct blob *next_text(struct listener *l, struct mono_time now)
     return l->comment_at.us <= now.us ? say(":\n\n") : NULL;
 }
 
-static bool may_listen(struct listener *l, struct mono_time now)
-{
-    if (!l->guard.allows || l->guard_at.us > now.us)
-        return true;
-    l->guard_at = mono_add_ms(now, COMMENT_MS);
-    return l->guard.allows(l->guard.arg);
-}
-
 static ssize_t listener_read(void *arg, void *to, size_t size, struct http_wait *wait)
 {
     struct listener *l = arg;
     struct events *ev = l->events;
     struct mono_time now = clock_mono();
     size_t written = 0;
-    if (!may_listen(l, now))
-        return HTTP_STREAM_END;
     drain(ev);
     tell_status(ev, now);
     while (written < size) {

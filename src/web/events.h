@@ -35,14 +35,6 @@ void events_tell(struct events *ev, enum news what, const char *subject);
 
 /* The rest belongs to the web thread. */
 
-/* Whether a listener may still listen: a session may end while he does. Asked every 15 s,
- * when there is something to say; the stream ends when it says no. */
-struct events_guard {
-    bool (*allows)(void *arg); /* NULL: he may */
-    void (*release)(void *arg);
-    void *arg;
-};
-/* A new listener: of one camera (NULL: of all), behind the event `last_id` (NULL: from now on). The
- * guard is taken; NULL: none. */
+/* A new listener: of one camera (NULL: of all), behind the event `last_id` (NULL: from now on). */
 void events_listen(struct events *ev, const char *camera, const char *last_id,
-                   const struct events_guard *guard, struct http_stream *ret);
+                   struct http_stream *ret);

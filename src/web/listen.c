@@ -16,7 +16,7 @@ void web_events_get(struct web_context *w, const struct http_request *req,
     if (!last_id || !last_id[0])
         last_id = query_text(req, "last_event_id");
     struct http_stream stream;
-    events_listen(w->events, query_text(req, "camera"), last_id, NULL, &stream);
+    events_listen(w->events, query_text(req, "camera"), last_id, &stream);
     access_guard_stream(w->access, &w->who, &stream);
     http_response_stream(ret, 200, "text/event-stream", &stream);
     http_response_header(ret, "X-Accel-Buffering", "no"); /* nginx would collect them */

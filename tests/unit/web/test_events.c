@@ -15,7 +15,7 @@ struct ear {
 static void listen_to(struct fixture *f, const char *camera, const char *last_id, struct ear *ret)
 {
     *ret = (struct ear){.text = xcalloc(1, 8 << 20)};
-    events_listen(f->events, camera, last_id, NULL, &ret->stream);
+    events_listen(f->events, camera, last_id, &ret->stream);
     assert_true(ret->stream.endless);
 }
 
@@ -260,47 +260,6 @@ static void a_flood_is_told_as_one_reset(void **state)
     leave(&e);
 }
 
-static struct mono_time now_is;
-static bool session_lasts;
-static int sessions;
-
-static struct mono_time virtual_now(void)
-{
-    return now_is;
-}
-
-static bool still(void *arg UNUSED)
-{
-    return session_lasts;
-}
-
-static void end_session(void *arg UNUSED)
-{
-    sessions--;
-}
-
-static void a_comment_comes_in_silence_and_a_session_may_end(void **state)
-{
-    struct fixture *f = *state;
-    struct events_guard guard = {.allows = still, .release = end_session};
-    struct ear e = {.text = xcalloc(1, 4096)};
-    now_is.us = 1000000000;
-    clock_set_mono_source(virtual_now);
-    session_lasts = true;
-    sessions = 1;
-    events_listen(f->events, NULL, NULL, &guard, &e.stream);
-    (void)hear(&e);
-    now_is = e.wait.recheck;
-    assert_string_equal(hear(&e), ":\n\n");
-    session_lasts = false;
-    now_is = e.wait.recheck;
-    char block[64];
-    assert_int_equal(e.stream.read(e.stream.arg, block, sizeof(block), &e.wait), HTTP_STREAM_END);
-    leave(&e);
-    clock_set_mono_source(NULL);
-    assert_int_equal(sessions, 0);
-}
-
 static const char *camera_state;
 static int camera_ms; /* another one each time: no change of state */
 
@@ -423,7 +382,6 @@ int main(void)
         T(a_flood_is_told_as_one_reset),
         T(a_camera_is_told_when_its_state_changes),
         T(the_status_is_told_to_who_begins),
-        T(a_comment_comes_in_silence_and_a_session_may_end),
         T(the_route_takes_the_place_from_header_or_parameter),
         T(many_threads_tell_while_listeners_come_and_go),
     };
