@@ -29,8 +29,9 @@
 #define SPAN_US ((int64_t)1000000)
 #define SIZES_MAX 4
 
-/* As src/web/filter.c has them. */
-static const struct browse_budget page_budget = {.steps = 20000, .ms = 25};
+/* As src/web/filter.c has them; pages without their limit of time, which on a busy machine would
+ * come first. */
+static const struct browse_budget page_budget = {.steps = 20000};
 static const struct browse_budget count_budget = {.steps = 200000, .ms = 40};
 static const struct browse_budget neighbour_budget = {.steps = 10000, .ms = 15};
 

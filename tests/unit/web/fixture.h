@@ -30,7 +30,7 @@ struct fixture {
     /* What the fake pipeline answers, and what it was asked. */
     int trigger_code, ready_code, healthy_code, bytes_code;
     const char *trigger_text;
-    unsigned triggers, byte_reads;
+    unsigned triggers, byte_reads, examines;
     uint64_t next_id;
     const char *picture;
 };
@@ -151,6 +151,17 @@ static int fake_healthy(void *arg, struct err *e)
                                : 0;
 }
 
+static void fake_examine(void *arg)
+{
+    struct fixture *f = arg;
+    f->examines++;
+}
+
+static int64_t fake_trash_keep_ms(void *arg UNUSED)
+{
+    return 600000;
+}
+
 static UNUSED int set_up(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
@@ -169,7 +180,9 @@ static UNUSED int set_up(void **state)
                                       .bytes = fake_bytes,
                                       .parts = fake_parts,
                                       .ready = fake_ready,
-                                      .healthy = fake_healthy};
+                                      .healthy = fake_healthy,
+                                      .examine = fake_examine,
+                                      .trash_keep_ms = fake_trash_keep_ms};
     f->context = (struct web_context){.ledger = f->ledger, .backend = &f->backend};
     *state = f;
     return 0;
