@@ -731,7 +731,8 @@ static void many_at_once_are_counted_and_placed(void **state)
     static const float sure[] = {0.9f};
     static const char *const person[] = {"person"};
     for (uint64_t n = 1; n <= 6; n++) {
-        AUTO(snapshot) s = add_snapshot(f, n, n % 2 ? "porch" : "yard", (int64_t)(24 + n) * 3600000000);
+        AUTO(snapshot)
+        s = add_snapshot(f, n, n % 2 ? "porch" : "yard", (int64_t)(24 + n) * 3600000000);
         examine(f, s, person, sure, n > 4, false);
     }
     struct reply r;
