@@ -3,9 +3,10 @@
  * the upgrade of a ledger of version 4.
  *
  * Usage: bench_browse FOLDER ROWS...: a new ledger in FOLDER for each number of rows. Prints, per
- * combination, the median, the 95th percentile and the maximum in milliseconds, the pictures on a
- * page and how many pages in a hundred were short and not the last; in the end each over that of
- * the first number of rows.
+ * combination, the median, the 95th percentile and the maximum in milliseconds of the processor
+ * (the file is in the system's cache, so that is all but what other programs take away), the 95th
+ * percentile by the clock, the pictures on a page and how many pages in a hundred were short and
+ * not the last; in the end each over that of the first number of rows.
  */
 
 #include <ftw.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -27,8 +29,9 @@
 #define SPAN_US ((int64_t)1000000)
 #define SIZES_MAX 4
 
-/* As src/web/filter.c has them. */
-static const struct browse_budget page_budget = {.steps = 20000, .ms = 25};
+/* As src/web/filter.c has them; pages without their limit of time, which on a busy machine would
+ * come first. */
+static const struct browse_budget page_budget = {.steps = 20000};
 static const struct browse_budget count_budget = {.steps = 200000, .ms = 40};
 static const struct browse_budget neighbour_budget = {.steps = 10000, .ms = 15};
 
@@ -102,7 +105,7 @@ static const struct combination {
 };
 
 struct numbers {
-    double median, p95, max, found, shortened;
+    double median, p95, max, wall_p95, found, shortened;
 };
 
 static struct numbers measure_page(struct ledger *l, const struct browse_filter *f, int64_t rows);
@@ -135,21 +138,22 @@ int main(int argc, char **argv)
                mono_diff_ms(clock_mono(), start) / 1000, (double)st.st_size / (1 << 20));
         AUTO(ledger) l = NULL;
         must(ledger_open(path, &l, &e), &e);
-        printf("%-28s %8s %8s %8s %8s %8s\n", "page of 100", "median", "p95", "max", "pictures",
-               "short %");
+        printf("%-28s %8s %8s %8s %8s %8s %8s\n", "page of 100", "median", "p95", "max", "by clock",
+               "pictures", "short %");
         double worst = 0;
         for (size_t i = 0; i < ARRAY_LEN(combinations); i++) {
             struct numbers n = measure_page(l, &combinations[i].filter, rows);
             all[size][i] = n;
             worst = MAX(worst, n.p95);
-            printf("%-28s %8.2f %8.2f %8.2f %8.1f %8.0f\n", combinations[i].name, n.median, n.p95,
-                   n.max, n.found, n.shortened * 100);
+            printf("%-28s %8.2f %8.2f %8.2f %8.2f %8.1f %8.0f\n", combinations[i].name, n.median,
+                   n.p95, n.max, n.wall_p95, n.found, n.shortened * 100);
             (void)fflush(stdout);
         }
         printf("worst p95 %.1f ms\n", worst);
         measure_others(l, rows);
         ledger_close(STEAL(l));
-        measure_upgrade(path);
+        if (rows <= 1000000) /* to make one of version 4 takes longer than all the rest */
+            measure_upgrade(path);
         (void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS); /* leftovers harm nobody */
     }
     for (int size = 1; size < argc - 2; size++)
@@ -241,6 +245,13 @@ static int compare_doubles(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+static double processor_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* exists everywhere */
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 /* The same numbers in each run. */
 static uint64_t dice(uint64_t sides)
 {
@@ -260,13 +271,14 @@ static struct ledger_page_key place(const struct browse_filter *f, int i, int64_
 static struct numbers measure_page(struct ledger *l, const struct browse_filter *f, int64_t rows)
 {
     struct numbers n = {0};
-    double ms[PLACES];
+    double ms[PLACES], wall_ms[PLACES];
     struct snapshot *page[PAGE + 1];
     for (int i = 0; i < PLACES; i++) {
         struct browse_end end;
         struct err e;
         struct ledger_page_key from = place(f, i, rows);
         struct mono_time start = clock_mono();
+        double busy = processor_ms();
         int count = ledger_browse_page(l, f, from, &page_budget, page, PAGE + 1, &end, &e);
         must(count, &e);
         for (int k = 0; k < count; k++) {
@@ -274,7 +286,8 @@ static struct numbers measure_page(struct ledger *l, const struct browse_filter 
             (void)ledger_verdict_get(l, page[k]->id, &v, &e); /* those that wait have none */
             verdict_done(&v);
         }
-        ms[i] = mono_diff_ms(clock_mono(), start);
+        ms[i] = processor_ms() - busy;
+        wall_ms[i] = mono_diff_ms(clock_mono(), start);
         n.found += (double)MIN(count, PAGE) / PLACES;
         n.shortened += (count < PAGE && !end.whole) / (double)PLACES;
         for (int k = 0; k < count; k++)
@@ -284,6 +297,8 @@ static struct numbers measure_page(struct ledger *l, const struct browse_filter 
     n.median = ms[PLACES / 2];
     n.p95 = ms[PLACES * 95 / 100];
     n.max = ms[PLACES - 1];
+    qsort(wall_ms, PLACES, sizeof(*wall_ms), compare_doubles);
+    n.wall_p95 = wall_ms[PLACES * 95 / 100];
     return n;
 }
 

@@ -504,7 +504,7 @@ static int read_snapshot(struct ledger *l, struct db_query *q, struct snapshot *
     s->starred = db_int(q, 20) != 0;
     s->removed = db_int(q, 21) != 0;
     s->deleted_at.us = db_int(q, 22);
-    s->again = db_int(q, 23) != 0;
+    s->again = !db_is_null(q, 23);
     const struct {
         int column;
         char *dst;

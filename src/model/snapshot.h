@@ -43,10 +43,10 @@ struct snapshot {
     bool starred;                           /* somebody wants to keep it */
     bool removed;                           /* its files are gone, only the row is left */
     struct wall_time deleted_at;            /* in the trash since; 0 = it is not */
-    bool again;                             /* examined, and to be examined once more */
-    int64_t size;                           /* bytes */
-    char sha256[65];                        /* lower-case hex */
-    char md5[33]; /* likewise; "" until the first storage that has the picture asked for it */
+    bool again;      /* examined, and to be examined once more, or its old copy is to go */
+    int64_t size;    /* bytes */
+    char sha256[65]; /* lower-case hex */
+    char md5[33];    /* likewise; "" until the first storage that has the picture asked for it */
     char format[SNAPSHOT_FORMAT_MAX];
     int width, height;  /* pixels, upright */
     int orientation;    /* EXIF 1..8, 1 = upright or unknown */

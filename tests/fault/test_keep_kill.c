@@ -9,6 +9,8 @@
 
 #include "base/fsutil.h"
 #include "base/mem.h"
+#include "ledger/ledger_browse.h"
+#include "ledger/ledger_trash.h"
 #include "stage/retention.h"
 #include "storage/directory.h"
 #include "sys/hash.h"
@@ -80,20 +82,58 @@ static int64_t pictures_left(struct fixture *f)
     return sums.files;
 }
 
-static void a_kill_while_removing_leaves_no_file_without_a_row(void **state)
+static void purge(void *arg)
 {
-    struct fixture *f = *state;
+    struct fixture *f = arg;
+    struct retention_report report;
+    static const struct retention_config at_once = {.trash_keep_ms = 0};
+    struct retention_options o = {.config = &at_once,
+                                  .without = RETENTION_BITS_ALL & ~RETENTION_BITS_TRASH,
+                                  .now = {(int64_t)1000000000000}};
+    fixture_open(f);
+    o.ledger = f->l;
+    o.store = f->s;
+    int r = retention_run(&o, &report, &f->e);
+    fixture_close(f);
+    if (r < 0)
+        _exit(1);
+}
+
+static void delete_all(struct fixture *f)
+{
+    static const struct browse_budget whole = {0};
+    struct browse_filter q = BROWSE_EVERYTHING;
+    struct snapshot *all[400];
+    struct browse_end end;
+    q.present = 1;
+    int n =
+        ledger_browse_page(f->l, &q, (struct ledger_page_key){0}, &whole, all, 400, &end, &f->e);
+    assert_true(n > 0 && end.whole);
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(ledger_snapshot_delete(f->l, all[i]->id, false, &f->e), 0);
+        snapshot_unref(all[i]);
+    }
+}
+
+/* `deleted`: by a person instead of by their age. */
+static void kill_while_removing(struct fixture *f, bool deleted)
+{
     static const char *const points[] = {
-        "retention-before-unlink", "retention-before-unlink:2", "retention-before-unlink:70",
-        "retention-unlinked",      "retention-unlinked:2",      "before-removed-commit",
-        "before-removed-commit:2", "retention-removed",         "retention-removed:2",
+        "before-leave-commit",        "before-leave-commit:2",   "retention-leaving",
+        "retention-leaving:2",        "retention-before-unlink", "retention-before-unlink:2",
+        "retention-before-unlink:70", "retention-unlinked",      "retention-unlinked:2",
+        "before-removed-commit",      "before-removed-commit:2", "retention-removed",
+        "retention-removed:2",
     };
+    void (*work)(void *arg) = deleted ? purge : remove_old;
     uint64_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(points); i++) {
         for (int k = 0; k < 100; k++) /* two batches */
             add_picture(f, ++n);
+        if (deleted)
+            delete_all(f);
         fixture_close(f);
-        if (!dies_at(points[i], remove_old, f))
+        if (!dies_at(points[i], work, f))
             fail_msg("%s was not passed", points[i]);
         fixture_open(f);
         int orphans = 0;
@@ -101,7 +141,7 @@ static void a_kill_while_removing_leaves_no_file_without_a_row(void **state)
         assert_int_equal(orphans, 0);
         assert_sound(f);
         fixture_close(f);
-        assert_false(dies_at("nowhere", remove_old, f));
+        assert_false(dies_at("nowhere", work, f));
         fixture_open(f);
         assert_int_equal(pictures_left(f), 0);
         assert_sound(f);
@@ -111,6 +151,45 @@ static void a_kill_while_removing_leaves_no_file_without_a_row(void **state)
             fail_msg("%s: %s", points[i], dynbuf_str(&report));
         dynbuf_done(&report);
     }
+}
+
+static void a_kill_while_removing_leaves_no_file_without_a_row(void **state)
+{
+    kill_while_removing(*state, false);
+}
+
+static void a_kill_while_purging_leaves_no_file_without_a_row(void **state)
+{
+    kill_while_removing(*state, true);
+}
+
+static void delete_one(void *arg)
+{
+    struct fixture *f = arg;
+    fixture_open(f);
+    if (ledger_snapshot_delete(f->l, "00000000000000000000000000000001", false, &f->e) < 0 ||
+        ledger_snapshot_undelete(f->l, "00000000000000000000000000000001", &f->e) < 0)
+        _exit(1);
+    fixture_close(f);
+}
+
+static void a_kill_while_deleting_is_all_or_nothing(void **state)
+{
+    struct fixture *f = *state;
+    add_picture(f, 1);
+    fixture_close(f);
+    for (int i = 0; i < 2; i++) {
+        AUTO(snapshot) s = NULL;
+        assert_true(
+            dies_at(i == 0 ? "before-delete-commit" : "before-undelete-commit", delete_one, f));
+        fixture_open(f);
+        assert_int_equal(ledger_snapshot_get(f->l, "00000000000000000000000000000001", &s, &f->e),
+                         0);
+        assert_int_equal(s->deleted_at.us != 0, i);
+        assert_sound(f);
+        fixture_close(f);
+    }
+    fixture_open(f);
 }
 
 /* ---- a folder ---- */
@@ -214,6 +293,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_kill_while_removing_leaves_no_file_without_a_row, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_kill_while_purging_leaves_no_file_without_a_row, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_kill_while_deleting_is_all_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_kill_while_putting_leaves_one_file_in_the_end, setup,
                                         teardown),
     };

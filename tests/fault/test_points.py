@@ -42,6 +42,11 @@ ELSEWHERE = {"before-migration-commit", "before-outbox-retry-commit", "before-tr
              "ftp-before-folder-sync", "ftp-after-folder-sync",
              "before-removed-commit", "retention-before-unlink", "retention-unlinked",
              "retention-removed", "directory-written", "directory-noted", "directory-renamed"}
+# What people do with pictures: tests/fault/test_again_kill.c, test_keep_kill.c.
+ELSEWHERE |= {"before-delete-commit", "before-undelete-commit", "before-leave-commit",
+              "retention-leaving", "before-again-commit", "before-again-examined-commit",
+              "after-again-examined-commit", "before-old-copy-unlink", "after-old-copy-unlink",
+              "before-again-cleared-commit"}
 # What only a failure passes.
 ELSEWHERE |= {"before-upload-retry-commit"}
 # Only what goes to Google Drive passes these.

@@ -1,6 +1,7 @@
 /* Annotated copies: drawn after the verdict, whatever comes between. */
 #include "flow.h"
 
+#include "ledger/ledger_again.h"
 #include "sys/jpeg.h"
 
 static const struct flow_answer person[] = {{.person = true}};
@@ -102,6 +103,40 @@ static void copies_of_the_last_run_are_drawn_by_the_next(void **state UNUSED)
     flow_assert_sound(f);
     snapshot_unref(STEAL(a));
     snapshot_unref(STEAL(b));
+    flow_free(f);
+}
+
+static size_t copy_size(struct flow *f, const char *id)
+{
+    struct snapshot now = flow_get_snapshot(f, id);
+    int64_t size = 0;
+    assert_int_equal(store_size(f->p.store, now.annotated_path, &size), 0);
+    return (size_t)size;
+}
+
+/* The second drawing is told from the first by its quality. */
+static void a_copy_is_drawn_anew_after_a_second_look(void **state UNUSED)
+{
+    struct flow *f = flow_with_persons();
+    AUTO(snapshot) s = store_picture(f, 1);
+    size_t first, second;
+    struct err e = {0};
+    flow_start(f, FLOW_DELIVER | FLOW_ANNOTATE | FLOW_DETECT | FLOW_INTAKE);
+    FLOW_WAIT(f, is_there(f, s->id) && !is_unsettled(f));
+    first = copy_size(f, s->id);
+    {
+        AUTO(settings) now = pipeline_settings(&f->p);
+        now->detect.annotate_quality = 20;
+    }
+    assert_int_equal(ledger_again_want(f->l, s->id, &e), 0);
+    pipeline_wake(&f->p, PIPELINE_DETECT);
+    FLOW_WAIT(f, !flow_get_snapshot(f, s->id).again && is_there(f, s->id) && !is_unsettled(f));
+    second = copy_size(f, s->id);
+    assert_true(first != second);
+    flow_stop(f);
+    assert_int_equal(f->notifiers[0].calls, 1);
+    flow_assert_sound(f);
+    snapshot_unref(STEAL(s));
     flow_free(f);
 }
 
@@ -207,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_is_drawn_and_its_row_settled),
+        cmocka_unit_test(a_copy_is_drawn_anew_after_a_second_look),
         cmocka_unit_test(a_verdict_does_not_wait_for_its_copy_and_nothing_settles_without_it),
         cmocka_unit_test(copies_of_the_last_run_are_drawn_by_the_next),
         cmocka_unit_test(a_picture_that_is_gone_gets_no_copy),

@@ -1,6 +1,8 @@
 /* Detection: order, failures, and two workers that never have the same picture in hand. */
 #include "flow.h"
 
+#include "ledger/ledger_again.h"
+
 /* The real clock, and what the test adds to it. */
 static _Atomic int64_t ahead_us;
 
@@ -74,6 +76,66 @@ static void a_backlog_after_a_restart_is_examined(void **state UNUSED)
     flow_stop(f);
     assert_int_equal(f->detector.calls, 30);
     flow_assert_sound(f);
+    flow_free(f);
+}
+
+static bool is_wanted_again(struct flow *f, const char *id)
+{
+    return flow_get_snapshot(f, id).again;
+}
+
+/* A person wants one that shows nobody examined again, and by now the detector sees one. */
+static void what_is_wanted_again_gets_a_new_verdict_and_no_second_event(void **state UNUSED)
+{
+    static const struct flow_answer answers[] = {{.person = false}, {.person = true}};
+    struct flow *f = flow_new(2, 1);
+    struct err e = {0};
+    struct verdict v;
+    f->detector.script = answers;
+    f->detector.script_len = 2;
+    flow_configure(f, "");
+    AUTO(snapshot) s = flow_store(f, "c", 1, true);
+    flow_start(f, FLOW_DELIVER | FLOW_DETECT);
+    FLOW_WAIT(f, f->notifiers[0].delivered == 1);
+    assert_int_equal(ledger_again_want(f->l, s->id, &e), 0);
+    pipeline_wake(&f->p, PIPELINE_DETECT);
+    FLOW_WAIT(f, !is_wanted_again(f, s->id));
+    /* One more goes all the way, so an event of the first would have been seen. */
+    snapshot_unref(flow_store(f, "c", 2, true));
+    pipeline_wake(&f->p, PIPELINE_DETECT);
+    FLOW_WAIT(f, f->notifiers[0].delivered == 2);
+    flow_stop(f);
+    assert_int_equal(f->detector.calls, 3);
+    assert_int_equal(f->notifiers[0].calls, 2);
+    assert_string_equal(f->notifiers[0].seen[0].id, s->id);
+    assert_true(strcmp(f->notifiers[0].seen[1].id, s->id) != 0);
+    assert_int_equal(ledger_verdict_get(f->l, s->id, &v, &e), 0);
+    assert_int_equal(verdict_persons(&v), 1);
+    verdict_done(&v);
+    struct snapshot now = flow_get_snapshot(f, s->id);
+    assert_string_equal(now.path, s->path); /* its name stays */
+    flow_assert_sound(f);
+    snapshot_unref(STEAL(s));
+    flow_free(f);
+}
+
+static void a_wish_outlives_a_restart(void **state UNUSED)
+{
+    struct flow *f = flow_new(1, 1);
+    struct err e = {0};
+    flow_configure(f, "");
+    AUTO(snapshot) s = flow_store(f, "c", 1, true);
+    flow_start(f, FLOW_DELIVER | FLOW_DETECT);
+    FLOW_WAIT(f, f->notifiers[0].delivered == 1);
+    flow_stop(f);
+    assert_int_equal(ledger_again_want(f->l, s->id, &e), 0);
+    flow_start(f, FLOW_DELIVER | FLOW_DETECT);
+    FLOW_WAIT(f, !is_wanted_again(f, s->id));
+    flow_stop(f);
+    assert_int_equal(f->detector.calls, 2);
+    assert_int_equal(f->notifiers[0].calls, 1);
+    flow_assert_sound(f);
+    snapshot_unref(STEAL(s));
     flow_free(f);
 }
 
@@ -223,6 +285,8 @@ int main(void)
         cmocka_unit_test(live_pictures_overtake_the_backlog),
         cmocka_unit_test(a_worker_never_examines_what_another_has),
         cmocka_unit_test(a_backlog_after_a_restart_is_examined),
+        cmocka_unit_test(what_is_wanted_again_gets_a_new_verdict_and_no_second_event),
+        cmocka_unit_test(a_wish_outlives_a_restart),
         cmocka_unit_test(a_picture_that_the_detector_cannot_read_is_recorded_with_the_error),
         cmocka_unit_test(a_detector_that_is_short_of_something_is_asked_again),
         cmocka_unit_test(an_unplaced_picture_is_put_in_its_place),

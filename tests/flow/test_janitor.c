@@ -3,6 +3,7 @@
 
 #include "../unit/ftp/system_calls.h"
 
+#include "ledger/ledger_trash.h"
 #include "ledger/ledger_upload.h"
 #include "stage/retention.h"
 
@@ -147,6 +148,54 @@ static void old_pictures_go_at_the_next_look(void **state UNUSED)
     (void)run_s(&h, 61); /* their time has come, and the look */
     assert_int_equal(left(&h), 1);
     assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention")), 3); /* the start, two rules */
+    janitor_close(&h);
+}
+
+static void delete_last(struct by_hand *h)
+{
+    char id[SNAPSHOT_ID_SIZE];
+    struct err e = {0};
+    (void)snprintf(id, sizeof(id), "%032llx", (unsigned long long)h->next);
+    assert_int_equal(ledger_snapshot_delete(h->f->l, id, false, &e), 0);
+}
+
+/* Also while nothing else is removed. */
+static void what_people_delete_goes_after_its_time_of_grace(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {.trash_keep_ms = 600000};
+    janitor_open(&h, &rules);
+    {
+        AUTO(settings) now = pipeline_settings(&h.f->p);
+        now->retention.enabled = false;
+    }
+    (void)run_s(&h, 60);
+    add_picture(&h, true, false);
+    add_picture(&h, true, true);
+    delete_last(&h);
+    (void)run_s(&h, 599);
+    assert_int_equal(left(&h), 2);
+    (void)run_s(&h, 16);
+    assert_int_equal(left(&h), 1);
+    (void)run_s(&h, HOUR_S);
+    assert_int_equal(left(&h), 1);
+    janitor_close(&h);
+}
+
+/* A clock that is set ahead purges nothing early: the ledger's own does not jump. */
+static void a_jump_of_the_clock_empties_no_trash(void **state UNUSED)
+{
+    struct by_hand h;
+    struct retention_config rules = {.trash_keep_ms = 600000};
+    janitor_open(&h, &rules);
+    (void)run_s(&h, 60);
+    add_picture(&h, true, false);
+    delete_last(&h);
+    atomic_fetch_add(&wall_us, (int64_t)24 * HOUR_S * 1000000);
+    (void)run_s(&h, 300);
+    assert_int_equal(left(&h), 1);
+    (void)run_s(&h, 316);
+    assert_int_equal(left(&h), 0);
     janitor_close(&h);
 }
 
@@ -301,6 +350,8 @@ int main(void)
     clock_set_wall_source(virtual_wall);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(old_pictures_go_at_the_next_look),
+        cmocka_unit_test(what_people_delete_goes_after_its_time_of_grace),
+        cmocka_unit_test(a_jump_of_the_clock_empties_no_trash),
         cmocka_unit_test(it_sleeps_between_two_looks),
         cmocka_unit_test(a_disk_that_fills_is_seen_within_seconds),
         cmocka_unit_test(what_was_removed_for_room_is_given_time_to_count),

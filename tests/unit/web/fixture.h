@@ -35,7 +35,7 @@ struct fixture {
     /* What the fake pipeline answers, and what it was asked. */
     int trigger_code, ready_code, healthy_code, bytes_code;
     const char *trigger_text;
-    unsigned triggers, wakes;
+    unsigned triggers, wakes, examines;
     atomic_uint byte_reads;
     uint64_t next_id;
     const char *picture;
@@ -209,6 +209,17 @@ static void count_key(void *arg, const char *key UNUSED)
     atomic_fetch_add(&f->key_wakes, 1);
 }
 
+static void fake_examine(void *arg)
+{
+    struct fixture *f = arg;
+    f->examines++;
+}
+
+static int64_t fake_trash_keep_ms(void *arg UNUSED)
+{
+    return 600000;
+}
+
 static UNUSED int set_up(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
@@ -230,7 +241,9 @@ static UNUSED int set_up(void **state)
                                       .healthy = fake_healthy,
                                       .push_check = fake_push_check,
                                       .push = fake_push,
-                                      .push_result = fake_push_result};
+                                      .push_result = fake_push_result,
+                                      .examine = fake_examine,
+                                      .trash_keep_ms = fake_trash_keep_ms};
     struct events_options events = {
         .ledger = f->ledger, .backend = &f->backend, .wake = count_wake, .arg = f};
     f->events = events_new(&events);

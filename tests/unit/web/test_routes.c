@@ -1,6 +1,9 @@
 /* Requests and the answers to them, without a socket: a real ledger, a fake pipeline. */
 #include "fixture.h"
 
+#include "ledger/ledger_again.h"
+#include "ledger/ledger_upload.h"
+
 #include <fcntl.h>
 
 #include "base/fsutil.h"
@@ -647,6 +650,132 @@ static size_t next_that_fits(const struct question *q, const struct expected *al
     return from;
 }
 
+#define SEVEN "/api/v1/snapshots/00000000000000000000000000000007"
+
+static void a_deleted_snapshot_leaves_the_lists_and_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    static const float sure[] = {0.9f};
+    static const char *const person[] = {"person"};
+    AUTO(snapshot) s = add_snapshot(f, 7, "porch", 7000000);
+    AUTO(snapshot) other = add_snapshot(f, 8, "yard", 8000000);
+    examine(f, s, person, sure, 1, false);
+    static const struct {
+        const char *method, *target;
+        int status;
+        const char *code, *listed; /* how many are in the list then, and in the trash */
+    } steps[] = {
+        {"DELETE", SEVEN "?x=1", 400, "bad-parameter", "2 0"},
+        {"DELETE", "/api/v1/snapshots/nonsense", 404, "unknown-snapshot", "2 0"},
+        {"DELETE", SEVEN, 200, NULL, "1 1"},
+        {"DELETE", SEVEN, 200, NULL, "1 1"},
+        {"POST", SEVEN "/detect", 409, "deleted", "1 1"},
+        {"POST", SEVEN "/undelete", 200, NULL, "2 0"},
+        {"POST", SEVEN "/undelete", 200, NULL, "2 0"},
+        {"POST", SEVEN "/star", 200, NULL, "2 0"},
+        {"DELETE", SEVEN, 409, "starred", "2 0"},
+        {"DELETE", SEVEN "?force=1", 200, NULL, "1 1"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        struct reply r;
+        char listed[16];
+        ask(f, steps[i].method, steps[i].target, &r);
+        if (r.response.status != steps[i].status)
+            fail_msg("step %zu: %d", i, r.response.status);
+        if (steps[i].code)
+            assert_string_equal(text_at(r.json, "error.code"), steps[i].code);
+        else
+            assert_int_equal(json_is_string(at(r.json, "purge_at")), steps[i].listed[2] == '1');
+        reply_done(&r);
+        ask(f, "GET", "/api/v1/snapshots/count", &r);
+        int64_t list = json_integer_value(at(r.json, "count"));
+        reply_done(&r);
+        ask(f, "GET", "/api/v1/snapshots?deleted=1", &r);
+        (void)snprintf(listed, sizeof(listed), "%d %zu", (int)list,
+                       json_array_size(at(r.json, "snapshots")));
+        reply_done(&r);
+        assert_string_equal(listed, steps[i].listed);
+    }
+    struct reply r;
+    assert_int_equal(ledger_snapshot_removed(f->ledger, &s->row, 1, "trash", false, &f->e), 0);
+    ask(f, "POST", SEVEN "/undelete", &r);
+    assert_int_equal(r.response.status, 409);
+    assert_string_equal(text_at(r.json, "error.code"), "already-purged");
+    reply_done(&r);
+    ask(f, "DELETE", SEVEN, &r);
+    assert_string_equal(text_at(r.json, "error.code"), "picture-gone");
+    reply_done(&r);
+    ask(f, "POST", SEVEN "/detect", &r);
+    assert_string_equal(text_at(r.json, "error.code"), "picture-gone");
+    reply_done(&r);
+}
+
+static void a_second_look_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) s = add_snapshot(f, 7, "porch", 7000000);
+    struct snapshot *wanted = NULL;
+    struct reply r;
+    examine(f, s, NULL, NULL, 0, false);
+    ask(f, "POST", SEVEN "/detect", &r);
+    assert_int_equal(r.response.status, 202);
+    assert_string_equal(text_at(r.json, "state"), "examined");
+    reply_done(&r);
+    assert_int_equal(f->examines, 1);
+    assert_int_equal(ledger_again_next(f->ledger, 0, &wanted, 1, &f->e), 1);
+    snapshot_unref(wanted);
+}
+
+static void many_at_once_are_counted_and_placed(void **state)
+{
+    struct fixture *f = *state;
+    static const float sure[] = {0.9f};
+    static const char *const person[] = {"person"};
+    for (uint64_t n = 1; n <= 6; n++) {
+        AUTO(snapshot)
+        s = add_snapshot(f, n, n % 2 ? "porch" : "yard", (int64_t)(24 + n) * 3600000000);
+        examine(f, s, person, sure, n > 4, false);
+    }
+    struct reply r;
+    ask(f, "GET", "/api/v1/snapshots/histogram?by=hour&camera=porch&camera=yard&q=PORCH", &r);
+    assert_int_equal(r.response.status, 200);
+    assert_int_equal(json_array_size(at(r.json, "buckets")), 3); /* a folder is no name */
+    reply_done(&r);
+    ask(f, "GET", "/api/v1/snapshots/histogram?camera=porch", &r);
+    assert_int_equal(json_array_size(at(r.json, "buckets")), 1);
+    json_t *bucket = json_array_get(at(r.json, "buckets"), 0);
+    assert_int_equal(json_integer_value(at(bucket, "count")), 3);
+    assert_int_equal(json_integer_value(at(bucket, "persons")), 1);
+    assert_string_equal(text_at(bucket, "from"), "1970-01-02T00:00:00.000Z");
+    assert_true(json_is_true(at(r.json, "exact")));
+    reply_done(&r);
+    ask(f, "GET", "/api/v1/snapshots/00000000000000000000000000000004/neighbours?camera=porch", &r);
+    assert_string_equal(text_at(r.json, "newer"), "00000000000000000000000000000005");
+    assert_string_equal(text_at(r.json, "older"), "00000000000000000000000000000003");
+    reply_done(&r);
+    ask(f, "GET", "/api/v1/snapshots/00000000000000000000000000000005/neighbours?person=1", &r);
+    assert_string_equal(text_at(r.json, "newer"), "00000000000000000000000000000006");
+    assert_true(json_is_null(at(r.json, "older")));
+    reply_done(&r);
+    static const char *const wrong[] = {
+        "/api/v1/snapshots/histogram?by=week",
+        "/api/v1/snapshots/count?limit=5",
+        "/api/v1/snapshots/count?person=1&person=0",
+        "/api/v1/snapshots?order=random",
+        "/api/v1/snapshots?source=stolen",
+        "/api/v1/snapshots?q=a+b+c+d+e+f+g+h+i",
+        "/api/v1/snapshots/count?camera=1&camera=2&camera=3&camera=4&camera=5&camera=6&camera=7"
+        "&camera=8&camera=9&camera=a&camera=b&camera=c&camera=d&camera=e&camera=f&camera=g"
+        "&camera=h"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        ask(f, "GET", wrong[i], &r);
+        if (r.response.status != 400)
+            fail_msg("%s: %d", wrong[i], r.response.status);
+        assert_string_equal(text_at(r.json, "error.code"), "bad-parameter");
+        reply_done(&r);
+    }
+}
+
 static void follow_pages(struct fixture *f, const struct question *q, int limit,
                          const struct expected *all)
 {
@@ -859,6 +988,9 @@ int main(void)
         CASE(does_not_wait_when_the_server_cannot),
         CASE(shows_all_that_is_known_of_a_snapshot),
         CASE(a_star_is_given_taken_and_looked_for),
+        CASE(a_deleted_snapshot_leaves_the_lists_and_comes_back),
+        CASE(a_second_look_is_asked_for),
+        CASE(many_at_once_are_counted_and_placed),
         CASE(hostile_names_stay_text),
         CASE(serves_pictures_so_that_browsers_keep_them),
         CASE(a_copy_that_is_not_drawn_yet_is_waited_for),
