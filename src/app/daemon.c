@@ -32,6 +32,7 @@
 #include "notify/amqp.h"
 #include "notify/console.h"
 #include "report/crash.h"
+#include "stage/retention.h"
 #include "sys/log_place.h"
 #include "sys/service.h"
 #include "sys/stack.h"
@@ -472,6 +473,26 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
     return s;
 }
 
+/* They go before any picture does: below this much free no more are kept. Without their folder
+ * there are none, which is no reason not to take pictures. */
+static void open_thumbnails(struct daemon *d)
+{
+    const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
+    bool wanted = wc->enabled && wc->thumbnails != WEB_THUMBNAILS_NO;
+    struct pipeline *p = &d->pipeline;
+    struct err e = {0};
+    int r = thumbnails_open(d->config->thumbnails_path, wanted ? wc->thumbnails_max : 0,
+                            retention_filling_below(d->config->store_reserve), &p->thumbnails, &e);
+    if (!wanted) /* those of earlier runs go with their pictures, that is all */
+        return;
+    if (r < 0) {
+        log_error("thumbnails-off", "%s; pages have none", e.text);
+        return;
+    }
+    p->thumbnail_wishes = thumbnail_wishes_new();
+    p->thumbnails_early = wc->thumbnails == WEB_THUMBNAILS_YES;
+}
+
 static int open_parts(struct daemon *d, struct err *e)
 {
     struct pipeline *p = &d->pipeline;
@@ -514,6 +535,7 @@ static int open_parts(struct daemon *d, struct err *e)
     p->store_reserve = d->store_reserve;
     p->ledger_path = d->ledger_path;
     open_spool(d);
+    open_thumbnails(d);
     return 0;
 }
 
@@ -529,6 +551,8 @@ static void close_parts(struct daemon *d)
             detectors[i]->ops->close(detectors[i]);
     doubts_free(p->doubts);
     picture_cache_free(p->cache);
+    thumbnail_wishes_free(p->thumbnail_wishes);
+    thumbnails_close(p->thumbnails);
     claims_free(p->claims);
     bus_free(p->bus);
     store_close(p->store);

@@ -154,6 +154,23 @@ static int backend_bytes(void *arg, const struct snapshot *s, bool annotated, st
     return store_read(d->pipeline.store, s->annotated_path, now->limits.bytes_max, ret, e);
 }
 
+static int backend_thumbnail(void *arg, const struct snapshot *s, int width, struct blob **ret,
+                             struct err *e)
+{
+    struct daemon *d = arg;
+    struct pipeline *p = &d->pipeline;
+    if (!p->thumbnail_wishes)
+        return err_set(e, -EOPNOTSUPP, ERR_NEVER,
+                       "no thumbnails are made: thumbnails = no in [web]");
+    int r = thumbnails_read(p->thumbnails, s, width, ret, e);
+    if (r != -ENOENT)
+        return r;
+    r = thumbnail_wishes_ask(p->thumbnail_wishes, s->id, width, ret, e);
+    if (r == -EAGAIN)
+        pipeline_wake(p, PIPELINE_THUMBNAIL);
+    return r;
+}
+
 /* The server's loop turns every second; one that has not for so long hangs. */
 #define FTP_HUNG_MS 60000
 
@@ -570,5 +587,6 @@ struct web_backend status_backend(struct daemon *d)
                                 .starred = backend_starred,
                                 .attention = backend_attention,
                                 .parts = backend_parts,
-                                .healthy = backend_healthy};
+                                .healthy = backend_healthy,
+                                .thumbnail = backend_thumbnail};
 }

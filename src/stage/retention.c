@@ -467,6 +467,7 @@ static int remove_pictures(struct run *r, const struct want *w, struct snapshot 
             note_failure(r, &e);
             continue;
         }
+        thumbnails_remove(r->o->thumbnails, list[i]);
         bytes += picture_bytes(list[i]);
         rows[n] = list[i]->row;
         gone[n++] = list[i];

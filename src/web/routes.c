@@ -22,6 +22,12 @@ const struct web_route web_routes[] = {
      "the picture as the camera sent it; ?annotated=1 with boxes"},
     {"POST", "/api/v1/snapshots/{id}/upload-again", web_upload_again_post,
      "its files that a storage was not to get any more are tried again"},
+
+    {"GET", "/api/v1/snapshots/{id}/thumbnail", web_thumbnail_get,
+     "a small copy of the picture; ?width=320 or 960"},
+    {"GET", "/api/v1/cameras/{name}/latest.jpg", web_latest_get,
+     "a camera's newest picture; ?annotated=1 with boxes, ?width=320 or 960 a small copy"},
+
     {"GET", "/api/v1/status", web_status, "stages, cameras, detector, counts, disk"},
     {"GET", "/healthz", web_health, "200 while the program makes progress"},
     {"GET", "/readyz", web_readiness, "200 when the program is ready to work"},

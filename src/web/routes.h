@@ -39,6 +39,8 @@ typedef void web_handler(struct web_context *w, const struct http_request *req,
 web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /* cameras.c */
 web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
+web_handler web_thumbnail_get;                                                 /* thumbnails.c */
+web_handler web_latest_get;                                                    /* camera.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 
 /* ---- helpers that handlers share ---- */
@@ -48,3 +50,20 @@ web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /
 void web_answer_json(struct http_response *ret, int status, const json_t *document);
 /* The answer for a failure below: what may pass becomes a 503 with Retry-After, the rest a 500. */
 void web_answer_err(struct http_response *ret, int code, const struct err *e);
+
+#define WEB_CACHE_FOREVER "private, max-age=31536000, immutable"
+#define WEB_CACHE_ASK "private, no-cache" /* kept, and asked for each time: a 304 then */
+
+/* 0, or the answer (404 without such a snapshot) and a negative errno. */
+int web_find_snapshot(struct web_context *w, const char *id, struct snapshot **ret,
+                      struct http_response *response);
+/* The picture itself, or its annotated copy; may wait. */
+void web_answer_picture(struct web_context *w, const struct http_request *req,
+                        const struct snapshot *s, bool annotated, const char *cache_control,
+                        struct http_response *ret);
+/* Its small copy; may wait. */
+void web_answer_thumbnail(struct web_context *w, const struct http_request *req,
+                          const struct snapshot *s, int width, const char *cache_control,
+                          struct http_response *ret);
+/* The parameter `width`; 0 when it is not given. */
+bool web_thumbnail_width(const struct http_request *req, int *ret, struct http_response *response);

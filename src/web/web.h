@@ -39,6 +39,12 @@ struct web_backend {
     json_t *(*parts)(void *arg);
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
+    /* A small copy of the picture, `width` pixels across (THUMBNAIL_WIDTH_...), as JPEG. -EAGAIN:
+     * it is being made, web_notify() with the snapshot's id tells when; -EBUSY: too many are;
+     * -EOPNOTSUPP: none are made here; -ENOENT: the picture is gone; else why there is none. May be
+     * NULL. */
+    int (*thumbnail)(void *arg, const struct snapshot *s, int width, struct blob **ret,
+                     struct err *e);
 };
 
 struct web_options {

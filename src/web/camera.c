@@ -1,0 +1,65 @@
+/* One camera: its newest picture. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "web/query.h"
+#include "web/routes.h"
+
+/* Pictures whose files were removed while their rows stay; newer ones than those that are here are
+ * hardly ever among them. */
+#define LOOK_BACK_MAX 32
+
+static int newest(struct web_context *w, const char *camera, struct snapshot **ret, struct err *e);
+
+/* The name ends in .jpg for programs that go by it; the type says what the camera really sent. With
+ * boxes it is where there are any: who watches a camera wants its picture in any case. */
+void web_latest_get(struct web_context *w, const struct http_request *req,
+                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    static const char *const known[] = {"annotated", "width", NULL};
+    bool annotated = false;
+    int width = 0;
+    if (!query_only(req, known, ret) || !query_bool(req, "annotated", &annotated, ret) ||
+        !web_thumbnail_width(req, &width, ret))
+        return;
+    if (annotated && width) {
+        query_refuse(ret, "width", query_text(req, "width"),
+                     "to leave it out: small copies have no boxes");
+        return;
+    }
+    AUTO(snapshot) s = NULL;
+    struct err e;
+    err_clear(&e);
+    int r = newest(w, captures[0], &s, &e);
+    if (r == -ENOENT)
+        http_response_error_about(ret, 404, "no-picture", "camera", captures[0],
+                                  "there is no picture of a camera of this name here");
+    else if (r < 0)
+        web_answer_err(ret, r, &e);
+    else if (width)
+        web_answer_thumbnail(w, req, s, width, WEB_CACHE_ASK, ret);
+    else
+        web_answer_picture(w, req, s, annotated && s->annotated_path[0], WEB_CACHE_ASK, ret);
+}
+
+static int newest(struct web_context *w, const char *camera, struct snapshot **ret, struct err *e)
+{
+    struct ledger_filter filter = {.camera = camera, .person = -1};
+    struct snapshot *found[LOOK_BACK_MAX];
+    int n = ledger_snapshot_page(w->ledger, &filter, (struct ledger_page_key){0}, found, 1, e);
+    if (n == 1 && found[0]->removed) {
+        snapshot_unref(found[0]);
+        n = ledger_snapshot_page(w->ledger, &filter, (struct ledger_page_key){0}, found,
+                                 LOOK_BACK_MAX, e);
+    }
+    int r = n < 0 ? n : -ENOENT;
+    for (int i = 0; i < n; i++) {
+        if (r == -ENOENT && !found[i]->removed) {
+            *ret = snapshot_ref(found[i]);
+            r = 0;
+        }
+        snapshot_unref(found[i]);
+    }
+    return r;
+}
