@@ -84,6 +84,7 @@ struct pipeline {
     struct thumbnail_wishes *thumbnail_wishes; /* NULL = none are made */
     bool thumbnails_early;                     /* of each picture, before anybody asks */
     struct claims *claims;
+    struct camera_switches *switches; /* what people have switched off; NULL = nothing ever is */
     /* Set once each, at the start or by the reload that first wants it; NULL = there is none. */
     struct detector *_Atomic detector; /* the local one */
     struct detector *_Atomic cloud;
@@ -135,6 +136,9 @@ int64_t pipeline_ledger_rest_ms(struct pipeline *p); /* what is left of it, 0 = 
 int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
                      enum trigger_origin origin, struct wall_time event_at,
                      char ret_id[SNAPSHOT_ID_SIZE], struct err *e);
+/* A person switches a camera off, or on again; it stays so over restarts. Any thread. -ENOENT as
+ * above; -ECANCELED: it is the configuration that says off. */
+int pipeline_switch_camera(struct pipeline *p, const char *camera, bool off, struct err *e);
 /* A picture's bytes from the cache or the store. */
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
 /* The same of a swept row, which may be so fresh that intake has not put its file in place yet. */
