@@ -451,6 +451,7 @@ static double cloud_confidence_of(const struct app_config *c)
 static struct settings *make_settings(struct daemon *d, struct app_config *c)
 {
     struct settings *s = xcalloc(1, sizeof(*s));
+    camera_set_obey(c->cameras, d->pipeline.switches);
     *s = (struct settings){.refs = 1,
                            .cameras = camera_set_ref(c->cameras),
                            .allow_hosts = c->allow_hosts,
@@ -507,6 +508,8 @@ static int open_parts(struct daemon *d, struct err *e)
     if (r == 0)
         r = open_store(d, e);
     if (r == 0)
+        r = camera_switches_open(d->config->switches_path, &p->switches, e);
+    if (r == 0)
         r = open_detectors(d, d->config, e);
     if (r == 0)
         r = open_notifiers(d, e);
@@ -553,6 +556,7 @@ static void close_parts(struct daemon *d)
     picture_cache_free(p->cache);
     thumbnail_wishes_free(p->thumbnail_wishes);
     thumbnails_close(p->thumbnails);
+    camera_switches_close(p->switches);
     claims_free(p->claims);
     bus_free(p->bus);
     store_close(p->store);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/config_json.h"
 #include "app/daemon_secrets.h"
 #include "app/gauges.h"
 #include "app/version.h"
@@ -230,24 +231,28 @@ static json_t *camera_json(struct daemon *d, const struct camera *cam)
 {
     struct camera_status st;
     topology_camera_status(d->topology, cam->name, &st);
-    const char *state = !cam->enabled                    ? "off"
+    bool enabled = camera_is_enabled(cam);
+    const char *state = !enabled                         ? "off"
                         : strcmp(cam->kind, "push") == 0 ? "pushes"
                                                          : camera_state_names[st.state];
     json_t *j = json_pack("{s:o,s:o,s:o,s:b,s:s,s:i,s:o,s:f}", "name", js_string(cam->name),
                           "device_key", js_string(cam->device_key), "kind", js_string(cam->kind),
-                          "enabled", cam->enabled, "state", state, "failures", st.failures,
-                          "last_error", js_string(st.last_error), "last_ms", st.last_ms);
+                          "enabled", enabled, "state", state, "failures", st.failures, "last_error",
+                          js_string(st.last_error), "last_ms", st.last_ms);
     struct snapshot *last = NULL;
     struct ledger_filter filter = {.camera = cam->name, .person = -1};
     struct err e;
-    json_t *at = json_null();
+    json_t *at = json_null(), *id = json_null();
     if (ledger_snapshot_page(d->web_ledger, &filter, (struct ledger_page_key){0}, &last, 1, &e) ==
         1) {
         char text[WALL_ISO_MAX];
         at = json_string(wall_format_iso(last->received_at, true, text));
+        id = json_string(last->id);
         snapshot_unref(last);
     }
     json_object_set_new(j, "last_picture_at", at);
+    json_object_set_new(j, "last_snapshot", id);
+    json_object_set_new(j, "switched_off", json_boolean(cam->enabled && !enabled));
     return j;
 }
 
@@ -258,6 +263,25 @@ static json_t *cameras_json(struct daemon *d)
     for (size_t i = 0; i < camera_set_count(now->cameras); i++)
         json_array_append_new(list, camera_json(d, camera_set_at(now->cameras, i)));
     return list;
+}
+
+static json_t *backend_cameras(void *arg, const char *camera)
+{
+    struct daemon *d = arg;
+    if (!camera)
+        return cameras_json(d);
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    const struct camera *cam = camera_set_find(now->cameras, camera);
+    json_t *list = json_array();
+    if (cam)
+        json_array_append_new(list, camera_json(d, cam));
+    return list;
+}
+
+static int backend_switch_camera(void *arg, const char *camera, bool off, struct err *e)
+{
+    struct daemon *d = arg;
+    return pipeline_switch_camera(&d->pipeline, camera, off, e);
 }
 
 static json_t *counts_json(struct daemon *d)
@@ -322,6 +346,20 @@ static json_t *storages_json(struct daemon *d)
     for (unsigned i = 0; d->storages[i]; i++)
         json_array_append_new(list, storage_json(d, i));
     return list;
+}
+
+static json_t *backend_destinations(void *arg)
+{
+    return json_pack("{s:o,s:o}", "destinations", destinations_json(arg), "storages",
+                     storages_json(arg));
+}
+
+static json_t *backend_config(void *arg)
+{
+    struct daemon *d = arg;
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    const struct app_config *c = now->owner;
+    return config_json(c->cfg);
 }
 
 static void backend_starred(void *arg)
@@ -588,5 +626,9 @@ struct web_backend status_backend(struct daemon *d)
                                 .attention = backend_attention,
                                 .parts = backend_parts,
                                 .healthy = backend_healthy,
+                                .cameras = backend_cameras,
+                                .switch_camera = backend_switch_camera,
+                                .destinations = backend_destinations,
+                                .config = backend_config,
                                 .thumbnail = backend_thumbnail};
 }

@@ -1,4 +1,4 @@
-/* One camera: its newest picture. */
+/* One camera: how it is, its newest picture, and whether it is wanted. */
 
 #include <errno.h>
 #include <string.h>
@@ -11,6 +11,50 @@
 #define LOOK_BACK_MAX 32
 
 static int newest(struct web_context *w, const char *camera, struct snapshot **ret, struct err *e);
+
+void web_camera_get(struct web_context *w, const struct http_request *req,
+                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)req;
+    AUTO_JSON json_t *found = w->backend->cameras(w->backend->arg, captures[0]);
+    json_t *camera = json_array_get(found, 0);
+    if (found && !camera) {
+        http_response_error_about(ret, 404, "unknown-camera", "camera", captures[0],
+                                  "no camera of this name is configured");
+        return;
+    }
+    if (camera)
+        web_camera_add_links(camera);
+    web_answer_json(ret, 200, camera);
+}
+
+static void turn(struct web_context *w, const struct http_request *req,
+                 const char *const captures[WEB_CAPTURES_MAX], bool off, struct http_response *ret)
+{
+    static const char *const known[] = {NULL};
+    struct err e;
+    err_clear(&e);
+    if (!query_only(req, known, ret))
+        return;
+    int r = w->backend->switch_camera(w->backend->arg, captures[0], off, &e);
+    if (r < 0)
+        web_refuse_camera(ret, r, captures[0], &e);
+    else
+        web_camera_get(w, req, captures, ret);
+}
+
+void web_camera_disable_post(struct web_context *w, const struct http_request *req,
+                             const char *const captures[WEB_CAPTURES_MAX],
+                             struct http_response *ret)
+{
+    turn(w, req, captures, true, ret);
+}
+
+void web_camera_enable_post(struct web_context *w, const struct http_request *req,
+                            const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    turn(w, req, captures, false, ret);
+}
 
 /* The name ends in .jpg for programs that go by it; the type says what the camera really sent. With
  * boxes it is where there are any: who watches a camera wants its picture in any case. */

@@ -25,8 +25,15 @@ const struct web_route web_routes[] = {
 
     {"GET", "/api/v1/snapshots/{id}/thumbnail", web_thumbnail_get,
      "a small copy of the picture; ?width=320 or 960"},
+    {"GET", "/api/v1/cameras/{name}", web_camera_get, "one camera with its state"},
+    {"POST", "/api/v1/cameras/{name}/disable", web_camera_disable_post,
+     "a camera is neither asked nor listened to from now on, also after a restart"},
+    {"POST", "/api/v1/cameras/{name}/enable", web_camera_enable_post, "it is again"},
     {"GET", "/api/v1/cameras/{name}/latest.jpg", web_latest_get,
      "a camera's newest picture; ?annotated=1 with boxes, ?width=320 or 960 a small copy"},
+    {"GET", "/api/v1/destinations", web_destinations_get,
+     "who is told of pictures and where they are kept, with what waits for each"},
+    {"GET", "/api/v1/config", web_config_get, "the configuration in force, without secrets"},
 
     {"GET", "/api/v1/status", web_status, "stages, cameras, detector, counts, disk"},
     {"GET", "/healthz", web_health, "200 while the program makes progress"},

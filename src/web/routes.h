@@ -40,7 +40,9 @@ web_handler web_trigger_post, web_trigger_get, web_cameras_get;                /
 web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /* snapshots.c */
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
 web_handler web_thumbnail_get;                                                 /* thumbnails.c */
-web_handler web_latest_get;                                                    /* camera.c */
+web_handler web_camera_get, web_latest_get;                                    /* camera.c */
+web_handler web_camera_enable_post, web_camera_disable_post;                   /* likewise */
+web_handler web_destinations_get, web_config_get;                              /* places.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 
 /* ---- helpers that handlers share ---- */
@@ -50,6 +52,11 @@ web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /
 void web_answer_json(struct http_response *ret, int status, const json_t *document);
 /* The answer for a failure below: what may pass becomes a 503 with Retry-After, the rest a 500. */
 void web_answer_err(struct http_response *ret, int code, const struct err *e);
+
+/* Why a camera is not asked or switched: 404, 409, or as above. */
+void web_refuse_camera(struct http_response *ret, int code, const char *camera,
+                       const struct err *e);
+void web_camera_add_links(json_t *camera);
 
 #define WEB_CACHE_FOREVER "private, max-age=31536000, immutable"
 #define WEB_CACHE_ASK "private, no-cache" /* kept, and asked for each time: a 304 then */

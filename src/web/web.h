@@ -39,6 +39,17 @@ struct web_backend {
     json_t *(*parts)(void *arg);
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
+    /* The cameras of the status document, or the one of this name (NULL = all). New reference, NULL
+     * when there is no memory. */
+    json_t *(*cameras)(void *arg, const char *camera);
+    /* A person switches a camera off, or on again, for good. -ENOENT unknown camera, -ECANCELED the
+     * configuration says off; as with `trigger`. */
+    int (*switch_camera)(void *arg, const char *camera, bool off, struct err *e);
+    /* Who is told and where pictures are kept: {"destinations", "storages"} of the status document.
+     * New reference. */
+    json_t *(*destinations)(void *arg);
+    /* The configuration in force, without secrets; its form is in doc/api.md. New reference. */
+    json_t *(*config)(void *arg);
     /* A small copy of the picture, `width` pixels across (THUMBNAIL_WIDTH_...), as JPEG. -EAGAIN:
      * it is being made, web_notify() with the snapshot's id tells when; -EBUSY: too many are;
      * -EOPNOTSUPP: none are made here; -ENOENT: the picture is gone; else why there is none. May be
