@@ -34,6 +34,7 @@ const struct web_route web_routes[] = {
     {"GET", "/api/v1/destinations", web_destinations_get,
      "who is told of pictures and where they are kept, with what waits for each"},
     {"GET", "/api/v1/config", web_config_get, "the configuration in force, without secrets"},
+    {"GET", "/api/openapi.json", web_openapi_get, "this API as an OpenAPI 3.1 description"},
 
     {"GET", "/api/v1/status", web_status, "stages, cameras, detector, counts, disk"},
     {"GET", "/healthz", web_health, "200 while the program makes progress"},

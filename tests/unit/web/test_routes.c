@@ -844,6 +844,34 @@ static void the_document_tells_of_each_route_with_an_example(void **state)
     }
 }
 
+static void the_description_has_each_route_and_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct reply r;
+    ask(f, "GET", "/api/openapi.json", &r);
+    assert_int_equal(r.response.status, 200);
+    json_t *paths = json_object_get(r.json, "paths"), *item;
+    size_t described = 0;
+    const char *path;
+    for (size_t i = 0; i < web_route_count; i++) {
+        char method[8] = "", name[128];
+        (void)snprintf(name, sizeof(name), "%s", web_routes[i].pattern);
+        char *several = strstr(name, "...}"); /* a path with several parts is one to OpenAPI */
+        if (several)
+            memcpy(several, "}", 2);
+        for (size_t k = 0; web_routes[i].method[k]; k++)
+            method[k] = (char)(web_routes[i].method[k] | 0x20);
+        if (!json_object_get(json_object_get(paths, name), method))
+            fail_msg("doc/openapi.json has no %s %s", web_routes[i].method, name);
+    }
+    json_object_foreach(paths, path, item)
+    {
+        described += json_object_size(item);
+    }
+    assert_int_equal(described, web_route_count);
+    reply_done(&r);
+}
+
 static void metrics_are_text_for_prometheus(void **state)
 {
     struct fixture *f = *state;
@@ -883,6 +911,7 @@ int main(void)
         CASE(answers_whatever_allocation_fails),
         CASE(the_index_lists_each_route),
         CASE(the_document_tells_of_each_route_with_an_example),
+        CASE(the_description_has_each_route_and_no_other),
         CASE(metrics_are_text_for_prometheus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
