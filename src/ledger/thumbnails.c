@@ -102,20 +102,23 @@ bool thumbnails_hold(struct thumbnails *t, const struct snapshot *s, int width)
     return fs_exists(t->root, n.path);
 }
 
+bool thumbnails_have_room(struct thumbnails *t)
+{
+    int64_t free_bytes;
+    return t->bytes_max > 0 && fs_free_bytes(t->root, &free_bytes, NULL) == 0 &&
+           free_bytes >= t->free_min;
+}
+
 int thumbnails_write(struct thumbnails *t, const struct snapshot *s, int width,
                      const struct blob *bytes, struct err *e)
 {
-    int64_t free_bytes;
     struct name n;
     struct stat before;
     make_name(s, width, &n);
-    int r = fs_free_bytes(t->root, &free_bytes, e);
-    if (r < 0)
-        return r;
-    if (taken_by((int64_t)bytes->size) > t->bytes_max || free_bytes < t->free_min)
+    if (taken_by((int64_t)bytes->size) > t->bytes_max || !thumbnails_have_room(t))
         return err_set(e, -ENOSPC, ERR_LATER, "no room is left for thumbnails");
     bool again = fstatat(t->root, n.path, &before, AT_SYMLINK_NOFOLLOW) == 0;
-    r = write_part(t, bytes, e);
+    int r = write_part(t, bytes, e);
     if (r < 0)
         return r;
     r = renameat(t->root, PART, t->root, n.path) < 0 ? -errno : 0;
@@ -145,8 +148,7 @@ void thumbnails_remove(struct thumbnails *t, const struct snapshot *s)
  * the sum is off by those few until the next start, which a bound on a cache can bear. */
 bool thumbnails_tidy(struct thumbnails *t)
 {
-    int64_t free_bytes;
-    if (fs_free_bytes(t->root, &free_bytes, NULL) == 0 && free_bytes < t->free_min)
+    if (!thumbnails_have_room(t))
         return remove_stillest(t);
     if (!t->written)
         return false;

@@ -38,6 +38,8 @@ DEFINE_AUTO(thumbnails, thumbnails_close)
 /* -ENOENT: it is still to be made. */
 int thumbnails_read(struct thumbnails *t, const struct snapshot *s, int width, struct blob **ret,
                     struct err *e);
+/* More can be kept now: else it is not worth making one that nobody waits for. */
+bool thumbnails_have_room(struct thumbnails *t);
 bool thumbnails_hold(struct thumbnails *t, const struct snapshot *s, int width);
 /* -ENOSPC: fewer than free_min bytes would be free, or nothing is to be kept. */
 int thumbnails_write(struct thumbnails *t, const struct snapshot *s, int width,

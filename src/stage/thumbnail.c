@@ -115,7 +115,8 @@ static int make(struct thumbnail_self *t, const struct thumbnail_wish *wish, str
         return r;
     if (s->removed)
         return err_set(e, -ENOENT, ERR_NEVER, "the picture was removed from here");
-    if (!wish->asked && thumbnails_hold(t->pipeline->thumbnails, s, wish->width))
+    if (!wish->asked && (thumbnails_hold(t->pipeline->thumbnails, s, wish->width) ||
+                         !thumbnails_have_room(t->pipeline->thumbnails)))
         return 0;
     r = shrink(t, s, wish->width, &copy, e);
     if (r == 0)

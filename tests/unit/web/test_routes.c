@@ -1,6 +1,8 @@
 /* Requests and the answers to them, without a socket: a real ledger, a fake pipeline. */
 #include "fixture.h"
 
+#include "ledger/ledger_upload.h"
+
 #include <fcntl.h>
 
 #include "base/fsutil.h"
@@ -589,6 +591,120 @@ static void a_copy_that_is_not_drawn_yet_is_waited_for(void **state)
     reply_done(&r);
 }
 
+static void a_small_copy_that_is_not_made_yet_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) s = add_snapshot(f, 5, "porch", 1000000);
+    static const char *const targets[] = {"/api/v1/snapshots/"
+                                          "00000000000000000000000000000005"
+                                          "/thumbnail?width=960",
+                                          "/api/v1/cameras/porch/latest.jpg?width=960"};
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        struct reply r;
+        f->thumbnail_code = -EAGAIN;
+        ask(f, "GET", targets[i], &r);
+        assert_true(r.response.waits);
+        assert_string_equal(r.response.wait.key, s->id);
+        assert_int_equal(f->thumbnail_width, 960);
+        f->thumbnail_code = 0;
+        ask_again(f, &r);
+        assert_int_equal(r.response.status, 200);
+        assert_memory_equal(r.response.body->data, "small", 5);
+        assert_true(r.response.etag[0] == '"');
+        reply_done(&r);
+
+        f->thumbnail_code = -EAGAIN;
+        ask(f, "GET", targets[i], &r);
+        r.response.wait.deadline.us = 1; /* the moment is over */
+        ask_again(f, &r);
+        assert_int_equal(r.response.status, 503);
+        assert_string_equal(text_at(r.json, "error.code"), "not-made-yet");
+        assert_string_equal(header_of(&r, "Retry-After"), "1");
+        reply_done(&r);
+    }
+}
+
+static void says_why_there_is_no_small_copy(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int code, status;
+        const char *name;
+    } cases[] = {
+        {-EOPNOTSUPP, 404, "no-thumbnail"}, {-ENOENT, 404, "picture-gone"},
+        {-EINVAL, 404, "no-thumbnail"},     {-EFBIG, 404, "no-thumbnail"},
+        {-EBUSY, 503, "not-made-yet"},      {-EIO, 500, "internal"},
+        {-ENOSPC, 503, "refused-for-now"},
+    };
+    AUTO(snapshot) s = add_snapshot(f, 5, "porch", 1000000);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct reply r;
+        f->thumbnail_code = cases[i].code;
+        ask(f, "GET",
+            "/api/v1/snapshots/"
+            "00000000000000000000000000000005"
+            "/thumbnail",
+            &r);
+        if (r.response.status != cases[i].status ||
+            strcmp(text_at(r.json, "error.code"), cases[i].name) != 0)
+            fail_msg("%d: %d %s", cases[i].code, r.response.status, text_at(r.json, "error.code"));
+        reply_done(&r);
+    }
+}
+
+static void the_newest_picture_that_is_here_is_a_cameras_latest(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) older = add_snapshot(f, 5, "porch", 1000000);
+    AUTO(snapshot) newer = add_snapshot(f, 6, "porch", 2000000);
+    AUTO(snapshot) other = add_snapshot(f, 7, "yard", 3000000);
+    (void)older;
+    struct reply r;
+    ask(f, "GET", "/api/v1/cameras/porch/latest.jpg", &r);
+    assert_int_equal(r.response.status, 200);
+    assert_string_equal(header_of(&r, "Cache-Control"), "private, no-cache");
+    assert_non_null(strstr(header_of(&r, "Content-Disposition"), "_6.jpg"));
+    reply_done(&r);
+    assert_int_equal(ledger_snapshot_removed(f->ledger, &newer->row, 1, "plain_age", false, &f->e),
+                     0);
+    ask(f, "GET", "/api/v1/cameras/porch/latest.jpg", &r);
+    assert_non_null(strstr(header_of(&r, "Content-Disposition"), "_5.jpg"));
+    reply_done(&r);
+    assert_int_equal(ledger_snapshot_removed(f->ledger, &other->row, 1, "plain_age", false, &f->e),
+                     0);
+    ask(f, "GET", "/api/v1/cameras/yard/latest.jpg", &r);
+    assert_int_equal(r.response.status, 404);
+    assert_string_equal(text_at(r.json, "error.code"), "no-picture");
+    reply_done(&r);
+}
+
+static void a_camera_that_cannot_be_switched_says_why(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int code, status;
+        const char *name;
+    } cases[] = {{-ENOENT, 404, "unknown-camera"},
+                 {-ECANCELED, 409, "camera-disabled"},
+                 {-ENOSPC, 503, "refused-for-now"}};
+    struct reply r;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        f->switch_code = cases[i].code;
+        ask(f, "POST", "/api/v1/cameras/porch/enable", &r);
+        assert_int_equal(r.response.status, cases[i].status);
+        assert_string_equal(text_at(r.json, "error.code"), cases[i].name);
+        reply_done(&r);
+    }
+    f->switch_code = 0;
+    ask(f, "POST", "/api/v1/cameras/porch/disable", &r);
+    assert_true(f->switched_off);
+    assert_string_equal(text_at(r.json, "links.latest"), "/api/v1/cameras/porch/latest.jpg");
+    reply_done(&r);
+    ask(f, "POST", "/api/v1/cameras/porch/enable", &r);
+    assert_false(f->switched_off);
+    reply_done(&r);
+}
+
 /* ---- pages against brute force ---- */
 
 #define MANY 300
@@ -911,6 +1027,10 @@ int main(void)
         CASE(answers_whatever_allocation_fails),
         CASE(the_index_lists_each_route),
         CASE(the_document_tells_of_each_route_with_an_example),
+        CASE(a_small_copy_that_is_not_made_yet_is_waited_for),
+        CASE(says_why_there_is_no_small_copy),
+        CASE(the_newest_picture_that_is_here_is_a_cameras_latest),
+        CASE(a_camera_that_cannot_be_switched_says_why),
         CASE(the_description_has_each_route_and_no_other),
         CASE(metrics_are_text_for_prometheus),
     };
