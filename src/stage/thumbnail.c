@@ -31,7 +31,7 @@
 struct thumbnail_self {
     struct pipeline *pipeline;
     struct stage *stage;
-    struct ledger *ledger;       /* NULL before the first wish: memory that many never need */
+    struct ledger *ledger;       /* NULL while there is nothing to make */
     struct mono_time busy_since; /* 0 = the detectors rested when we looked last */
 };
 
@@ -152,6 +152,16 @@ static int64_t busy_ms(struct thumbnail_self *t)
     return MAX((int64_t)mono_diff_ms(now, t->busy_since), (int64_t)1);
 }
 
+/* Between two pictures there is nothing that is worth its memory. */
+static int64_t rest(struct thumbnail_self *t, int64_t pause_ms)
+{
+    if (t->ledger == NULL)
+        return pause_ms;
+    ledger_close(t->ledger);
+    t->ledger = NULL;
+    return pause_ms;
+}
+
 /* One at a time, so that a stop and the pictures of now are never further away than that. */
 static int64_t thumbnail_sweep(void *self)
 {
@@ -166,7 +176,7 @@ static int64_t thumbnail_sweep(void *self)
     metric_set(&bytes_now, NULL, (double)thumbnails_bytes(t->pipeline->thumbnails));
     if (busy > 0)
         return thumbnail_wishes_count(wishes, true) > 0 ? BUSY_LOOK_MS : SWEEP_MS;
-    return thumbnails_tidy(t->pipeline->thumbnails) ? 0 : SWEEP_MS;
+    return thumbnails_tidy(t->pipeline->thumbnails) ? 0 : rest(t, SWEEP_MS);
 }
 
 static int thumbnail_init(void *self, struct stage *st, struct err *e UNUSED)
