@@ -147,6 +147,37 @@ static int fake_ready(void *arg, struct err *e)
     return err_set(e, -EAGAIN, ERR_LATER, "never");
 }
 
+static json_t *fake_cameras(void *arg, const char *camera)
+{
+    (void)arg;
+    if (camera && strcmp(camera, "porch") != 0)
+        return json_array();
+    return json_pack("[{s:s},{}]", "name", "porch");
+}
+
+static int fake_switch(void *arg, const char *camera, bool off, struct err *e)
+{
+    char id[SNAPSHOT_ID_SIZE];
+    (void)off;
+    return fake_trigger(arg, camera, id, e);
+}
+
+static json_t *fake_document(void *arg)
+{
+    (void)arg;
+    return json_object();
+}
+
+static int fake_thumbnail(void *arg, const struct snapshot *s, int width, struct blob **ret,
+                          struct err *e)
+{
+    static const int codes[] = {-EAGAIN, -EBUSY, -EINVAL, -EOPNOTSUPP};
+    int n = s->id[SNAPSHOT_ID_LEN - 1] % 8;
+    if (n < 4)
+        return err_set(e, codes[n], ERR_LATER, "snapshot '%s'", s->id);
+    return fake_bytes(arg, s, width == 320, ret, e);
+}
+
 static void add_snapshot(int n, bool examine)
 {
     AUTO(snapshot) s = snapshot_new();
@@ -189,6 +220,11 @@ static struct web_context *context(void)
     static const struct web_backend backend = {.trigger = fake_trigger,
                                                .status = fake_status,
                                                .bytes = fake_bytes,
+                                               .cameras = fake_cameras,
+                                               .switch_camera = fake_switch,
+                                               .destinations = fake_document,
+                                               .config = fake_document,
+                                               .thumbnail = fake_thumbnail,
                                                .ready = fake_ready,
                                                .healthy = fake_ready};
     static const char *const names[] = {"cam.example", NULL};
