@@ -184,7 +184,8 @@ static int fake_bytes(void *arg, const struct snapshot *s, bool annotated, struc
 static int fake_push_check(void *arg, const char *camera, size_t *ret_max, struct err *e)
 {
     *ret_max = 1000;
-    return camera[0] == 'p' ? 0 : fake_trigger(arg, camera, (char[SNAPSHOT_ID_SIZE]){0}, e);
+    struct trigger t;
+    return camera[0] == 'p' ? 0 : fake_trigger(arg, camera, &t, e);
 }
 
 /* Which answer depends on the first byte. */
@@ -211,6 +212,37 @@ static int fake_ready(void *arg, struct err *e)
 {
     (void)arg;
     return err_set(e, -EAGAIN, ERR_LATER, "never");
+}
+
+static json_t *fake_cameras(void *arg, const char *camera)
+{
+    (void)arg;
+    if (camera && strcmp(camera, "porch") != 0)
+        return json_array();
+    return json_pack("[{s:s},{}]", "name", "porch");
+}
+
+static int fake_switch(void *arg, const char *camera, bool off, struct err *e)
+{
+    struct trigger t;
+    (void)off;
+    return fake_trigger(arg, camera, &t, e);
+}
+
+static json_t *fake_document(void *arg)
+{
+    (void)arg;
+    return json_object();
+}
+
+static int fake_thumbnail(void *arg, const struct snapshot *s, int width, struct blob **ret,
+                          struct err *e)
+{
+    static const int codes[] = {-EAGAIN, -EBUSY, -EINVAL, -EOPNOTSUPP};
+    int n = s->id[SNAPSHOT_ID_LEN - 1] % 8;
+    if (n < 4)
+        return err_set(e, codes[n], ERR_LATER, "snapshot '%s'", s->id);
+    return fake_bytes(arg, s, width == 320, ret, e);
 }
 
 static void add_snapshot(int n, bool examine)
@@ -271,6 +303,11 @@ static struct web_context *context(void)
     static const struct web_backend backend = {.trigger = fake_trigger,
                                                .status = fake_status,
                                                .bytes = fake_bytes,
+                                               .cameras = fake_cameras,
+                                               .switch_camera = fake_switch,
+                                               .destinations = fake_document,
+                                               .config = fake_document,
+                                               .thumbnail = fake_thumbnail,
                                                .ready = fake_ready,
                                                .healthy = fake_ready,
                                                .push_check = fake_push_check,

@@ -148,9 +148,9 @@ class Daemon(Process):
         self.port = int(match.group(1))
         self.wait_line(r"\[ready\]")
 
-    def request(self, path, method="GET", timeout=PATIENCE + 10, headers=None):
+    def request(self, path, method="GET", timeout=PATIENCE + 10, headers=None, data=None):
         """(status, headers, body)"""
-        req = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method,
+        req = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, method=method,
                                      headers=headers or {})
         try:
             with urllib.request.urlopen(req, timeout=timeout) as r:

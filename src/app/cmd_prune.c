@@ -95,14 +95,17 @@ static int prune(const struct app_config *config, int64_t older_than_ms, bool dr
     bool only_ages = older_than_ms != 0;
     AUTO(ledger) l = NULL;
     AUTO(store) s = NULL;
+    AUTO(thumbnails) small = NULL;
     struct err e = {0};
     struct retention_report report;
     int status = app_options_open_data(config, &l, &s);
     if (status != EXIT_DONE)
         return status;
+    (void)thumbnails_open(config->thumbnails_path, 0, 0, &small, NULL); /* there may be none */
     struct retention_options o = {
         .ledger = l,
         .store = s,
+        .thumbnails = small,
         .config = only_ages ? &one : rules,
         .reserve = config->store_reserve,
         .keeps_files = spool_config_keeps_files(config->spool_folders, config->spool_folder_count),

@@ -608,6 +608,8 @@ static void resolve_places(struct app_config_full *f)
     a->app.data_dir = own(f, "%s", data_dir);
     a->ledger_path = own(f, "%s/snapshotd.db", a->app.data_dir);
     a->store_path = *store->path ? own_path(f, store->path) : own(f, "%s/store", a->app.data_dir);
+    a->thumbnails_path = own(f, "%s/thumbnails", a->app.data_dir);
+    a->switches_path = own(f, "%s/cameras-off.json", a->app.data_dir);
     a->models_dir = own(f, "%s/models", a->app.data_dir);
     a->ftp_root = *root ? root : own(f, "%s/ftp", a->app.data_dir);
     a->upload_dir = own_path(f, theirs->upload_dir);

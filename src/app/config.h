@@ -86,6 +86,8 @@ struct app_config {
     int64_t store_reserve;              /* bytes */
     const char *ledger_path;            /* <data_dir>/snapshotd.db */
     const char *store_path;             /* <data_dir>/store, or [store] path */
+    const char *thumbnails_path;        /* <data_dir>/thumbnails */
+    const char *switches_path;          /* <data_dir>/cameras-off.json */
     const char *models_dir;             /* <data_dir>/models */
     const char *ftp_root;               /* root_dir, or <data_dir>/ftp */
     const char *upload_dir;             /* below ftp_root */

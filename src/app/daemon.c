@@ -34,6 +34,7 @@
 #include "notify/amqp.h"
 #include "notify/console.h"
 #include "report/crash.h"
+#include "stage/retention.h"
 #include "sys/log_place.h"
 #include "sys/service.h"
 #include "sys/stack.h"
@@ -456,6 +457,7 @@ static double cloud_confidence_of(const struct app_config *c)
 static struct settings *make_settings(struct daemon *d, struct app_config *c)
 {
     struct settings *s = xcalloc(1, sizeof(*s));
+    camera_set_obey(c->cameras, d->pipeline.switches);
     *s = (struct settings){.refs = 1,
                            .cameras = camera_set_ref(c->cameras),
                            .allow_hosts = c->allow_hosts,
@@ -478,6 +480,26 @@ static struct settings *make_settings(struct daemon *d, struct app_config *c)
     return s;
 }
 
+/* They go before any picture does: below this much free no more are kept. Without their folder
+ * there are none, which is no reason not to take pictures. */
+static void open_thumbnails(struct daemon *d)
+{
+    const struct web_config *wc = cfg_values(d->config->cfg, &web_cfg_section);
+    bool wanted = wc->enabled && wc->thumbnails != WEB_THUMBNAILS_NO;
+    struct pipeline *p = &d->pipeline;
+    struct err e = {0};
+    int r = thumbnails_open(d->config->thumbnails_path, wanted ? wc->thumbnails_max : 0,
+                            retention_filling_below(d->config->store_reserve), &p->thumbnails, &e);
+    if (!wanted) /* those of earlier runs go with their pictures, that is all */
+        return;
+    if (r < 0) {
+        log_error("thumbnails-off", "%s; pages have none", e.text);
+        return;
+    }
+    p->thumbnail_wishes = thumbnail_wishes_new();
+    p->thumbnails_early = wc->thumbnails == WEB_THUMBNAILS_YES;
+}
+
 static int open_parts(struct daemon *d, struct err *e)
 {
     struct pipeline *p = &d->pipeline;
@@ -491,6 +513,8 @@ static int open_parts(struct daemon *d, struct err *e)
     }
     if (r == 0)
         r = open_store(d, e);
+    if (r == 0)
+        r = camera_switches_open(d->config->switches_path, &p->switches, e);
     if (r == 0)
         r = open_detectors(d, d->config, e);
     if (r == 0)
@@ -520,6 +544,7 @@ static int open_parts(struct daemon *d, struct err *e)
     p->store_reserve = d->store_reserve;
     p->ledger_path = d->ledger_path;
     open_spool(d);
+    open_thumbnails(d);
     return 0;
 }
 
@@ -535,6 +560,9 @@ static void close_parts(struct daemon *d)
             detectors[i]->ops->close(detectors[i]);
     doubts_free(p->doubts);
     picture_cache_free(p->cache);
+    thumbnail_wishes_free(p->thumbnail_wishes);
+    thumbnails_close(p->thumbnails);
+    camera_switches_close(p->switches);
     claims_free(p->claims);
     bus_free(p->bus);
     store_close(p->store);

@@ -174,20 +174,23 @@ static void find_last_picture(struct daemon *d, const char *camera)
     snapshot_unref(last);
 }
 
-/* After the start and each reload. A camera that is gone is not waited for any more. */
+/* The last pictures are looked up after the start and each reload. A camera that is gone is not
+ * waited for any more. */
 static void update_cameras(struct daemon *d)
 {
     AUTO(settings) now = pipeline_settings(&d->pipeline);
-    if (d->gauges_seen == now)
-        return;
-    for (size_t i = 0; d->gauges_seen && i < camera_set_count(d->gauges_seen->cameras); i++)
-        metric_set(&camera_enabled, camera_set_at(d->gauges_seen->cameras, i)->name, 0);
+    struct settings *seen = d->gauges_seen;
+    for (size_t i = 0; seen && seen != now && i < camera_set_count(seen->cameras); i++)
+        metric_set(&camera_enabled, camera_set_at(seen->cameras, i)->name, 0);
     for (size_t i = 0; i < camera_set_count(now->cameras); i++) {
         const struct camera *cam = camera_set_at(now->cameras, i);
-        metric_set(&camera_enabled, cam->name, cam->enabled);
-        find_last_picture(d, cam->name);
+        metric_set(&camera_enabled, cam->name, camera_is_enabled(cam));
+        if (seen != now)
+            find_last_picture(d, cam->name);
     }
-    settings_unref(d->gauges_seen);
+    if (seen == now)
+        return;
+    settings_unref(seen);
     d->gauges_seen = STEAL(now);
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/config_json.h"
 #include "app/daemon_secrets.h"
 #include "app/gauges.h"
 #include "app/version.h"
@@ -11,6 +12,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "detect/rekognition.h"
+#include "ledger/ledger_browse.h"
 #include "ledger/ledger_cloud.h"
 #include "ledger/ledger_upload.h"
 #include "sys/log_place.h"
@@ -152,6 +154,23 @@ static int backend_bytes(void *arg, const struct snapshot *s, bool annotated, st
     return store_read(d->pipeline.store, s->annotated_path, now->limits.bytes_max, ret, e);
 }
 
+static int backend_thumbnail(void *arg, const struct snapshot *s, int width, struct blob **ret,
+                             struct err *e)
+{
+    struct daemon *d = arg;
+    struct pipeline *p = &d->pipeline;
+    if (!p->thumbnail_wishes)
+        return err_set(e, -EOPNOTSUPP, ERR_NEVER,
+                       "no thumbnails are made: thumbnails = no in [web]");
+    int r = thumbnails_read(p->thumbnails, s, width, ret, e);
+    if (r != -ENOENT)
+        return r;
+    r = thumbnail_wishes_ask(p->thumbnail_wishes, s->id, width, ret, e);
+    if (r == -EAGAIN)
+        pipeline_wake(p, PIPELINE_THUMBNAIL);
+    return r;
+}
+
 /* The server's loop turns every second; one that has not for so long hangs. */
 #define FTP_HUNG_MS 60000
 
@@ -211,33 +230,32 @@ static json_t *camera_json(struct daemon *d, const struct camera *cam)
 {
     struct camera_status st;
     topology_camera_status(d->topology, cam->name, &st);
-    const char *state = !cam->enabled                    ? "off"
+    bool enabled = camera_is_enabled(cam);
+    const char *state = !enabled                         ? "off"
                         : strcmp(cam->kind, "push") == 0 ? "pushes"
                                                          : camera_state_names[st.state];
     json_t *j = json_pack("{s:o,s:o,s:o,s:b,s:s,s:i,s:o,s:f}", "name", js_string(cam->name),
                           "device_key", js_string(cam->device_key), "kind", js_string(cam->kind),
-                          "enabled", cam->enabled, "state", state, "failures", st.failures,
-                          "last_error", js_string(st.last_error), "last_ms", st.last_ms);
+                          "enabled", enabled, "state", state, "failures", st.failures, "last_error",
+                          js_string(st.last_error), "last_ms", st.last_ms);
     struct snapshot *last = NULL;
     struct ledger_filter filter = {.camera = cam->name, .person = -1};
     struct err e;
-    json_t *at = json_null();
+    json_t *at = json_null(), *id = json_null();
     if (ledger_snapshot_page(d->web_ledger, &filter, (struct ledger_page_key){0}, &last, 1, &e) ==
         1) {
         char text[WALL_ISO_MAX];
         at = json_string(wall_format_iso(last->received_at, true, text));
         snapshot_unref(last);
     }
+    if (ledger_browse_newest(d->web_ledger, cam->name, &last, &e) == 0) {
+        id = json_string(last->id);
+        snapshot_unref(last);
+    }
     json_object_set_new(j, "last_picture_at", at);
+    json_object_set_new(j, "last_snapshot", id);
+    json_object_set_new(j, "switched_off", json_boolean(cam->enabled && !enabled));
     return j;
-}
-
-static json_t *backend_camera(void *arg, const char *name)
-{
-    struct daemon *d = arg;
-    AUTO(settings) now = pipeline_settings(&d->pipeline);
-    const struct camera *cam = camera_set_find(now->cameras, name);
-    return cam ? camera_json(d, cam) : NULL;
 }
 
 static json_t *cameras_json(struct daemon *d)
@@ -247,6 +265,25 @@ static json_t *cameras_json(struct daemon *d)
     for (size_t i = 0; i < camera_set_count(now->cameras); i++)
         json_array_append_new(list, camera_json(d, camera_set_at(now->cameras, i)));
     return list;
+}
+
+static json_t *backend_cameras(void *arg, const char *camera)
+{
+    struct daemon *d = arg;
+    if (!camera)
+        return cameras_json(d);
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    const struct camera *cam = camera_set_find(now->cameras, camera);
+    json_t *list = json_array();
+    if (cam)
+        json_array_append_new(list, camera_json(d, cam));
+    return list;
+}
+
+static int backend_switch_camera(void *arg, const char *camera, bool off, struct err *e)
+{
+    struct daemon *d = arg;
+    return pipeline_switch_camera(&d->pipeline, camera, off, e);
 }
 
 static json_t *counts_json(struct daemon *d)
@@ -311,6 +348,20 @@ static json_t *storages_json(struct daemon *d)
     for (unsigned i = 0; d->storages[i]; i++)
         json_array_append_new(list, storage_json(d, i));
     return list;
+}
+
+static json_t *backend_destinations(void *arg)
+{
+    return json_pack("{s:o,s:o}", "destinations", destinations_json(arg), "storages",
+                     storages_json(arg));
+}
+
+static json_t *backend_config(void *arg)
+{
+    struct daemon *d = arg;
+    AUTO(settings) now = pipeline_settings(&d->pipeline);
+    const struct app_config *c = now->owner;
+    return config_json(c->cfg);
 }
 
 static void backend_starred(void *arg)
@@ -656,11 +707,15 @@ struct web_backend status_backend(struct daemon *d)
                                 .attention = backend_attention,
                                 .parts = backend_parts,
                                 .healthy = backend_healthy,
-                                .camera = backend_camera,
                                 .pulse = backend_pulse,
                                 .push_check = backend_push_check,
                                 .push = backend_push,
                                 .push_result = backend_push_result,
                                 .examine = backend_examine,
-                                .trash_keep_ms = backend_trash_keep_ms};
+                                .trash_keep_ms = backend_trash_keep_ms,
+                                .cameras = backend_cameras,
+                                .switch_camera = backend_switch_camera,
+                                .destinations = backend_destinations,
+                                .config = backend_config,
+                                .thumbnail = backend_thumbnail};
 }

@@ -66,6 +66,10 @@ static void *new_janitor(struct pipeline *p, unsigned index UNUSED)
 {
     return janitor_stage_new(p);
 }
+static void *new_thumbnail(struct pipeline *p, unsigned index UNUSED)
+{
+    return thumbnail_stage_new(p);
+}
 static unsigned one(const struct pipeline *p UNUSED)
 {
     return 1;
@@ -91,6 +95,10 @@ static unsigned watches_folders(const struct pipeline *p)
 static unsigned takes_triggers(const struct pipeline *p)
 {
     return p->broker && p->broker->triggers;
+}
+static unsigned makes_thumbnails(const struct pipeline *p)
+{
+    return p->thumbnail_wishes != NULL;
 }
 static unsigned notifier_count(const struct pipeline *p)
 {
@@ -119,6 +127,7 @@ static_assert(STORAGES_MAX <= PIPELINE_POOL_MAX, "each storage can be woken");
  *   detect x N -> doubts in memory -> consult x M ==judged==> record
  *                          record -> [uploads] -> upload, one per storage, with workers of its own
  *                          record ==promised==> annotate
+ *   record, web -> wishes in memory -> thumbnail
  *
  * == is an edge of the bus with its receive depth here (the send depth stands with its producer;
  * when an edge is full, fetch keeps the picture and tries again (a burst only for some seconds,
@@ -135,6 +144,7 @@ static const struct thread_row {
     {&janitor_stage, new_janitor, one, NULL, 0, -1},
     {&upload_stage, new_upload, storage_count, NULL, 0, PIPELINE_UPLOAD},
     {&deliver_stage, new_deliver, notifier_count, NULL, 0, PIPELINE_DELIVER},
+    {&thumbnail_stage, new_thumbnail, makes_thumbnails, NULL, 0, PIPELINE_THUMBNAIL},
     {&annotate_stage, new_annotate, one, EDGE_PROMISED, 16, -1},
     {&record_stage, new_record, one, EDGE_JUDGED, 8, -1},
     {&consult_stage, new_consult, consult_workers, NULL, 0, PIPELINE_CONSULT},

@@ -483,10 +483,36 @@ const struct camera *camera_set_find_device(const struct camera_set *s, const ch
     return NULL;
 }
 
+void camera_set_obey(struct camera_set *s, struct camera_switches *switches)
+{
+    assert(__atomic_load_n(&s->refs, __ATOMIC_RELAXED) == 1); /* not shared yet */
+    for (size_t i = 0; i < s->count; i++) {
+        struct camera *cam = &s->entries[i]->cam;
+        cam->switched_off = camera_switch_of(switches, cam->name);
+    }
+}
+
+bool camera_is_enabled(const struct camera *cam)
+{
+    return cam->enabled && !(cam->switched_off && atomic_load(cam->switched_off));
+}
+
+int camera_is_off(const struct camera *cam, struct err *e)
+{
+    if (!cam->enabled)
+        return err_set(e, -ECANCELED, ERR_NEVER,
+                       "camera \"%s\" is switched off: set enabled = yes in [camera:%s]", cam->name,
+                       cam->name);
+    return err_set(e, -ECANCELED, ERR_NEVER,
+                   "camera \"%s\" was switched off by hand: switch it on where that was done (POST "
+                   "/api/v1/cameras/NAME/enable)",
+                   cam->name);
+}
+
 bool camera_is_fetchable(const struct camera *cam)
 {
     const struct camera_kind *kind = camera_kind_find(cam->kind);
-    return cam->enabled && kind && kind->validate(cam, NULL) == 0;
+    return camera_is_enabled(cam) && kind && kind->validate(cam, NULL) == 0;
 }
 
 int camera_directory(const char *location, char *ret, size_t size)

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/macros.h"
+#include "camera/camera_switches.h"
 #include "cfg/cfg.h"
 #include "model/camera.h"
 
@@ -62,11 +63,19 @@ DEFINE_AUTO(camera_set, camera_set_unref)
 int camera_set_add_device(struct camera_set *s, const char *location, const char *type,
                           struct err *e);
 
+/* From now on each camera also obeys its switch; `switches` outlives the set. Only before the set
+ * is shared. */
+void camera_set_obey(struct camera_set *s, struct camera_switches *switches);
+
 size_t camera_set_count(const struct camera_set *s);
 const struct camera *camera_set_at(const struct camera_set *s, size_t i); /* in file order */
 const struct camera *camera_set_find(const struct camera_set *s, const char *name);
 /* By "<Location> <Type>", exactly as triggers carry it. */
 const struct camera *camera_set_find_device(const struct camera_set *s, const char *device_key);
+/* Neither the configuration nor a person has switched it off. */
+bool camera_is_enabled(const struct camera *cam);
+/* The story of one that is not: -ECANCELED, with what to do. */
+int camera_is_off(const struct camera *cam, struct err *e);
 /* True when the camera can be asked: enabled, and its kind has what it needs. */
 bool camera_is_fetchable(const struct camera *cam);
 

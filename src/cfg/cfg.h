@@ -222,6 +222,19 @@ int cfg_write_effective(const struct cfg *c,
 /* Keys of the predecessor that were not given are left out. Effective text can be loaded again, but
  * for secrets that were given literally: their mask *** is refused as a value. Secrets given by
  * reference (env:NAME ...) are shown as that. */
+/* The same value by value, for programs: the lines of lists are separated by line breaks. `source`
+ * is
+ * "" for a default. Pointers are borrowed for the call. 0 or -ENOMEM. */
+struct cfg_shown {
+    const struct cfg_section *section;
+    const char *instance; /* "" of a plain section */
+    const struct cfg_key *key;
+    const char *name; /* the key's, with its number */
+    const char *value, *source;
+    enum cfg_origin origin;
+};
+int cfg_each_shown(const struct cfg *c, void (*f)(const struct cfg_shown *shown, void *arg),
+                   void *arg);
 /* Names of keys that differ, one "section.key" a line, those that need a restart marked "
  * (restart)". */
 int cfg_write_difference(const struct cfg *before, const struct cfg *after, struct dynbuf *out);

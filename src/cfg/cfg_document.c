@@ -199,34 +199,42 @@ static void write_row(struct dynbuf *out, const struct cfg_schema *schema,
 
 /* --- what is in force ------------------------------------------------------------------------- */
 
-static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const struct cfg_key *key,
-                                 const char *name, const struct cfg_slot *slot)
+/* "" for a default. */
+static void tell_source(const struct cfg *c, const struct cfg_slot *slot, struct dynbuf *out)
 {
     switch (slot->origin) {
     case CFG_FROM_DEFAULT:
         break;
     case CFG_FROM_PATH:
-        (void)dynbuf_puts(out, "# 1Password\n");
+        (void)dynbuf_puts(out, "1Password");
         break;
     case CFG_FROM_RETIRED:
-        (void)dynbuf_printf(out, "# retired key %s\n", slot->source);
+        (void)dynbuf_printf(out, "retired key %s", slot->source);
         break;
     case CFG_FROM_FILE:
-        (void)dynbuf_printf(out, "# %s:%d\n", c->path ? c->path : "file", slot->line);
+        (void)dynbuf_printf(out, "%s:%d", c->path ? c->path : "file", slot->line);
         break;
     case CFG_FROM_ENVIRONMENT:
     case CFG_FROM_PREFIXED:
         if (slot->line > 0)
-            (void)dynbuf_printf(out, "# %s:%d, ", c->path ? c->path : "file", slot->line);
-        else
-            (void)dynbuf_puts(out, "# ");
-        (void)dynbuf_printf(out, "environment variable %s\n", slot->source);
+            (void)dynbuf_printf(out, "%s:%d, ", c->path ? c->path : "file", slot->line);
+        (void)dynbuf_printf(out, "environment variable %s", slot->source);
         break;
     case CFG_FROM_SETTING:
-        (void)dynbuf_puts(out, "# --set\n");
+        (void)dynbuf_puts(out, "--set");
         break;
     case CFG_ORIGIN_COUNT:
         abort();
+    }
+}
+
+static void write_effective_slot(const struct cfg *c, struct dynbuf *out, const struct cfg_key *key,
+                                 const char *name, const struct cfg_slot *slot)
+{
+    if (slot->origin != CFG_FROM_DEFAULT) {
+        (void)dynbuf_puts(out, "# ");
+        tell_source(c, slot, out);
+        (void)dynbuf_puts(out, "\n");
     }
     /* As a comment, a default stays one when this is loaded: it is weaker than another key that
      * means the same. What was looked up would be looked up again. */
@@ -287,34 +295,100 @@ int cfg_write_effective(const struct cfg *c, struct dynbuf *out)
     return result(out);
 }
 
+/* The value without what must not be shown; passwords in URLs are hidden like secrets. malloc()ed;
+ * NULL without memory. */
+static char *masked(const struct cfg_key *key, const char *text)
+{
+    bool hidden = (key->type == CFG_SECRET && !cfg_secret_scheme(text)) || key->flags & CFG_HIDDEN;
+    if (hidden)
+        text = *text ? "***" : "";
+    char *copy = mem_try_alloc(1, strlen(text) + 1, SIZE_MAX);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, strlen(text) + 1);
+    if (strstr(text, "://") && key->type != CFG_SECRET && !text_starts_with(text, CFG_REFERENCE))
+        text_redact_urls(copy);
+    return copy;
+}
+
 /* So that the loader reads the same: a list in one line, and each % that would begin something
- * doubled for both passes. Passwords in URLs are hidden like secrets. */
+ * doubled for both passes. */
 static void write_value(struct dynbuf *out, const struct cfg_key *key, const char *text)
 {
-    if ((key->type == CFG_SECRET && !cfg_secret_scheme(text)) || key->flags & CFG_HIDDEN) {
-        (void)dynbuf_puts(out, *text ? "***" : "");
+    AUTO_FREE char *copy = masked(key, text);
+    if (!copy) {
+        out->failed = true;
         return;
     }
-    AUTO_FREE char *copy = NULL;
-    if (strstr(text, "://") && key->type != CFG_SECRET && !text_starts_with(text, CFG_REFERENCE)) {
-        copy = mem_try_alloc(1, strlen(text) + 1, SIZE_MAX);
-        if (!copy) {
-            out->failed = true;
-            return;
-        }
-        memcpy(copy, text, strlen(text) + 1);
-        text_redact_urls(copy);
-        text = copy;
-    }
-    bool careful = strstr(text, "%%") || strstr(text, "%(");
-    for (; *text; text++) {
-        if (*text == '\n')
+    bool careful = strstr(copy, "%%") || strstr(copy, "%(");
+    for (const char *at = copy; *at; at++) {
+        if (*at == '\n')
             (void)dynbuf_puts(out, key->type == CFG_LINES ? "; " : ", ");
-        else if (*text == '%' && careful)
+        else if (*at == '%' && careful)
             (void)dynbuf_puts(out, "%%%%");
         else
-            (void)dynbuf_append(out, text, 1);
+            (void)dynbuf_append(out, at, 1);
     }
+}
+
+/* --- the same for programs -------------------------------------------------------------------- */
+
+struct showing {
+    const struct cfg *c;
+    void (*f)(const struct cfg_shown *shown, void *arg);
+    void *arg;
+    bool failed;
+};
+
+static void show(struct showing *s, struct cfg_shown shown, const struct cfg_slot *slot)
+{
+    AUTO_FREE char *value = masked(shown.key, slot->text);
+    AUTO_DONE(dynbuf) source;
+    dynbuf_init(&source, CFG_PLACE_MAX + 4096);
+    tell_source(s->c, slot, &source);
+    if (!value || source.failed) {
+        s->failed = true;
+        return;
+    }
+    shown.value = value;
+    shown.origin = slot->origin;
+    shown.source = dynbuf_str(&source);
+    s->f(&shown, s->arg);
+}
+
+static void show_instance(struct showing *s, const struct cfg_section *section,
+                          const struct cfg_instance *inst)
+{
+    for (size_t k = 0; k < section->key_count; k++) {
+        const struct cfg_key *key = &section->keys[k];
+        struct cfg_shown shown = {.section = section, .instance = inst->name, .key = key};
+        if (!(key->flags & CFG_NUMBERED)) {
+            shown.name = key->name;
+            if (is_shown(key, &inst->slots[k]))
+                show(s, shown, &inst->slots[k]);
+            continue;
+        }
+        for (size_t n = 0; n < inst->numbered_count; n++) {
+            const char *hash = strchr(key->name, '#');
+            char name[128];
+            if (inst->numbered[n].key != key)
+                continue;
+            (void)text_format(name, sizeof name, "%.*s%u%s", (int)(hash - key->name), key->name,
+                              inst->numbered[n].number, hash + 1);
+            shown.name = name;
+            show(s, shown, &inst->numbered[n].slot);
+        }
+    }
+}
+
+int cfg_each_shown(const struct cfg *c, void (*f)(const struct cfg_shown *shown, void *arg),
+                   void *arg)
+{
+    struct showing s = {.c = c, .f = f, .arg = arg};
+    for (size_t p = 0; p < c->part_count; p++)
+        for (size_t i = 0; i < c->parts[p].count; i++)
+            show_instance(&s, c->parts[p].section, &c->parts[p].instances[i]);
+    return s.failed ? -ENOMEM : 0;
 }
 
 /* --- what differs ----------------------------------------------------------------------------- */

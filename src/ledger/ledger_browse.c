@@ -31,6 +31,8 @@
 #define CLOCK_STEPS 64
 /* Names of cameras, devices or labels that words are compared with. */
 #define NAMES_MAX 4096
+/* Pictures whose files are gone, or that are in the trash, are hardly newer than those here. */
+#define NEWEST_STEPS 256
 
 enum driver {
     BY_HERE,   /* time, of what is here */
@@ -139,6 +141,21 @@ int ledger_browse_page(struct ledger *l, const struct browse_filter *f,
         ret[read] = NULL;
     }
     return r;
+}
+
+int ledger_browse_newest(struct ledger *l, const char *camera, struct snapshot **ret, struct err *e)
+{
+    const struct browse_filter here = {.cameras = &camera,
+                                       .camera_count = 1,
+                                       .person = -1,
+                                       .starred = -1,
+                                       .present = 1,
+                                       .source = -1,
+                                       .state = -1};
+    const struct browse_budget budget = {.steps = NEWEST_STEPS};
+    struct browse_end end;
+    int n = ledger_browse_page(l, &here, (struct ledger_page_key){0}, &budget, ret, 1, &end, e);
+    return n < 0 ? n : n == 0 ? -ENOENT : 0;
 }
 
 int ledger_browse_count(struct ledger *l, const struct browse_filter *f,

@@ -57,6 +57,11 @@ int ledger_browse_count(struct ledger *l, const struct browse_filter *f,
                         const struct browse_budget *budget, int64_t *ret, bool *ret_exact,
                         struct err *e);
 
+/* The newest picture of a camera that is here and not in the trash; a new reference. -ENOENT: there
+ * is none, or none near. */
+int ledger_browse_newest(struct ledger *l, const char *camera, struct snapshot **ret,
+                         struct err *e);
+
 struct browse_bucket {
     struct wall_time from; /* a multiple of the length, in UTC */
     int64_t count, persons;

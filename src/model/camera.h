@@ -2,6 +2,7 @@
 /* A camera as the configuration describes it: plain data, immutable after load. Strings are owned
  * by the configuration that made it (see camera/camera_config.h) and live as long as it does. */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,14 +27,15 @@ struct camera {
     const char *name;       /* [camera:NAME] */
     const char *device_key; /* "<Location> <Type>" */
     const char *device_label;
-    const char *directory; /* below the store: location lower-cased without spaces */
-    const char *kind;      /* "foscam", "hikvision", ... */
-    bool enabled;
-    const char *address;  /* host:port, or [v6]:port (kinds with a known path) */
-    const char *url;      /* template (kinds http and mjpeg) or NULL */
-    const char *channel;  /* of a recorder with several; "" = the kind's default */
-    const char *user;     /* may be "" */
-    const char *password; /* secret: never logged */
+    const char *directory;           /* below the store: location lower-cased without spaces */
+    const char *kind;                /* "foscam", "hikvision", ... */
+    bool enabled;                    /* by the configuration; ask camera_is_enabled() */
+    const atomic_bool *switched_off; /* by a person, whose word may change at any time; NULL = no */
+    const char *address;             /* host:port, or [v6]:port (kinds with a known path) */
+    const char *url;                 /* template (kinds http and mjpeg) or NULL */
+    const char *channel;             /* of a recorder with several; "" = the kind's default */
+    const char *user;                /* may be "" */
+    const char *password;            /* secret: never logged */
     enum camera_auth auth;
     const char *command; /* foscam: "/cgi-bin/CGIProxy.fcgi?cmd=snapPicture2" or "snapPicture2";
                             kinds with a path of their own: another path; "" = none */

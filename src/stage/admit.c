@@ -50,10 +50,8 @@ enum admit_verdict admit(const struct settings *s, const struct admit_message *m
                       shown);
         return ADMIT_UNKNOWN_DEVICE;
     }
-    if (!cam->enabled) {
-        (void)err_set(e, -ECANCELED, ERR_NEVER,
-                      "camera \"%s\" is switched off: set enabled = yes in [camera:%s]", cam->name,
-                      cam->name);
+    if (!camera_is_enabled(cam)) {
+        (void)camera_is_off(cam, e);
         return ADMIT_SWITCHED_OFF;
     }
     struct trigger t = {.origin = TRIGGER_AMQP, .event_at = tm.event_at};

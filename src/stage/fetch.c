@@ -167,7 +167,7 @@ static int fail_trigger(struct fetch_self *f, const struct flight *fl, struct er
     metric_inc(&trigger_ends, t->camera);
     if (!fl->camera)
         pipeline_count_error(PIPELINE_UNKNOWN_CAMERA);
-    else if (fl->camera->enabled) /* else people wanted no picture */
+    else if (camera_is_enabled(fl->camera)) /* else people wanted no picture */
         pipeline_count_error(PIPELINE_NO_PICTURE);
     stage_count_failed(f->stage, why);
     pipeline_outcome(f->pipeline, t->id);
@@ -482,9 +482,9 @@ static bool start_flight(struct fetch_self *f, const struct trigger *t)
     fl->burst_left = cam ? MAX(cam->burst, 1) - 1 : 0;
     fl->settings = settings_ref(now);
     f->flying++;
-    if (!cam || !cam->enabled) {
+    if (!cam || !camera_is_enabled(cam)) {
         end_with(f, fl,
-                 cam ? "the camera is switched off in the configuration"
+                 cam ? "the camera is switched off"
                      : "the camera is not in the configuration any more");
         return true;
     }

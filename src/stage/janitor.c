@@ -158,6 +158,7 @@ static void run(struct janitor_self *j, const struct settings *now, unsigned wit
     struct err e = {0};
     struct retention_options o = {.ledger = j->ledger,
                                   .store = p->store,
+                                  .thumbnails = p->thumbnails,
                                   .config = &now->retention,
                                   .reserve = p->store_reserve,
                                   .keeps_files =

@@ -126,10 +126,8 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
         pipeline_count_error(PIPELINE_UNKNOWN_CAMERA);
         return pipeline_unknown_camera(now->cameras, camera, e);
     }
-    if (!cam->enabled)
-        return err_set(e, -ECANCELED, ERR_NEVER,
-                       "camera \"%s\" is switched off: set enabled = yes in [camera:%s]", cam->name,
-                       cam->name);
+    if (!camera_is_enabled(cam))
+        return camera_is_off(cam, e);
     if (!camera_is_fetchable(cam))
         return err_set(e, -ECANCELED, ERR_NEVER,
                        "camera \"%s\" has no address, it can only push its pictures: add one in a "
@@ -146,6 +144,25 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
         return r;
     *ret = t;
     pipeline_wake(p, PIPELINE_FETCH);
+    return 0;
+}
+
+int pipeline_switch_camera(struct pipeline *p, const char *camera, bool off, struct err *e)
+{
+    AUTO(settings) now = pipeline_settings(p);
+    const struct camera *cam = camera_set_find(now->cameras, camera);
+    if (!cam)
+        return pipeline_unknown_camera(now->cameras, camera, e);
+    if (!off && !cam->enabled)
+        return camera_is_off(cam, e);
+    bool changes = cam->switched_off && atomic_load(cam->switched_off) != off;
+    int r = camera_switches_turn(p->switches, cam->name, off, e);
+    if (r < 0 || !changes)
+        return r;
+    log_notice("camera-switched", "camera \"%s\" was switched %s by hand", cam->name,
+               off ? "off: it is neither asked nor listened to" : "on");
+    pipeline_wake(p, PIPELINE_FETCH);
+    pipeline_wake(p, PIPELINE_SPOOL);
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "detect/detect_config.h"
 #include "detect/detector.h"
 #include "ledger/store.h"
+#include "ledger/thumbnails.h"
 #include "model/news.h"
 #include "model/trigger.h"
 #include "notify/amqp_config.h"
@@ -27,6 +28,7 @@
 #include "stage/retention_config.h"
 #include "stage/spool_config.h"
 #include "stage/stage.h"
+#include "stage/thumbnail_wishes.h"
 #include "storage/registry.h"
 
 /* What a reload may change: immutable, shared by reference, swapped as a whole. */
@@ -65,6 +67,7 @@ enum pipeline_stage {
     PIPELINE_SCHEDULE,
     PIPELINE_SPOOL,
     PIPELINE_UPLOAD,
+    PIPELINE_THUMBNAIL,
     PIPELINE_STAGE_COUNT
 };
 
@@ -78,7 +81,11 @@ struct pipeline {
     struct store *store;   /* its calls may come from any thread */
     int64_t store_reserve; /* bytes that it leaves free */
     struct picture_cache *cache;
+    struct thumbnails *thumbnails;             /* NULL = there is no folder for them */
+    struct thumbnail_wishes *thumbnail_wishes; /* NULL = none are made */
+    bool thumbnails_early;                     /* of each picture, before anybody asks */
     struct claims *claims;
+    struct camera_switches *switches; /* what people have switched off; NULL = nothing ever is */
     /* Set once each, at the start or by the reload that first wants it; NULL = there is none. */
     struct detector *_Atomic detector; /* the local one */
     struct detector *_Atomic cloud;
@@ -136,6 +143,9 @@ int pipeline_trigger(struct pipeline *p, struct ledger *l, const char *camera,
                      struct err *e);
 /* -ENOENT, and a text that lists what there is. */
 int pipeline_unknown_camera(const struct camera_set *set, const char *camera, struct err *e);
+/* A person switches a camera off, or on again; it stays so over restarts. Any thread. -ENOENT as
+ * above; -ECANCELED: it is the configuration that says off. */
+int pipeline_switch_camera(struct pipeline *p, const char *camera, bool off, struct err *e);
 /* A picture's bytes from the cache or the store. */
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
 /* The same of a swept row, which may be so fresh that intake has not put its file in place yet. */
@@ -221,7 +231,7 @@ void judged_unref(void *judged); /* release hook */
 
 extern const struct stage_ops fetch_stage, choose_stage, intake_stage, detect_stage, consult_stage,
     record_stage, annotate_stage, deliver_stage, schedule_stage, control_stage, spool_stage,
-    janitor_stage, upload_stage;
+    janitor_stage, upload_stage, thumbnail_stage;
 void *fetch_stage_new(struct pipeline *p);
 void *choose_stage_new(struct pipeline *p);  /* needs p->detector */
 void *consult_stage_new(struct pipeline *p); /* needs p->cloud and p->doubts */
@@ -237,6 +247,7 @@ void *janitor_stage_new(struct pipeline *p);
 void *control_stage_new(struct pipeline *p); /* needs p->broker */
 void *spool_stage_new(struct pipeline *p);   /* needs p->spool */
 void *upload_stage_new(struct pipeline *p, struct storage *s);
+void *thumbnail_stage_new(struct pipeline *p); /* needs p->thumbnails and p->thumbnail_wishes */
 
 /* State of a camera as the fetch stage sees it, for the API. Any thread. */
 void fetch_stage_camera_status(void *self, const char *camera, struct camera_status *ret);

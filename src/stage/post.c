@@ -47,10 +47,10 @@ static const struct camera *find_camera(const struct settings *now, const char *
     const struct camera *cam = camera_set_find(now->cameras, name);
     if (!cam)
         (void)pipeline_unknown_camera(now->cameras, name, e);
-    else if (!cam->enabled)
+    else if (!camera_is_enabled(cam))
         (void)err_set(e, -ECANCELED, ERR_NEVER,
                       "camera \"%s\" is switched off: its pictures are not taken", name);
-    return cam && cam->enabled ? cam : NULL;
+    return cam && camera_is_enabled(cam) ? cam : NULL;
 }
 
 static size_t size_max(const struct settings *now, const struct camera *cam)

@@ -251,6 +251,9 @@ static void record_flush(void *self)
             report(rec, j->snapshot, &j->verdict);
             pipeline_outcome(rec->pipeline, j->snapshot->id);
             pipeline_tell(rec->pipeline, NEWS_EXAMINED, j->snapshot->id);
+            if (rec->pipeline->thumbnails_early)
+                thumbnail_wishes_offer(rec->pipeline->thumbnail_wishes, j->snapshot->id,
+                                       THUMBNAIL_WIDTH_SMALL);
             if (names[i].annotated[0])
                 promised = xstrdup(j->snapshot->id);
         }
@@ -263,6 +266,7 @@ static void record_flush(void *self)
     rec->count = 0;
     pipeline_wake(rec->pipeline, PIPELINE_DELIVER);
     pipeline_wake(rec->pipeline, PIPELINE_UPLOAD);
+    pipeline_wake(rec->pipeline, PIPELINE_THUMBNAIL);
 }
 
 static void record_step(void *self, void *item)

@@ -561,6 +561,7 @@ static int finish_removal(struct run *r, enum retention_rule rule, const char *w
             note_failure(r, &e);
             continue;
         }
+        thumbnails_remove(r->o->thumbnails, list[i]);
         bytes += picture_bytes(list[i]);
         rows[n] = list[i]->row;
         gone[n++] = list[i];

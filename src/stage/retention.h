@@ -31,6 +31,7 @@
 #include "base/err.h"
 #include "ledger/ledger_upload.h"
 #include "ledger/store.h"
+#include "ledger/thumbnails.h"
 #include "stage/retention_config.h"
 
 enum retention_rule {
@@ -67,6 +68,7 @@ extern const char *const retention_rule_names[RETENTION_RULE_COUNT]; /* "plain_a
 struct retention_options {
     struct ledger *ledger;
     struct store *store;
+    struct thumbnails *thumbnails; /* go with their pictures; NULL = there are none */
     const struct retention_config *config;
     int64_t reserve;      /* [store] reserve */
     bool keeps_files;     /* a watched folder has after = keep */

@@ -86,6 +86,9 @@ static void trigger(struct schedule_self *s, const struct plan *p)
 {
     struct trigger t;
     struct err e = {0};
+    const struct camera *cam = camera_set_find(s->settings->cameras, p->camera);
+    if (!camera_is_enabled(cam)) /* by hand, which is no failure */
+        return;
     log_context_camera(p->camera);
     int r =
         pipeline_trigger(s->pipeline, s->ledger, p->camera, TRIGGER_SCHEDULE, clock_wall(), &t, &e);

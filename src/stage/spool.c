@@ -84,6 +84,7 @@ struct spool_self {
     struct folder *folders;
     size_t count, next; /* next: whose turn it is */
     struct settings *settings;
+    unsigned switched; /* camera_switches_changes() that were looked at */
     struct flight flights[FLIGHTS_MAX];
     int flying;
     size_t flying_bytes;
@@ -195,12 +196,15 @@ static void forget_told(struct spool_self *s)
         free(s->told[--s->told_count]);
 }
 
-/* New settings may give a camera to files that were left alone: they are looked at again. */
+/* New settings, or a camera that was switched on, may give a camera to files that were left alone:
+ * they are looked at again. */
 static void follow_settings(struct spool_self *s)
 {
     AUTO(settings) now = pipeline_settings(s->pipeline);
-    if (now == s->settings)
+    unsigned switched = camera_switches_changes(s->pipeline->switches);
+    if (now == s->settings && switched == s->switched)
         return;
+    s->switched = switched;
     for (size_t i = 0; i < s->count; i++) {
         struct folder *d = &s->folders[i];
         push_route_free(d->route);
@@ -452,16 +456,15 @@ static const struct camera *find_camera(struct spool_self *s, struct folder *d, 
         leave_unknown(s, d, path);
         return NULL;
     }
-    if (cam->enabled)
+    if (camera_is_enabled(cam))
         return cam;
     leave(d, SPOOL_LEFT_OFF);
+    struct err off;
+    (void)camera_is_off(cam, &off);
     char what[SNAPSHOT_KEY_MAX + 16];
     (void)text_format(what, sizeof(what), "off: %s", cam->name); /* cut is fine */
     if (tell_once(s, what))
-        log_warn("push-off",
-                 "pictures that the camera pushes are left alone: it is switched off; set "
-                 "enabled = yes in [camera:%s]",
-                 cam->name);
+        log_warn("push-off", "pictures that the camera pushes are left alone: %s", off.text);
     return NULL;
 }
 

@@ -12,8 +12,6 @@
 /* The nudge makes a waiting request quick; this makes it right when a nudge is lost. */
 #define WAIT_RECHECK_MS 1000
 
-static void refuse_trigger(struct http_response *ret, int code, const char *camera,
-                           const struct err *e);
 static bool has_outcome(struct web_context *w, const char *id, struct http_response *ret);
 static void answer_pending(const struct trigger *t, struct http_response *ret);
 static void answer_from_ledger(struct web_context *w, const char *id, const char *camera,
@@ -37,7 +35,7 @@ void web_trigger_post(struct web_context *w, const struct http_request *req,
         err_clear(&e);
         int r = w->backend->trigger(w->backend->arg, captures[0], &t, &e);
         if (r < 0) {
-            refuse_trigger(ret, r, captures[0], &e);
+            web_refuse_camera(ret, r, captures[0], &e);
             return;
         }
     }
@@ -83,31 +81,37 @@ void web_cameras_get(struct web_context *w, const struct http_request *req,
 {
     (void)req;
     (void)captures;
-    AUTO_JSON json_t *status = w->backend->status(w->backend->arg);
-    AUTO_JSON json_t *list = json_array();
+    AUTO_JSON json_t *cameras = w->backend->cameras(w->backend->arg, NULL);
     json_t *camera;
     size_t i;
-    json_array_foreach(json_object_get(status, "cameras"), i, camera)
+    json_array_foreach(cameras, i, camera)
     {
-        AUTO_JSON json_t *item = json_copy(camera);
-        const char *name = json_string_value(json_object_get(item, "name"));
-        if (!name)
-            continue;
-        json_t *links = json_object();
-        json_object_set_new(links, "trigger",
-                            camera_link_json("/api/v1/cameras/", name, "/trigger"));
-        json_object_set_new(links, "snapshots",
-                            camera_link_json("/api/v1/snapshots?camera=", name, ""));
-        json_object_set_new(item, "links", links);
-        json_array_append(list, item);
+        web_camera_add_links(camera);
     }
     AUTO_JSON json_t *document = json_object();
-    json_object_set(document, "cameras", list);
-    web_answer_json(ret, 200, status ? document : NULL);
+    json_object_set(document, "cameras", cameras);
+    web_answer_json(ret, 200, cameras ? document : NULL);
 }
 
-static void refuse_trigger(struct http_response *ret, int code, const char *camera,
-                           const struct err *e)
+void web_camera_add_links(json_t *camera)
+{
+    static const struct {
+        const char *name, *before, *after;
+    } rows[] = {
+        {"self", "/api/v1/cameras/", ""},
+        {"trigger", "/api/v1/cameras/", "/trigger"},
+        {"latest", "/api/v1/cameras/", "/latest.jpg"},
+        {"snapshots", "/api/v1/snapshots?camera=", ""},
+    };
+    const char *name = json_string_value(json_object_get(camera, "name"));
+    json_t *links = json_object();
+    for (size_t i = 0; name && i < ARRAY_LEN(rows); i++)
+        json_object_set_new(links, rows[i].name,
+                            camera_link_json(rows[i].before, name, rows[i].after));
+    json_object_set_new(camera, "links", links);
+}
+
+void web_refuse_camera(struct http_response *ret, int code, const char *camera, const struct err *e)
 {
     if (code == -ENOENT)
         http_response_error_about(ret, 404, "unknown-camera", "camera", camera, "%s", e->text);

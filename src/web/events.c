@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "web/routes.h"
 #include "web/snapshot_json.h"
 
 /* News between two turns of the web thread, and between the last listener and the next. */
@@ -229,7 +230,10 @@ static bool state_is_new(struct events *ev, const char *name, const json_t *came
 static void tell_camera(struct events *ev, const char *name)
 {
     const struct web_backend *b = ev->options.backend;
-    AUTO_JSON json_t *camera = b->camera ? b->camera(b->arg, name) : NULL;
+    AUTO_JSON json_t *found = b->cameras ? b->cameras(b->arg, name) : NULL;
+    json_t *camera = json_array_get(found, 0);
+    if (camera)
+        web_camera_add_links(camera);
     if (camera && state_is_new(ev, name, camera))
         push_json(ev, "camera", name, json_incref(camera));
 }

@@ -81,6 +81,20 @@ const struct web_route web_routes[] = {
     {"GET", "/s/{link}", web_link_get, "the picture of such a link", .access = WEB_OPEN},
     {"GET", "/api/v1/audit", web_audit_get, "who came in and changed what, newest first",
      .access = WEB_ADMIN},
+
+    {"GET", "/api/v1/snapshots/{id}/thumbnail", web_thumbnail_get,
+     "a small copy of the picture; ?width=320 or 960", .access = WEB_VIEW},
+    {"GET", "/api/v1/cameras/{name}", web_camera_get, "one camera with its state", .access = WEB_VIEW},
+    {"POST", "/api/v1/cameras/{name}/disable", web_camera_disable_post,
+     "a camera is neither asked nor listened to from now on, also after a restart", .access = WEB_MANAGE},
+    {"POST", "/api/v1/cameras/{name}/enable", web_camera_enable_post, "it is again", .access = WEB_MANAGE},
+    {"GET", "/api/v1/cameras/{name}/latest.jpg", web_latest_get,
+     "a camera's newest picture; ?annotated=1 with boxes, ?width=320 or 960 a small copy", .access = WEB_VIEW},
+    {"GET", "/api/v1/destinations", web_destinations_get,
+     "who is told of pictures and where they are kept, with what waits for each", .access = WEB_VIEW},
+    {"GET", "/api/v1/config", web_config_get, "the configuration in force, without secrets", .access = WEB_MANAGE},
+    {"GET", "/api/openapi.json", web_openapi_get, "this API as an OpenAPI 3.1 description", .access = WEB_VIEW},
+
 };
 const size_t web_route_count = ARRAY_LEN(web_routes);
 

@@ -63,6 +63,11 @@ web_handler web_snapshots_get, web_snapshot_get, web_image_get;                /
 web_handler web_star_post, web_unstar_post, web_upload_again_post;             /* likewise */
 web_handler web_count_get, web_histogram_get, web_neighbours_get;              /* browse.c */
 web_handler web_snapshot_delete, web_undelete_post, web_detect_post;           /* changes.c */
+web_handler web_thumbnail_get;                                                 /* thumbnails.c */
+web_handler web_camera_get, web_latest_get;                                    /* camera.c */
+web_handler web_camera_enable_post, web_camera_disable_post;                   /* likewise */
+web_handler web_openapi_get;                                                   /* openapi.c */
+web_handler web_destinations_get, web_config_get;                              /* places.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 web_handler web_events_get;                                                    /* listen.c */
 web_handler web_zip_get;                                                       /* download.c */
@@ -96,3 +101,24 @@ bool web_hash_begin(struct web_context *w, const struct http_request *req,
 /* At the second call of the handler. All but DONE and WRONG have been answered, or wait on. */
 enum access_hash_state web_hash_outcome(struct web_context *w, const struct http_request *req,
                                         char ret_hash[PASSWD_HASH_MAX], struct http_response *ret);
+/* Why a camera is not asked or switched: 404, 409, or as above. */
+void web_refuse_camera(struct http_response *ret, int code, const char *camera,
+                       const struct err *e);
+void web_camera_add_links(json_t *camera);
+
+#define WEB_CACHE_FOREVER "private, max-age=31536000, immutable"
+#define WEB_CACHE_ASK "private, no-cache" /* kept, and asked for each time: a 304 then */
+
+/* 0, or the answer (404 without such a snapshot) and a negative errno. */
+int web_find_snapshot(struct web_context *w, const char *id, struct snapshot **ret,
+                      struct http_response *response);
+/* The picture itself, or its annotated copy; may wait. */
+void web_answer_picture(struct web_context *w, const struct http_request *req,
+                        const struct snapshot *s, bool annotated, const char *cache_control,
+                        struct http_response *ret);
+/* Its small copy; may wait. */
+void web_answer_thumbnail(struct web_context *w, const struct http_request *req,
+                          const struct snapshot *s, int width, const char *cache_control,
+                          struct http_response *ret);
+/* The parameter `width`; 0 when it is not given. */
+bool web_thumbnail_width(const struct http_request *req, int *ret, struct http_response *response);

@@ -147,6 +147,8 @@ static json_t *snapshot_links(const struct snapshot *s)
     put_text(links, "image", path);
     (void)text_format(path, sizeof(path), "/api/v1/snapshots/%s/image?annotated=1", s->id);
     put(links, "annotated", s->annotated_path[0] ? json_string(path) : json_null());
+    (void)text_format(path, sizeof(path), "/api/v1/snapshots/%s/thumbnail", s->id);
+    put_text(links, "thumbnail", path);
     put(links, "camera_snapshots", camera_link_json("/api/v1/snapshots?camera=", s->camera, ""));
     return links;
 }

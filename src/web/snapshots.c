@@ -25,8 +25,6 @@ static bool read_page_query(const struct http_request *req, struct web_filter *f
                             struct http_response *response);
 static json_t *with_verdict(struct web_context *w, const struct snapshot *s, bool story);
 static json_t *next_link(const struct http_request *req, struct ledger_page_key after);
-static int find(struct web_context *w, const char *id, struct snapshot **ret,
-                struct http_response *response);
 
 void web_snapshots_get(struct web_context *w, const struct http_request *req,
                        const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
@@ -70,7 +68,7 @@ void web_snapshot_get(struct web_context *w, const struct http_request *req,
 {
     (void)req;
     AUTO(snapshot) s = NULL;
-    if (find(w, captures[0], &s, ret) < 0)
+    if (web_find_snapshot(w, captures[0], &s, ret) < 0)
         return;
     AUTO_JSON json_t *document = with_verdict(w, s, true);
     web_answer_json(ret, 200, document);
@@ -82,7 +80,7 @@ static void set_star(struct web_context *w, const struct http_request *req, cons
 {
     static const char *const known[] = {NULL};
     AUTO(snapshot) s = NULL;
-    if (!query_only(req, known, ret) || find(w, id, &s, ret) < 0)
+    if (!query_only(req, known, ret) || web_find_snapshot(w, id, &s, ret) < 0)
         return;
     struct err e;
     err_clear(&e);
@@ -133,8 +131,15 @@ void web_image_get(struct web_context *w, const struct http_request *req,
     if (!query_bool(req, "annotated", &annotated, ret))
         return;
     AUTO(snapshot) s = NULL;
-    if (find(w, captures[0], &s, ret) < 0)
+    if (web_find_snapshot(w, captures[0], &s, ret) < 0)
         return;
+    web_answer_picture(w, req, s, annotated, annotated ? WEB_CACHE_ASK : WEB_CACHE_FOREVER, ret);
+}
+
+void web_answer_picture(struct web_context *w, const struct http_request *req,
+                        const struct snapshot *s, bool annotated, const char *cache_control,
+                        struct http_response *ret)
+{
     if (annotated && !s->annotated_path[0]) {
         http_response_error(ret, 404, "no-annotated-picture",
                             s->state == SNAPSHOT_EXAMINED ? "this snapshot has no annotated copy"
@@ -178,8 +183,7 @@ void web_image_get(struct web_context *w, const struct http_request *req,
     }
     http_response_blob(ret, 200, snapshot_content_type(format), &bytes);
     ret->ranges = true;
-    http_response_header(ret, "Cache-Control",
-                         annotated ? "private, no-cache" : "private, max-age=31536000, immutable");
+    http_response_header(ret, "Cache-Control", "%s", cache_control);
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     if (!strpbrk(name, "\"\\"))
@@ -273,8 +277,8 @@ void web_upload_again_post(struct web_context *w, const struct http_request *req
     web_answer_json(ret, 200, document);
 }
 
-static int find(struct web_context *w, const char *id, struct snapshot **ret,
-                struct http_response *response)
+int web_find_snapshot(struct web_context *w, const char *id, struct snapshot **ret,
+                      struct http_response *response)
 {
     struct err e;
     err_clear(&e);

@@ -51,10 +51,8 @@ struct web_backend {
     /* 0 while all stages make progress (liveness). */
     int (*healthy)(void *arg, struct err *e);
 
-    /* One camera as in the list, NULL when there is none of this name. New reference. */
-    json_t *(*camera)(void *arg, const char *name);
     /* What changes all the time, in a few words: queues, destinations, attention. Asked every few
-     * seconds while somebody listens, so it must cost nothing. New reference. Both may be NULL. */
+     * seconds while somebody listens, so it must cost nothing. New reference. May be NULL. */
     json_t *(*pulse)(void *arg);
     /* A picture that somebody sends. Whether this camera takes any, and how large: -ENOENT unknown
      * camera, -ECANCELED switched off. The picture on its way into the ledger: 1, it is there
@@ -69,6 +67,23 @@ struct web_backend {
     void (*examine)(void *arg);
     /* How long a picture stays in the trash. May be NULL: then nobody is told. */
     int64_t (*trash_keep_ms)(void *arg);
+    /* The cameras of the status document, or the one of this name (NULL = all). New reference, NULL
+     * when there is no memory. */
+    json_t *(*cameras)(void *arg, const char *camera);
+    /* A person switches a camera off, or on again, for good. -ENOENT unknown camera, -ECANCELED the
+     * configuration says off; as with `trigger`. */
+    int (*switch_camera)(void *arg, const char *camera, bool off, struct err *e);
+    /* Who is told and where pictures are kept: {"destinations", "storages"} of the status document.
+     * New reference. */
+    json_t *(*destinations)(void *arg);
+    /* The configuration in force, without secrets; its form is in doc/api.md. New reference. */
+    json_t *(*config)(void *arg);
+    /* A small copy of the picture, `width` pixels across (THUMBNAIL_WIDTH_...), as JPEG. -EAGAIN:
+     * it is being made, web_notify() with the snapshot's id tells when; -EBUSY: too many are;
+     * -EOPNOTSUPP: none are made here; -ENOENT: the picture is gone; else why there is none. May be
+     * NULL. */
+    int (*thumbnail)(void *arg, const struct snapshot *s, int width, struct blob **ret,
+                     struct err *e);
 };
 
 struct web_options {

@@ -17,6 +17,11 @@ static int check_listen(const void *value, char *why, size_t why_size);
 static int check_header(const void *value, char *why, size_t why_size);
 static void check_web(const void *values, const char *instance, struct cfg_faults *faults);
 
+static const char *const thumbnail_choices[] = {[WEB_THUMBNAILS_YES] = "yes",
+                                                [WEB_THUMBNAILS_ASKED] = "asked",
+                                                [WEB_THUMBNAILS_NO] = "no",
+                                                NULL};
+
 static const struct cfg_key keys[] = {
     {.name = "enabled",
      .type = CFG_BOOL,
@@ -131,6 +136,26 @@ static const struct cfg_key keys[] = {
      .type = CFG_PATH,
      .offset = FIELD(tls_key_file),
      .help = "The certificate's key in PEM form, without a password"},
+    {.name = "thumbnails",
+     .type = CFG_CHOICE,
+     .offset = FIELD(thumbnails),
+     .fallback = "yes",
+     .choices = thumbnail_choices,
+     .help = "Whether small copies of pictures are made",
+     .doc = "`yes`: of each picture, after it was examined and while nothing else is to be done. "
+            "`asked`: only when somebody looks. `no`: never, pages then have none. They are kept "
+            "in `thumbnails` below `data_dir` and can be removed at any time."},
+    {.name = "thumbnails_max",
+     .type = CFG_SIZE,
+     .offset = FIELD(thumbnails_max),
+     .fallback = "1GB",
+     .min = 1 << 20,
+     .max = (double)((int64_t)1 << 50),
+     .unit = "bytes",
+     .help = "Room that they may take",
+     .doc = "Above it those go that are of no use any more: the hour to which nothing was added "
+            "for longest. A thousand take some 15 MB. When the disk is about to fill they go "
+            "before any picture does."},
 };
 
 const struct cfg_section web_cfg_section = {

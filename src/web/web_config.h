@@ -7,6 +7,7 @@
 #include "cfg/cfg.h"
 
 enum web_login { WEB_LOGIN_AUTO, WEB_LOGIN_ALWAYS };
+enum web_thumbnails { WEB_THUMBNAILS_YES, WEB_THUMBNAILS_ASKED, WEB_THUMBNAILS_NO };
 
 struct web_config {
     bool enabled;
@@ -22,6 +23,8 @@ struct web_config {
     int64_t request_timeout_ms;
     const char *const *trusted_proxies;       /* checked: addresses and networks; never NULL */
     const char *tls_cert_file, *tls_key_file; /* both or neither; "" = no TLS */
+    int thumbnails; /* enum web_thumbnails */
+    int64_t thumbnails_max;
 };
 
 extern const struct cfg_section web_cfg_section;

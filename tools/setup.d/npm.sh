@@ -85,3 +85,9 @@ op_connect_make() { npm_tree .deps/op_connect op_connect; }
 cronitor_ready() { cmp -s tools/setup.d/cronitor/package-lock.json .deps/cronitor/package-lock.json; }
 cronitor_packages() { node_packages; }
 cronitor_make() { npm_tree .deps/cronitor cronitor; }
+
+# ---- Validators of OpenAPI and JSON Schema, in .deps/openapi: for tests/e2e/test_openapi.py ----
+
+openapi_ready() { cmp -s tools/setup.d/openapi/package-lock.json .deps/openapi/package-lock.json; }
+openapi_packages() { node_packages; }
+openapi_make() { npm_tree .deps/openapi openapi; }

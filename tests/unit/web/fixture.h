@@ -45,6 +45,8 @@ struct fixture {
     char pushed[64], pushed_name[256]; /* the bytes, and what their sender calls them */
     struct wall_time pushed_at;
     bool pushed_timed;
+    int switch_code, thumbnail_code, thumbnail_width;
+    bool switched_off;
 };
 
 static UNUSED void make_id(uint64_t n, char ret[SNAPSHOT_ID_SIZE])
@@ -124,11 +126,23 @@ static int fake_trigger(void *arg, const char *camera, struct trigger *ret, stru
     return ledger_trigger_get(f->ledger, id, ret, e);
 }
 
+static json_t *fake_cameras(void *arg, const char *camera)
+{
+    static const char *const states[][2] = {{"porch", "ok"}, {"Back <b>/Yard", "failing"}};
+    json_t *list = json_array();
+    (void)arg;
+    for (size_t i = 0; i < 2; i++)
+        if (!camera || strcmp(camera, states[i][0]) == 0)
+            json_array_append_new(
+                list, json_pack("{s:s,s:s}", "name", states[i][0], "state", states[i][1]));
+    return list;
+}
+
 static json_t *fake_status(void *arg)
 {
     (void)arg;
-    return json_pack("{s:s,s:b,s:[{s:s,s:s},{s:s,s:s}]}", "version", "1.2.3", "ready", 1, "cameras",
-                     "name", "porch", "state", "ok", "name", "Back <b>/Yard", "state", "failing");
+    return json_pack("{s:s,s:b,s:o}", "version", "1.2.3", "ready", 1, "cameras",
+                     fake_cameras(arg, NULL));
 }
 
 static int fake_bytes(void *arg, const struct snapshot *s, bool annotated, struct blob **ret,
@@ -177,6 +191,36 @@ static int fake_push_result(void *arg, const char *id, char ret_id[SNAPSHOT_ID_S
     return f->result_code < 0 && f->result_code != -EINPROGRESS
                ? err_set(e, f->result_code, ERR_NEVER, "%s", f->push_text)
                : f->result_code;
+}
+
+static int fake_switch(void *arg, const char *camera, bool off, struct err *e)
+{
+    struct fixture *f = arg;
+    if (f->switch_code < 0)
+        return err_set(e, f->switch_code, ERR_NEVER, "camera \"%s\" is not to be switched", camera);
+    f->switched_off = off;
+    return 0;
+}
+
+static json_t *fake_destinations(void *arg UNUSED)
+{
+    return json_pack("{s:[],s:[]}", "destinations", "storages");
+}
+
+static json_t *fake_config(void *arg UNUSED)
+{
+    return json_pack("{s:n,s:[]}", "file", "sections");
+}
+
+static int fake_thumbnail(void *arg, const struct snapshot *s, int width, struct blob **ret,
+                          struct err *e)
+{
+    struct fixture *f = arg;
+    f->thumbnail_width = width;
+    if (f->thumbnail_code < 0)
+        return err_set(e, f->thumbnail_code, ERR_NEVER, "%s: it cannot be", s->path);
+    *ret = blob_new_copy("small", 5);
+    return *ret ? 0 : err_errno(e, -ENOMEM, "picture");
 }
 
 static int fake_ready(void *arg, struct err *e)
@@ -236,6 +280,11 @@ static UNUSED int set_up(void **state)
                                       .trigger = fake_trigger,
                                       .status = fake_status,
                                       .bytes = fake_bytes,
+                                      .cameras = fake_cameras,
+                                      .switch_camera = fake_switch,
+                                      .destinations = fake_destinations,
+                                      .config = fake_config,
+                                      .thumbnail = fake_thumbnail,
                                       .parts = fake_parts,
                                       .ready = fake_ready,
                                       .healthy = fake_healthy,

@@ -263,10 +263,10 @@ static void a_flood_is_told_as_one_reset(void **state)
 static const char *camera_state;
 static int camera_ms; /* another one each time: no change of state */
 
-static json_t *fake_camera(void *arg UNUSED, const char *name)
+static json_t *one_camera(void *arg UNUSED, const char *name)
 {
-    return strcmp(name, "none") == 0 ? NULL
-                                     : json_pack("{s:s,s:s,s:i}", "name", name, "state",
+    return strcmp(name, "none") == 0 ? json_array()
+                                     : json_pack("[{s:s,s:s,s:i}]", "name", name, "state",
                                                  camera_state, "last_ms", camera_ms++);
 }
 
@@ -279,7 +279,7 @@ static json_t *fake_pulse(void *arg)
 static void a_camera_is_told_when_its_state_changes(void **state)
 {
     struct fixture *f = *state;
-    f->backend.camera = fake_camera;
+    f->backend.cameras = one_camera;
     struct ear e;
     camera_state = "ok";
     listen_to(f, NULL, NULL, &e);

@@ -33,6 +33,24 @@ static void answers_each_path_as_it_should(void **state)
         {"GET", "/api/v1/snapshots/" ID "/image", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/image?annotated=0", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/image?annotated=1", 404, "no-annotated-picture"},
+        {"GET", "/api/v1/snapshots/" ID "/thumbnail", 200, NULL},
+        {"GET", "/api/v1/snapshots/" ID "/thumbnail?width=960", 200, NULL},
+        {"GET", "/api/v1/snapshots/" ID "/thumbnail?width=1", 400, "bad-parameter"},
+        {"GET", "/api/v1/snapshots/" ID "/thumbnail?height=320", 400, "bad-parameter"},
+        {"GET", "/api/v1/snapshots/" NO_ID "/thumbnail", 404, "unknown-snapshot"},
+        {"GET", "/api/v1/cameras/porch", 200, NULL},
+        {"GET", "/api/v1/cameras/nobody", 404, "unknown-camera"},
+        {"GET", "/api/v1/cameras/porch/latest.jpg", 200, NULL},
+        {"GET", "/api/v1/cameras/porch/latest.jpg?annotated=1", 200, NULL},
+        {"GET", "/api/v1/cameras/porch/latest.jpg?width=320", 200, NULL},
+        {"GET", "/api/v1/cameras/porch/latest.jpg?width=320&annotated=1", 400, "bad-parameter"},
+        {"GET", "/api/v1/cameras/..%2Fporch/latest.jpg", 404, "no-picture"},
+        {"POST", "/api/v1/cameras/porch/disable", 200, NULL},
+        {"POST", "/api/v1/cameras/porch/enable", 200, NULL},
+        {"POST", "/api/v1/cameras/porch/enable?for=ever", 400, "bad-parameter"},
+        {"GET", "/api/v1/cameras/porch/enable", 405, "method-not-allowed"},
+        {"GET", "/api/v1/destinations", 200, NULL},
+        {"GET", "/api/v1/config", 200, NULL},
         {"GET", "/api/v1/triggers/" TRIGGER_ID, 200, NULL},
         {"GET", "/api/v1/triggers/" NO_ID, 404, "unknown-trigger"},
         {"GET", "/api/v1/triggers/x", 404, "unknown-trigger"},
@@ -575,6 +593,120 @@ static void a_copy_that_is_not_drawn_yet_is_waited_for(void **state)
     reply_done(&r);
 }
 
+static void a_small_copy_that_is_not_made_yet_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) s = add_snapshot(f, 5, "porch", 1000000);
+    static const char *const targets[] = {"/api/v1/snapshots/"
+                                          "00000000000000000000000000000005"
+                                          "/thumbnail?width=960",
+                                          "/api/v1/cameras/porch/latest.jpg?width=960"};
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        struct reply r;
+        f->thumbnail_code = -EAGAIN;
+        ask(f, "GET", targets[i], &r);
+        assert_true(r.response.waits);
+        assert_string_equal(r.response.wait.key, s->id);
+        assert_int_equal(f->thumbnail_width, 960);
+        f->thumbnail_code = 0;
+        ask_again(f, &r);
+        assert_int_equal(r.response.status, 200);
+        assert_memory_equal(r.response.body->data, "small", 5);
+        assert_true(r.response.etag[0] == '"');
+        reply_done(&r);
+
+        f->thumbnail_code = -EAGAIN;
+        ask(f, "GET", targets[i], &r);
+        r.response.wait.deadline.us = 1; /* the moment is over */
+        ask_again(f, &r);
+        assert_int_equal(r.response.status, 503);
+        assert_string_equal(text_at(r.json, "error.code"), "not-made-yet");
+        assert_string_equal(header_of(&r, "Retry-After"), "1");
+        reply_done(&r);
+    }
+}
+
+static void says_why_there_is_no_small_copy(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int code, status;
+        const char *name;
+    } cases[] = {
+        {-EOPNOTSUPP, 404, "no-thumbnail"}, {-ENOENT, 404, "picture-gone"},
+        {-EINVAL, 404, "no-thumbnail"},     {-EFBIG, 404, "no-thumbnail"},
+        {-EBUSY, 503, "not-made-yet"},      {-EIO, 500, "internal"},
+        {-ENOSPC, 503, "refused-for-now"},
+    };
+    AUTO(snapshot) s = add_snapshot(f, 5, "porch", 1000000);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct reply r;
+        f->thumbnail_code = cases[i].code;
+        ask(f, "GET",
+            "/api/v1/snapshots/"
+            "00000000000000000000000000000005"
+            "/thumbnail",
+            &r);
+        if (r.response.status != cases[i].status ||
+            strcmp(text_at(r.json, "error.code"), cases[i].name) != 0)
+            fail_msg("%d: %d %s", cases[i].code, r.response.status, text_at(r.json, "error.code"));
+        reply_done(&r);
+    }
+}
+
+static void the_newest_picture_that_is_here_is_a_cameras_latest(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) older = add_snapshot(f, 5, "porch", 1000000);
+    AUTO(snapshot) newer = add_snapshot(f, 6, "porch", 2000000);
+    AUTO(snapshot) other = add_snapshot(f, 7, "yard", 3000000);
+    (void)older;
+    struct reply r;
+    ask(f, "GET", "/api/v1/cameras/porch/latest.jpg", &r);
+    assert_int_equal(r.response.status, 200);
+    assert_string_equal(header_of(&r, "Cache-Control"), "private, no-cache");
+    assert_non_null(strstr(header_of(&r, "Content-Disposition"), "_6.jpg"));
+    reply_done(&r);
+    assert_int_equal(ledger_snapshot_removed(f->ledger, &newer->row, 1, "plain_age", false, &f->e),
+                     0);
+    ask(f, "GET", "/api/v1/cameras/porch/latest.jpg", &r);
+    assert_non_null(strstr(header_of(&r, "Content-Disposition"), "_5.jpg"));
+    reply_done(&r);
+    assert_int_equal(ledger_snapshot_removed(f->ledger, &other->row, 1, "plain_age", false, &f->e),
+                     0);
+    ask(f, "GET", "/api/v1/cameras/yard/latest.jpg", &r);
+    assert_int_equal(r.response.status, 404);
+    assert_string_equal(text_at(r.json, "error.code"), "no-picture");
+    reply_done(&r);
+}
+
+static void a_camera_that_cannot_be_switched_says_why(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int code, status;
+        const char *name;
+    } cases[] = {{-ENOENT, 404, "unknown-camera"},
+                 {-ECANCELED, 409, "camera-disabled"},
+                 {-ENOSPC, 503, "refused-for-now"}};
+    struct reply r;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        f->switch_code = cases[i].code;
+        ask(f, "POST", "/api/v1/cameras/porch/enable", &r);
+        assert_int_equal(r.response.status, cases[i].status);
+        assert_string_equal(text_at(r.json, "error.code"), cases[i].name);
+        reply_done(&r);
+    }
+    f->switch_code = 0;
+    ask(f, "POST", "/api/v1/cameras/porch/disable", &r);
+    assert_true(f->switched_off);
+    assert_string_equal(text_at(r.json, "links.latest"), "/api/v1/cameras/porch/latest.jpg");
+    reply_done(&r);
+    ask(f, "POST", "/api/v1/cameras/porch/enable", &r);
+    assert_false(f->switched_off);
+    reply_done(&r);
+}
+
 /* ---- pages against brute force ---- */
 
 #define MANY 300
@@ -957,6 +1089,34 @@ static void the_document_tells_of_each_route_with_an_example(void **state)
     }
 }
 
+static void the_description_has_each_route_and_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct reply r;
+    ask(f, "GET", "/api/openapi.json", &r);
+    assert_int_equal(r.response.status, 200);
+    json_t *paths = json_object_get(r.json, "paths"), *item;
+    size_t described = 0;
+    const char *path;
+    for (size_t i = 0; i < web_route_count; i++) {
+        char method[8] = "", name[128];
+        (void)snprintf(name, sizeof(name), "%s", web_routes[i].pattern);
+        char *several = strstr(name, "...}"); /* a path with several parts is one to OpenAPI */
+        if (several)
+            memcpy(several, "}", 2);
+        for (size_t k = 0; web_routes[i].method[k]; k++)
+            method[k] = (char)(web_routes[i].method[k] | 0x20);
+        if (!json_object_get(json_object_get(paths, name), method))
+            fail_msg("doc/openapi.json has no %s %s", web_routes[i].method, name);
+    }
+    json_object_foreach(paths, path, item)
+    {
+        described += json_object_size(item);
+    }
+    assert_int_equal(described, web_route_count);
+    reply_done(&r);
+}
+
 static void metrics_are_text_for_prometheus(void **state)
 {
     struct fixture *f = *state;
@@ -999,6 +1159,11 @@ int main(void)
         CASE(answers_whatever_allocation_fails),
         CASE(the_index_lists_each_route),
         CASE(the_document_tells_of_each_route_with_an_example),
+        CASE(a_small_copy_that_is_not_made_yet_is_waited_for),
+        CASE(says_why_there_is_no_small_copy),
+        CASE(the_newest_picture_that_is_here_is_a_cameras_latest),
+        CASE(a_camera_that_cannot_be_switched_says_why),
+        CASE(the_description_has_each_route_and_no_other),
         CASE(metrics_are_text_for_prometheus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

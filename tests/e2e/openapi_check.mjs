@@ -1,0 +1,60 @@
+// Holds an OpenAPI document against its standard, and answers of the daemon against the document.
+// Validators of others do it; where they live is the first argument. Reads {"document",
+// "exchanges"} from standard input and writes a list of findings.
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+
+const require = createRequire(process.argv[2] + "/");
+const Ajv = require("ajv/dist/2020").default;
+const addFormats = require("ajv-formats").default;
+const { Validator } = await import(
+  require.resolve("@seriousme/openapi-schema-validator"));
+
+const { document, exchanges } = JSON.parse(readFileSync(0, "utf8"));
+const findings = [];
+
+const result = await new Validator().validate(structuredClone(document));
+if (!result.valid) findings.push(`not OpenAPI 3.1: ${JSON.stringify(result.errors)}`);
+
+// A client must live with members that it does not know; we must not have any that nobody wrote
+// down. So each object is closed for this test.
+function close(node) {
+  if (Array.isArray(node)) return node.forEach(close);
+  if (node === null || typeof node !== "object") return undefined;
+  if (node.properties && node.additionalProperties === undefined) node.additionalProperties = false;
+  return Object.values(node).forEach(close);
+}
+
+const closed = structuredClone(document);
+close(closed.components.schemas);
+close(closed.paths);
+const ajv = new Ajv({ strict: true, strictTypes: false, allErrors: true });
+addFormats(ajv);
+for (const word of Object.keys(closed)) ajv.addKeyword(word);
+ajv.addSchema(closed, "api");
+
+const escape = (part) => encodeURIComponent(part.replaceAll("~", "~0").replaceAll("/", "~1"));
+
+function judge({ method, path, status, type, body }) {
+  const operation = document.paths[path]?.[method.toLowerCase()];
+  if (!operation) return "is not described";
+  const name = operation.responses[status] ? String(status) : "default";
+  const response = operation.responses[name];
+  if (name === "default" && status < 400) return `answers ${status}, which is not described`;
+  const types = Object.keys(response.content ?? {});
+  if (!body) return undefined;
+  const plain = type.split(";")[0];
+  const found = types.find((t) => t === plain || t === "*/*");
+  if (!found) return `answers ${status} as ${plain}, described are ${types.join(", ") || "none"}`;
+  if (!response.content[found].schema || plain !== "application/json") return undefined;
+  const at = ["paths", path, method.toLowerCase(), "responses", name, "content", found, "schema"];
+  const check = ajv.getSchema(`api#/${at.map(escape).join("/")}`);
+  if (check(JSON.parse(body))) return undefined;
+  return `answers ${status} with ${ajv.errorsText(check.errors, { separator: "\n  " })}: ${body.slice(0, 600)}`;
+}
+
+for (const exchange of exchanges) {
+  const wrong = judge(exchange);
+  if (wrong) findings.push(`${exchange.method} ${exchange.path}: ${wrong}`);
+}
+process.stdout.write(JSON.stringify(findings));
