@@ -23,7 +23,7 @@ struct web_config {
     int64_t request_timeout_ms;
     const char *const *trusted_proxies;       /* checked: addresses and networks; never NULL */
     const char *tls_cert_file, *tls_key_file; /* both or neither; "" = no TLS */
-    int thumbnails; /* enum web_thumbnails */
+    int thumbnails;                           /* enum web_thumbnails */
     int64_t thumbnails_max;
 };
 
