@@ -114,6 +114,13 @@ static void ends_with_work_in_hand(void **state)
         assert_int_equal(access_hash_begin(h, &job, key, &e), 0);
 }
 
+static double processor_ms(void)
+{
+    struct timespec t;
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 /* The other half of this is that both answers are the same; see test_access.c. */
 static void nobody_takes_as_long_as_somebody(void **state)
 {
@@ -121,15 +128,15 @@ static void nobody_takes_as_long_as_somebody(void **state)
     struct err e;
     char key[ACCESS_HASH_KEY_MAX], hash[PASSWD_HASH_MAX];
     assert_int_equal(passwd_hash("a quiet porch", hash, &e), 0);
-    double ms[2] = {1e9, 1e9}; /* the least of some, which noise moves least */
+    double ms[2] = {1e9, 1e9}; /* processor time, the least of some: noise moves that least */
     for (int i = 0; i < 10; i++) {
         struct access_hash_job job = {.password = "wrong wrong", .hash = i % 2 ? hash : NULL};
-        struct mono_time start = clock_mono();
+        double start = processor_ms();
         assert_int_equal(access_hash_begin(h, &job, key, &e), 0);
         assert_int_equal(outcome(h, key, NULL), ACCESS_HASH_WRONG);
-        ms[i % 2] = MIN(ms[i % 2], mono_diff_ms(clock_mono(), start));
+        ms[i % 2] = MIN(ms[i % 2], processor_ms() - start);
     }
-    if (ms[0] < ms[1] * 0.7 || ms[0] > ms[1] * 1.4)
+    if (ms[0] < ms[1] * 0.5 || ms[0] > ms[1] * 2) /* a missing hash would cost next to nothing */
         fail_msg("nobody %.1f ms, somebody %.1f ms", ms[0], ms[1]);
 }
 
