@@ -497,7 +497,8 @@ static void open_thumbnails(struct daemon *d)
         return;
     }
     p->thumbnail_wishes = thumbnail_wishes_new();
-    p->thumbnails_early = wc->thumbnails == WEB_THUMBNAILS_YES;
+    p->thumbnails_always = wc->thumbnails == WEB_THUMBNAILS_YES;
+    p->thumbnails_auto = wc->thumbnails == WEB_THUMBNAILS_AUTO;
 }
 
 static int open_parts(struct daemon *d, struct err *e)

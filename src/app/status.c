@@ -162,6 +162,7 @@ static int backend_thumbnail(void *arg, const struct snapshot *s, int width, str
     if (!p->thumbnail_wishes)
         return err_set(e, -EOPNOTSUPP, ERR_NEVER,
                        "no thumbnails are made: thumbnails = no in [web]");
+    thumbnails_looked_at(p->thumbnails);
     int r = thumbnails_read(p->thumbnails, s, width, ret, e);
     if (r != -ENOENT)
         return r;

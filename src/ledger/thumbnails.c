@@ -18,7 +18,10 @@
 #define FILE_MODE 0600
 #define HOUR_LEN 13 /* "2026-01-31T17" */
 #define PART ".part"
-#define BLOCK 4096 /* what a file takes is counted in these */
+#define LOOKED ".looked" /* an empty file; its time says when somebody last asked */
+#define LOOKED_STEP_US ((int64_t)3600 * 1000000)      /* how exactly that is kept */
+#define IN_USE_US ((int64_t)14 * 24 * 3600 * 1000000) /* who was on holiday still finds them */
+#define BLOCK 4096                                    /* what a file takes is counted in these */
 /* Far above any of 960 pixels across; a foreign file of any size may lie under the name. */
 #define READ_MAX ((size_t)4 << 20)
 
@@ -26,6 +29,7 @@ struct thumbnails {
     int root;
     int64_t bytes_max, free_min;
     _Atomic int64_t bytes;
+    _Atomic int64_t looked_us; /* wall time, 0 = nobody ever did */
     /* The writer's own. */
     bool written, counted;
     DIR *counting; /* the root, while it is counted */
@@ -60,6 +64,9 @@ int thumbnails_open(const char *root, int64_t bytes_max, int64_t free_min, struc
         r = fs_open_dir(AT_FDCWD, root, &t->root, e);
     if (r < 0)
         return err_prefix(e, "thumbnails"), r;
+    struct stat st;
+    if (fstatat(t->root, LOOKED, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        t->looked_us = (int64_t)st.st_mtim.tv_sec * 1000000;
     *ret = STEAL(t);
     return 0;
 }
@@ -142,6 +149,24 @@ void thumbnails_remove(struct thumbnails *t, const struct snapshot *s)
             unlinkat(t->root, n.path, 0) == 0)
             atomic_fetch_sub(&t->bytes, taken_by(st.st_size));
     }
+}
+
+void thumbnails_looked_at(struct thumbnails *t)
+{
+    int64_t now = clock_wall().us, last = atomic_load(&t->looked_us);
+    if ((last <= now && now - last < LOOKED_STEP_US) ||
+        !atomic_compare_exchange_strong(&t->looked_us, &last, now))
+        return;
+    AUTO_CLOSE int fd =
+        openat(t->root, LOOKED, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    if (fd >= 0)
+        (void)futimens(fd, NULL); /* without it the next start knows less, that is all */
+}
+
+bool thumbnails_in_use(struct thumbnails *t)
+{
+    int64_t last = atomic_load(&t->looked_us);
+    return last != 0 && clock_wall().us - last < IN_USE_US;
 }
 
 /* While the count runs, others may add to a folder that is still to be counted, or take from it:

@@ -46,6 +46,10 @@ int thumbnails_write(struct thumbnails *t, const struct snapshot *s, int width,
                      const struct blob *bytes, struct err *e);
 /* All of this picture; absent ones are no failure. `t` may be NULL. */
 void thumbnails_remove(struct thumbnails *t, const struct snapshot *s);
+/* Somebody has asked for one, which is remembered over restarts. Any thread. */
+void thumbnails_looked_at(struct thumbnails *t);
+/* Somebody has in the last weeks: it is worth making them before the next one asks. Any thread. */
+bool thumbnails_in_use(struct thumbnails *t);
 /* One step of counting or tidying: false when there is nothing more to do for now. */
 bool thumbnails_tidy(struct thumbnails *t);
 int64_t thumbnails_bytes(const struct thumbnails *t); /* as counted so far */

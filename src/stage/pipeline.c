@@ -166,6 +166,11 @@ int pipeline_switch_camera(struct pipeline *p, const char *camera, bool off, str
     return 0;
 }
 
+bool pipeline_thumbnails_early(const struct pipeline *p)
+{
+    return p->thumbnails_always || (p->thumbnails_auto && thumbnails_in_use(p->thumbnails));
+}
+
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e)
 {
     struct blob *b = s->bytes ? blob_ref(s->bytes) : picture_cache_get(p->cache, s->id);

@@ -83,7 +83,7 @@ struct pipeline {
     struct picture_cache *cache;
     struct thumbnails *thumbnails;             /* NULL = there is no folder for them */
     struct thumbnail_wishes *thumbnail_wishes; /* NULL = none are made */
-    bool thumbnails_early;                     /* of each picture, before anybody asks */
+    bool thumbnails_always, thumbnails_auto;   /* made before anybody asks: see below */
     struct claims *claims;
     struct camera_switches *switches; /* what people have switched off; NULL = nothing ever is */
     /* Set once each, at the start or by the reload that first wants it; NULL = there is none. */
@@ -146,6 +146,8 @@ int pipeline_unknown_camera(const struct camera_set *set, const char *camera, st
 /* A person switches a camera off, or on again; it stays so over restarts. Any thread. -ENOENT as
  * above; -ECANCELED: it is the configuration that says off. */
 int pipeline_switch_camera(struct pipeline *p, const char *camera, bool off, struct err *e);
+/* Small copies are made before anybody asks: always, or while people look at them. */
+bool pipeline_thumbnails_early(const struct pipeline *p);
 /* A picture's bytes from the cache or the store. */
 int pipeline_bytes(struct pipeline *p, const struct snapshot *s, struct blob **ret, struct err *e);
 /* The same of a swept row, which may be so fresh that intake has not put its file in place yet. */

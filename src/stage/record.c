@@ -251,7 +251,7 @@ static void record_flush(void *self)
             report(rec, j->snapshot, &j->verdict);
             pipeline_outcome(rec->pipeline, j->snapshot->id);
             pipeline_tell(rec->pipeline, NEWS_EXAMINED, j->snapshot->id);
-            if (rec->pipeline->thumbnails_early)
+            if (pipeline_thumbnails_early(rec->pipeline))
                 thumbnail_wishes_offer(rec->pipeline->thumbnail_wishes, j->snapshot->id,
                                        THUMBNAIL_WIDTH_SMALL);
             if (names[i].annotated[0])

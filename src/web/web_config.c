@@ -17,7 +17,8 @@ static int check_listen(const void *value, char *why, size_t why_size);
 static int check_header(const void *value, char *why, size_t why_size);
 static void check_web(const void *values, const char *instance, struct cfg_faults *faults);
 
-static const char *const thumbnail_choices[] = {[WEB_THUMBNAILS_YES] = "yes",
+static const char *const thumbnail_choices[] = {[WEB_THUMBNAILS_AUTO] = "auto",
+                                                [WEB_THUMBNAILS_YES] = "yes",
                                                 [WEB_THUMBNAILS_ASKED] = "asked",
                                                 [WEB_THUMBNAILS_NO] = "no",
                                                 NULL};
@@ -139,12 +140,13 @@ static const struct cfg_key keys[] = {
     {.name = "thumbnails",
      .type = CFG_CHOICE,
      .offset = FIELD(thumbnails),
-     .fallback = "yes",
+     .fallback = "auto",
      .choices = thumbnail_choices,
      .help = "Whether small copies of pictures are made",
      .doc = "`yes`: of each picture, after it was examined and while nothing else is to be done. "
-            "`asked`: only when somebody looks. `no`: never, pages then have none. They are kept "
-            "in `thumbnails` below `data_dir` and can be removed at any time."},
+            "`asked`: only when somebody looks. `auto`: as `yes` when somebody has looked in the "
+            "last two weeks, else as `asked`. `no`: never, pages then have none. They are kept in "
+            "`thumbnails` below `data_dir` and can be removed at any time."},
     {.name = "thumbnails_max",
      .type = CFG_SIZE,
      .offset = FIELD(thumbnails_max),

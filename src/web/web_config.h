@@ -7,7 +7,12 @@
 #include "cfg/cfg.h"
 
 enum web_login { WEB_LOGIN_AUTO, WEB_LOGIN_ALWAYS };
-enum web_thumbnails { WEB_THUMBNAILS_YES, WEB_THUMBNAILS_ASKED, WEB_THUMBNAILS_NO };
+enum web_thumbnails {
+    WEB_THUMBNAILS_AUTO,
+    WEB_THUMBNAILS_YES,
+    WEB_THUMBNAILS_ASKED,
+    WEB_THUMBNAILS_NO
+};
 
 struct web_config {
     bool enabled;

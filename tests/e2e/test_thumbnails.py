@@ -23,7 +23,7 @@ enabled = no
 """
 
 
-def config(sim, extra=""):
+def config(sim, extra="[web]\nthumbnails = yes\n"):
     return CAMERA.format(address=sim.address) + extra
 
 
@@ -57,6 +57,21 @@ def test_a_small_copy_is_there_before_anybody_asks(launch, porch):
     status, again, _ = d.request(doc["links"]["thumbnail"],
                                  headers={"If-None-Match": headers["ETag"]})
     assert status == 304
+
+
+def test_they_are_made_early_while_somebody_looks_at_them(launch, porch):
+    d = launch.daemon(config(porch, ""))
+    first, second = one_picture(d), one_picture(d)
+    assert d.request(second["links"]["thumbnail"])[0] == 200
+    assert small_files(d) == [f"{second['id']}-320.jpg"], "nobody had looked before"
+    third = one_picture(d)
+    both = sorted(f"{p['id']}-320.jpg" for p in (second, third))
+    wait_until(lambda: small_files(d) == both, "the one of the next picture")
+    d.stop()
+    d = launch.daemon(config(porch, ""))
+    fourth = one_picture(d)
+    wait_until(lambda: f"{fourth['id']}-320.jpg" in small_files(d), "it to be remembered")
+    assert f"{first['id']}-320.jpg" not in small_files(d)
 
 
 def test_a_large_one_and_a_lost_one_are_made_for_who_asks(launch, porch):
@@ -97,7 +112,7 @@ def test_a_small_copy_goes_with_its_picture(launch, porch):
 
 
 def test_the_cache_stays_within_its_bound(launch, porch):
-    d = launch.daemon(config(porch, "[web]\nthumbnails_max = 1MB\n"))
+    d = launch.daemon(config(porch, "[web]\nthumbnails = yes\nthumbnails_max = 1MB\n"))
     doc = one_picture(d)
     wait_until(lambda: small_files(d), "the small copy")
     mine = next((d.data / "thumbnails").rglob("*.jpg"))
@@ -110,7 +125,7 @@ def test_the_cache_stays_within_its_bound(launch, porch):
     os.utime(old, (1, 1))
     os.utime(other, (2, 2))
     d.stop()
-    d = launch.daemon(config(porch, "[web]\nthumbnails_max = 1MB\n"))
+    d = launch.daemon(config(porch, "[web]\nthumbnails = yes\nthumbnails_max = 1MB\n"))
     one_picture(d)
     wait_until(lambda: not old.exists(), "the stillest hour to go")
     assert other.exists() and mine.exists()
