@@ -58,6 +58,7 @@ enum errand_state { ERRAND_NONE, ERRAND_ASKED, ERRAND_DONE };
 struct batch {
     bool alone;  /* it has live ones only, though others want marks; the stage's */
     bool urgent; /* somebody waits: a live picture, or workers without work; the stage's */
+    bool live;   /* a live picture's mark was made, by the last look at what is due; the stage's */
     enum errand_state state; /* guarded by the lock */
     int count;
     struct upload_job jobs[RESERVE_MAX];
@@ -144,6 +145,8 @@ struct upload_self {
     struct batch batch;
     struct errand errand;
     bool ended;
+    bool restock;        /* the storage's stock is to be filled up */
+    bool live_comes;     /* its mark is being made durable: one worker is kept free for it */
     int allowed;         /* workers that may begin */
     unsigned generation; /* of pauses; the stage's thread alone changes it */
     int64_t bytes;       /* of files that are read or sent */
@@ -164,6 +167,8 @@ struct census {
 
 /* By the caller's thread. */
 void upload_make_marks(struct worker *w, struct batch *b);
+/* From the storage's stock; returns whether there were enough. */
+bool upload_take_marks(struct upload_self *u, struct batch *b);
 void *upload_put_main(void *worker);
 void *upload_reserve_main(void *worker);
 void *upload_errand_main(void *worker);

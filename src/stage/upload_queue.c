@@ -130,12 +130,33 @@ static int without_story(struct upload_self *u, const struct upload_job *job, in
     return put_aside(u, job, why.text, e);
 }
 
-/* Marks are asked for, or made at once by a storage that asks nobody for them. */
+/* Marks that ask nobody are made at once. */
+static bool make_here(struct upload_self *u)
+{
+    const struct storage_ops *ops = u->storage->ops;
+    if (!ops->reserve_asks_nobody)
+        return ops->reserve_stocked && upload_take_marks(u, &u->batch);
+    upload_make_marks(&u->own, &u->batch);
+    return true;
+}
+
+static void expect_live(struct upload_self *u, bool comes)
+{
+    pthread_mutex_lock(&u->lock);
+    if (u->live_comes && !comes)
+        pthread_cond_broadcast(&u->work);
+    u->live_comes = comes;
+    pthread_mutex_unlock(&u->lock);
+}
+
+/* Marks are asked for, or made. */
 static int ask_for_marks(struct upload_self *u, const struct upload_job *const *jobs, int count,
-                         struct err *e)
+                         bool live, struct err *e)
 {
     struct batch *b = &u->batch;
     int r = 0;
+    if (live)
+        expect_live(u, true);
     for (int i = 0; i < count && r == 0; i++) {
         r = describe_job(u, jobs[i], &b->snapshots[b->count], b->labels[b->count], e);
         if (r == 0)
@@ -147,14 +168,13 @@ static int ask_for_marks(struct upload_self *u, const struct upload_job *const *
         upload_free_batch(u);
         return r;
     }
-    bool here = u->storage->ops->reserve_asks_nobody;
     b->generation = u->generation;
-    if (here)
-        upload_make_marks(&u->own, b);
+    bool here = make_here(u);
     pthread_mutex_lock(&u->lock);
     b->state = here ? ERRAND_DONE : ERRAND_ASKED;
     pthread_cond_broadcast(&u->work);
     pthread_mutex_unlock(&u->lock);
+    b->live = here && live;
     return 0;
 }
 
@@ -212,7 +232,7 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
     if (r < 0 || wanting_count == 0 || !hurry || upload_batch_state(u) != ERRAND_NONE)
         return r;
     u->batch.alone = live_wants && !u->batch.alone;
-    return ask_for_marks(u, wanting, wanting_count, e);
+    return ask_for_marks(u, wanting, wanting_count, live_wants, e);
 }
 
 /* Workers that may be busy now: one alone finds out whether a pause was long enough. */
@@ -239,7 +259,7 @@ static int pass_over(int64_t *busy, int count, int64_t row)
     return count + 1;
 }
 
-void upload_fill(struct upload_self *u)
+static void take_next(struct upload_self *u)
 {
     int allowed = upload_allow(u);
     struct census c;
@@ -269,6 +289,13 @@ void upload_fill(struct upload_self *u)
         n = take_due(u, jobs, n, room, &order, &c, &e);
     if (n < 0)
         upload_rest(u, "look for files to upload", &e);
+}
+
+void upload_fill(struct upload_self *u)
+{
+    u->batch.live = false;
+    take_next(u);
+    expect_live(u, u->batch.live);
 }
 
 /* What waits in the queue goes back: nothing of it has begun. */

@@ -180,6 +180,8 @@ static struct slot *next_slot(struct upload_self *u)
         if (!first || (s->live != first->live ? s->live : s->turn < first->turn))
             first = s;
     }
+    if (first && !first->live && u->live_comes && running + 1 >= u->allowed)
+        return NULL; /* that one has waited for its mark, and need not wait for this one, too */
     if (!first || running >= u->allowed || (u->bytes && u->bytes + first->size > BYTES_MAX))
         return NULL;
     return first;
@@ -223,6 +225,12 @@ void *upload_put_main(void *arg)
     return NULL;
 }
 
+static void write_marks(struct batch *b)
+{
+    for (int i = 0; i < b->count && b->code >= 0; i++)
+        b->code = upload_mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
+}
+
 void upload_make_marks(struct worker *w, struct batch *b)
 {
     struct upload_self *u = w->upload;
@@ -238,9 +246,32 @@ void upload_make_marks(struct worker *w, struct batch *b)
     if (b->code == 0)
         b->code = u->storage->ops->reserve(w->session, objects, b->marks, b->count, &b->failure,
                                            &b->error);
-    for (int i = 0; i < b->count && b->code >= 0; i++)
-        b->code = upload_mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
+    write_marks(b);
     b->origin = b->code < 0 && w->ledger_failed ? FROM_LEDGER : FROM_STORAGE;
+}
+
+bool upload_take_marks(struct upload_self *u, struct batch *b)
+{
+    if (u->storage->ops->reserve_stocked(u->storage, b->marks, b->count) < 0)
+        return false;
+    pthread_mutex_lock(&u->lock);
+    u->restock = u->shown.trouble == STORAGE_WELL; /* else it is asked no more than it must be */
+    pthread_mutex_unlock(&u->lock);
+    b->failure = (struct storage_failure){.trouble = STORAGE_WELL};
+    b->error = (struct err){0};
+    b->origin = FROM_STORAGE;
+    b->code = 0;
+    write_marks(b);
+    return true;
+}
+
+/* What fails here is nobody's loss yet: who needs a mark and finds none will be told. */
+static void fill_stock(struct worker *w)
+{
+    struct storage_failure f = {0};
+    struct err e = {0};
+    if (need_session(w, &f, &e) == 0)
+        (void)w->upload->storage->ops->reserve(w->session, NULL, NULL, 0, &f, &e);
 }
 
 void *upload_reserve_main(void *arg)
@@ -250,13 +281,21 @@ void *upload_reserve_main(void *arg)
     prepare_thread("upload.mark");
     pthread_mutex_lock(&u->lock);
     while (!u->ended) {
-        if (u->batch.state != ERRAND_ASKED) {
+        if (u->batch.state != ERRAND_ASKED && !u->restock) {
             pthread_cond_wait(&u->work, &u->lock);
+            continue;
+        }
+        if (u->batch.state != ERRAND_ASKED) {
+            u->restock = false;
+            pthread_mutex_unlock(&u->lock);
+            fill_stock(w);
+            pthread_mutex_lock(&u->lock);
             continue;
         }
         pthread_mutex_unlock(&u->lock);
         upload_make_marks(w, &u->batch);
         pthread_mutex_lock(&u->lock);
+        u->restock = u->batch.code >= 0 && u->storage->ops->reserve_stocked;
         u->batch.state = ERRAND_DONE;
         stage_wake(u->stage);
     }

@@ -56,6 +56,8 @@ struct shelf {
     const char *bad_name;  /* part of a name: puts of it get `bad` instead */
     struct answer bad;
     int ids, reserves, reserved_last, puts, inside, inside_max;
+    int stock;  /* ids that ask nobody */
+    int refill; /* who fills it up; never comes back */
     struct {
         char id[64], name[128];
         int times;
@@ -112,6 +114,37 @@ static int shelf_reserve(struct storage_session *w, const struct storage_object 
     pthread_cond_broadcast(&s->flow->changed);
     pthread_mutex_unlock(&s->flow->lock);
     return give(&a, f, e);
+}
+
+/* Of no object it fills the stock, and hangs. */
+static int shelf_reserve_or_hang(struct storage_session *w, const struct storage_object *objects,
+                                 struct storage_mark *marks, int count, struct storage_failure *f,
+                                 struct err *e)
+{
+    struct shelf *s = w->shelf;
+    struct pollfd fd = {.fd = w->stop_fd, .events = POLLIN};
+    if (count > 0)
+        return shelf_reserve(w, objects, marks, count, f, e);
+    pthread_mutex_lock(&s->flow->lock);
+    s->refill++;
+    pthread_cond_broadcast(&s->flow->changed);
+    pthread_mutex_unlock(&s->flow->lock);
+    (void)poll(&fd, 1, -1);
+    return err_set(e, -ECANCELED, ERR_LATER, "stopped");
+}
+
+static int shelf_reserve_stocked(struct storage *storage, struct storage_mark *marks, int count)
+{
+    struct shelf *s = container_of(storage, struct shelf, base);
+    pthread_mutex_lock(&s->flow->lock);
+    bool enough = s->stock >= count;
+    for (int i = 0; i < count && enough; i++) {
+        marks[i] = (struct storage_mark){0};
+        (void)snprintf(marks[i].id, sizeof(marks[i].id), "id-%d", s->ids++);
+    }
+    s->stock -= enough ? count : 0;
+    pthread_mutex_unlock(&s->flow->lock);
+    return enough ? 0 : -EAGAIN;
 }
 
 /* The same id again is the same place. */
@@ -693,6 +726,65 @@ static void a_live_picture_goes_next_after_one_turn(void **state UNUSED)
     picture(h, "live", 1, NULL);
     (void)upload_stage.sweep(h->upload);
     hold(&h->shelf, false);
+    TURN_UNTIL(h, counts(h).done == 41);
+    assert_string_equal(h->shelf.places[1].name, "fetch_live_1.jpg");
+    close_hand(h);
+}
+
+/* Its mark is there; whoever makes more for later is still at it. */
+static void a_live_picture_does_not_wait_for_marks_of_later_ones(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    h->shelf.common.parallel = 1;
+    h->shelf.ops.reserve = shelf_reserve_or_hang;
+    h->shelf.ops.reserve_stocked = shelf_reserve_stocked;
+    h->shelf.stock = 100;
+    for (int i = 0; i < 40; i++)
+        picture(h, "c", i, NULL);
+    begin_as_set(h);
+    hold(&h->shelf, true);
+    TURN_UNTIL(h, h->shelf.inside == 1 && h->shelf.refill == 1);
+    picture(h, "live", 1, NULL);
+    (void)upload_stage.sweep(h->upload);
+    hold(&h->shelf, false);
+    TURN_UNTIL(h, counts(h).done == 41);
+    assert_string_equal(h->shelf.places[1].name, "fetch_live_1.jpg");
+    assert_int_equal(h->shelf.reserves, 0);
+    close_hand(h);
+}
+
+static void *sweep_once(void *upload)
+{
+    (void)upload_stage.sweep(upload);
+    return NULL;
+}
+
+/* While its mark is written, which another one's commit holds up, a worker becomes free: that has
+ * enough of the backlog to do, but the live one would have to wait for it next. */
+static void a_worker_waits_for_a_live_picture_that_is_about_to_come(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    struct err e = {0};
+    pthread_t sweep;
+    AUTO(db) db = NULL;
+    h->shelf.common.parallel = 1;
+    h->shelf.ops.reserve_asks_nobody = true;
+    for (int i = 0; i < 40; i++)
+        picture(h, "c", i, NULL);
+    begin_as_set(h);
+    hold(&h->shelf, true);
+    TURN_UNTIL(h, h->shelf.inside == 1);
+    turn(h);
+    int before = FLOW_GET(h->f, h->shelf.reserves);
+    picture(h, "live", 1, NULL);
+    assert_int_equal(db_open(h->f->ledger_path, false, &db, &e), 0);
+    assert_int_equal(db_begin(db, &e), 0);
+    assert_int_equal(pthread_create(&sweep, NULL, sweep_once, h->upload), 0);
+    FLOW_WAIT(h->f, h->shelf.reserves > before);
+    hold(&h->shelf, false);
+    FLOW_WAIT(h->f, h->shelf.inside == 0);
+    assert_int_equal(db_commit(db, &e), 0);
+    assert_int_equal(pthread_join(sweep, NULL), 0);
     TURN_UNTIL(h, counts(h).done == 41);
     assert_string_equal(h->shelf.places[1].name, "fetch_live_1.jpg");
     close_hand(h);
@@ -1379,6 +1471,8 @@ int main(void)
         CASE(a_live_picture_goes_before_the_backlog),
         CASE(the_mark_of_a_live_picture_is_made_alone),
         CASE(a_live_picture_goes_next_after_one_turn),
+        CASE(a_live_picture_does_not_wait_for_marks_of_later_ones),
+        CASE(a_worker_waits_for_a_live_picture_that_is_about_to_come),
         CASE(a_storage_that_is_away_is_asked_less_and_less),
         CASE(waits_as_long_as_the_storage_asks),
         CASE(what_people_have_to_mend_is_tried_hourly_and_after_a_reload),
