@@ -31,6 +31,14 @@ enum origin {
     FROM_LEDGER,  /* what the storage wanted to note could not be made durable */
 };
 
+/* What becomes of a file that failed by a fault of its own. */
+enum fate {
+    FATE_OPEN,
+    FATE_AGAIN, /* an attempt counts, and it waits by itself */
+    FATE_WAITS, /* it may be the whole store's: no attempt counts */
+    FATE_ENDS,  /* put aside with the reason */
+};
+
 /* A file on its way. While it is running it is the worker's, else the stage's. */
 struct slot {
     enum slot_state state; /* guarded by the lock */
@@ -50,6 +58,7 @@ struct slot {
     struct storage_failure failure;
     struct err error;
     double seconds;
+    enum fate fate; /* of the stage's thread, when it has finished */
 };
 
 enum errand_state { ERRAND_NONE, ERRAND_ASKED, ERRAND_DONE };
@@ -145,12 +154,13 @@ struct upload_self {
     struct batch batch;
     struct errand errand;
     bool ended;
-    bool restock;        /* the storage's stock is to be filled up */
-    bool live_comes;     /* its mark is being made durable: one worker is kept free for it */
-    int allowed;         /* workers that may begin */
-    unsigned generation; /* of pauses; the stage's thread alone changes it */
-    int64_t bytes;       /* of files that are read or sent */
-    int64_t reads;       /* files that could be read */
+    bool restock;               /* the storage's stock is to be filled up */
+    bool live_comes;            /* its mark is being made durable: one worker is kept free for it */
+    int allowed;                /* workers that may begin */
+    unsigned generation;        /* of pauses; the stage's thread alone changes it */
+    int64_t bytes;              /* of files that are read or sent */
+    int64_t reads;              /* files that could be read */
+    struct wall_time read_last; /* when the last of them was, as ledger_now() has it */
     struct storage_status shown;
 
     /* Under `side_lock`: of the workers, for notes and marks. */
@@ -198,8 +208,6 @@ void upload_rest(struct upload_self *u, const char *what, const struct err *e);
 /* From here on what comes is live, what waits is backlog. */
 void upload_begin_live(struct upload_self *u);
 bool upload_is_well(struct upload_self *u);
-/* Any thread: says in the error that nobody will try again. */
-void upload_explain(struct slot *s);
 /* Writes down what has finished, in one commit, and frees its slots. */
 void upload_collect(struct upload_self *u);
 void upload_end_errand(struct upload_self *u);

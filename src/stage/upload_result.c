@@ -3,6 +3,7 @@
 
 #include "stage/upload_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -23,9 +24,11 @@
 #define BACKOFF_MAX_MS ((int64_t)LEDGER_WAIT_MAX_S * 1000)
 /* Nothing new begins for so long when a file could not be read and no other could since. */
 #define READ_PAUSE_MS 5000
-/* The file itself waits longer: it may be the only one. A disk that fails may recover, so it is
- * never given up for that. */
+/* The file itself waits longer: it may be the only one. */
 #define READ_AGAIN_MS 60000
+/* A disk that fails may recover, so it is tried for a day: so often, each time with others that
+ * could be read meanwhile. The waits double from a minute to an hour. */
+#define READ_TRIES_MAX 30
 /* A file that found the storage away so often in a row is suspected. */
 #define SUSPECT_TIMES 3
 #define ARCHIVE_MS 86400000
@@ -91,6 +94,13 @@ static int64_t doubled_ms(int failures, int64_t max)
 {
     int doublings = MIN(failures, 20);
     return MIN((int64_t)1000 << doublings, max);
+}
+
+/* What a file waits that could not be read, after so many attempts that counted. */
+static int64_t read_wait_ms(int attempts)
+{
+    int doublings = MIN(MAX(attempts - 1, 0), 20);
+    return MIN((int64_t)READ_AGAIN_MS << doublings, BACKOFF_MAX_MS);
 }
 
 static int64_t pause_ms(const struct upload_self *u, const struct storage_failure *f)
@@ -183,8 +193,6 @@ bool upload_is_well(struct upload_self *u)
  * disk. */
 static bool is_unreadable(const struct slot *s)
 {
-    if (s->origin != FROM_STORE)
-        return false;
     switch (-s->code) {
     case ENOENT:
     case EBADMSG:
@@ -198,30 +206,55 @@ static bool is_unreadable(const struct slot *s)
     }
 }
 
-void upload_explain(struct slot *s)
+/* It could not be read. The fault is its own when another could since the last time. */
+static enum fate fate_of_unread(struct upload_self *u, struct slot *s)
 {
-    if (s->code < 0 && is_unreadable(s))
+    if (is_unreadable(s)) {
         err_prefix(&s->error, "the file cannot be read any more");
+        return FATE_ENDS;
+    }
+    int64_t failed_us = s->job.not_before.us - read_wait_ms(s->job.attempts) * 1000;
+    pthread_mutex_lock(&u->lock);
+    bool others = u->reads > s->reads || (s->job.not_before.us > 0 && u->read_last.us > failed_us);
+    pthread_mutex_unlock(&u->lock);
+    if (!others)
+        return FATE_WAITS;
+    if (s->job.attempts + 1 < READ_TRIES_MAX)
+        return FATE_AGAIN;
+    err_prefix(&s->error, "the file could not be read for a day, others could");
+    return FATE_ENDS;
 }
 
-static bool is_for_good(const struct slot *s)
+static void judge_file(struct upload_self *u, struct slot *s)
 {
-    return is_unreadable(s) || (s->origin == FROM_STORAGE && s->error.retry == ERR_NEVER);
+    if (s->fate != FATE_OPEN) /* the ledger did not take it at first */
+        return;
+    if (s->origin == FROM_STORE)
+        s->fate = fate_of_unread(u, s);
+    else
+        s->fate = s->error.retry == ERR_NEVER ? FATE_ENDS : FATE_AGAIN;
 }
 
 /* A fault of the file itself. */
 static int record_failure(struct upload_self *u, struct slot *s, struct err *e)
 {
-    int r;
-    if (is_for_good(s)) {
+    int64_t wait = doubled_ms(s->job.attempts, BACKOFF_MAX_MS);
+    if (s->origin == FROM_STORE)
+        wait = read_wait_ms(s->job.attempts + (s->fate == FATE_AGAIN));
+    struct wall_time later = {ledger_now().us + wait * 1000};
+    int r = 0;
+    switch (s->fate) {
+    case FATE_ENDS:
         r = ledger_upload_dead(u->ledger, &s->job, s->error.text, e);
-    } else if (s->origin == FROM_STORE) {
-        struct wall_time later = {ledger_now().us + (int64_t)READ_AGAIN_MS * 1000};
+        break;
+    case FATE_WAITS:
         r = ledger_upload_wait(u->ledger, &s->job, later, s->error.text, e);
-    } else {
-        int64_t pause = doubled_ms(s->job.attempts, BACKOFF_MAX_MS);
-        struct wall_time later = {ledger_now().us + pause * 1000};
+        break;
+    case FATE_AGAIN:
         r = ledger_upload_retry(u->ledger, &s->job, later, s->error.text, e);
+        break;
+    case FATE_OPEN:
+        assert(false);
     }
     return r == -EALREADY ? 0 : r;
 }
@@ -236,8 +269,7 @@ static void rest_reads(struct upload_self *u, const struct slot *s)
     pthread_mutex_unlock(&u->lock);
     log_context_snapshot(s->job.snapshot_id);
     if (others) {
-        log_warn("read-failed", "%s: %s; trying again in %d s", u->storage->name, s->error.text,
-                 READ_AGAIN_MS / 1000);
+        log_warn("read-failed", "%s: %s; trying again later", u->storage->name, s->error.text);
         stage_count_failed(u->stage, s->error.text);
     } else if (mono_passed(u->read_at)) {
         log_error("read-failed", "%s: %s; files wait, trying others in %d s", u->storage->name,
@@ -250,7 +282,7 @@ static void rest_reads(struct upload_self *u, const struct slot *s)
 
 static void report_failure(struct upload_self *u, const struct slot *s)
 {
-    if (s->origin == FROM_STORE && !is_for_good(s)) {
+    if (s->origin == FROM_STORE && s->fate != FATE_ENDS) {
         rest_reads(u, s);
         return;
     }
@@ -258,7 +290,7 @@ static void report_failure(struct upload_self *u, const struct slot *s)
     log_context_snapshot(s->job.snapshot_id);
     metric_inc(&failed, name);
     stage_count_failed(u->stage, s->error.text);
-    if (is_for_good(s)) {
+    if (s->fate == FATE_ENDS) {
         metric_inc(&dead, name);
         log_error("upload-dead", "%s: %s; put aside", name, s->error.text);
     } else {
@@ -440,6 +472,9 @@ void upload_collect(struct upload_self *u)
     for (int i = 0; i < u->slot_count; i++)
         if (is_finished(u, i))
             list[count++] = &u->slots[i];
+    for (int i = 0; i < count; i++)
+        if (is_own_fault(list[i]))
+            judge_file(u, list[i]);
     bool marked = upload_batch_state(u) == ERRAND_DONE;
     if (marked && u->batch.code < 0) {
         judge_batch(u);

@@ -124,6 +124,7 @@ static void count_read(struct upload_self *u)
 {
     pthread_mutex_lock(&u->lock);
     u->reads++;
+    u->read_last = ledger_now();
     pthread_mutex_unlock(&u->lock);
 }
 
@@ -138,6 +139,7 @@ static void put_file(struct worker *w, struct slot *slot)
     slot->origin = FROM_STORE;
     slot->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     slot->error = (struct err){0};
+    slot->fate = FATE_OPEN;
     int r = read_file(u, slot, &bytes, &slot->error);
     if (r == 0) {
         slot->read = (int64_t)bytes->size;
@@ -163,7 +165,6 @@ static void put_file(struct worker *w, struct slot *slot)
     slot->code = r;
     if (r < 0 && w->ledger_failed)
         slot->origin = FROM_LEDGER;
-    upload_explain(slot);
     slot->seconds = mono_diff_ms(clock_mono(), start) / 1000;
 }
 

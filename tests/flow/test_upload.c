@@ -930,6 +930,82 @@ static void a_minute_of_an_unreadable_store_puts_nothing_aside(void **state UNUS
     close_hand(h);
 }
 
+/* What the disk says of the one file that is bad; read() is what reads it. */
+static _Atomic ino_t bad_sector;
+ssize_t read(int fd, void *into, size_t size)
+{
+    struct stat st;
+    if (atomic_load(&bad_sector) && fstat(fd, &st) == 0 && st.st_ino == atomic_load(&bad_sector)) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_read, fd, into, size);
+}
+
+static void make_bad(struct by_hand *h, const char *id)
+{
+    char path[700];
+    struct stat st;
+    struct snapshot s = flow_get_snapshot(h->f, id);
+    (void)snprintf(path, sizeof(path), "%s/%s", h->f->store_path, s.path);
+    assert_int_equal(stat(path, &st), 0);
+    atomic_store(&bad_sector, st.st_ino);
+}
+
+/* Others come and are kept, one in half an hour; it is tried for a day, less and less often. */
+static void a_file_with_a_bad_sector_ends_after_a_day(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    struct ledger_story story[64];
+    struct err e = {0};
+    char bad[SNAPSHOT_ID_SIZE];
+    int others = 0, minutes = 0;
+    atomic_store(&syncs_skipped, true);
+    flow_listen(h->f, "read-failed");
+    picture(h, "bad", 0, bad);
+    make_bad(h, bad);
+    while (counts(h).dead == 0 && minutes < 3 * 24 * 60) {
+        if (minutes % 30 == 0) {
+            picture(h, "c", ++others, NULL);
+            TURN_UNTIL(h, (pass_ms(100), counts(h).done == others));
+        }
+        pass_ms(600000);
+        turn(h);
+        minutes += 10;
+    }
+    atomic_store(&bad_sector, 0);
+    assert_in_range(minutes, 24 * 60, 36 * 60);
+    assert_true(FLOW_GET(h->f, flow_heard(h->f, "read-failed")) < 100);
+    assert_int_equal(counts(h).done, others);
+    assert_int_equal(status(h).trouble, STORAGE_WELL);
+    int n = ledger_story(h->f->l, bad, story, 64, &e);
+    assert_string_equal(story[n - 1].what, "not kept");
+    assert_non_null(strstr(story[n - 1].detail, "the file could not be read for a day"));
+    assert_int_equal(ledger_upload_again(h->f->l, bad, &e), 1);
+    TURN_UNTIL(h, counts(h).done == others + 1);
+    close_hand(h);
+    atomic_store(&syncs_skipped, false);
+}
+
+/* Nothing else could be read either, for days: it may be the disk. */
+static void a_disk_that_cannot_be_read_puts_nothing_aside(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    char bad[SNAPSHOT_ID_SIZE];
+    picture(h, "bad", 0, bad);
+    make_bad(h, bad);
+    for (int minute = 0; minute < 3 * 24 * 60; minute += 10) {
+        pass_ms(600000);
+        turn(h);
+    }
+    TURN_UNTIL(h, status(h).under_way == 0);
+    assert_int_equal(counts(h).pending, 1);
+    assert_int_equal(first_job(h).attempts, 0);
+    atomic_store(&bad_sector, 0);
+    TURN_UNTIL(h, (pass_ms(1000), counts(h).done == 1));
+    close_hand(h);
+}
+
 static void a_ledger_that_takes_no_note_is_no_trouble_of_the_storage(void **state UNUSED)
 {
     struct by_hand *h = begin();
@@ -985,12 +1061,9 @@ static void a_file_that_always_finds_its_storage_away_stops_no_other(void **stat
     h->shelf.bad_name = "bad";
     h->shelf.bad = (struct answer){-EIO, ERR_LATER, {STORAGE_AWAY, 0}, false};
     picture(h, "bad", 0, bad);
-    hold(&h->shelf, true);
-    TURN_UNTIL(h, h->shelf.inside == 1);
+    TURN_UNTIL(h, status(h).trouble == STORAGE_AWAY);
     for (int i = 1; i < 20; i++)
         picture(h, "c", i, NULL);
-    hold(&h->shelf, false);
-    TURN_UNTIL(h, status(h).trouble == STORAGE_AWAY);
     pass_ms(1000);
     TURN_UNTIL(h, h->shelf.puts == 2 && status(h).pause_ms > 1);
     assert_int_equal(counts(h).done, 0);
@@ -1478,6 +1551,8 @@ int main(void)
         CASE(what_people_have_to_mend_is_tried_hourly_and_after_a_reload),
         CASE(an_answer_from_before_a_reload_is_no_reason_to_wait),
         CASE(a_minute_of_an_unreadable_store_puts_nothing_aside),
+        CASE(a_file_with_a_bad_sector_ends_after_a_day),
+        CASE(a_disk_that_cannot_be_read_puts_nothing_aside),
         CASE(a_ledger_that_takes_no_note_is_no_trouble_of_the_storage),
         CASE(a_picture_that_intake_could_not_place_is_no_lost_one),
         CASE(what_was_taken_is_kept_under_a_smaller_limit_too),
