@@ -1,5 +1,5 @@
 #pragma once
-/* What the four files of the upload stage share (upload.c has the essay): the state of one stage,
+/* What the six files of the upload stage share (upload.c has the essay): the state of one stage,
  * and what each file does for the others. Nobody else includes this. Functions are called in the
  * stage's thread unless they say otherwise. */
 
@@ -21,6 +21,10 @@
 #define UPLOAD_LIVE_MS 60000
 /* What failed beside files: it may be refused for good, and goes out while nothing else does. */
 #define UPLOAD_ERRAND_AGAIN_MS 300000
+/* A storage that names a longer pause is not believed. */
+#define UPLOAD_NAMED_MAX_MS 86400000
+/* The longest wait of one file. */
+#define UPLOAD_BACKOFF_MAX_MS ((int64_t)LEDGER_WAIT_MAX_S * 1000)
 
 enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_RUNNING, SLOT_FINISHED };
 
@@ -195,8 +199,6 @@ void upload_fill(struct upload_self *u);
 void upload_empty_queue(struct upload_self *u);
 void upload_free_batch(struct upload_self *u);
 enum errand_state upload_batch_state(struct upload_self *u);
-enum errand_state upload_errand_state(struct upload_self *u);
-void upload_find_errand(struct upload_self *u);
 
 /* ---- upload_result.c ---- */
 
@@ -205,9 +207,27 @@ void upload_register_metrics(void);
 void upload_touch_metrics(const struct storage *s);
 /* The ledger failed: logs it, and nothing new begins for a while. Once for what fails together. */
 void upload_rest(struct upload_self *u, const char *what, const struct err *e);
+/* A file failed by its own fault. */
+void upload_count_failed(struct upload_self *u);
+/* Writes down what has finished, in one commit, and frees its slots. */
+void upload_collect(struct upload_self *u);
+
+/* ---- upload_pause.c ---- */
+
+extern struct metric upload_pauses;
+/* 1 s doubling with each failure in a row. */
+int64_t upload_doubled_ms(int failures, int64_t max);
 /* From here on what comes is live, what waits is backlog. */
 void upload_begin_live(struct upload_self *u);
 bool upload_is_well(struct upload_self *u);
-/* Writes down what has finished, in one commit, and frees its slots. */
-void upload_collect(struct upload_self *u);
+/* What a file that has finished says of the storage. */
+void upload_judge_storage(struct upload_self *u, struct slot *s);
+/* Marks could not be made. */
+void upload_judge_batch(struct upload_self *u);
+
+/* ---- upload_errand.c ---- */
+
+enum errand_state upload_errand_state(struct upload_self *u);
+/* What is due is given to its thread, when that has nothing to do. */
+void upload_find_errand(struct upload_self *u);
 void upload_end_errand(struct upload_self *u);

@@ -1,5 +1,5 @@
-/* Upload: what is next. Looks for what is due, and keeps the queue of the workers, the marks to be
- * made and what has to be done beside files. */
+/* Upload: what is next. Looks for what is due, and keeps the queue of the workers and the marks to
+ * be made. */
 
 #include "stage/upload_internal.h"
 
@@ -327,78 +327,4 @@ enum errand_state upload_batch_state(struct upload_self *u)
     enum errand_state state = u->batch.state;
     pthread_mutex_unlock(&u->lock);
     return state;
-}
-
-static void ask_errand(struct upload_self *u)
-{
-    pthread_mutex_lock(&u->lock);
-    u->errand.state = ERRAND_ASKED;
-    pthread_cond_broadcast(&u->work);
-    pthread_mutex_unlock(&u->lock);
-}
-
-enum errand_state upload_errand_state(struct upload_self *u)
-{
-    pthread_mutex_lock(&u->lock);
-    enum errand_state state = u->errand.state;
-    pthread_mutex_unlock(&u->lock);
-    return state;
-}
-
-/* The next star to be told, into the errand. Those that failed are passed over for this round. */
-static bool find_star(struct upload_self *u)
-{
-    struct errand *x = &u->errand;
-    struct err e = {0};
-    int n = ledger_upload_stars(u->ledger, u->storage->name, u->star_after, &x->job, 1, &e);
-    if (n < 0 || (n == 0 && u->star_after > 0)) {
-        u->star_after = 0;
-        u->stars_at = mono_add_ms(clock_mono(), UPLOAD_ERRAND_AGAIN_MS);
-    }
-    if (n == 1 && !u->storage->ops->star) {                    /* nobody there wants to know */
-        (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
-        return false;
-    }
-    if (n == 1)
-        upload_mark_read(x->job.mark, &x->mark);
-    return n == 1;
-}
-
-static bool may_serve(struct upload_self *u)
-{
-    return upload_is_well(u) && !u->paused;
-}
-
-static bool is_due(struct upload_self *u, enum errand_kind kind)
-{
-    const struct storage_ops *ops = u->storage->ops;
-    switch (kind) {
-    case ERRAND_TEND:
-        return ops->tend && mono_passed(u->tend_at);
-    case ERRAND_ROOM:
-        return ops->free_bytes && may_serve(u) && mono_passed(u->room_at);
-    case ERRAND_STAR:
-        return may_serve(u) && mono_passed(u->stars_at) && find_star(u);
-    case ERRAND_ARCHIVE:
-        return ops->archive && may_serve(u) && mono_passed(u->archive_at);
-    case ERRAND_KIND_COUNT:
-        break;
-    }
-    return false;
-}
-
-/* The kinds take turns: many stars hold up no tidying, nor the other way round. */
-void upload_find_errand(struct upload_self *u)
-{
-    if (u->ending || upload_errand_state(u) != ERRAND_NONE)
-        return;
-    enum errand_kind last = u->errand.kind;
-    for (int i = 1; i <= ERRAND_KIND_COUNT; i++) {
-        enum errand_kind kind = (enum errand_kind)(((int)last + i) % ERRAND_KIND_COUNT);
-        if (!is_due(u, kind))
-            continue;
-        u->errand.kind = kind;
-        ask_errand(u);
-        return;
-    }
 }
