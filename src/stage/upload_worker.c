@@ -71,8 +71,8 @@ static int save_mark(void *arg, const struct storage_mark *mark, struct err *e)
     pthread_mutex_lock(&u->side_lock);
     r = ledger_upload_mark(u->side, &job, 1, e);
     pthread_mutex_unlock(&u->side_lock);
-    if (r == 0)
-        s->slot->job = job;
+    if (r == 0) /* the rest of it others may be reading */
+        memcpy(s->slot->job.mark, job.mark, sizeof(job.mark));
     s->worker->ledger_failed = s->worker->ledger_failed || r < 0;
     return r;
 }
