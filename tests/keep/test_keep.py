@@ -99,7 +99,7 @@ def test_a_missing_login_is_told_in_words_and_taken_when_it_comes(launch, drive,
     assert 0 < storage(d)["next_try_ms"] <= 30000, "it is taken without a word"
     drained(d)
     kept_right(drive, d)
-    wait_until(lambda: "gdrive" not in d.request("/readyz")[2].decode(), "the words to go")
+    wait_until(lambda: "snapshotd auth" not in d.request("/readyz")[2].decode(), "the words to go")
 
 
 def test_a_missing_login_is_told_before_the_first_picture(launch, drive, tmp_path):
