@@ -25,7 +25,7 @@ import spool  # noqa: E402
 ANSWER_MS = 50
 PICTURE_BYTES = 150_000
 PARALLEL = 4, 16
-LIVE = 10  # pictures that come while the backlog is drained
+LIVE_EVERY = 25  # pictures of the backlog that go for each that comes meanwhile
 LEDGER_ROWS = 10, 1_000_000
 LEDGER_ROWS_FULL = 10, 1_000_000, 5_000_000
 TARGET, TARGET_LEDGER = 0.9, 1.3
@@ -78,28 +78,29 @@ class Bench:
         self.add("   resident memory: most of the first half, most of the second",
                  f"{max(memory[:half]):.1f}, {max(memory[half:]):.1f} MB", "flat",
                  max(memory[half:]) <= max(memory[:half]) * 1.05 + 1)
-        median = statistics.median(waits) * 1e3
+        waits = sorted(w * 1e3 for w in waits)
+        median, most = statistics.median(waits), waits[len(waits) * 99 // 100 - 1]
         slot = max(r["ended"] - r["began"] for r in sent) * 1e3
-        self.add(f"   wait of {live} live pictures, from their verdict on: median, longest",
-                 f"{median:.0f}, {max(waits) * 1e3:.0f} ms",
+        self.add(f"   wait of {live} live pictures, from their verdict on: median, 99th percent, longest",
+                 f"{median:.0f}, {most:.0f}, {waits[-1]:.0f} ms",
                  f"median <= {ANSWER_MS} ms, longest <= {slot:.0f} ms (the longest upload)",
-                 median <= ANSWER_MS and max(waits) * 1e3 <= slot)
+                 median <= ANSWER_MS and waits[-1] <= slot)
 
     def watch(self, d, count):
         """Until all is kept; a live picture comes now and then. (MB over time, live pictures)"""
-        memory, live = [], 0
+        memory, live, wanted = [], 0, count // LIVE_EVERY
         end = time.monotonic() + PATIENCE
         while True:
             kept = d.count("state = 1")
             memory.append(events.memory_mb(d.process.pid)[0])
-            if live < LIVE and kept >= (live + 1) * count // (LIVE + 2):
+            if live < wanted and kept >= (live + 1) * count // (wanted + 2):
                 d.push([count + live], "live")
                 live += 1
-            elif live == LIVE and kept == count + live:
+            elif live == wanted and kept == count + live:
                 return memory, live
             if time.monotonic() > end:
                 raise SystemExit(f"bench: {kept} of {count + live} uploads in {PATIENCE} s")
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     # ---- the ledger ----
 

@@ -82,7 +82,7 @@ int uploads_copy_dropped(struct ledger *l, int64_t snapshot_row, struct err *e)
 
 #define JOB_COLUMNS                                                                                \
     "u.row, s.id, u.annotated, s.starred_at IS NOT NULL, u.attempts, u.created_at,"                \
-    " coalesce(u.mark, '')"
+    " coalesce(u.mark, ''), u.not_before"
 
 int ledger_upload_due(struct ledger *l, const char *storage, const struct upload_order *order,
                       struct wall_time now, const int64_t *busy, int busy_count,
@@ -220,7 +220,8 @@ static int read_jobs(struct ledger *l, struct db_query *q, struct upload_job *re
                                  .annotated = db_int(q, 2) != 0,
                                  .starred = db_int(q, 3) != 0,
                                  .attempts = (int)MIN(db_int(q, 4), (int64_t)INT32_MAX),
-                                 .created_at = {db_int(q, 5)}};
+                                 .created_at = {db_int(q, 5)},
+                                 .not_before = {db_int(q, 7)}};
         r = column_copy(l, q, 1, j->snapshot_id, sizeof(j->snapshot_id), e);
         if (r == 0)
             r = column_copy(l, q, 6, j->mark, sizeof(j->mark), e);

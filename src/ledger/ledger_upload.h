@@ -14,6 +14,7 @@ struct upload_job {
     bool damaged; /* the row is: only `row` is set, for ledger_upload_damaged() */
     int attempts; /* that failed by the object's own fault */
     struct wall_time created_at;
+    struct wall_time not_before; /* it waited for this moment; 0 = it was never refused */
     char md5[33]; /* of the picture's bytes as they were put, for ledger_upload_done(); else "" */
     char mark[UPLOAD_MARK_MAX]; /* the storage's, "" before the first attempt; may hold a secret */
 };

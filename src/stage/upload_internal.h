@@ -1,5 +1,5 @@
 #pragma once
-/* What the four files of the upload stage share (upload.c has the essay): the state of one stage,
+/* What the six files of the upload stage share (upload.c has the essay): the state of one stage,
  * and what each file does for the others. Nobody else includes this. Functions are called in the
  * stage's thread unless they say otherwise. */
 
@@ -21,6 +21,10 @@
 #define UPLOAD_LIVE_MS 60000
 /* What failed beside files: it may be refused for good, and goes out while nothing else does. */
 #define UPLOAD_ERRAND_AGAIN_MS 300000
+/* A storage that names a longer pause is not believed. */
+#define UPLOAD_NAMED_MAX_MS 86400000
+/* The longest wait of one file. */
+#define UPLOAD_BACKOFF_MAX_MS ((int64_t)LEDGER_WAIT_MAX_S * 1000)
 
 enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_RUNNING, SLOT_FINISHED };
 
@@ -29,6 +33,14 @@ enum origin {
     FROM_STORAGE, /* it, or the file, as `failure` says */
     FROM_STORE,   /* the file could not be read here */
     FROM_LEDGER,  /* what the storage wanted to note could not be made durable */
+};
+
+/* What becomes of a file that failed by a fault of its own. */
+enum fate {
+    FATE_OPEN,
+    FATE_AGAIN, /* an attempt counts, and it waits by itself */
+    FATE_WAITS, /* it may be the whole store's: no attempt counts */
+    FATE_ENDS,  /* put aside with the reason */
 };
 
 /* A file on its way. While it is running it is the worker's, else the stage's. */
@@ -50,6 +62,7 @@ struct slot {
     struct storage_failure failure;
     struct err error;
     double seconds;
+    enum fate fate; /* of the stage's thread, when it has finished */
 };
 
 enum errand_state { ERRAND_NONE, ERRAND_ASKED, ERRAND_DONE };
@@ -58,6 +71,7 @@ enum errand_state { ERRAND_NONE, ERRAND_ASKED, ERRAND_DONE };
 struct batch {
     bool alone;  /* it has live ones only, though others want marks; the stage's */
     bool urgent; /* somebody waits: a live picture, or workers without work; the stage's */
+    bool live;   /* a live picture's mark was made, by the last look at what is due; the stage's */
     enum errand_state state; /* guarded by the lock */
     int count;
     struct upload_job jobs[RESERVE_MAX];
@@ -144,10 +158,13 @@ struct upload_self {
     struct batch batch;
     struct errand errand;
     bool ended;
-    int allowed;         /* workers that may begin */
-    unsigned generation; /* of pauses; the stage's thread alone changes it */
-    int64_t bytes;       /* of files that are read or sent */
-    int64_t reads;       /* files that could be read */
+    bool restock;               /* the storage's stock is to be filled up */
+    bool live_comes;            /* its mark is being made durable: one worker is kept free for it */
+    int allowed;                /* workers that may begin */
+    unsigned generation;        /* of pauses; the stage's thread alone changes it */
+    int64_t bytes;              /* of files that are read or sent */
+    int64_t reads;              /* files that could be read */
+    struct wall_time read_last; /* when the last of them was, as ledger_now() has it */
     struct storage_status shown;
 
     /* Under `side_lock`: of the workers, for notes and marks. */
@@ -164,6 +181,8 @@ struct census {
 
 /* By the caller's thread. */
 void upload_make_marks(struct worker *w, struct batch *b);
+/* From the storage's stock; returns whether there were enough. */
+bool upload_take_marks(struct upload_self *u, struct batch *b);
 void *upload_put_main(void *worker);
 void *upload_reserve_main(void *worker);
 void *upload_errand_main(void *worker);
@@ -180,8 +199,6 @@ void upload_fill(struct upload_self *u);
 void upload_empty_queue(struct upload_self *u);
 void upload_free_batch(struct upload_self *u);
 enum errand_state upload_batch_state(struct upload_self *u);
-enum errand_state upload_errand_state(struct upload_self *u);
-void upload_find_errand(struct upload_self *u);
 
 /* ---- upload_result.c ---- */
 
@@ -190,11 +207,27 @@ void upload_register_metrics(void);
 void upload_touch_metrics(const struct storage *s);
 /* The ledger failed: logs it, and nothing new begins for a while. Once for what fails together. */
 void upload_rest(struct upload_self *u, const char *what, const struct err *e);
+/* A file failed by its own fault. */
+void upload_count_failed(struct upload_self *u);
+/* Writes down what has finished, in one commit, and frees its slots. */
+void upload_collect(struct upload_self *u);
+
+/* ---- upload_pause.c ---- */
+
+extern struct metric upload_pauses;
+/* 1 s doubling with each failure in a row. */
+int64_t upload_doubled_ms(int failures, int64_t max);
 /* From here on what comes is live, what waits is backlog. */
 void upload_begin_live(struct upload_self *u);
 bool upload_is_well(struct upload_self *u);
-/* Any thread: says in the error that nobody will try again. */
-void upload_explain(struct slot *s);
-/* Writes down what has finished, in one commit, and frees its slots. */
-void upload_collect(struct upload_self *u);
+/* What a file that has finished says of the storage. */
+void upload_judge_storage(struct upload_self *u, struct slot *s);
+/* Marks could not be made. */
+void upload_judge_batch(struct upload_self *u);
+
+/* ---- upload_errand.c ---- */
+
+enum errand_state upload_errand_state(struct upload_self *u);
+/* What is due is given to its thread, when that has nothing to do. */
+void upload_find_errand(struct upload_self *u);
 void upload_end_errand(struct upload_self *u);

@@ -1,5 +1,5 @@
-/* Upload: what is next. Looks for what is due, and keeps the queue of the workers, the marks to be
- * made and what has to be done beside files. */
+/* Upload: what is next. Looks for what is due, and keeps the queue of the workers and the marks to
+ * be made. */
 
 #include "stage/upload_internal.h"
 
@@ -130,12 +130,33 @@ static int without_story(struct upload_self *u, const struct upload_job *job, in
     return put_aside(u, job, why.text, e);
 }
 
-/* Marks are asked for, or made at once by a storage that asks nobody for them. */
+/* Marks that ask nobody are made at once. */
+static bool make_here(struct upload_self *u)
+{
+    const struct storage_ops *ops = u->storage->ops;
+    if (!ops->reserve_asks_nobody)
+        return ops->reserve_stocked && upload_take_marks(u, &u->batch);
+    upload_make_marks(&u->own, &u->batch);
+    return true;
+}
+
+static void expect_live(struct upload_self *u, bool comes)
+{
+    pthread_mutex_lock(&u->lock);
+    if (u->live_comes && !comes)
+        pthread_cond_broadcast(&u->work);
+    u->live_comes = comes;
+    pthread_mutex_unlock(&u->lock);
+}
+
+/* Marks are asked for, or made. */
 static int ask_for_marks(struct upload_self *u, const struct upload_job *const *jobs, int count,
-                         struct err *e)
+                         bool live, struct err *e)
 {
     struct batch *b = &u->batch;
     int r = 0;
+    if (live)
+        expect_live(u, true);
     for (int i = 0; i < count && r == 0; i++) {
         r = describe_job(u, jobs[i], &b->snapshots[b->count], b->labels[b->count], e);
         if (r == 0)
@@ -147,14 +168,13 @@ static int ask_for_marks(struct upload_self *u, const struct upload_job *const *
         upload_free_batch(u);
         return r;
     }
-    bool here = u->storage->ops->reserve_asks_nobody;
     b->generation = u->generation;
-    if (here)
-        upload_make_marks(&u->own, b);
+    bool here = make_here(u);
     pthread_mutex_lock(&u->lock);
     b->state = here ? ERRAND_DONE : ERRAND_ASKED;
     pthread_cond_broadcast(&u->work);
     pthread_mutex_unlock(&u->lock);
+    b->live = here && live;
     return 0;
 }
 
@@ -212,7 +232,7 @@ static int take_due(struct upload_self *u, const struct upload_job *jobs, int co
     if (r < 0 || wanting_count == 0 || !hurry || upload_batch_state(u) != ERRAND_NONE)
         return r;
     u->batch.alone = live_wants && !u->batch.alone;
-    return ask_for_marks(u, wanting, wanting_count, e);
+    return ask_for_marks(u, wanting, wanting_count, live_wants, e);
 }
 
 /* Workers that may be busy now: one alone finds out whether a pause was long enough. */
@@ -239,7 +259,7 @@ static int pass_over(int64_t *busy, int count, int64_t row)
     return count + 1;
 }
 
-void upload_fill(struct upload_self *u)
+static void take_next(struct upload_self *u)
 {
     int allowed = upload_allow(u);
     struct census c;
@@ -271,6 +291,13 @@ void upload_fill(struct upload_self *u)
         upload_rest(u, "look for files to upload", &e);
 }
 
+void upload_fill(struct upload_self *u)
+{
+    u->batch.live = false;
+    take_next(u);
+    expect_live(u, u->batch.live);
+}
+
 /* What waits in the queue goes back: nothing of it has begun. */
 void upload_empty_queue(struct upload_self *u)
 {
@@ -300,78 +327,4 @@ enum errand_state upload_batch_state(struct upload_self *u)
     enum errand_state state = u->batch.state;
     pthread_mutex_unlock(&u->lock);
     return state;
-}
-
-static void ask_errand(struct upload_self *u)
-{
-    pthread_mutex_lock(&u->lock);
-    u->errand.state = ERRAND_ASKED;
-    pthread_cond_broadcast(&u->work);
-    pthread_mutex_unlock(&u->lock);
-}
-
-enum errand_state upload_errand_state(struct upload_self *u)
-{
-    pthread_mutex_lock(&u->lock);
-    enum errand_state state = u->errand.state;
-    pthread_mutex_unlock(&u->lock);
-    return state;
-}
-
-/* The next star to be told, into the errand. Those that failed are passed over for this round. */
-static bool find_star(struct upload_self *u)
-{
-    struct errand *x = &u->errand;
-    struct err e = {0};
-    int n = ledger_upload_stars(u->ledger, u->storage->name, u->star_after, &x->job, 1, &e);
-    if (n < 0 || (n == 0 && u->star_after > 0)) {
-        u->star_after = 0;
-        u->stars_at = mono_add_ms(clock_mono(), UPLOAD_ERRAND_AGAIN_MS);
-    }
-    if (n == 1 && !u->storage->ops->star) {                    /* nobody there wants to know */
-        (void)ledger_upload_star_done(u->ledger, &x->job, &e); /* else the next sweep does */
-        return false;
-    }
-    if (n == 1)
-        upload_mark_read(x->job.mark, &x->mark);
-    return n == 1;
-}
-
-static bool may_serve(struct upload_self *u)
-{
-    return upload_is_well(u) && !u->paused;
-}
-
-static bool is_due(struct upload_self *u, enum errand_kind kind)
-{
-    const struct storage_ops *ops = u->storage->ops;
-    switch (kind) {
-    case ERRAND_TEND:
-        return ops->tend && mono_passed(u->tend_at);
-    case ERRAND_ROOM:
-        return ops->free_bytes && may_serve(u) && mono_passed(u->room_at);
-    case ERRAND_STAR:
-        return may_serve(u) && mono_passed(u->stars_at) && find_star(u);
-    case ERRAND_ARCHIVE:
-        return ops->archive && may_serve(u) && mono_passed(u->archive_at);
-    case ERRAND_KIND_COUNT:
-        break;
-    }
-    return false;
-}
-
-/* The kinds take turns: many stars hold up no tidying, nor the other way round. */
-void upload_find_errand(struct upload_self *u)
-{
-    if (u->ending || upload_errand_state(u) != ERRAND_NONE)
-        return;
-    enum errand_kind last = u->errand.kind;
-    for (int i = 1; i <= ERRAND_KIND_COUNT; i++) {
-        enum errand_kind kind = (enum errand_kind)(((int)last + i) % ERRAND_KIND_COUNT);
-        if (!is_due(u, kind))
-            continue;
-        u->errand.kind = kind;
-        ask_errand(u);
-        return;
-    }
 }

@@ -71,8 +71,8 @@ static int save_mark(void *arg, const struct storage_mark *mark, struct err *e)
     pthread_mutex_lock(&u->side_lock);
     r = ledger_upload_mark(u->side, &job, 1, e);
     pthread_mutex_unlock(&u->side_lock);
-    if (r == 0)
-        s->slot->job = job;
+    if (r == 0) /* the rest of it others may be reading */
+        memcpy(s->slot->job.mark, job.mark, sizeof(job.mark));
     s->worker->ledger_failed = s->worker->ledger_failed || r < 0;
     return r;
 }
@@ -124,6 +124,7 @@ static void count_read(struct upload_self *u)
 {
     pthread_mutex_lock(&u->lock);
     u->reads++;
+    u->read_last = ledger_now();
     pthread_mutex_unlock(&u->lock);
 }
 
@@ -138,6 +139,7 @@ static void put_file(struct worker *w, struct slot *slot)
     slot->origin = FROM_STORE;
     slot->failure = (struct storage_failure){.trouble = STORAGE_WELL};
     slot->error = (struct err){0};
+    slot->fate = FATE_OPEN;
     int r = read_file(u, slot, &bytes, &slot->error);
     if (r == 0) {
         slot->read = (int64_t)bytes->size;
@@ -163,7 +165,6 @@ static void put_file(struct worker *w, struct slot *slot)
     slot->code = r;
     if (r < 0 && w->ledger_failed)
         slot->origin = FROM_LEDGER;
-    upload_explain(slot);
     slot->seconds = mono_diff_ms(clock_mono(), start) / 1000;
 }
 
@@ -180,6 +181,8 @@ static struct slot *next_slot(struct upload_self *u)
         if (!first || (s->live != first->live ? s->live : s->turn < first->turn))
             first = s;
     }
+    if (first && !first->live && u->live_comes && running + 1 >= u->allowed)
+        return NULL; /* that one has waited for its mark, and need not wait for this one, too */
     if (!first || running >= u->allowed || (u->bytes && u->bytes + first->size > BYTES_MAX))
         return NULL;
     return first;
@@ -223,6 +226,12 @@ void *upload_put_main(void *arg)
     return NULL;
 }
 
+static void write_marks(struct batch *b)
+{
+    for (int i = 0; i < b->count && b->code >= 0; i++)
+        b->code = upload_mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
+}
+
 void upload_make_marks(struct worker *w, struct batch *b)
 {
     struct upload_self *u = w->upload;
@@ -238,9 +247,32 @@ void upload_make_marks(struct worker *w, struct batch *b)
     if (b->code == 0)
         b->code = u->storage->ops->reserve(w->session, objects, b->marks, b->count, &b->failure,
                                            &b->error);
-    for (int i = 0; i < b->count && b->code >= 0; i++)
-        b->code = upload_mark_write(&b->marks[i], b->jobs[i].mark, &b->error);
+    write_marks(b);
     b->origin = b->code < 0 && w->ledger_failed ? FROM_LEDGER : FROM_STORAGE;
+}
+
+bool upload_take_marks(struct upload_self *u, struct batch *b)
+{
+    if (u->storage->ops->reserve_stocked(u->storage, b->marks, b->count) < 0)
+        return false;
+    pthread_mutex_lock(&u->lock);
+    u->restock = u->shown.trouble == STORAGE_WELL; /* else it is asked no more than it must be */
+    pthread_mutex_unlock(&u->lock);
+    b->failure = (struct storage_failure){.trouble = STORAGE_WELL};
+    b->error = (struct err){0};
+    b->origin = FROM_STORAGE;
+    b->code = 0;
+    write_marks(b);
+    return true;
+}
+
+/* What fails here is nobody's loss yet: who needs a mark and finds none will be told. */
+static void fill_stock(struct worker *w)
+{
+    struct storage_failure f = {0};
+    struct err e = {0};
+    if (need_session(w, &f, &e) == 0)
+        (void)w->upload->storage->ops->reserve(w->session, NULL, NULL, 0, &f, &e);
 }
 
 void *upload_reserve_main(void *arg)
@@ -250,13 +282,21 @@ void *upload_reserve_main(void *arg)
     prepare_thread("upload.mark");
     pthread_mutex_lock(&u->lock);
     while (!u->ended) {
-        if (u->batch.state != ERRAND_ASKED) {
+        if (u->batch.state != ERRAND_ASKED && !u->restock) {
             pthread_cond_wait(&u->work, &u->lock);
+            continue;
+        }
+        if (u->batch.state != ERRAND_ASKED) {
+            u->restock = false;
+            pthread_mutex_unlock(&u->lock);
+            fill_stock(w);
+            pthread_mutex_lock(&u->lock);
             continue;
         }
         pthread_mutex_unlock(&u->lock);
         upload_make_marks(w, &u->batch);
         pthread_mutex_lock(&u->lock);
+        u->restock = u->batch.code >= 0 && u->storage->ops->reserve_stocked;
         u->batch.state = ERRAND_DONE;
         stage_wake(u->stage);
     }

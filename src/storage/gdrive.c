@@ -267,19 +267,31 @@ bool gdrive_take_fresh(struct gdrive *g, const char *id)
     return found;
 }
 
+/* How many ids there are. Under the lock. */
+static int count_ids(struct gdrive *g, uint64_t generation)
+{
+    if (g->ids_login != generation)
+        g->id_count = 0; /* another account takes none of them */
+    g->ids_login = generation;
+    return g->id_count;
+}
+
+/* Under the lock, when there is one. */
+static void draw_id(struct gdrive *g, char ret[DRIVE_ID_MAX])
+{
+    (void)text_copy(ret, DRIVE_ID_MAX, g->ids[--g->id_count]);
+    g->fresh[g->fresh_next] = hash_64(ret, strlen(ret));
+    g->fresh_next = (g->fresh_next + 1) % GDRIVE_FRESH_KEPT;
+}
+
 /* Takes an id from those that we have; false when there is none. */
 static bool take_id(struct gdrive *g, char ret[DRIVE_ID_MAX])
 {
     uint64_t generation = google_login_generation(g->account.login);
     (void)pthread_mutex_lock(&g->lock);
-    if (g->ids_login != generation)
-        g->id_count = 0; /* another account takes none of them */
-    bool found = g->id_count > 0;
-    if (found) {
-        (void)text_copy(ret, DRIVE_ID_MAX, g->ids[--g->id_count]);
-        g->fresh[g->fresh_next] = hash_64(ret, strlen(ret));
-        g->fresh_next = (g->fresh_next + 1) % GDRIVE_FRESH_KEPT;
-    }
+    bool found = count_ids(g, generation) > 0;
+    if (found)
+        draw_id(g, ret);
     (void)pthread_mutex_unlock(&g->lock);
     return found;
 }
@@ -287,15 +299,13 @@ static bool take_id(struct gdrive *g, char ret[DRIVE_ID_MAX])
 static int fetch_ids(struct storage_session *w, struct storage_failure *f, struct err *e)
 {
     struct gdrive *g = w->g;
-    AUTO_FREE char(*ids)[DRIVE_ID_MAX] = xcalloc(GDRIVE_IDS_KEPT, sizeof(*ids));
+    AUTO_FREE char(*ids)[DRIVE_ID_MAX] = xcalloc(GDRIVE_IDS_ASKED, sizeof(*ids));
     uint64_t generation = google_login_generation(g->account.login);
-    int count = drive_new_ids(&w->link, "files", GDRIVE_IDS_KEPT, ids, f, e);
+    int count = drive_new_ids(&w->link, "files", GDRIVE_IDS_ASKED, ids, f, e);
     if (count < 0)
         return gdrive_for_all(count, f, e);
     (void)pthread_mutex_lock(&g->lock); /* another session may have fetched, too: then some go */
-    if (g->ids_login != generation)
-        g->id_count = 0;
-    g->ids_login = generation;
+    (void)count_ids(g, generation);
     for (int i = 0; i < count && g->id_count < GDRIVE_IDS_KEPT; i++)
         (void)text_copy(g->ids[g->id_count++], DRIVE_ID_MAX, ids[i]);
     (void)pthread_mutex_unlock(&g->lock);
@@ -320,12 +330,41 @@ int gdrive_new_id(struct storage_session *w, char ret[DRIVE_ID_MAX], struct stor
     return 0;
 }
 
+/* While ids are left, so that no upload waits for an answer. */
+static int fill_stock(struct storage_session *w, struct storage_failure *f, struct err *e)
+{
+    struct gdrive *g = w->g;
+    uint64_t generation = google_login_generation(g->account.login);
+    (void)pthread_mutex_lock(&g->lock);
+    bool low = count_ids(g, generation) < GDRIVE_IDS_LOW;
+    (void)pthread_mutex_unlock(&g->lock);
+    return low ? fetch_ids(w, f, e) : 0;
+}
+
+static int gdrive_reserve_stocked(struct storage *s, struct storage_mark *marks, int count)
+{
+    struct gdrive *g = gdrive_of(s);
+    uint64_t generation = google_login_generation(g->account.login);
+    (void)pthread_mutex_lock(&g->lock);
+    bool enough = count_ids(g, generation) >= count;
+    for (int i = 0; i < count && enough; i++) {
+        char id[DRIVE_ID_MAX];
+        draw_id(g, id);
+        marks[i] = (struct storage_mark){0};
+        (void)text_copy(marks[i].id, sizeof(marks[i].id), id);
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return enough ? 0 : -EAGAIN;
+}
+
 static int gdrive_reserve(struct storage_session *w, const struct storage_object *objects,
                           struct storage_mark *marks, int count, struct storage_failure *f,
                           struct err *e)
 {
     (void)objects;
     *f = (struct storage_failure){0};
+    if (count == 0)
+        return fill_stock(w, f, e);
     for (int i = 0; i < count; i++) {
         char id[DRIVE_ID_MAX];
         int r = gdrive_new_id(w, id, f, e);
@@ -446,6 +485,7 @@ static const struct storage_ops ops = {
     .session_new = session_new,
     .session_free = session_free,
     .reserve = gdrive_reserve,
+    .reserve_stocked = gdrive_reserve_stocked,
     .put = gdrive_put,
     .verify = gdrive_verify,
     .archive = gdrive_archive_run,

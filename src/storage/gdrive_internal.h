@@ -5,7 +5,9 @@
 #include "storage/drive_folder.h"
 #include "storage/gdrive.h"
 
-#define GDRIVE_IDS_KEPT 100    /* of one question; each upload takes one */
+#define GDRIVE_IDS_ASKED 100   /* at a time; each upload takes one */
+#define GDRIVE_IDS_LOW 100     /* fewer are filled up: enough for all that go out meanwhile */
+#define GDRIVE_IDS_KEPT 200    /* at most */
 #define GDRIVE_FRESH_KEPT 4096 /* ids made by this process and not used yet; 8 bytes each */
 
 struct gdrive {

@@ -91,10 +91,14 @@ struct storage_ops {
     int (*session_new)(struct storage *s, int stop_fd, const struct storage_memory *memory,
                        struct storage_session **ret, struct err *e);
     void (*session_free)(struct storage_session *w);
-    /* Fills the marks of objects that were never tried: durable before the first put. */
+    /* Fills the marks of objects that were never tried: durable before the first put. Of no object:
+     * fills up the stock, if the storage has one. */
     int (*reserve)(struct storage_session *w, const struct storage_object *objects,
                    struct storage_mark *marks, int count, struct storage_failure *f, struct err *e);
     bool reserve_asks_nobody; /* nor does session_new(): both return at once, in any thread */
+    /* The same from what is in stock, for all or for none; asks nobody, any thread. -EAGAIN when
+     * there are not enough. NULL = none is kept in stock. */
+    int (*reserve_stocked)(struct storage *s, struct storage_mark *marks, int count);
     /* 0: the object is there, once, and its size and digest are right. `save` makes a changed mark
      * durable (a resumable upload began); when that fails, so does the call, and the caller knows
      * that it was not the storage's fault. */

@@ -56,6 +56,8 @@ struct shelf {
     const char *bad_name;  /* part of a name: puts of it get `bad` instead */
     struct answer bad;
     int ids, reserves, reserved_last, puts, inside, inside_max;
+    int stock;  /* ids that ask nobody */
+    int refill; /* who fills it up; never comes back */
     struct {
         char id[64], name[128];
         int times;
@@ -112,6 +114,37 @@ static int shelf_reserve(struct storage_session *w, const struct storage_object 
     pthread_cond_broadcast(&s->flow->changed);
     pthread_mutex_unlock(&s->flow->lock);
     return give(&a, f, e);
+}
+
+/* Of no object it fills the stock, and hangs. */
+static int shelf_reserve_or_hang(struct storage_session *w, const struct storage_object *objects,
+                                 struct storage_mark *marks, int count, struct storage_failure *f,
+                                 struct err *e)
+{
+    struct shelf *s = w->shelf;
+    struct pollfd fd = {.fd = w->stop_fd, .events = POLLIN};
+    if (count > 0)
+        return shelf_reserve(w, objects, marks, count, f, e);
+    pthread_mutex_lock(&s->flow->lock);
+    s->refill++;
+    pthread_cond_broadcast(&s->flow->changed);
+    pthread_mutex_unlock(&s->flow->lock);
+    (void)poll(&fd, 1, -1);
+    return err_set(e, -ECANCELED, ERR_LATER, "stopped");
+}
+
+static int shelf_reserve_stocked(struct storage *storage, struct storage_mark *marks, int count)
+{
+    struct shelf *s = container_of(storage, struct shelf, base);
+    pthread_mutex_lock(&s->flow->lock);
+    bool enough = s->stock >= count;
+    for (int i = 0; i < count && enough; i++) {
+        marks[i] = (struct storage_mark){0};
+        (void)snprintf(marks[i].id, sizeof(marks[i].id), "id-%d", s->ids++);
+    }
+    s->stock -= enough ? count : 0;
+    pthread_mutex_unlock(&s->flow->lock);
+    return enough ? 0 : -EAGAIN;
 }
 
 /* The same id again is the same place. */
@@ -698,6 +731,65 @@ static void a_live_picture_goes_next_after_one_turn(void **state UNUSED)
     close_hand(h);
 }
 
+/* Its mark is there; whoever makes more for later is still at it. */
+static void a_live_picture_does_not_wait_for_marks_of_later_ones(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    h->shelf.common.parallel = 1;
+    h->shelf.ops.reserve = shelf_reserve_or_hang;
+    h->shelf.ops.reserve_stocked = shelf_reserve_stocked;
+    h->shelf.stock = 100;
+    for (int i = 0; i < 40; i++)
+        picture(h, "c", i, NULL);
+    begin_as_set(h);
+    hold(&h->shelf, true);
+    TURN_UNTIL(h, h->shelf.inside == 1 && h->shelf.refill == 1);
+    picture(h, "live", 1, NULL);
+    (void)upload_stage.sweep(h->upload);
+    hold(&h->shelf, false);
+    TURN_UNTIL(h, counts(h).done == 41);
+    assert_string_equal(h->shelf.places[1].name, "fetch_live_1.jpg");
+    assert_int_equal(h->shelf.reserves, 0);
+    close_hand(h);
+}
+
+static void *sweep_once(void *upload)
+{
+    (void)upload_stage.sweep(upload);
+    return NULL;
+}
+
+/* While its mark is written, which another one's commit holds up, a worker becomes free: that has
+ * enough of the backlog to do, but the live one would have to wait for it next. */
+static void a_worker_waits_for_a_live_picture_that_is_about_to_come(void **state UNUSED)
+{
+    struct by_hand *h = open_hand();
+    struct err e = {0};
+    pthread_t sweep;
+    AUTO(db) db = NULL;
+    h->shelf.common.parallel = 1;
+    h->shelf.ops.reserve_asks_nobody = true;
+    for (int i = 0; i < 40; i++)
+        picture(h, "c", i, NULL);
+    begin_as_set(h);
+    hold(&h->shelf, true);
+    TURN_UNTIL(h, h->shelf.inside == 1);
+    turn(h);
+    int before = FLOW_GET(h->f, h->shelf.reserves);
+    picture(h, "live", 1, NULL);
+    assert_int_equal(db_open(h->f->ledger_path, false, &db, &e), 0);
+    assert_int_equal(db_begin(db, &e), 0);
+    assert_int_equal(pthread_create(&sweep, NULL, sweep_once, h->upload), 0);
+    FLOW_WAIT(h->f, h->shelf.reserves > before);
+    hold(&h->shelf, false);
+    FLOW_WAIT(h->f, h->shelf.inside == 0);
+    assert_int_equal(db_commit(db, &e), 0);
+    assert_int_equal(pthread_join(sweep, NULL), 0);
+    TURN_UNTIL(h, counts(h).done == 41);
+    assert_string_equal(h->shelf.places[1].name, "fetch_live_1.jpg");
+    close_hand(h);
+}
+
 static void a_storage_that_is_away_is_asked_less_and_less(void **state UNUSED)
 {
     static const int64_t pauses_s[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300};
@@ -838,6 +930,82 @@ static void a_minute_of_an_unreadable_store_puts_nothing_aside(void **state UNUS
     close_hand(h);
 }
 
+/* What the disk says of the one file that is bad; read() is what reads it. */
+static _Atomic ino_t bad_sector;
+ssize_t read(int fd, void *into, size_t size)
+{
+    struct stat st;
+    if (atomic_load(&bad_sector) && fstat(fd, &st) == 0 && st.st_ino == atomic_load(&bad_sector)) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_read, fd, into, size);
+}
+
+static void make_bad(struct by_hand *h, const char *id)
+{
+    char path[700];
+    struct stat st;
+    struct snapshot s = flow_get_snapshot(h->f, id);
+    (void)snprintf(path, sizeof(path), "%s/%s", h->f->store_path, s.path);
+    assert_int_equal(stat(path, &st), 0);
+    atomic_store(&bad_sector, st.st_ino);
+}
+
+/* Others come and are kept, one in half an hour; it is tried for a day, less and less often. */
+static void a_file_with_a_bad_sector_ends_after_a_day(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    struct ledger_story story[64];
+    struct err e = {0};
+    char bad[SNAPSHOT_ID_SIZE];
+    int others = 0, minutes = 0;
+    atomic_store(&syncs_skipped, true);
+    flow_listen(h->f, "read-failed");
+    picture(h, "bad", 0, bad);
+    make_bad(h, bad);
+    while (counts(h).dead == 0 && minutes < 3 * 24 * 60) {
+        if (minutes % 30 == 0) {
+            picture(h, "c", ++others, NULL);
+            TURN_UNTIL(h, (pass_ms(100), counts(h).done == others));
+        }
+        pass_ms(600000);
+        turn(h);
+        minutes += 10;
+    }
+    atomic_store(&bad_sector, 0);
+    assert_in_range(minutes, 24 * 60, 36 * 60);
+    assert_true(FLOW_GET(h->f, flow_heard(h->f, "read-failed")) < 100);
+    assert_int_equal(counts(h).done, others);
+    assert_int_equal(status(h).trouble, STORAGE_WELL);
+    int n = ledger_story(h->f->l, bad, story, 64, &e);
+    assert_string_equal(story[n - 1].what, "not kept");
+    assert_non_null(strstr(story[n - 1].detail, "the file could not be read for a day"));
+    assert_int_equal(ledger_upload_again(h->f->l, bad, &e), 1);
+    TURN_UNTIL(h, counts(h).done == others + 1);
+    close_hand(h);
+    atomic_store(&syncs_skipped, false);
+}
+
+/* Nothing else could be read either, for days: it may be the disk. */
+static void a_disk_that_cannot_be_read_puts_nothing_aside(void **state UNUSED)
+{
+    struct by_hand *h = begin();
+    char bad[SNAPSHOT_ID_SIZE];
+    picture(h, "bad", 0, bad);
+    make_bad(h, bad);
+    for (int minute = 0; minute < 3 * 24 * 60; minute += 10) {
+        pass_ms(600000);
+        turn(h);
+    }
+    TURN_UNTIL(h, status(h).under_way == 0);
+    assert_int_equal(counts(h).pending, 1);
+    assert_int_equal(first_job(h).attempts, 0);
+    atomic_store(&bad_sector, 0);
+    TURN_UNTIL(h, (pass_ms(1000), counts(h).done == 1));
+    close_hand(h);
+}
+
 static void a_ledger_that_takes_no_note_is_no_trouble_of_the_storage(void **state UNUSED)
 {
     struct by_hand *h = begin();
@@ -893,12 +1061,9 @@ static void a_file_that_always_finds_its_storage_away_stops_no_other(void **stat
     h->shelf.bad_name = "bad";
     h->shelf.bad = (struct answer){-EIO, ERR_LATER, {STORAGE_AWAY, 0}, false};
     picture(h, "bad", 0, bad);
-    hold(&h->shelf, true);
-    TURN_UNTIL(h, h->shelf.inside == 1);
+    TURN_UNTIL(h, status(h).trouble == STORAGE_AWAY);
     for (int i = 1; i < 20; i++)
         picture(h, "c", i, NULL);
-    hold(&h->shelf, false);
-    TURN_UNTIL(h, status(h).trouble == STORAGE_AWAY);
     pass_ms(1000);
     TURN_UNTIL(h, h->shelf.puts == 2 && status(h).pause_ms > 1);
     assert_int_equal(counts(h).done, 0);
@@ -1379,11 +1544,15 @@ int main(void)
         CASE(a_live_picture_goes_before_the_backlog),
         CASE(the_mark_of_a_live_picture_is_made_alone),
         CASE(a_live_picture_goes_next_after_one_turn),
+        CASE(a_live_picture_does_not_wait_for_marks_of_later_ones),
+        CASE(a_worker_waits_for_a_live_picture_that_is_about_to_come),
         CASE(a_storage_that_is_away_is_asked_less_and_less),
         CASE(waits_as_long_as_the_storage_asks),
         CASE(what_people_have_to_mend_is_tried_hourly_and_after_a_reload),
         CASE(an_answer_from_before_a_reload_is_no_reason_to_wait),
         CASE(a_minute_of_an_unreadable_store_puts_nothing_aside),
+        CASE(a_file_with_a_bad_sector_ends_after_a_day),
+        CASE(a_disk_that_cannot_be_read_puts_nothing_aside),
         CASE(a_ledger_that_takes_no_note_is_no_trouble_of_the_storage),
         CASE(a_picture_that_intake_could_not_place_is_no_lost_one),
         CASE(what_was_taken_is_kept_under_a_smaller_limit_too),

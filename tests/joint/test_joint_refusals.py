@@ -14,8 +14,9 @@ from ftp_load import percentile
 from joint import full, joint  # noqa: F401, a fixture
 
 UPLOADS = full(10, 200)
-# How much later than in the same run without faults an event may come: the goal's 100 ms at the 99th
-# percent. The short form's margins are those of a busy machine.
+# How much later than without faults an event may come: the goal's 100 ms at the 99th percent. Without
+# them it is measured before and afterwards, and the worse counts: on a machine with others the two
+# differ by more than that. The short form's margins are those of a busy machine.
 EVENT_MORE_MS = {0.5: full(300, 100), 0.99: full(2500, 100)}
 # A request may come so much later than it should.
 LATE_S = full(3, 1)
@@ -66,10 +67,13 @@ def test_what_a_drive_does_wrong_costs_no_picture_and_no_other_camera_a_moment(j
     wait_until(lambda: any(f["hits"] for f in rig.drive.faults()), "the fault to happen")
     hits = sum(f["hits"] for f in rig.drive.faults())
     rig.drain_now()
+    afterwards = event_delay(rig, 3, size)
+    rig.drain_now()
     told = rig.check()
-    print(f"{name}: {hits} faults, events {usual} -> {meanwhile} ms, {told}")
+    print(f"{name}: {hits} faults, events {usual} -> {meanwhile} -> {afterwards} ms, {told}")
     for share, ms in meanwhile.items():
-        assert ms <= usual[share] + EVENT_MORE_MS[share], f"{share}: {usual[share]} -> {ms} ms"
+        well = max(usual[share], afterwards[share])
+        assert ms <= well + EVENT_MORE_MS[share], f"{share}: {well} -> {ms} ms"
 
 
 # ---- distance ----

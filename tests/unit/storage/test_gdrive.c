@@ -94,6 +94,55 @@ static void ids_of_another_login_are_not_given_out(void **state)
     fixture_stop(&x);
 }
 
+static void ids_in_stock_ask_nobody(void **state)
+{
+    (void)state;
+    struct fixture x;
+    struct storage_mark marks[3];
+    fixture_start(&x);
+    const struct storage_ops *ops = x.storage->ops;
+    assert_int_equal(ops->reserve_stocked(x.storage, marks, 1), -EAGAIN);
+    script_add(&x.server, 200, NULL, IDS("\"c\",\"b\",\"a\""));
+    assert_int_equal(ops->reserve(x.session, NULL, NULL, 0, &x.f, &x.e), 0); /* fills it */
+    assert_int_equal(ops->reserve_stocked(x.storage, marks, 2), 0);
+    assert_string_equal(marks[0].id, "a");
+    assert_string_equal(marks[1].id, "b");
+    assert_int_equal(ops->reserve_stocked(x.storage, marks, 2), -EAGAIN);
+    false_login.generation++;
+    assert_int_equal(ops->reserve_stocked(x.storage, marks, 1), -EAGAIN);
+    EXPECT_REQUESTS(&x, 0, "GET /drive/v3/files/generateIds?count=100&space=drive&type=files");
+    fixture_stop(&x);
+}
+
+/* While there are enough nobody is asked either. */
+static void the_stock_of_ids_is_filled_before_it_is_empty(void **state)
+{
+    (void)state;
+    struct fixture x;
+    static struct storage_mark marks[51];
+    AUTO_DONE(dynbuf) ids;
+    fixture_start(&x);
+    const struct storage_ops *ops = x.storage->ops;
+    dynbuf_init(&ids, 16384);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(dynbuf_printf(&ids, "%s\"i%d\"", i ? "," : "", i), 0);
+    char body[16384];
+    (void)snprintf(body, sizeof(body), "{\"ids\":[%s]}", dynbuf_str(&ids));
+    script_add(&x.server, 200, NULL, body);
+    script_add(&x.server, 200, NULL, body);
+    assert_int_equal(ops->reserve(x.session, NULL, NULL, 0, &x.f, &x.e), 0);
+    assert_int_equal(ops->reserve(x.session, NULL, NULL, 0, &x.f, &x.e), 0);
+    script_sync(&x.server);
+    assert_int_equal(x.server.request_count, 1);
+    assert_int_equal(ops->reserve_stocked(x.storage, marks, 51), 0);
+    assert_int_equal(ops->reserve(x.session, NULL, NULL, 0, &x.f, &x.e), 0);
+    script_sync(&x.server);
+    assert_int_equal(x.server.request_count, 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ops->reserve_stocked(x.storage, marks, 51), 0);
+    fixture_stop(&x);
+}
+
 static void a_new_picture_is_one_request_that_tells_all(void **state)
 {
     (void)state;
@@ -1086,6 +1135,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_for_many_are_asked_for_once),
         cmocka_unit_test(ids_of_another_login_are_not_given_out),
+        cmocka_unit_test(ids_in_stock_ask_nobody),
+        cmocka_unit_test(the_stock_of_ids_is_filled_before_it_is_empty),
         cmocka_unit_test(a_new_picture_is_one_request_that_tells_all),
         cmocka_unit_test(a_lost_answer_is_made_up_for_by_a_look),
         cmocka_unit_test(a_request_that_goes_out_twice_makes_one_file),
