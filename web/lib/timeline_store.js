@@ -1,0 +1,111 @@
+/* The pictures of one search, as far as they are loaded: newest first, more at the end on demand,
+ * new ones in front. Kept while the program is open, so that the way back from a picture leads to
+ * the very place. */
+
+import {api, get} from './api.js';
+import {apiFilters} from './filters.js';
+import {brief} from './snapshot.js';
+
+const FIRST_PAGE = 60; /* what a large screen shows, soon */
+const NEXT_PAGE = 300;
+const STORES_KEPT = 4;
+
+const stores = new Map();
+
+/* The store of these filters; `fresh` when it is to be loaded anew. */
+export function storeOf(filters, fresh = false) {
+    const key = filters.toString();
+    if (fresh || !stores.has(key))
+        stores.set(key, new TimelineStore(filters));
+    const store = stores.get(key);
+    stores.delete(key);
+    stores.set(key, store); /* the last used last */
+    for (const old of [...stores.keys()].slice(0, -STORES_KEPT))
+        stores.delete(old);
+    return store;
+}
+export const keptStore = filters => stores.get(filters.toString());
+
+class TimelineStore {
+    constructor(filters) {
+        this.items = [];
+        this.waiting = []; /* arrived while somebody was looking further down */
+        this.known = new Set();
+        this.scroll = 0;
+        this.selected = null;
+        this.loading = null;
+        this.next = api('snapshots') + '?' + new URLSearchParams([...apiFilters(filters), ['limit', FIRST_PAGE]]);
+    }
+
+    get complete() {
+        return this.next === null;
+    }
+
+    /* Loads the next page; several callers share one transfer. */
+    more(signal) {
+        this.loading ??= this.load(signal).finally(() => { this.loading = null; });
+        return this.loading;
+    }
+
+    async load(signal) {
+        const page = await get(this.next, signal);
+        for (const document of page.snapshots)
+            if (!this.known.has(document.id)) {
+                this.known.add(document.id);
+                this.items.push(brief(document));
+            }
+        this.next = page.next?.replace(/([?&]limit=)\d+/, `$1${NEXT_PAGE}`) ?? null;
+    }
+
+    /* A new picture: waits until somebody wants to see it. */
+    arrive(item) {
+        if (this.known.has(item.id))
+            return false;
+        this.known.add(item.id);
+        this.waiting.push(item);
+        return true;
+    }
+
+    /* Puts what waits in its place by time: a slow camera's picture may be older than the newest. */
+    settle() {
+        for (const item of this.waiting) {
+            let at = 0;
+            while (at < this.items.length && this.items[at].at > item.at)
+                at++;
+            if (at < this.items.length || this.complete)
+                this.items.splice(at, 0, item);
+        }
+        this.waiting = [];
+    }
+
+    find(id) {
+        return this.items.findIndex(item => item.id === id);
+    }
+
+    update(item) {
+        for (const list of [this.items, this.waiting]) {
+            const at = list.findIndex(i => i.id === item.id);
+            if (at >= 0) {
+                list[at] = item;
+                return true;
+            }
+        }
+        return false;
+    }
+
+    drop(id) {
+        this.items = this.items.filter(item => item.id !== id);
+        this.waiting = this.waiting.filter(item => item.id !== id);
+        this.known.delete(id);
+    }
+}
+
+/* A picture has changed or gone, whichever list shows it. */
+export function updateEverywhere(item) {
+    for (const store of stores.values())
+        store.update(item);
+}
+export function dropEverywhere(id) {
+    for (const store of stores.values())
+        store.drop(id);
+}

@@ -1,0 +1,236 @@
+/* All pictures, newest first: filters, search, and a grid that goes on for ever. */
+
+import {api, get} from '../lib/api.js';
+import {fill, h, setText} from '../lib/dom.js';
+import {on} from '../lib/events.js';
+import {CAN, has} from '../lib/features.js';
+import {apiFilters, filtersOf, matches, withFilter} from '../lib/filters.js';
+import {go, rewrite} from '../lib/router.js';
+import {brief, pagePath} from '../lib/snapshot.js';
+import {dropEverywhere, storeOf} from '../lib/timeline_store.js';
+import {number, plural} from '../lib/words.js';
+import {activity} from '../part/activity.js';
+import {filterBar} from '../part/filter_bar.js';
+import {say, titled} from '../part/frame.js';
+import {icon} from '../part/icon.js';
+import {keys} from '../part/keys.js';
+import {PictureGrid} from '../part/picture_grid.js';
+import {moveToTrash, setStar} from '../part/snapshot_actions.js';
+import {emptiness, trouble} from '../part/trouble.js';
+
+const AT_TOP_PX = 40;
+const COUNT_AGAIN_MS = 1500;
+
+export async function open(view, {query, signal}) {
+    titled('Timeline');
+    let filters = filtersOf(query);
+    let store = null;
+    let newest = 0; /* counts the searches, so that a late answer to an old one is dropped */
+
+    const {cameras} = await get(api('cameras'), signal);
+    const count = h('p', {class: 'count', role: 'status'});
+    const zip = h('a', {class: 'button', download: '', title: 'All pictures of this search in one zip file'}, icon('download'), h('span', {}, 'Zip'));
+    const bar = filterBar(filters, cameras.map(c => c.name), change);
+    const chart = activity(day => change('to', day), signal);
+    const fresh = h('button', {class: 'button strong fresh-pill', type: 'button', hidden: true, onclick: showFresh}, icon('up'), h('span', {}));
+    const end = h('div', {class: 'grid-end', 'aria-live': 'polite'});
+    const grid = new PictureGrid({onNeed: need, onMove: moved, signal});
+    view.append(
+        h('div', {class: 'page-head timeline-head'}, h('h1', {}, 'Timeline'), count, h('div', {class: 'end'}, zip)),
+        bar.element, chart.element, h('div', {class: 'fresh-place'}, fresh), grid.element, end);
+    zip.hidden = !has(CAN.zip);
+
+    on('snapshot', arrived, signal);
+    on('verdict', arrived, signal);
+    on('changed', ({id, what}) => reload(id, what), signal);
+    on('reset', () => search(true), signal);
+    listenToKeys();
+    signal.addEventListener('abort', () => { store.scroll = store.wasAt ?? 0; });
+    await search(false);
+
+    function change(name, value) {
+        filters = name === null ? filtersOf(new URLSearchParams()) : withFilter(filters, name, value);
+        rewrite('/timeline' + (filters.size ? '?' + filters : ''));
+        if (name === null) { /* every field is emptied */
+            const emptied = filterBar(filters, cameras.map(c => c.name), change);
+            bar.element.replaceWith(emptied.element);
+            Object.assign(bar, emptied);
+        }
+        bar.refresh(filters);
+        return search(true);
+    }
+
+    async function search(again) {
+        const mine = ++newest;
+        store = storeOf(filters, again);
+        const place = again ? 0 : store.scroll;
+        const asked = apiFilters(filters).toString();
+        zip.href = '/api/v1/snapshots.zip' + (asked ? '?' + asked : '');
+        fresh.hidden = true;
+        setText(count, '');
+        chart.load(filters);
+        showCount(mine);
+        store.settle();
+        try {
+            if (store.items.length === 0 && !store.complete)
+                await store.more();
+        } catch (error) {
+            if (mine === newest && !signal.aborted)
+                trouble(end, error, () => search(true));
+            return;
+        }
+        if (mine !== newest || signal.aborted)
+            return;
+        grid.use(store, filters.toString());
+        scrollTo(0, place);
+        grid.render();
+        showEnd();
+        if (!again && store.selected)
+            grid.cells.get(store.selected)?.focus({preventScroll: true});
+    }
+
+    /* More is wanted; a page may be empty and still not be the last. */
+    async function need() {
+        const from = store;
+        if (from.loading || from.failed)
+            return;
+        showEnd();
+        try {
+            await from.more();
+        } catch (error) {
+            from.failed = true;
+            if (from === store && !signal.aborted)
+                fill(end, h('p', {}, error.message), h('button', {
+                    class: 'button', type: 'button', onclick: () => { from.failed = false; need(); },
+                }, 'Go on'));
+            return;
+        }
+        if (from !== store || signal.aborted)
+            return;
+        grid.changed();
+        showEnd();
+    }
+
+    function showEnd() {
+        if (!store.complete)
+            return fill(end, h('p', {class: 'soft'}, store.items.length ? 'Loading more …' : 'Searching …'));
+        if (store.items.length)
+            return fill(end, h('p', {class: 'soft'}, 'That is all.'));
+        fill(end, filters.size
+            ? emptiness('search', 'No picture is like that', 'Fewer filters find more.',
+                        h('button', {class: 'button', type: 'button', onclick: () => change(null)}, 'Clear the filters'))
+            : emptiness('camera', 'No pictures yet', 'They appear here as soon as a camera has given one.'));
+    }
+
+    async function showCount(mine) {
+        if (!has(CAN.count))
+            return;
+        const asked = apiFilters(filters);
+        try {
+            const {count: n, exact} = await get(api('snapshots', 'count') + '?' + asked, signal);
+            if (mine === newest)
+                setText(count, exact ? plural(n, 'picture') : `more than ${number(n)} pictures`);
+        } catch { /* it would be nice to know, and that is all */ }
+    }
+
+    let recount = 0;
+    function countAgain() {
+        recount ||= setTimeout(() => {
+            recount = 0;
+            if (!signal.aborted)
+                showCount(newest);
+        }, COUNT_AGAIN_MS);
+    }
+
+    function arrived(document) {
+        if (!store)
+            return;
+        const item = brief(document);
+        if (store.update(item))
+            return grid.changed();
+        if (matches(filters, item) !== true)
+            return;
+        item.fresh = Date.now();
+        if (!store.arrive(item))
+            return;
+        countAgain();
+        if (scrollY < AT_TOP_PX)
+            return showFresh();
+        fresh.hidden = false;
+        setText(fresh.lastChild, plural(store.waiting.length, 'new picture'));
+    }
+
+    function showFresh() {
+        const away = scrollY >= AT_TOP_PX;
+        store.settle();
+        fresh.hidden = true;
+        if (away)
+            scrollTo(0, 0);
+        grid.changed();
+        showEnd();
+    }
+
+    function moved() {
+        store.wasAt = scrollY;
+        if (scrollY < AT_TOP_PX && store.waiting.length)
+            showFresh();
+    }
+
+    /* Somebody starred or deleted it, here or elsewhere. */
+    async function reload(id, what) {
+        if (/^delete/.test(what) && !filters.has('deleted'))
+            return vanish(id);
+        if (store.find(id) < 0)
+            return;
+        try {
+            store.update(brief(await get(api('snapshots', id), signal)));
+            grid.changed();
+        } catch { /* it stays as it is shown */ }
+    }
+
+    function vanish(id) {
+        dropEverywhere(id);
+        grid.changed();
+        countAgain();
+    }
+
+    function listenToKeys() {
+        const step = name => () => tell(grid.select(name));
+        const chosen = () => store.items[store.find(store.selected)];
+        keys([
+            [['j', 'ArrowRight'], 'next picture', step('next')],
+            [['k', 'ArrowLeft'], 'previous picture', step('previous')],
+            [['ArrowDown'], 'one row down', step('down')],
+            [['ArrowUp'], 'one row up', step('up')],
+            [['Enter'], 'open it', event => {
+                const item = chosen();
+                if (!item || event.target.closest?.('a, button'))
+                    return false;
+                go(pagePath(item.id, filters.toString()));
+            }],
+            [['s'], 'star it, or take the star away', async () => {
+                const item = chosen();
+                const document = item && await setStar(item.id, !item.starred);
+                if (document) {
+                    store.update(brief(document));
+                    grid.changed();
+                }
+            }],
+            [['x', 'Delete'], 'delete it', async () => {
+                const item = chosen();
+                const at = store.find(item?.id);
+                if (item && await moveToTrash(item.id, () => search(true))) {
+                    vanish(item.id);
+                    if (store.items.length)
+                        grid.selectAt(Math.min(at, store.items.length - 1));
+                }
+            }],
+            [['/'], 'search', () => bar.focusSearch()],
+        ], signal);
+    }
+
+    function tell(item) {
+        if (item)
+            say(grid.cells.get(item.id)?.getAttribute('aria-label') ?? '');
+    }
+}

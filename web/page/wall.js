@@ -1,0 +1,110 @@
+/* The wall: the newest picture of each camera as it comes in, and the last pictures with people. */
+
+import {api, get} from '../lib/api.js';
+import {fill, h} from '../lib/dom.js';
+import {on} from '../lib/events.js';
+import {brief} from '../lib/snapshot.js';
+import {plural} from '../lib/words.js';
+import {card} from '../part/card.js';
+import {say, titled} from '../part/frame.js';
+import {emptiness} from '../part/trouble.js';
+import {tile} from '../part/tile.js';
+
+const SEEN_LATELY = 12;
+const CLOCK_MS = 1000;
+
+export async function open(view, {signal}) {
+    titled('Live');
+    const summary = h('p', {});
+    const wall = h('ul', {class: 'wall'});
+    const lately = h('div', {class: 'strip'});
+    const people = h('section', {class: 'lately', hidden: true, 'aria-labelledby': 'lately-head'},
+        h('div', {class: 'section-head'},
+          h('h2', {id: 'lately-head'}, 'People seen lately'),
+          h('a', {class: 'more', href: '/timeline?person=1'}, 'All in the timeline')),
+        lately);
+    view.append(h('div', {class: 'page-head'}, h('h1', {}, 'Live'), summary), wall, people);
+
+    const {cameras} = await get(api('cameras'), signal);
+    if (cameras.length === 0)
+        return fill(wall, h('li', {class: 'wide'}, emptiness('camera', 'No cameras yet',
+            'Add a section [camera:porch] to the configuration, or let a camera push its pictures by FTP.')));
+    const tiles = new Map(cameras.map(camera => [camera.name, tile(camera, signal)]));
+    wall.dataset.count = Math.min(cameras.length, 9);
+    useRatio(wall, keptRatio());
+    fill(wall, [...tiles.values()].map(t => t.element));
+    summarise(summary, cameras, tiles);
+
+    on('snapshot', shot => tiles.get(shot.camera)?.arrived(shot), signal);
+    on('verdict', shot => {
+        tiles.get(shot.camera)?.arrived(shot);
+        showLately(shot);
+    }, signal);
+    on('camera', ({name, ...news}) => {
+        tiles.get(name)?.changed(news);
+        summarise(summary, cameras, tiles);
+    }, signal);
+    on('changed', ({id, what}) => {
+        if (what === 'delete' || what === 'deleted')
+            lately.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove();
+    }, signal);
+    on('reset', () => loadAll(), signal);
+    const clock = setInterval(() => tiles.forEach(t => t.tick()), CLOCK_MS);
+    signal.addEventListener('abort', () => clearInterval(clock));
+    await loadAll();
+
+    async function loadAll() {
+        const loads = [...tiles.values()].map(t => t.load());
+        const page = await get(api('snapshots') + `?person=1&limit=${SEEN_LATELY}`, signal);
+        fill(lately, page.snapshots.map(s => card(brief(s))));
+        people.hidden = page.snapshots.length === 0;
+        keepRatio(wall, (await Promise.all(loads)).filter(Boolean));
+    }
+
+    function showLately(shot) {
+        if (!shot.verdict?.persons || lately.querySelector(`[data-id="${CSS.escape(shot.id)}"]`))
+            return;
+        people.hidden = false;
+        const fresh = card(brief(shot));
+        fresh.classList.add('fresh');
+        lately.prepend(fresh);
+        if (lately.childElementCount > SEEN_LATELY)
+            lately.lastChild.remove();
+        say(fresh.getAttribute('aria-label'));
+    }
+}
+
+function summarise(place, cameras, tiles) {
+    const tones = [...tiles.values()].map(t => t.tone());
+    const bad = tones.filter(t => t === 'bad').length;
+    fill(place, plural(cameras.length, 'camera'), bad > 0 && [', ',
+        h('a', {class: 'alarm', href: '/cameras'}, bad === 1 ? 'one of them failing' : `${bad} of them failing`)]);
+}
+
+/* All tiles have the proportions that most pictures have, so that little is cut off. The browser
+ * remembers them: the next time nothing moves when the pictures come. */
+const RATIO_KEY = 'wall-ratio';
+
+function keepRatio(wall, shots) {
+    const ratios = shots.filter(s => s.width && s.height).map(s => s.width / s.height).sort((a, b) => a - b);
+    if (ratios.length === 0)
+        return;
+    const ratio = Math.min(16 / 9, Math.max(1, ratios[(ratios.length - 1) >> 1])).toFixed(3);
+    useRatio(wall, ratio);
+    try {
+        localStorage.setItem(RATIO_KEY, ratio);
+    } catch { /* then it is found out anew each time */ }
+}
+
+function keptRatio() {
+    try {
+        return Number(localStorage.getItem(RATIO_KEY)) || null;
+    } catch {
+        return null;
+    }
+}
+
+function useRatio(wall, ratio) {
+    if (ratio)
+        wall.style.setProperty('--ratio', ratio);
+}

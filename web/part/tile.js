@@ -1,0 +1,111 @@
+/* One camera on the wall. A new picture lies over the old one only when it is there whole. */
+
+import {api, post} from '../lib/api.js';
+import {fill, h, setText} from '../lib/dom.js';
+import {isAdmin} from '../lib/session.js';
+import {brief, newestOf, pagePath, pictureUrl, wholeUrl} from '../lib/snapshot.js';
+import {ago, cameraCondition, cameraTitle} from '../lib/words.js';
+import {boxLines} from './boxes.js';
+import {icon} from './icon.js';
+import {badges, described} from './picture.js';
+import {attempt} from './toast.js';
+
+const TILE_WIDTH = 640;
+const ENABLED_KINDS = camera => camera.kind !== 'push' && camera.state !== 'off';
+
+export function tile(camera, signal) {
+    const title = cameraTitle(camera.name);
+    const pictures = h('span', {class: 'tile-pictures'}, h('span', {class: 'still-gone'}, icon('camera'), h('span', {}, 'No picture yet')));
+    const lines = h('span', {class: 'tile-boxes'});
+    const marks = h('span', {class: 'tile-marks'});
+    const link = h('a', {class: 'frame', href: `/cameras/${encodeURIComponent(camera.name)}`, 'aria-label': `${title}: no picture yet`}, pictures, lines, marks);
+    const state = h('span', {class: 'tone'});
+    const when = h('time', {class: 'soft'});
+    const why = h('p', {class: 'tile-why', hidden: true});
+    const shutter = h('button', {
+        class: 'shutter', type: 'button', hidden: !isAdmin() || !ENABLED_KINDS(camera),
+        'aria-label': `Take a picture with ${title} now`, title: 'Take a picture now',
+        onclick: take,
+    }, icon('shutter'));
+    const element = h('li', {class: 'tile', data: {camera: camera.name}}, link,
+        h('div', {class: 'tile-words'},
+          h('h2', {}, h('a', {href: `/cameras/${encodeURIComponent(camera.name)}`}, title)),
+          state, when, shutter),
+        why);
+    let shown = null;
+    let tone = '';
+    changed({});
+
+    return {element, arrived, changed, tick, tone: () => tone, load: async () => {
+        const newest = await newestOf(camera.name, signal);
+        if (newest)
+            arrived(newest);
+        return newest;
+    }};
+
+    function arrived(shot) {
+        const at = Date.parse(shot.event_at);
+        if (shown && at < shown.at)
+            return;
+        const known = shown?.id === shot.id;
+        if (known && shown.examined && !shot.verdict)
+            return;
+        shown = {id: shot.id, at, examined: Boolean(shot.verdict)};
+        const item = brief(shot);
+        camera.last_picture_at = shot.received_at;
+        link.href = pagePath(shot.id);
+        link.setAttribute('aria-label', `${title}: ${described(item)}`);
+        if (!known)
+            showPicture(item);
+        fill(marks, badges(item, 2));
+        if (shot.verdict || !known)
+            fill(lines, shot.verdict && boxLines(shot));
+        element.classList.toggle('with-people', item.persons > 0);
+        tick();
+    }
+
+    function showPicture(item) {
+        const image = h('img', {class: 'still', alt: '', decoding: 'async'});
+        const ready = () => {
+            if (shown.id !== item.id)
+                return image.remove();
+            image.classList.add('here');
+            const old = [...pictures.children].filter(c => c !== image);
+            setTimeout(() => old.forEach(o => o.remove()), 250); /* the time it takes to fade in */
+        };
+        image.addEventListener('load', ready);
+        image.addEventListener('error', () => {
+            if (image.getAttribute('src') !== wholeUrl(item.id))
+                image.src = wholeUrl(item.id);
+            else
+                image.remove();
+        });
+        pictures.append(image);
+        image.src = pictureUrl(item, TILE_WIDTH);
+    }
+
+    function changed(news) {
+        Object.assign(camera, news);
+        tick();
+    }
+
+    /* Time passes: the age of the picture, and whether that is silence. */
+    function tick() {
+        const condition = cameraCondition(camera);
+        tone = condition.tone;
+        state.dataset.tone = tone;
+        setText(state, condition.word);
+        setText(when, shown ? ago(shown.at) : '');
+        why.hidden = !condition.why;
+        setText(why, condition.why);
+        element.dataset.tone = tone;
+    }
+
+    async function take() {
+        shutter.disabled = true;
+        shutter.classList.add('busy');
+        await attempt(() => post(api('cameras', camera.name, 'trigger') + '?wait=20'));
+        shutter.disabled = false;
+        shutter.classList.remove('busy');
+    }
+}

@@ -1,0 +1,14 @@
+/* What a page shows in place of itself when it cannot be shown, or has nothing to show. */
+
+import {fill, h} from '../lib/dom.js';
+import {icon} from './icon.js';
+
+export function trouble(place, error, again) {
+    fill(place, h('div', {class: 'empty', role: 'alert'},
+        icon('alert'), h('h1', {}, 'This did not work'), h('p', {}, error.message),
+        h('button', {class: 'button', type: 'button', onclick: again}, icon('again'), 'Try again')));
+}
+
+export function emptiness(picture, title, words, ...more) {
+    return h('div', {class: 'empty'}, icon(picture), h('h2', {}, title), h('p', {}, words), more);
+}
