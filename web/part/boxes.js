@@ -30,10 +30,11 @@ export function boxLabels(snapshot) {
     return h('div', {class: 'box-labels', 'aria-hidden': 'true'},
         boxed(snapshot).map(({label, confidence, box}, index) => {
             const above = box[1] / height > 0.045;
+            const across = box[0] / width > 0.82 ? {right: share(width - box[2], width)} : {left: share(box[0], width)};
             return h('span', {
                 class: `box-label ${kindOf(label)}${above ? '' : ' inside'}`, data: {index},
-                style: {left: share(box[0], width), top: share(box[1], height)},
-            }, `${label} ${percent(confidence)}`);
+                style: {...across, top: share(box[1], height)},
+            }, label, h('i', {}, ` ${percent(confidence)}`));
         }));
 }
 

@@ -1,0 +1,45 @@
+/* Two small charts, drawn from numbers; each says in words what it shows. */
+
+import {h, svg} from '../lib/dom.js';
+import {clockTime, plural} from '../lib/words.js';
+
+const W = 600, H = 120, FOOT = 20;
+const hour = new Intl.DateTimeFormat(undefined, {hour: '2-digit', minute: '2-digit'});
+
+/* Bars: how many pictures, and of those how many with persons. [{at, count, persons}], oldest first */
+export function barChart(title, when, bars) {
+    const most = Math.max(1, ...bars.map(b => b.count));
+    const wide = W / bars.length;
+    const total = bars.reduce((n, b) => n + b.count, 0);
+    const people = bars.reduce((n, b) => n + b.persons, 0);
+    const high = n => n ? Math.max(2, n / most * (H - 8)) : 0;
+    return chart(title, `${plural(total, 'picture')}, ${people} with people, in ${when}`,
+        bars.map((b, i) => svg('g', {},
+            svg('title', {}, `${hour.format(b.at)}: ${plural(b.count, 'picture')}, ${b.persons} with people`),
+            svg('rect', {class: 'reach', x: i * wide, y: 0, width: wide, height: H}),
+            svg('rect', {class: 'all', x: i * wide + 3, width: wide - 6, y: H - high(b.count), height: high(b.count), rx: 3}),
+            svg('rect', {class: 'people', x: i * wide + 3, width: wide - 6, y: H - high(b.persons), height: high(b.persons), rx: 3}))),
+        bars.filter((_, i) => i % 6 === 0).map(b => [bars.indexOf(b) * wide + 3, hour.format(b.at), 'start']));
+}
+
+/* Dots over time with the median as a line. [{at, value}] in ms */
+export function dotChart(title, dots) {
+    const from = Math.min(...dots.map(d => d.at)), to = Math.max(...dots.map(d => d.at), from + 1);
+    const sorted = dots.map(d => d.value).sort((a, b) => a - b);
+    const median = sorted[sorted.length >> 1];
+    /* A single slow one must not press all others to the floor. */
+    const most = Math.max(1, sorted[Math.floor((sorted.length - 1) * .97)] * 1.25);
+    const y = value => H - 4 - Math.min(1, value / most) * (H - 12);
+    return chart(title, `half of the last ${dots.length} took less than ${Math.round(median)} ms`,
+        [svg('line', {class: 'median', x1: 0, x2: W, y1: y(median), y2: y(median)}),
+         dots.map(d => svg('circle', {class: 'dot', cx: 4 + (d.at - from) / (to - from) * (W - 8), cy: y(d.value), r: 2.6}, svg('title', {}, `${clockTime(d.at)}: ${Math.round(d.value)} ms`)))],
+        [[3, hour.format(from), 'start'], [W - 3, hour.format(to), 'end']]);
+}
+
+function chart(title, words, shapes, marks) {
+    return h('figure', {class: 'chart card'},
+        h('figcaption', {}, h('h2', {}, title), h('p', {class: 'soft'}, words)),
+        svg('svg', {viewBox: `0 0 ${W} ${H + FOOT}`, role: 'img', 'aria-label': `${title}: ${words}`},
+            svg('line', {class: 'floor', x1: 0, x2: W, y1: H + .5, y2: H + .5}), shapes,
+            marks.map(([x, text, anchor]) => svg('text', {x, y: H + FOOT - 4, 'text-anchor': anchor}, text))));
+}
