@@ -28,6 +28,10 @@ export async function logOut() {
     await loadSession();
 }
 
+export async function changePassword(password, next) {
+    take(await post(api('password'), {password, new: next}));
+}
+
 export const isAdmin = () => session.role === 'admin';
 export const needsLogin = () => session.login_required && !session.role;
 

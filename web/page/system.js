@@ -5,7 +5,7 @@ import {fill, h} from '../lib/dom.js';
 import {on} from '../lib/events.js';
 import {CAN, has} from '../lib/features.js';
 import {isAdmin} from '../lib/session.js';
-import {bytes, number, plural, span} from '../lib/words.js';
+import {bytes, cameraCondition, cameraTitle, number, plural, span} from '../lib/words.js';
 import {barChart, dotChart} from '../part/chart.js';
 import {titled} from '../part/frame.js';
 import {icon} from '../part/icon.js';
@@ -43,7 +43,8 @@ export async function open(view, {signal}) {
 
     function draw() {
         fill(headline, verdict(status));
-        fill(panels, pipeline(status), places(status), engine(status), doors(status));
+        fill(panels, pipeline(status),
+             h('div', {class: 'panel-column'}, places(status), engine(status), doors(status)));
     }
 
     async function drawCharts() {
@@ -76,10 +77,12 @@ async function hourly(signal) {
 /* One sentence for the whole, and what is wrong beneath it. */
 function verdict(status) {
     const sick = status.health?.filter(p => p.state !== 'ok') ?? [];
+    const failing = (status.cameras ?? []).map(camera => [camera, cameraCondition(camera)]).filter(([, c]) => c.tone === 'bad');
     const worst = sick.some(p => p.state === 'stuck' || p.state === 'sick') || !status.ready;
-    const tone = worst ? 'bad' : sick.length || status.attention ? 'wait' : 'good';
+    const tone = worst ? 'bad' : sick.length || status.attention || failing.length ? 'wait' : 'good';
     const words = {good: 'Everything works', wait: 'Something wants attention', bad: 'Something is wrong'}[tone];
-    const because = [status.attention, status.not_ready_because, ...sick.map(p => `${p.name}: ${p.reason ?? p.state}`)].filter(Boolean);
+    const because = [status.attention, status.not_ready_because, ...sick.map(p => `${p.name}: ${p.reason ?? p.state}`),
+        ...failing.map(([camera, c]) => `Camera ${cameraTitle(camera.name)}: ${c.why || c.word}`)].filter(Boolean);
     return [
         h('div', {class: 'headline-words'},
           h('p', {class: 'headline-word', data: {tone}}, icon(tone === 'good' ? 'check' : 'alert'), words),

@@ -3,6 +3,7 @@
 
 import {connection, on} from '../lib/events.js';
 import {fill, h, setText} from '../lib/dom.js';
+import {CAN, has} from '../lib/features.js';
 import {go} from '../lib/router.js';
 import {isAdmin, logOut, needsLogin, session} from '../lib/session.js';
 import {icon} from './icon.js';
@@ -47,7 +48,7 @@ export function refreshFrame() {
     fill(nav, !away && PLACES.map(([name, path, word, picture]) =>
         h('a', {href: path, data: {place: name}}, icon(picture ?? name), h('span', {}, word))));
     fill(tools, themeButton(),
-         !away && isAdmin() && session.user &&
+         !away && (session.user || isAdmin() && has(CAN.users)) &&
              h('a', {class: 'tool', href: '/access', title: 'Users and tokens', 'aria-label': 'Users and tokens'}, icon('access')),
          !away && session.user &&
              h('button', {class: 'tool', type: 'button', title: `Log out ${session.user}`, 'aria-label': `Log out ${session.user}`, onclick: leave},
