@@ -86,8 +86,8 @@ cronitor_ready() { cmp -s tools/setup.d/cronitor/package-lock.json .deps/cronito
 cronitor_packages() { node_packages; }
 cronitor_make() { npm_tree .deps/cronitor cronitor; }
 
-# ---- Validators of OpenAPI and JSON Schema, in .deps/openapi: for tests/e2e/test_openapi.py ----
+# ---- what drives Chromium and judges the pages, in .deps/browser: for tests/web ----
 
-openapi_ready() { cmp -s tools/setup.d/openapi/package-lock.json .deps/openapi/package-lock.json; }
-openapi_packages() { node_packages; }
-openapi_make() { npm_tree .deps/openapi openapi; }
+browser_ready() { cmp -s tools/setup.d/browser/package-lock.json .deps/browser/package-lock.json; }
+browser_packages() { node_packages; }
+browser_make() { npm_tree .deps/browser browser; }

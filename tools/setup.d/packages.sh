@@ -31,6 +31,9 @@ test_packages=(
     debhelper dpkg-dev fakeroot debootstrap systemd python3-yaml
 )
 
+# The browser of the tests of the pages, and a typeface for their pictures.
+web_packages=(chromium fonts-inter python3-pil)
+
 deb_packages=(debhelper dpkg-dev fakeroot)
 
 # FTP servers to be measured against: one, and the libraries of those that ftp.sh only takes apart.

@@ -18,26 +18,13 @@ export function configTable(signal) {
     return details;
 }
 
-/* Rows of section, key, value and source, however deep the document has them. */
-function table(document) {
+function table({sections}) {
     return h('table', {class: 'table'},
         h('thead', {}, h('tr', {}, ['Key', 'Value', 'From'].map(t => h('th', {scope: 'col'}, t)))),
-        h('tbody', {}, rows(document).map(([key, value, from]) =>
-            h('tr', {}, h('td', {class: 'mono'}, key), h('td', {class: 'mono'}, value), h('td', {class: 'soft'}, from)))));
-}
-
-function rows(node, path = []) {
-    if (Array.isArray(node))
-        return node.flatMap(n => rows(n, path));
-    if (node === null || typeof node !== 'object')
-        return [[path.join('.'), String(node ?? ''), '']];
-    if ('value' in node) {
-        const key = [...path, node.section, node.key ?? node.name].filter(Boolean).join('.');
-        return [[key, text(node.value), String(node.from ?? node.source ?? '')]];
-    }
-    if (Array.isArray(node.keys))
-        return rows(node.keys, [...path, node.name ?? node.section].filter(Boolean));
-    return Object.entries(node).flatMap(([name, child]) => rows(child, name === 'sections' || name === 'config' ? path : [...path, name]));
+        h('tbody', {}, sections.flatMap(section => section.keys.map(key => h('tr', {},
+            h('td', {class: 'mono', title: key.help}, `${section.name}${section.instance ? `:${section.instance}` : ''}.${key.name}`),
+            h('td', {class: 'mono'}, text(key.value)),
+            h('td', {class: 'soft'}, [key.origin, key.source].filter(Boolean).join(', ')))))));
 }
 
 const text = value => value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);

@@ -57,9 +57,11 @@ export function refreshFrame() {
 }
 
 export function frameShows(name) {
+    const first = !document.body.dataset.page;
     document.body.dataset.page = name;
     markPlace(name);
-    view.focus({preventScroll: true});
+    if (!first) /* the keyboard goes on in the new page; on arrival it begins at the top */
+        view.focus({preventScroll: true});
 }
 
 /* The title of the page that is open, in the tab and, unless it is drawn, for screen readers. */

@@ -1,0 +1,76 @@
+/* How the pages look and weigh: light, dark, small, for everybody. */
+
+import assert from 'node:assert/strict';
+
+import {getJson, seriousFindings, take, withPage} from './browser.mjs';
+
+const FIRST_LOAD_MAX = 60_000; /* bytes without pictures; the promise is 150 kB */
+
+async function allPaths(page) {
+    const {snapshots: [shot]} = await getJson(page, '/api/v1/snapshots?limit=1&camera=front-door');
+    return ['/', '/timeline', '/timeline?q=nothing-is-like-this', `/snapshots/${shot.id}`, '/cameras', '/cameras/front-door', '/system', '/access', '/nowhere'];
+}
+
+async function settled(page, path) {
+    await page.goto(path);
+    await page.locator('main h1').first().waitFor({state: 'attached'});
+    await page.waitForFunction(() => [...document.querySelectorAll('main img')].every(i => i.complete || i.loading === 'lazy'));
+}
+
+export const the_first_load_is_small = base => withPage(base, {}, async page => {
+    let bytes = 0;
+    const client = await page.context().newCDPSession(page);
+    await client.send('Network.enable');
+    const pictures = new Set();
+    client.on('Network.responseReceived', ({requestId, response}) => {
+        if (/^image\/(jpeg|webp)/.test(response.mimeType) || response.mimeType === 'text/event-stream')
+            pictures.add(requestId);
+    });
+    client.on('Network.loadingFinished', ({requestId, encodedDataLength}) => {
+        if (!pictures.has(requestId))
+            bytes += encodedDataLength;
+    });
+    await settled(page, '/');
+    await page.locator('.tile a.frame img').first().waitFor();
+    assert.ok(bytes < FIRST_LOAD_MAX, `${bytes} bytes`);
+    return `first load: ${bytes} bytes without pictures`;
+});
+
+export const axe_finds_nothing_serious = (base, {dark = false, size = 'desktop'}) => withPage(base, {dark, size}, async page => {
+    await take(page, 'front-door');
+    await page.request.post('/api/v1/cameras/barn/trigger?wait=5');
+    for (const path of await allPaths(page)) {
+        await settled(page, path);
+        assert.deepEqual(await seriousFindings(page), [], path);
+    }
+});
+
+export const dark_follows_the_system_and_the_button = base => withPage(base, {dark: true}, async page => {
+    await settled(page, '/');
+    const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const dark = await ground();
+    assert.ok(Math.max(...dark.match(/\d+/g).slice(0, 3).map(Number)) < 40, dark);
+    const button = page.getByRole('button', {name: /^Colours/});
+    await button.click(); /* light */
+    assert.notEqual(await ground(), dark);
+    await page.reload();
+    await page.locator('main h1').waitFor();
+    assert.notEqual(await ground(), dark, 'the choice is kept');
+    await button.click(); /* dark */
+    assert.equal(await ground(), dark);
+});
+
+export const nothing_is_wider_than_a_phone = base => withPage(base, {size: 'phone'}, async page => {
+    await take(page, 'front-door');
+    for (const path of await allPaths(page)) {
+        await settled(page, path);
+        const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok(wide <= window, `${path} is ${wide} pixels wide`);
+        const small = await page.locator('main :is(button, .button, select, summary):visible').evaluateAll(all => all
+            .map(e => [e.textContent.trim().slice(0, 30), e.getBoundingClientRect()])
+            .filter(([, r]) => r.width && (r.height < 36 || r.width < 36)).map(([words]) => words));
+        assert.deepEqual(small, [], `${path}: too small for a thumb`);
+    }
+    const places = await page.locator('.places').boundingBox();
+    assert.ok(places.y > 844 - 80, 'the places are where the thumb is');
+});

@@ -1,0 +1,201 @@
+"""The pages in a real browser, against the real daemon and simulated cameras. The scenarios are
+JavaScript (tests/web/*.mjs, run by run.mjs), because so is what drives the browser."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import sqlite3
+import subprocess
+
+import pytest
+
+from conftest import BINARY, FOOTAGE, PATIENCE, CameraSim, Daemon, default_model, missing
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+PASSWORD = "correct horse battery"
+PLANTED = '<img src=x onerror="window.planted=1"><script>window.planted=1</script>'
+
+CONFIG = """
+[detection]
+model = {model}
+[camera:front-door]
+kind = http
+url = http://{front}/snapshot.jpg
+[camera:garden]
+kind = http
+url = http://{garden}/snapshot.jpg
+[camera:porch]
+kind = push
+[camera:barn]
+kind = http
+url = http://127.0.0.1:9/snapshot.jpg
+"""
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    """Cameras and a configuration; what several daemons of this file use."""
+    if not (ROOT / ".deps/browser/node_modules/playwright-core").exists():
+        missing("browser driver")
+    if not shutil.which("chromium"):
+        missing("Chromium")
+    if not (FOOTAGE / "garden").exists() or not default_model():
+        pytest.skip("no footage or model: run tools/setup demo")
+    place = tmp_path_factory.mktemp("web")
+    cameras = [CameraSim(FOOTAGE / name, place / f"{name}.log") for name in ("front-door", "garden")]
+    yield place, CONFIG.format(model=default_model(), front=cameras[0].address, garden=cameras[1].address)
+    for camera in cameras:
+        camera.stop()
+
+
+@pytest.fixture(scope="module")
+def daemon(rig):
+    place, config = rig
+    d = Daemon(place / "open", config, place / "open.log")
+    d.routes = set(re.findall(r"([A-Z]+)\s+(/\S*)", d.request("/")[2].decode()))
+    yield d
+    assert d.stop() == 0
+
+
+@pytest.fixture
+def play(tmp_path):
+    """play(daemon, scenario, **arguments): fails with what the browser's side says."""
+    def run(d, scenario, **arguments):
+        done = subprocess.run(
+            ["node", HERE / "run.mjs", scenario, f"http://127.0.0.1:{d.port}", json.dumps(arguments)],
+            capture_output=True, text=True, timeout=PATIENCE * 5, check=False,
+            env={**os.environ, "TRACE_DIR": str(tmp_path)})
+        print(done.stdout, end="")
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n(a picture: {tmp_path}/failed.png)"
+    return run
+
+
+def needs(d, method, path):
+    if (method, path) not in d.routes:
+        pytest.skip(f"this daemon has no {method} {path}")
+
+
+@pytest.mark.parametrize("scenario", [
+    "a_new_picture_appears_on_the_wall_by_itself",
+    "a_failing_camera_says_so_on_the_wall_and_in_the_list",
+    "filters_are_in_the_address_and_choose_the_pictures",
+    "a_picture_that_comes_while_one_reads_waits_behind_a_button",
+    "boxes_come_from_the_data_and_can_be_switched_off",
+    "the_story_tells_all_steps",
+    "a_star_is_given_and_taken",
+    "everything_works_by_keyboard_alone",
+    "the_system_page_shows_stages_and_places",
+    "the_first_load_is_small",
+    "dark_follows_the_system_and_the_button",
+    "nothing_is_wider_than_a_phone",
+])
+def test_pages(daemon, play, scenario):
+    play(daemon, scenario)
+
+
+@pytest.mark.parametrize("scenario, method, path", [
+    ("an_event_is_visible_soon_after_the_record", "GET", "/api/v1/events"),
+    ("search_finds_words_and_says_when_there_is_nothing", "GET", "/api/v1/snapshots/count"),
+    ("a_deleted_picture_comes_back_by_undo", "DELETE", "/api/v1/snapshots/{id}"),
+    ("a_picture_is_examined_again", "POST", "/api/v1/snapshots/{id}/detect"),
+    ("neighbours_are_those_of_the_search", "GET", "/api/v1/snapshots/{id}/neighbours"),
+    ("the_zip_of_a_search_can_be_downloaded", "GET", "/api/v1/snapshots.zip"),
+    ("a_camera_takes_a_picture_and_is_switched_off_and_on", "POST", "/api/v1/cameras/{name}/enable"),
+])
+def test_pages_with_a_route(daemon, play, scenario, method, path):
+    needs(daemon, method, path)
+    play(daemon, scenario)
+
+
+@pytest.mark.parametrize("look", [
+    {}, {"dark": True}, {"size": "phone"}, {"size": "phone", "dark": True}],
+    ids=["light", "dark", "phone", "dark-phone"])
+def test_axe_finds_nothing_serious(daemon, play, look):
+    play(daemon, "axe_finds_nothing_serious", **look)
+
+
+@pytest.mark.parametrize("scenario", [
+    "no_blank_at_sixty_pictures_a_second", "nothing_jumps_down_to_the_last_of_100000"])
+def test_the_timeline_over_many_pictures(daemon, play, scenario):
+    play(daemon, scenario, picture=str(sorted(FOOTAGE.glob("front-door/*.jpg"))[0]))
+
+
+def test_planted_markup_stays_text(rig, play):
+    """In the ledger, because from there everything comes that is shown: the configuration takes no
+    such names for cameras, but older rows, models and pushed files may bring anything."""
+    place, config = rig
+    d = Daemon(place / "planted", config, place / "planted-1.log")
+    status, _ = d.trigger("front-door", wait=60)
+    assert status == 200 and d.stop() == 0
+    db = sqlite3.connect(d.data / "snapshotd.db")
+    with contextlib.closing(db), db:
+        db.execute("UPDATE cameras SET name = ? WHERE name = 'front-door'", [PLANTED])
+        db.execute("UPDATE devices SET key = ?1, label = ?1", [PLANTED])
+        db.execute("UPDATE labels SET name = ? WHERE id = (SELECT min(label) FROM detections)", [PLANTED])
+        db.execute("UPDATE models SET name = ?", [PLANTED])
+        db.execute("INSERT INTO incidents (subject, at, what, detail)"
+                   " SELECT id, received_at, ?1, ?1 FROM snapshots", [PLANTED])
+    d = Daemon(place / "planted", config, place / "planted-2.log")
+    play(d, "planted_markup_stays_text", planted=PLANTED)
+    assert d.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def locked(rig):
+    """A daemon that wants a login from everybody."""
+    place, config = rig
+    d = Daemon(place / "locked", config, place / "locked-1.log")
+    known = "/api/v1/users" in d.request("/")[2].decode()
+    if known:
+        for name, role in (("anna", "admin"), ("ben", "viewer")):
+            body = json.dumps({"name": name, "role": role, "password": PASSWORD})
+            subprocess.run(["curl", "-sSf", "-H", "Content-Type: application/json", "-d", body,
+                            f"http://127.0.0.1:{d.port}/api/v1/users"], check=True, stdout=subprocess.DEVNULL)
+    assert d.trigger("front-door", wait=60)[0] == 200 and d.stop() == 0
+    if not known:
+        pytest.skip("this daemon has no users")
+    d = Daemon(place / "locked", config, place / "locked-2.log", "--set", "web.login=always")
+    yield d
+    assert d.stop() == 0
+
+
+@pytest.mark.parametrize("scenario", [
+    "without_a_login_there_is_only_the_login",
+    "a_viewer_sees_and_changes_nothing",
+    "an_admin_changes_things_and_makes_users_and_tokens",
+])
+def test_logins(locked, play, scenario):
+    play(locked, scenario, password=PASSWORD)
+
+
+def test_the_grid_is_laid_out_as_its_rules_say():
+    done = subprocess.run(["node", "--test", HERE / "grid_layout.test.mjs"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_preloads_what_it_imports_and_nothing_else():
+    """A module that is imported by one that is imported costs a round trip each."""
+    web = ROOT / "web"
+    wanted, todo = set(), [web / "main.js"]
+    while todo:
+        text = todo[-1].read_text()
+        folder = todo.pop().parent
+        for name in re.findall(r"^import .*? from '(\.[^']+)'|^\} from '(\.[^']+)'", text, re.M):
+            path = (folder / (name[0] or name[1])).resolve()
+            if path not in wanted:
+                wanted.add(path)
+                todo.append(path)
+    have = {(web / p).resolve() for p in
+            re.findall(r'modulepreload" href="/assets/([^"]+)"', (web / "index.html").read_text())}
+    assert have == wanted
+
+
+def test_no_page_writes_markup():
+    """Elements are made by lib/dom.js; a string never becomes markup."""
+    for path in (ROOT / "web").rglob("*.js"):
+        found = re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", path.read_text())
+        assert not found or path.name == "dom.js", f"{path.name}: {found.group(0)}"
