@@ -12,7 +12,7 @@ CONTAINER ?=
 SNAPSHOTD = $(BUILD)/src/app/snapshotd
 
 .DEFAULT_GOAL := build
-.PHONY: help demo datadir configure build image run rund push test bench accuracy lint fuzz deb \
+.PHONY: help demo datadir configure build image run rund push test bench accuracy screenshots lint fuzz deb \
 	install clean
 
 help: ## this list
@@ -60,6 +60,10 @@ bench: compile ## speed and memory, as ratios
 accuracy: compile ## average precision of the models over labelled pictures
 	@tools/setup test
 	@bench/accuracy $(ARGS) || [ $$? = 77 ] # which says that there are no pictures
+
+screenshots: compile ## doc/screenshots: the pages in a browser, on real footage
+	@tools/setup web
+	@/usr/bin/python3 tests/web/screenshots.py
 
 lint: ## layers, banned calls, format
 	@tools/lint

@@ -18,6 +18,7 @@ async function settled(page, path) {
 }
 
 export const the_first_load_is_small = base => withPage(base, {}, async page => {
+    await take(page, 'front-door');
     let bytes = 0;
     const client = await page.context().newCDPSession(page);
     await client.send('Network.enable');

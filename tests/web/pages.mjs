@@ -276,7 +276,7 @@ export const the_system_page_shows_stages_and_places = base => withPage(base, {}
 });
 
 /* What strangers may name: cameras, devices, labels, files. `planted` is in all of them. */
-export const planted_markup_stays_text = (base, {planted}) => withPage(base, {}, async page => {
+export const planted_markup_stays_text = (base, {planted, label}) => withPage(base, {}, async page => {
     const {snapshots: [shot]} = await getJson(page, '/api/v1/snapshots?limit=1');
     assert.ok(JSON.stringify(shot).includes(JSON.stringify(planted).slice(1, -1)), 'it is planted');
     const clean = async () => {
@@ -292,7 +292,7 @@ export const planted_markup_stays_text = (base, {planted}) => withPage(base, {},
         await clean();
     }
     await page.goto(`/snapshots/${shot.id}`);
-    await page.locator('.detections', {hasText: planted}).waitFor();
+    await page.locator('.detections', {hasText: label}).waitFor();
     await page.locator('.facts h1').waitFor();
     await clean();
 });

@@ -19,6 +19,8 @@ ROOT = HERE.parents[1]
 PASSWORD = "correct horse battery"
 PLANTED = '<img src=x onerror="window.planted=1"><script>window.planted=1</script>'
 
+LABEL = "<img src=x onerror=planted=1>"  # of a label's 47 bytes at most
+
 CONFIG = """
 [detection]
 model = {model}
@@ -135,12 +137,12 @@ def test_planted_markup_stays_text(rig, play):
     with contextlib.closing(db), db:
         db.execute("UPDATE cameras SET name = ? WHERE name = 'front-door'", [PLANTED])
         db.execute("UPDATE devices SET key = ?1, label = ?1", [PLANTED])
-        db.execute("UPDATE labels SET name = ? WHERE id = (SELECT min(label) FROM detections)", [PLANTED])
+        db.execute("UPDATE labels SET name = ? WHERE id = (SELECT min(label) FROM detections)", [LABEL])
         db.execute("UPDATE models SET name = ?", [PLANTED])
         db.execute("INSERT INTO incidents (subject, at, what, detail)"
                    " SELECT id, received_at, ?1, ?1 FROM snapshots", [PLANTED])
     d = Daemon(place / "planted", config, place / "planted-2.log")
-    play(d, "planted_markup_stays_text", planted=PLANTED)
+    play(d, "planted_markup_stays_text", planted=PLANTED, label=LABEL)
     assert d.stop() == 0
 
 

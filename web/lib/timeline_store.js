@@ -7,7 +7,7 @@ import {apiFilters} from './filters.js';
 import {brief} from './snapshot.js';
 
 const FIRST_PAGE = 60; /* what a large screen shows, soon */
-const NEXT_PAGE = 300;
+const NEXT_PAGE = 500;
 const STORES_KEPT = 4;
 
 const stores = new Map();

@@ -156,7 +156,7 @@ function form(word, fields, send) {
 }
 
 function table(heads, body) {
-    return h('div', {class: 'scroll-x', tabindex: '0', role: 'region', 'aria-label': heads[0]}, h('table', {class: 'table'},
+    return h('div', {class: 'scroll-x', tabindex: '0', role: 'region', 'aria-label': `Table: ${heads.filter(Boolean).join(', ')}`}, h('table', {class: 'table'},
         h('thead', {}, h('tr', {}, heads.map(text => text ? h('th', {scope: 'col'}, text) : h('td', {})))), body));
 }
 

@@ -231,6 +231,6 @@ export async function open(view, {query, signal}) {
 
     function tell(item) {
         if (item)
-            say(grid.cells.get(item.id)?.getAttribute('aria-label') ?? '');
+            say(grid.cells.get(item.id)?.words ?? '');
     }
 }

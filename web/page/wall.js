@@ -70,7 +70,7 @@ export async function open(view, {signal}) {
         lately.prepend(fresh);
         if (lately.childElementCount > SEEN_LATELY)
             lately.lastChild.remove();
-        say(fresh.getAttribute('aria-label'));
+        say(fresh.words);
     }
 }
 

@@ -1,23 +1,24 @@
-/* A small picture with the time and the camera below it: a link to the picture's own page. */
+/* A small picture with the time and the camera below it: a link to the picture's own page.
+ * Its `words` say the same to screen readers when it comes by itself. */
 
 import {h} from '../lib/dom.js';
 import {pagePath} from '../lib/snapshot.js';
-import {cameraTitle, clockTime, wholeTime} from '../lib/words.js';
+import {cameraTitle, clockTime} from '../lib/words.js';
 import {icon} from './icon.js';
 import {badges, described, dropStill, still} from './picture.js';
 
-export function card(item, {width = 320, query = '', tag = 'a'} = {}) {
+export function card(item, {width = 320, query = ''} = {}) {
     const marks = badges(item, 1);
     if (item.starred)
-        marks.append(h('span', {class: 'badge star'}, icon('star')));
-    return h(tag, {
-        class: 'shot', href: pagePath(item.id, query), data: {id: item.id},
-        'aria-label': `${cameraTitle(item.camera)}, ${wholeTime(item.at)}: ${described(item)}${item.starred ? ', starred' : ''}`,
-    },
+        marks.append(h('span', {class: 'badge star'}, icon('star'), h('span', {class: 'unseen'}, 'starred')));
+    const element = h('a', {class: 'shot', href: pagePath(item.id, query), data: {id: item.id}},
         h('span', {class: 'frame'}, item.removed ? gone() : still(item, width, ''), marks),
         h('span', {class: 'shot-words'},
           h('time', {datetime: new Date(item.at).toISOString()}, clockTime(item.at)),
-          h('span', {}, cameraTitle(item.camera))));
+          h('span', {}, cameraTitle(item.camera)),
+          !marks.childElementCount && h('span', {class: 'unseen'}, described(item))));
+    element.words = `${cameraTitle(item.camera)}, ${clockTime(item.at)}: ${described(item)}`;
+    return element;
 }
 
 export function dropCard(element) {

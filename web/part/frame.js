@@ -31,7 +31,7 @@ export function buildFrame() {
     document.body.replaceChildren(
         h('a', {class: 'skip', href: '#view', onclick: skip}, 'Skip to the content'),
         h('header', {class: 'bar'},
-          h('a', {class: 'brand', href: '/', 'aria-label': 'snapshot-processor, live view'},
+          h('a', {class: 'brand', href: '/'},
             h('img', {src: '/assets/icon.svg', alt: '', width: 26, height: 26}),
             h('span', {}, 'snapshot', h('i', {}, 'processor'))),
           nav, pulse, tools),

@@ -31,11 +31,12 @@ function fallBack(image, item) {
     image.replaceWith(h('span', {class: 'still-gone'}, icon('gone'), h('span', {}, 'Not here any more')));
 }
 
-/* What was seen, as badges: persons first, then things. */
+/* What was seen, as badges: persons first, then things; `things` are how many of those there is room
+ * for. */
 export function badges(item, things = 0) {
     return h('span', {class: 'badges'},
         item.persons > 0 && h('span', {class: 'badge person', title: persons(item.persons)},
-            icon('person'), h('span', {}, String(item.persons))),
+            icon('person'), String(item.persons), h('span', {class: 'unseen'}, item.persons === 1 ? ' person' : ' persons')),
         item.labels.slice(0, things).map(label => h('span', {class: 'badge'}, label)));
 }
 

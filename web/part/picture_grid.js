@@ -7,7 +7,7 @@ import {HEADING, layOut, measure, neighbour, placeOf, visible} from '../lib/grid
 import {dayName, isoDay, longDay, midnight, plural} from '../lib/words.js';
 import {card, dropCard} from './card.js';
 
-const SCREENS_AHEAD = 1.6;
+const SCREENS_AHEAD = 3; /* a second of fast scrolling, for a thumbnail to come */
 const SCREENS_BEHIND = 0.6;
 const PICTURES_AHEAD = 600; /* ten seconds of fast scrolling: more is asked for when fewer are left */
 const FRESH_MS = 600;

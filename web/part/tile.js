@@ -18,7 +18,7 @@ export function tile(camera, signal) {
     const pictures = h('span', {class: 'tile-pictures'}, h('span', {class: 'still-gone'}, icon('camera'), h('span', {}, 'No picture yet')));
     const lines = h('span', {class: 'tile-boxes'});
     const marks = h('span', {class: 'tile-marks'});
-    const link = h('a', {class: 'frame', href: `/cameras/${encodeURIComponent(camera.name)}`, 'aria-label': `${title}: no picture yet`}, pictures, lines, marks);
+    const link = h('a', {class: 'frame', href: `/cameras/${encodeURIComponent(camera.name)}`}, h('span', {class: 'unseen'}, title), pictures, lines, marks);
     const state = h('span', {class: 'tone'});
     const when = h('time', {class: 'soft'});
     const why = h('p', {class: 'tile-why', hidden: true});
@@ -54,10 +54,9 @@ export function tile(camera, signal) {
         const item = brief(shot);
         camera.last_picture_at = shot.received_at;
         link.href = pagePath(shot.id);
-        link.setAttribute('aria-label', `${title}: ${described(item)}`);
         if (!known)
             showPicture(item);
-        fill(marks, badges(item, 2));
+        fill(marks, badges(item, 2), h('span', {class: 'unseen'}, ` ${described(item)}`));
         if (shot.verdict || !known)
             fill(lines, shot.verdict && boxLines(shot));
         element.classList.toggle('with-people', item.persons > 0);
