@@ -35,6 +35,7 @@ def main():
         config = f"[detection]\nmodel = {default_model()}\nlabels = person, bicycle, car, truck, bus, dog, cat\n"
         for name, camera in zip(names, cameras):
             config += CAMERA.format(name=name, address=camera.address)
+        (place / "data/ftp").mkdir(parents=True)  # which only an FTP server would make
         daemon = Daemon(place, config, place / "daemon.log")
         try:
             for _ in range(ROUNDS):
