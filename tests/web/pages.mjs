@@ -158,6 +158,7 @@ export const a_star_is_given_and_taken = base => withPage(base, {}, async page =
     await page.goto('/timeline?starred=1');
     await page.locator(`.grid .shot[data-id="${id}"] .badge.star`).waitFor();
     await page.goto(`/snapshots/${id}`);
+    await page.locator('.button.star[aria-pressed="true"]').waitFor();
     await page.keyboard.press('s');
     await page.locator('.button.star[aria-pressed="false"]').waitFor();
     assert.equal((await getJson(page, `/api/v1/snapshots/${id}`)).starred, false);

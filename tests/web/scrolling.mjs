@@ -121,6 +121,7 @@ export const nothing_jumps_down_to_the_last_of_100000 = (base, {picture}) => mad
             scrollTo(0, document.documentElement.scrollHeight);
             await new Promise(requestAnimationFrame);
         }
+        scrollTo(0, document.documentElement.scrollHeight); /* the last page has made it longer */
     });
     await page.locator(`.grid .shot[data-id="${id(PICTURES - 1)}"]`).waitFor();
     const cells = await page.locator('.grid .shot').count();

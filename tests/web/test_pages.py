@@ -156,7 +156,8 @@ def locked(rig):
         for name, role in (("anna", "admin"), ("ben", "viewer")):
             body = json.dumps({"name": name, "role": role, "password": PASSWORD})
             subprocess.run(["curl", "-sSf", "-H", "Content-Type: application/json", "-d", body,
-                            f"http://127.0.0.1:{d.port}/api/v1/users"], check=True, stdout=subprocess.DEVNULL)
+                            f"http://127.0.0.1:{d.port}/api/v1/users"],
+                           check=True, stdout=subprocess.DEVNULL)
     assert d.trigger("front-door", wait=60)[0] == 200 and d.stop() == 0
     if not known:
         pytest.skip("this daemon has no users")
@@ -175,7 +176,8 @@ def test_logins(locked, play, scenario):
 
 
 def test_the_grid_is_laid_out_as_its_rules_say():
-    done = subprocess.run(["node", "--test", HERE / "grid_layout.test.mjs"], capture_output=True, text=True, check=False)
+    done = subprocess.run(["node", "--test", HERE / "grid_layout.test.mjs"], capture_output=True,
+                          text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -199,5 +201,6 @@ def test_the_page_preloads_what_it_imports_and_nothing_else():
 def test_no_page_writes_markup():
     """Elements are made by lib/dom.js; a string never becomes markup."""
     for path in (ROOT / "web").rglob("*.js"):
-        found = re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", path.read_text())
+        found = re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function",
+                          path.read_text())
         assert not found or path.name == "dom.js", f"{path.name}: {found.group(0)}"
