@@ -17,7 +17,7 @@ export const a_new_picture_appears_on_the_wall_by_itself = base => withPage(base
     await link.waitFor();
     await link.locator('.boxes rect').first().waitFor({state: 'attached'});
     assert.equal(await link.locator('.box.halo').count(), shot.verdict.detections.length);
-    assert.equal(await link.locator('.badge.person').innerText(), String(shot.verdict.persons));
+    assert.equal(await link.locator('.badge.person').textContent(), `${shot.verdict.persons} ${shot.verdict.persons === 1 ? 'person' : 'persons'}`);
     await page.locator(`.lately [data-id="${shot.id}"]`).waitFor();
     await tile.locator('.tone[data-tone="good"]').waitFor();
 });
@@ -74,7 +74,7 @@ export const filters_are_in_the_address_and_choose_the_pictures = base => withPa
     await page.waitForURL('**/timeline');
     await page.getByLabel('Camera').selectOption('garden');
     await page.waitForFunction(() => [...document.querySelectorAll('.grid .shot')].length > 0 &&
-        [...document.querySelectorAll('.grid .shot-words span')].every(s => s.textContent === 'garden'));
+        [...document.querySelectorAll('.grid .shot-words > span:not(.unseen)')].every(s => s.textContent === 'garden'));
     await page.reload();
     assert.equal(await page.getByLabel('Camera').inputValue(), 'garden');
     await page.waitForFunction(() => document.querySelectorAll('.grid .shot').length > 0);
@@ -90,7 +90,7 @@ export const search_finds_words_and_says_when_there_is_nothing = base => withPag
     await page.keyboard.type('garden');
     await page.waitForURL('**/timeline?q=garden');
     await page.waitForFunction(() => [...document.querySelectorAll('.grid .shot')].length > 0 &&
-        [...document.querySelectorAll('.grid .shot-words span')].every(s => s.textContent === 'garden'));
+        [...document.querySelectorAll('.grid .shot-words > span:not(.unseen)')].every(s => s.textContent === 'garden'));
     await page.getByRole('searchbox').fill('no such thing anywhere');
     await page.getByText('No picture is like that').waitFor();
     await page.getByRole('button', {name: 'Clear the filters'}).click();

@@ -127,8 +127,7 @@ def test_the_timeline_over_many_pictures(daemon, play, scenario):
 
 
 def test_planted_markup_stays_text(rig, play):
-    """In the ledger, because from there everything comes that is shown: the configuration takes no
-    such names for cameras, but older rows, models and pushed files may bring anything."""
+    """Written into the ledger, from where all that is shown comes, whichever way it got there."""
     place, config = rig
     d = Daemon(place / "planted", config, place / "planted-1.log")
     status, _ = d.trigger("front-door", wait=60)
