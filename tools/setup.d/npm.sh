@@ -91,3 +91,9 @@ cronitor_make() { npm_tree .deps/cronitor cronitor; }
 browser_ready() { cmp -s tools/setup.d/browser/package-lock.json .deps/browser/package-lock.json; }
 browser_packages() { node_packages; }
 browser_make() { npm_tree .deps/browser browser; }
+
+# ---- Validators of OpenAPI and JSON Schema, in .deps/openapi: for tests/e2e/test_openapi.py ----
+
+openapi_ready() { cmp -s tools/setup.d/openapi/package-lock.json .deps/openapi/package-lock.json; }
+openapi_packages() { node_packages; }
+openapi_make() { npm_tree .deps/openapi openapi; }
