@@ -26,6 +26,7 @@ void ftp_data_init(struct ftp_data *d, struct ftp_loop *l)
 
 void ftp_data_close(struct ftp_data *d)
 {
+    assert(d->state != FTP_DATA_LENT);
     tls_conn_free(d->tls);
     d->tls = NULL;
     d->state = FTP_DATA_CLOSED;
@@ -245,6 +246,20 @@ int ftp_data_begin(struct ftp_data *d, bool writes, const struct ftp_data_tls *t
     return MIN(r, 0);
 }
 
+int ftp_data_lend(struct ftp_data *d)
+{
+    assert(d->state == FTP_DATA_CONNECTED && !d->watch.in_epoll);
+    d->state = FTP_DATA_LENT;
+    return d->watch.fd;
+}
+
+void ftp_data_take_back(struct ftp_data *d, int fd)
+{
+    assert(d->state == FTP_DATA_LENT);
+    d->watch.fd = fd;
+    d->state = fd < 0 ? FTP_DATA_CLOSED : FTP_DATA_CONNECTED;
+}
+
 /* ---- bytes ---- */
 
 static void on_ready(struct ftp_watch *w, uint32_t events)
@@ -270,6 +285,7 @@ static void on_ready(struct ftp_watch *w, uint32_t events)
         break;
     case FTP_DATA_CLOSED:
     case FTP_DATA_CONNECTED:
+    case FTP_DATA_LENT:
         return;
     }
     d->happened(d);
