@@ -26,6 +26,7 @@ void ftp_data_init(struct ftp_data *d, struct ftp_loop *l)
 
 void ftp_data_close(struct ftp_data *d)
 {
+    assert(d->state != FTP_DATA_LENT);
     tls_conn_free(d->tls);
     d->tls = NULL;
     d->state = FTP_DATA_CLOSED;
@@ -69,17 +70,29 @@ int ftp_data_random_port(struct ftp_ports ports)
 
 /* SO_REUSEADDR, because connections of the last transfers linger on their ports. Two listeners on
  * one port are refused all the same, by bind() or by listen(). */
-static int open_listener(const union ftp_address *at)
+static int open_socket(const union ftp_address *at)
 {
     int fd = socket(at->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1;
     if (fd < 0)
         return -errno;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)); /* else fewer ports are free */
-    if (bind(fd, &at->any, ftp_address_size(at)) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
+    return fd;
+}
+
+/* A socket that bind() refused may try another port; one that has a port may not. */
+static int listen_at(int *fd, const union ftp_address *at)
+{
+    if (*fd < 0)
+        *fd = open_socket(at);
+    if (*fd < 0)
+        return *fd;
+    if (bind(*fd, &at->any, ftp_address_size(at)) < 0)
+        return -errno;
+    if (listen(*fd, BACKLOG) == 0)
+        return 0;
     int r = -errno;
-    (void)close(fd); /* holds nothing */
+    (void)close(STEAL_FD(*fd)); /* holds nothing */
     return r;
 }
 
@@ -87,20 +100,21 @@ int ftp_data_listen(struct ftp_data *d, const union ftp_address *local, struct f
 {
     union ftp_address at = *local;
     int port = ftp_data_random_port(ports), count = ports.max - ports.min + 1;
-    int fd = -EADDRINUSE;
+    AUTO_CLOSE int fd = -1;
+    int r = -EADDRINUSE;
     ftp_data_close(d);
     d->error = 0;
-    for (int i = 0; fd == -EADDRINUSE && i < RANDOM_TRIES + count; i++) {
+    for (int i = 0; r == -EADDRINUSE && i < RANDOM_TRIES + count; i++) {
         if (i > 0 && i < RANDOM_TRIES)
             port = ftp_data_random_port(ports);
         else if (i > 0)
             port = port < ports.max ? port + 1 : ports.min;
         ftp_address_set_port(&at, port);
-        fd = open_listener(&at);
+        r = listen_at(&fd, &at);
     }
-    if (fd < 0)
-        return fd;
-    d->watch.fd = fd;
+    if (r < 0)
+        return r;
+    d->watch.fd = STEAL_FD(fd);
     d->state = FTP_DATA_LISTENING;
     return port;
 }
@@ -232,6 +246,20 @@ int ftp_data_begin(struct ftp_data *d, bool writes, const struct ftp_data_tls *t
     return MIN(r, 0);
 }
 
+int ftp_data_lend(struct ftp_data *d)
+{
+    assert(d->state == FTP_DATA_CONNECTED && !d->watch.in_epoll);
+    d->state = FTP_DATA_LENT;
+    return d->watch.fd;
+}
+
+void ftp_data_take_back(struct ftp_data *d, int fd)
+{
+    assert(d->state == FTP_DATA_LENT);
+    d->watch.fd = fd;
+    d->state = fd < 0 ? FTP_DATA_CLOSED : FTP_DATA_CONNECTED;
+}
+
 /* ---- bytes ---- */
 
 static void on_ready(struct ftp_watch *w, uint32_t events)
@@ -257,6 +285,7 @@ static void on_ready(struct ftp_watch *w, uint32_t events)
         break;
     case FTP_DATA_CLOSED:
     case FTP_DATA_CONNECTED:
+    case FTP_DATA_LENT:
         return;
     }
     d->happened(d);

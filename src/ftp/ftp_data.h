@@ -24,6 +24,7 @@ enum ftp_data_state {
     FTP_DATA_CONNECTED, /* waits for ftp_data_begin() */
     FTP_DATA_SHAKING,
     FTP_DATA_OPEN,
+    FTP_DATA_LENT, /* another thread reads it; nothing else may be done with it meanwhile */
 };
 
 struct ftp_data {
@@ -65,6 +66,11 @@ struct ftp_data_tls {
 };
 /* From FTP_DATA_CONNECTED. We will send, or we will receive. 0 or -errno. */
 int ftp_data_begin(struct ftp_data *d, bool writes, const struct ftp_data_tls *tls);
+
+/* From FTP_DATA_CONNECTED: the descriptor, for another thread. When it comes back the state is the
+ * same again, or it was closed there (-1). */
+int ftp_data_lend(struct ftp_data *d);
+void ftp_data_take_back(struct ftp_data *d, int fd);
 
 /* Bytes; -EAGAIN: wait for happened(); 0 = the other end is done (see `truncated`); -ECONNRESET and
  * others: it is cut. */

@@ -2,9 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -18,6 +20,17 @@
  * lock, and the eventfd is written only when that list was empty. So a trip costs little more than
  * the two wake-ups.
  *
+ * A thread that has begun to carry an upload (ftp_carry.h) does not wait for its bytes while there
+ * is other work: it holds several, and takes up again those whose bytes are here. It sleeps in
+ * poll(), on them and a bell of its own; of those that sleep the last is woken first, whose memory
+ * is the warmest. While it holds some it does nothing that takes long.
+ *
+ * Rejected: to wake no more threads than there are processors. On tmpfs it gave 5 % more uploads at
+ * 8 clients; but a thread cannot know that the others are stuck with the disk, so somebody would
+ * have to stand by and wait for the suspicion. To look for bytes for 40 us before the sleep: 4 %
+ * more with one client, 10 % less with 8. Not to wake the server's thread for an upload whose
+ * client has had its 226 already: no more of them, and the log would be late.
+ *
  * A thread that takes the end of an upload takes its share of the other ends that wait, too, and
  * makes them safe as one group; one thread never does, so that there is somebody for all other
  * work. Measured on ext4 on a disk with a write cache: one thread that syncs all is bound by the
@@ -29,6 +42,12 @@
 /* Of one group: what a session waits for when it comes first. */
 #define GROUP_MAX 64
 #define THREADS_MAX 16
+/* Carried uploads whose bytes one thread waits for. */
+#define HELD_MAX 8
+/* So many jobs are begun before those are looked at, while jobs wait. */
+#define HELD_BATCH 4
+/* A disk that takes longer than that for the end of uploads is waited for with empty hands. */
+#define SLOW_US 200
 /* A camera asks for the list of its folder, not for that of an archive. */
 #define LIST_ENTRIES_MAX 20000
 #define LIST_TEXT_MAX (4 * 1024 * 1024)
@@ -45,28 +64,53 @@ struct queue {
     int count;
 };
 
+struct worker {
+    struct ftp_disk *disk;
+    pthread_t thread;
+    int wake_fd;
+    struct worker *below; /* of those that sleep; under the lock */
+    bool asleep;
+    struct ftp_disk_job *held[HELD_MAX];
+    struct mono_time until[HELD_MAX]; /* the patience with each */
+    int held_count, begun;
+};
+
 struct ftp_disk {
     int event_fd;
     _Atomic(struct ftp_disk_job *) done; /* the last that was done first */
 
-    pthread_mutex_t lock; /* of all below */
-    pthread_cond_t work;
-    struct queue waiting;   /* in order of arrival */
-    int ends_waiting;       /* FTP_DISK_FINISH in `waiting` */
-    int idle;               /* threads that wait for work */
+    pthread_mutex_t lock;  /* of all below */
+    struct queue waiting;  /* in order of arrival */
+    int ends_waiting;      /* FTP_DISK_FINISH in `waiting` */
+    struct worker *asleep; /* the last that fell asleep first: its memory is the warmest */
+    void *rooms;    /* to receive in, FTP_CARRY_ROOM each: each begins with a pointer to the next */
+    int64_t end_us; /* what the end of uploads takes, about */
     int ending, ending_max; /* threads that make uploads safe */
     int logins, logins_max; /* passwords being checked; the other threads are the cameras' */
     bool stopping;
 
     int thread_count;
-    pthread_t threads[THREADS_MAX];
+    struct worker workers[THREADS_MAX];
 };
 
 static int start_threads(struct ftp_disk *d, int threads, struct err *e);
+static int start_worker(struct ftp_disk *d, struct worker *w);
 static void *thread_main(void *arg);
-static struct ftp_disk_job *take(struct ftp_disk *d);
-static void work_on(struct ftp_disk *d, struct ftp_disk_job *job);
+static struct ftp_disk_job *take(struct worker *w);
+static void work_on(struct worker *w, struct ftp_disk_job *job);
+static void look_at_held(struct worker *w, bool patient);
+static void give_back(struct worker *w, int i);
+static void go_on(struct worker *w, int i);
+static void wake_all(struct ftp_disk *d);
+static void end_worker(struct worker *w);
+static void *take_room(struct ftp_disk *d);
+static void hand_on(struct worker *w, struct ftp_disk_job *job);
+static void finish(struct ftp_disk *d, struct ftp_disk_job *job);
+static void wake_another(struct ftp_disk *d);
+static struct worker *rouse(struct ftp_disk *d);
+static void ring(const struct worker *w);
 static void do_job(struct ftp_disk *d, struct ftp_disk_job *job);
+static bool begin_to_carry(struct ftp_disk_job *job);
 static void end_uploads(struct ftp_disk *d, struct ftp_disk_job **jobs, int count);
 static int receive_last(struct ftp_disk_job *job);
 static void finish_group(struct ftp_disk *d, struct ftp_disk_job **jobs, int count);
@@ -84,7 +128,6 @@ int ftp_disk_start(int threads, struct ftp_disk **ret, struct err *e)
 {
     struct ftp_disk *d = xcalloc(1, sizeof(*d));
     (void)pthread_mutex_init(&d->lock, NULL); /* cannot fail without attributes */
-    (void)pthread_cond_init(&d->work, NULL);
     threads = MAX(1, MIN(threads, THREADS_MAX));
     d->ending_max = MAX(1, threads - 1);
     d->logins_max = MAX(1, threads / 2);
@@ -100,6 +143,18 @@ int ftp_disk_start(int threads, struct ftp_disk **ret, struct err *e)
     return 0;
 }
 
+static int start_worker(struct ftp_disk *d, struct worker *w)
+{
+    w->disk = d;
+    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->wake_fd < 0)
+        return errno;
+    int r = pthread_create(&w->thread, NULL, thread_main, w);
+    if (r != 0)
+        end_worker(w);
+    return r;
+}
+
 /* Signals are the main loop's. And a write beyond RLIMIT_FSIZE must be an error of one upload, not
  * the end of the process. */
 static int start_threads(struct ftp_disk *d, int threads, struct err *e)
@@ -109,7 +164,7 @@ static int start_threads(struct ftp_disk *d, int threads, struct err *e)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int r = 0;
     for (; r == 0 && d->thread_count < threads; d->thread_count += r == 0)
-        r = pthread_create(&d->threads[d->thread_count], NULL, thread_main, d);
+        r = start_worker(d, &d->workers[d->thread_count]);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return r != 0 ? err_errno(e, -r, "thread %d of %d", d->thread_count + 1, threads) : 0;
 }
@@ -118,10 +173,12 @@ void ftp_disk_stop(struct ftp_disk *d)
 {
     (void)pthread_mutex_lock(&d->lock);
     d->stopping = true;
-    (void)pthread_cond_broadcast(&d->work);
+    wake_all(d);
     (void)pthread_mutex_unlock(&d->lock);
-    for (; d->thread_count > 0; d->thread_count--)
-        (void)pthread_join(d->threads[d->thread_count - 1], NULL); /* ours, and not ourselves */
+    for (int i = 0; i < d->thread_count; i++)
+        (void)pthread_join(d->workers[i].thread, NULL); /* ours, and not ourselves */
+    for (; d->thread_count > 0; d->thread_count--)      /* one may have woken another to its end */
+        end_worker(&d->workers[d->thread_count - 1]);
 }
 
 void ftp_disk_free(struct ftp_disk *d)
@@ -130,8 +187,9 @@ void ftp_disk_free(struct ftp_disk *d)
         return;
     ftp_disk_stop(d);
     if (d->event_fd >= 0)
-        (void)close(d->event_fd);         /* a counter */
-    (void)pthread_cond_destroy(&d->work); /* nobody waits any more */
+        (void)close(d->event_fd); /* a counter */
+    while (d->rooms != NULL)
+        free(take_room(d));
     (void)pthread_mutex_destroy(&d->lock);
     free(d);
 }
@@ -180,10 +238,9 @@ void ftp_disk_submit(struct ftp_disk *d, struct ftp_disk_job *job)
     assert(!d->stopping);
     push(&d->waiting, job);
     d->ends_waiting += job->kind == FTP_DISK_FINISH;
-    bool wake = d->idle > 0;
+    struct worker *w = rouse(d);
     (void)pthread_mutex_unlock(&d->lock);
-    if (wake)
-        (void)pthread_cond_signal(&d->work);
+    ring(w);
 }
 
 struct ftp_disk_job *ftp_disk_collect(struct ftp_disk *d)
@@ -211,28 +268,87 @@ static void complete(struct ftp_disk *d, struct ftp_disk_job *job)
         (void)!write(d->event_fd, &one, sizeof(one)); /* EAGAIN: the counter is full, so it knows */
 }
 
+/* ---- who sleeps and who wakes whom ---- */
+
+/* With the lock held: one that sleeps, for whom the bell is to be rung, or NULL. Rather one that
+ * holds nothing: it may take every job. */
+static struct worker *rouse(struct ftp_disk *d)
+{
+    struct worker **at = &d->asleep;
+    while (*at != NULL && (*at)->held_count > 0)
+        at = &(*at)->below;
+    if (*at == NULL)
+        at = &d->asleep;
+    struct worker *w = *at;
+    if (w == NULL)
+        return NULL;
+    *at = w->below;
+    w->asleep = false;
+    return w;
+}
+
+static void ring(const struct worker *w)
+{
+    uint64_t one = 1;
+    if (w != NULL)
+        (void)!write(w->wake_fd, &one, sizeof(one)); /* a counter far from full */
+}
+
+static void wake_all(struct ftp_disk *d)
+{
+    while (d->asleep != NULL)
+        ring(rouse(d));
+}
+
+static void fall_asleep(struct worker *w)
+{
+    w->below = w->disk->asleep;
+    w->disk->asleep = w;
+    w->asleep = true;
+}
+
+/* Unless somebody got it up, who rings, or is about to: that is heard the next time, for nothing.
+ */
+static void get_up(struct worker *w)
+{
+    if (!w->asleep)
+        return;
+    struct worker **at = &w->disk->asleep;
+    while (*at != w)
+        at = &(*at)->below;
+    *at = w->below;
+    w->asleep = false;
+}
+
+static void end_worker(struct worker *w)
+{
+    (void)close(w->wake_fd); /* a counter */
+}
+
 /* ---- the threads ---- */
 
 static void *thread_main(void *arg)
 {
-    struct ftp_disk *d = arg;
+    struct worker *w = arg;
+    struct ftp_disk *d = w->disk;
     altstack_use();
     (void)pthread_setname_np(pthread_self(), "ftp.disk"); /* short enough */
     (void)pthread_mutex_lock(&d->lock);
     while (true) {
-        struct ftp_disk_job *job = take(d);
+        bool full = w->held_count == HELD_MAX;
+        struct ftp_disk_job *job = full ? NULL : take(w);
         if (job != NULL) {
-            work_on(d, job);
-            continue;
+            work_on(w, job);
+            if (w->held_count == 0 || ++w->begun < HELD_BATCH)
+                continue;
         }
-        if (d->stopping && d->waiting.first == NULL)
+        if (d->stopping && d->waiting.first == NULL && w->held_count == 0)
             break;
-        d->idle++;
-        (void)pthread_cond_wait(&d->work, &d->lock);
-        d->idle--;
+        w->begun = 0;
+        look_at_held(w, job == NULL && !full);
     }
     /* One that may not take what waits sees only now that there is nothing left. */
-    (void)pthread_cond_broadcast(&d->work);
+    wake_all(d);
     (void)pthread_mutex_unlock(&d->lock);
     return NULL;
 }
@@ -244,15 +360,23 @@ static bool may_take(const struct ftp_disk *d, const struct ftp_disk_job *job)
                                           : true;
 }
 
-/* The first job that may be done now. */
-static struct ftp_disk_job *take(struct ftp_disk *d)
+/* Whose bytes come does not wait for another's disk. */
+static bool is_long(const struct ftp_disk *d, enum ftp_disk_kind kind)
 {
+    return kind == FTP_DISK_FINISH ? d->end_us >= SLOW_US : kind != FTP_DISK_CARRY;
+}
+
+/* The first job that may be done now. When it is a long one, what this thread holds comes first:
+ * that takes no longer than the patience, and nobody overtakes the job meanwhile. */
+static struct ftp_disk_job *take(struct worker *w)
+{
+    struct ftp_disk *d = w->disk;
     struct ftp_disk_job *before = NULL, *job = d->waiting.first;
     while (job != NULL && !may_take(d, job)) {
         before = job;
         job = job->next;
     }
-    if (job == NULL)
+    if (job == NULL || (w->held_count > 0 && is_long(d, job->kind)))
         return NULL;
     unlink_job(&d->waiting, before, job);
     d->logins += job->kind == FTP_DISK_LOGIN;
@@ -284,22 +408,65 @@ static int take_group(struct ftp_disk *d, struct ftp_disk_job *group[GROUP_MAX],
 }
 
 /* With the lock held, which is given up meanwhile. */
-static void work_on(struct ftp_disk *d, struct ftp_disk_job *job)
+static void work_on(struct worker *w, struct ftp_disk_job *job)
 {
+    struct ftp_disk *d = w->disk;
     enum ftp_disk_kind kind = job->kind; /* once completed it is not ours */
-    struct ftp_disk_job *group[GROUP_MAX];
-    int count = kind == FTP_DISK_FINISH ? take_group(d, group, job) : 0;
+    if (kind == FTP_DISK_FINISH) {
+        finish(d, job);
+        return;
+    }
     (void)pthread_mutex_unlock(&d->lock);
-    if (kind == FTP_DISK_FINISH)
-        end_uploads(d, group, count);
-    else
+    if (kind == FTP_DISK_CARRY && begin_to_carry(job)) {
+        w->until[w->held_count] = mono_add_ms(clock_mono(), FTP_CARRY_PATIENCE_MS);
+        w->held[w->held_count++] = job;
+    } else {
         do_job(d, job);
+    }
     (void)pthread_mutex_lock(&d->lock);
     d->logins -= kind == FTP_DISK_LOGIN;
-    d->ending -= kind == FTP_DISK_FINISH;
-    /* One that may be taken only now: we take one job ourselves, an idle thread another. */
-    if ((kind == FTP_DISK_LOGIN || kind == FTP_DISK_FINISH) && d->idle > 0 && d->waiting.count > 1)
-        (void)pthread_cond_signal(&d->work);
+    if (kind == FTP_DISK_LOGIN)
+        wake_another(d);
+}
+
+/* One that may be taken only now: we take one job ourselves, an idle thread another. */
+static void wake_another(struct ftp_disk *d)
+{
+    if (d->waiting.count > 1)
+        ring(rouse(d));
+}
+
+/* What this thread has received it ends as well, if it may: else another does, or itself later,
+ * with those that wait by then. */
+static void hand_on(struct worker *w, struct ftp_disk_job *job)
+{
+    struct ftp_disk *d = w->disk;
+    job->kind = FTP_DISK_FINISH;
+    bool may = may_take(d, job);
+    if (may && !(w->held_count > 0 && is_long(d, job->kind))) {
+        d->ending++;
+        finish(d, job);
+        return;
+    }
+    push(&d->waiting, job);
+    d->ends_waiting++;
+    if (may)
+        ring(rouse(d));
+}
+
+/* With the lock held, which is given up meanwhile. */
+static void finish(struct ftp_disk *d, struct ftp_disk_job *job)
+{
+    struct ftp_disk_job *group[GROUP_MAX];
+    int count = take_group(d, group, job);
+    (void)pthread_mutex_unlock(&d->lock);
+    struct mono_time began = clock_mono();
+    end_uploads(d, group, count);
+    int64_t took_us = mono_diff_us(clock_mono(), began);
+    (void)pthread_mutex_lock(&d->lock);
+    d->end_us += (took_us - d->end_us) / 8;
+    d->ending--;
+    wake_another(d);
 }
 
 static void do_job(struct ftp_disk *d, struct ftp_disk_job *job)
@@ -320,6 +487,8 @@ static void do_job(struct ftp_disk *d, struct ftp_disk_job *job)
         break;
     case FTP_DISK_FINISH:
         break; /* in end_uploads() */
+    case FTP_DISK_CARRY:
+        break; /* done already: it goes back */
     case FTP_DISK_READ:
         job->code = do_read(job);
         break;
@@ -331,6 +500,116 @@ static void do_job(struct ftp_disk *d, struct ftp_disk_job *job)
         break;
     }
     complete(d, job);
+}
+
+/* ---- from the first byte to the last ---- */
+
+/* False when it is over, or goes back. */
+static bool begin_to_carry(struct ftp_disk_job *job)
+{
+    struct ftp_carry *c = job->carry;
+    c->end = FTP_CARRY_REFUSED;
+    job->code = do_open(job);
+    return job->code == 0 && ftp_carry_say_ready(c) == 0;
+}
+
+/* How long it may sleep; -1 = until it is woken. */
+static int patience_ms(const struct worker *w)
+{
+    int ms = -1;
+    for (int i = 0; i < w->held_count; i++) {
+        int left = mono_until_ms(w->until[i]);
+        ms = ms < 0 ? left : MIN(ms, left);
+    }
+    return ms;
+}
+
+/* Takes what has come for those that it holds; with patience it sleeps before that, until
+ * something comes, or a job. With the lock held, which is given up meanwhile. */
+static void look_at_held(struct worker *w, bool patient)
+{
+    struct ftp_disk *d = w->disk;
+    struct pollfd p[HELD_MAX + 1];
+    int count = w->held_count;
+    for (int i = 0; i < count; i++)
+        p[i] = (struct pollfd){.fd = w->held[i]->carry->data_fd, .events = POLLIN};
+    p[count] = (struct pollfd){.fd = w->wake_fd, .events = POLLIN};
+    if (patient)
+        fall_asleep(w);
+    (void)pthread_mutex_unlock(&d->lock);
+    int n = poll(p, (nfds_t)count + patient, patient ? patience_ms(w) : 0);
+    uint64_t rings;
+    if (patient && n > 0 && p[count].revents != 0)
+        (void)!read(w->wake_fd, &rings, sizeof(rings)); /* only to make it silent */
+    (void)pthread_mutex_lock(&d->lock);
+    if (patient)
+        get_up(w);
+    struct mono_time now = clock_mono();
+    for (int i = count - 1; i >= 0; i--) { /* what is let go of gives its place to the last */
+        int64_t late_us = mono_diff_us(now, w->until[i]);
+        if (n > 0 && p[i].revents != 0 && late_us < FTP_CARRY_TIME_MS * 1000)
+            go_on(w, i);
+        else if (late_us >= 0 || count == HELD_MAX)
+            give_back(w, i);
+    }
+}
+
+/* The last that was used, which the processor remembers. */
+static void *take_room(struct ftp_disk *d)
+{
+    void *room = d->rooms;
+    if (room == NULL)
+        return xmalloc(FTP_CARRY_ROOM);
+    memcpy(&d->rooms, room, sizeof(d->rooms));
+    return room;
+}
+
+static void return_room(struct ftp_disk *d, void *room)
+{
+    memcpy(room, &d->rooms, sizeof(d->rooms));
+    d->rooms = room;
+}
+
+static struct ftp_disk_job *let_go(struct worker *w, int i)
+{
+    struct ftp_disk_job *job = w->held[i];
+    w->held_count--;
+    w->held[i] = w->held[w->held_count];
+    w->until[i] = w->until[w->held_count];
+    return job;
+}
+
+static void give_back(struct worker *w, int i)
+{
+    struct ftp_disk_job *job = let_go(w, i);
+    job->carry->end = FTP_CARRY_BACK;
+    complete(w->disk, job);
+}
+
+static void go_on(struct worker *w, int i)
+{
+    struct ftp_disk *d = w->disk;
+    struct ftp_disk_job *job = w->held[i];
+    struct ftp_carry *c = job->carry;
+    void *room = take_room(d);
+    (void)pthread_mutex_unlock(&d->lock);
+    int r = ftp_carry_receive(c, job->upload, room, &job->error);
+    bool waits = c->end == FTP_CARRY_WAITS;
+    if (r == 0)
+        (void)close(STEAL_FD(c->data_fd)); /* it has said all it has to say */
+    if (c->end == FTP_CARRY_CUT || c->end == FTP_CARRY_FAILED) {
+        job->code = r;
+        ftp_upload_close(STEAL(job->upload));
+    }
+    (void)pthread_mutex_lock(&d->lock);
+    return_room(d, room);
+    if (waits)
+        return;
+    (void)let_go(w, i);
+    if (r == 0)
+        hand_on(w, job);
+    else
+        complete(d, job);
 }
 
 /* ---- the end of uploads ---- */
@@ -387,6 +666,8 @@ static void complete_end(struct ftp_disk *d, struct ftp_disk_job *job)
     job->file = *ftp_upload_file(job->upload);
     ftp_upload_close(STEAL(job->upload));
     metric_inc(&finished, NULL);
+    if (job->carry && job->code == 0)
+        ftp_carry_say_stored(job->carry, &job->file);
     complete(d, job);
 }
 

@@ -1,14 +1,15 @@
 #pragma once
-/* Disk work off the server's thread. A few threads take jobs in order of arrival. The ends of
- * uploads that wait at the same time are shared out among all threads but one, and each finishes
- * its share as one group (ftp_upload_finish()): syncs that run beside each other share what the
- * disk does for them, so more threads than processors are worth it (16 on a disk with a write
- * cache). Results come back to the server's thread by ftp_disk_collect() when ftp_disk_fd() is
- * readable.
+/* Disk work off the server's thread, and fast uploads from their first byte to the last. A few
+ * threads take jobs in order of arrival. The ends of uploads that wait at the same time are shared
+ * out among all threads but one, and each finishes its share as one group (ftp_upload_finish()):
+ * syncs that run beside each other share what the disk does for them, so more threads than
+ * processors are worth it (16 on a disk with a write cache). Results come back to the server's
+ * thread by ftp_disk_collect() when ftp_disk_fd() is readable.
  *
  * At most half of the threads check passwords at the same time, so that guessing does not hold up
  * cameras. Other than that one slow disk holds up all: there are only so many threads. */
 
+#include "ftp/ftp_carry.h"
 #include "ftp/ftp_engine.h"
 #include "ftp/ftp_jail.h"
 
@@ -19,6 +20,7 @@ enum ftp_disk_kind {
     FTP_DISK_WRITE,  /* one block of an upload; after a failure it waits for its DROP */
     FTP_DISK_FINISH, /* a last block, if any, and the end: the upload is freed whatever comes out */
     FTP_DISK_READ,   /* one block of a file: as much as there is room for, nothing = the end */
+    FTP_DISK_CARRY,  /* an upload from OPEN to FINISH in one hand, or back before its end */
     FTP_DISK_DROP,   /* closes an upload that failed */
     FTP_DISK_LOGIN,  /* a password whose check takes long */
 };
@@ -28,12 +30,14 @@ enum ftp_disk_kind {
 struct ftp_disk_job {
     enum ftp_disk_kind kind;
     struct ftp_jail *jail;
-    struct ftp_request request;    /* FILE, LIST, OPEN */
-    struct ftp_upload *upload;     /* OPEN gives it, WRITE uses it, FINISH and DROP take it */
+    struct ftp_request request;    /* FILE, LIST, OPEN, CARRY */
+    struct ftp_upload *upload;     /* OPEN gives it, WRITE uses it, FINISH and DROP take it; CARRY
+                                      gives it when it is FTP_CARRY_BACK */
+    struct ftp_carry *carry;       /* CARRY; the session's */
     int fd;                        /* OPEN of a file to read gives it */
     void *block;                   /* WRITE, FINISH: bytes; READ: room; the session's */
     size_t block_size;             /* READ: what came */
-    bool check_end;                /* FINISH: a JPEG that does not end is -EBADMSG */
+    bool check_end;                /* FINISH, CARRY: a JPEG that does not end is -EBADMSG */
     unsigned rights;               /* LIST, LIST_INLINE */
     struct wall_time now;          /* LIST, LIST_INLINE */
     struct ftp_accounts *accounts; /* LOGIN, with user, password, from */

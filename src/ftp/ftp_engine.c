@@ -22,6 +22,7 @@ enum {
     LOGIN_FAILURES_MAX = 3,
     REPLIES_MAX = 256 * 1024, /* a list over the control connection; nothing else comes near */
     REPLIES_KEPT = 512,       /* more memory than that is given back when its text was taken */
+    ANSWER_CONNECTED = 125,   /* to a transfer whose data connection is there; else it is 150 */
 };
 
 static enum ftp_ask settle(struct ftp_engine *en, enum ftp_ask ask);
@@ -411,6 +412,25 @@ static bool is_upload(const struct ftp_request *q)
     return q->op == FTP_OP_STORE || q->op == FTP_OP_APPEND;
 }
 
+static void put_ready(struct dynbuf *out, int answer, const struct ftp_request *q)
+{
+    ftp_reply_put(out, answer, "Ready for \"%s\".", q->path);
+}
+
+bool ftp_engine_put_ready(const struct ftp_engine *en, struct dynbuf *out)
+{
+    const struct ftp_request *q = en->request;
+    if (en->state != ENGINE_OPENING || q->unique || !is_upload(q))
+        return false;
+    put_ready(out, ANSWER_CONNECTED, q);
+    return true;
+}
+
+void ftp_engine_put_stored(struct dynbuf *out, const struct ftp_file *file)
+{
+    ftp_reply_put(out, 226, "Stored, %lld bytes.", (long long)file->size);
+}
+
 enum ftp_ask ftp_engine_opened(struct ftp_engine *en, int code, bool connected,
                                const struct ftp_file *file)
 {
@@ -424,11 +444,11 @@ enum ftp_ask ftp_engine_opened(struct ftp_engine *en, int code, bool connected,
         finish_request(en);
         return settle(en, FTP_ASK_NOTHING);
     }
-    int answer = connected ? 125 : 150;
+    int answer = connected ? ANSWER_CONNECTED : 150;
     if (q->unique && file)
         (void)ftp_reply(en, answer, "FILE: %s", file->name); /* RFC 1123 4.1.2.9 */
     else if (is_upload(q))
-        (void)ftp_reply(en, answer, "Ready for \"%s\".", q->path);
+        put_ready(&en->replies, answer, q);
     else if (q->op == FTP_OP_LIST)
         (void)ftp_reply(en, answer, "Here comes the list.");
     else if (file)
@@ -466,7 +486,7 @@ enum ftp_ask ftp_engine_transferred(struct ftp_engine *en, enum ftp_transfer_end
     case FTP_TRANSFER_DONE:
         if (upload && file) {
             remember_upload(en, file);
-            (void)ftp_reply(en, 226, "Stored, %lld bytes.", (long long)file->size);
+            ftp_engine_put_stored(&en->replies, file);
         } else {
             (void)ftp_reply(en, 226, "Transfer complete.");
         }

@@ -128,6 +128,13 @@ enum ftp_ask ftp_engine_file_done(struct ftp_engine *en, int code, const struct 
 enum ftp_ask ftp_engine_opened(struct ftp_engine *en, int code, bool connected,
                                const struct ftp_file *file);
 
+/* What opened() with code 0 will say of the upload that is asked for, and connected; false when
+ * that is not known yet (STOU). For who says it in the engine's stead (ftp_carry.h): then the
+ * session drops the engine's own word. */
+bool ftp_engine_put_ready(const struct ftp_engine *en, struct dynbuf *out);
+/* Likewise what transferred() will say of an upload that is DONE. Any thread. */
+void ftp_engine_put_stored(struct dynbuf *out, const struct ftp_file *file);
+
 /* Adds to the text of a LIST what the session has stored lately in that folder and the text does
  * not show: some clients (rclone) look for their upload right after it, when it was taken already,
  * or belongs to an account that sees no lists. To be called while the request is open. */

@@ -80,6 +80,8 @@ const struct verb *ftp_verb_find(const char *word, size_t len); /* in any case, 
 /* "code text" CRLF; control bytes in the text become "?". Returns FTP_ASK_NOTHING, so that a
  * handler ends with it. */
 enum ftp_ask ftp_reply(struct ftp_engine *en, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same to somewhere else. */
+void ftp_reply_put(struct dynbuf *out, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The begin of one with several lines, "code-text"; ftp_reply() ends it. */
 void ftp_reply_first(struct ftp_engine *en, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void ftp_reply_line(struct ftp_engine *en, const char *fmt, ...) PRINTF_LIKE(2, 3);

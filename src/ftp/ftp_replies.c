@@ -32,6 +32,15 @@ enum ftp_ask ftp_reply(struct ftp_engine *en, int code, const char *fmt, ...)
     return FTP_ASK_NOTHING;
 }
 
+void ftp_reply_put(struct dynbuf *out, int code, const char *fmt, ...)
+{
+    (void)dynbuf_printf(out, "%03d ", code);
+    va_list ap;
+    va_start(ap, fmt);
+    put_line(out, fmt, ap);
+    va_end(ap);
+}
+
 void ftp_reply_first(struct ftp_engine *en, int code, const char *fmt, ...)
 {
     (void)dynbuf_printf(&en->replies, "%03d-", code);

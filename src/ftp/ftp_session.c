@@ -71,6 +71,7 @@ static void on_opened(struct ftp_transfer *t, int code, bool connected,
                       const struct ftp_file *file);
 static void on_ended(struct ftp_transfer *t, enum ftp_transfer_end end, int code,
                      const struct ftp_file *file);
+static int voice(struct ftp_transfer *t, struct dynbuf *ready);
 static void advance(struct ftp_session *s);
 static void obey(struct ftp_session *s, enum ftp_ask ask);
 static void end(struct ftp_session *s);
@@ -114,6 +115,7 @@ void ftp_session_start(struct ftp_shared *sh, int fd, const union ftp_address *p
     ftp_transfer_init(&s->transfer, sh, peer);
     s->transfer.opened = on_opened;
     s->transfer.ended = on_ended;
+    s->transfer.voice = voice;
     s->next = sh->sessions;
     if (s->next)
         s->next->previous = s;
@@ -136,7 +138,16 @@ static void give_seat_up(struct ftp_session *s)
     ftp_seat_unref(STEAL(s->seat));
 }
 
-/* The descriptor goes now, so that the client sees it; the rest when the disk threads are done with
+/* A disk thread that speaks to the client must not find another's connection under the number. */
+static void hang_up(struct ftp_session *s)
+{
+    if (ftp_transfer_is_away(&s->transfer))
+        (void)shutdown(s->watch.fd, SHUT_RDWR); /* when it fails, it has ended already */
+    else if (s->watch.fd >= 0)
+        (void)close(STEAL_FD(s->watch.fd)); /* nothing of it is still wanted */
+}
+
+/* The connection goes now, so that the client sees it; the rest when the disk threads are done with
  * what is ours. */
 static void end(struct ftp_session *s)
 {
@@ -147,10 +158,11 @@ static void end(struct ftp_session *s)
         ftp_loop_disarm(sh->loop, &s->timer);
         tls_conn_free(STEAL(s->tls));
         ftp_loop_unwatch(sh->loop, &s->watch);
-        (void)close(STEAL_FD(s->watch.fd)); /* nothing of it is still wanted */
         ftp_guard_leave(sh->guard, &s->peer.any, ftp_loop_now(sh->loop));
+        hang_up(s);
         ftp_transfer_abort(&s->transfer, "the session ended");
     }
+    hang_up(s);
     if (!s->errand && s->transfer.phase == FTP_PHASE_NONE)
         ftp_loop_defer(sh->loop, &s->reap);
 }
@@ -159,7 +171,7 @@ static void on_reap(struct ftp_task *task)
 {
     struct ftp_session *s = container_of(task, struct ftp_session, reap);
     struct ftp_shared *sh = s->shared;
-    ftp_transfer_forget_data(&s->transfer);
+    ftp_transfer_done(&s->transfer);
     give_seat_up(s);
     ftp_engine_free(s->engine); /* before the accounts that it may point to */
     ftp_realm_unref(s->realm);
@@ -398,6 +410,11 @@ static void flush(struct ftp_session *s)
         dynbuf_reset(out); /* nobody hears it */
         return;
     }
+    if (ftp_transfer_is_away(&s->transfer)) { /* and speaks for itself */
+        if (out->len > 0)
+            ftp_transfer_recall(&s->transfer);
+        return;
+    }
     while (out->len > 0) {
         int64_t n = write_some(s, out->data, out->len);
         if (n == -EAGAIN)
@@ -458,7 +475,7 @@ static void watch_control(struct ftp_session *s)
         return;
     if (s->shaking)
         events = (uint32_t)tls_conn_events(s->tls);
-    else if (has_replies(s))
+    else if (has_replies(s) && !ftp_transfer_is_away(&s->transfer))
         events |= EPOLLOUT;
     if (s->state == SESSION_LINGERING ||
         (!s->shaking && !s->eof && ftp_reader_room(&s->reader) > 0))
@@ -502,6 +519,7 @@ static void advance(struct ftp_session *s)
 
 static void try_login(struct ftp_session *s);
 static void listen_for_data(struct ftp_session *s);
+static void start_transfer(struct ftp_session *s);
 
 static void do_file(struct ftp_session *s)
 {
@@ -532,8 +550,7 @@ static void obey(struct ftp_session *s, enum ftp_ask ask)
         do_file(s);
         break;
     case FTP_ASK_TRANSFER:
-        s->state = SESSION_TRANSFER;
-        ftp_transfer_start(&s->transfer, ftp_engine_request(s->engine), s->seat);
+        start_transfer(s);
         break;
     case FTP_ASK_ABORT:
         ftp_transfer_abort(&s->transfer, "aborted by the client");
@@ -729,6 +746,59 @@ static void listen_for_data(struct ftp_session *s)
     obey(s, ftp_engine_listening(s->engine, port, ipv4));
 }
 
+static struct ftp_transfer_way way_of(struct ftp_session *s)
+{
+    struct ftp_transfer_way way = {.mode = ftp_engine_data_mode(s->engine),
+                                   .local = *local_address(s),
+                                   .active_port = ftp_engine_active_port(s->engine)};
+    if (ftp_engine_data_protected(s->engine)) {
+        way.tls.server = s->shared->tls;
+        way.tls.resume_from = s->shared->config.tls_reuse ? s->tls : NULL;
+    }
+    return way;
+}
+
+static void start_transfer(struct ftp_session *s)
+{
+    struct ftp_transfer_way way = way_of(s);
+    s->state = SESSION_TRANSFER;
+    ftp_transfer_start(&s->transfer, ftp_engine_request(s->engine), s->seat, &way);
+}
+
+/* Another thread says it only when nothing is to be said before it. */
+static int voice(struct ftp_transfer *t, struct dynbuf *ready)
+{
+    struct ftp_session *s = container_of(t, struct ftp_session, transfer);
+    if (s->tls || s->gone || s->eof)
+        return -1;
+    flush(s);
+    if (s->gone || has_replies(s) || !ftp_engine_put_ready(s->engine, ready))
+        return -1;
+    return s->watch.fd;
+}
+
+/* What a disk thread began to say goes out whole, before anything else. */
+static void say_rest(struct ftp_session *s, const struct dynbuf *text, size_t said)
+{
+    struct dynbuf *out = ftp_engine_replies(s->engine);
+    size_t waiting = out->len, rest = text->len - said;
+    if (said == 0 || rest == 0 || !dynbuf_extend(out, rest)) /* too much of it ends the session */
+        return;
+    memmove(out->data + rest, out->data, waiting);
+    memcpy(out->data, text->data + said, rest);
+}
+
+/* The engine says it again, from `at` on: that is left out. */
+static void leave_out(struct ftp_session *s, size_t at, const struct dynbuf *text, size_t said)
+{
+    struct dynbuf *out = ftp_engine_replies(s->engine);
+    size_t behind = at + text->len;
+    if (said == 0 || behind > out->len)
+        return;
+    memmove(out->data + at, out->data + behind, out->len - behind);
+    out->len -= text->len;
+}
+
 static void on_opened(struct ftp_transfer *t, int code, bool connected, const struct ftp_file *file)
 {
     struct ftp_session *s = container_of(t, struct ftp_session, transfer);
@@ -739,16 +809,14 @@ static void on_opened(struct ftp_transfer *t, int code, bool connected, const st
             end(s);
         return;
     }
-    struct ftp_transfer_way way = {.mode = ftp_engine_data_mode(s->engine),
-                                   .local = *local_address(s),
-                                   .active_port = ftp_engine_active_port(s->engine)};
-    if (ftp_engine_data_protected(s->engine)) {
-        way.tls.server = s->shared->tls;
-        way.tls.resume_from = s->shared->config.tls_reuse ? s->tls : NULL;
-    }
+    struct ftp_transfer_way way = way_of(s);
     if (code == 0 && t->op == FTP_OP_LIST)
         ftp_engine_list_own(s->engine, &t->text, clock_wall());
+    say_rest(s, &t->carry.ready, t->carry.ready_said);
+    size_t at = ftp_engine_replies(s->engine)->len;
     enum ftp_ask ask = ftp_engine_opened(s->engine, code, connected, file);
+    leave_out(s, at, &t->carry.ready, t->carry.ready_said);
+    t->carry.ready_said = 0; /* that is over */
     if (code < 0) {
         go_on(s, ask);
         return;
@@ -768,7 +836,13 @@ static void on_ended(struct ftp_transfer *t, enum ftp_transfer_end how, int code
         end(s);
         return;
     }
-    go_on(s, ftp_engine_transferred(s->engine, how, code, file));
+    struct ftp_carry *c = &t->carry;
+    say_rest(s, &c->ready, c->ready_said);
+    say_rest(s, &c->stored, c->stored_said);
+    size_t at = ftp_engine_replies(s->engine)->len;
+    enum ftp_ask ask = ftp_engine_transferred(s->engine, how, code, file);
+    leave_out(s, at, &c->stored, c->stored_said);
+    go_on(s, ask);
 }
 
 /* ---- time ---- */

@@ -22,6 +22,7 @@ struct ftp_errand *ftp_errand_new(struct ftp_shared *sh, enum ftp_disk_kind kind
     job->kind = kind;
     job->jail = NULL;
     job->upload = NULL;
+    job->carry = NULL;
     job->fd = -1;
     job->block = NULL;
     job->block_size = 0;

@@ -13,6 +13,9 @@
 /* With a rate, so much time's worth of bytes may come at once. */
 #define RATE_BURST_MS 100
 #define LOG_PATH_MAX 512
+/* A reply that names a path. */
+#define CARRIED_TEXT_MAX (FTP_PATH_MAX + 64)
+#define CUT_TEXT "the data connection was cut"
 
 static void on_happened(struct ftp_data *d);
 static void on_stranger(struct ftp_data *d, const union ftp_address *from);
@@ -21,6 +24,7 @@ static void on_again(struct ftp_task *task);
 static void on_granted(struct ftp_block_user *u);
 static void on_wanted(struct ftp_block_user *u);
 static void on_opened(struct ftp_errand *j);
+static void on_carried(struct ftp_errand *j);
 static void on_moved(struct ftp_errand *j);
 static void on_finished(struct ftp_errand *j);
 static void on_dropped(struct ftp_errand *j);
@@ -34,10 +38,19 @@ void ftp_transfer_init(struct ftp_transfer *t, struct ftp_shared *sh, const unio
                                .user = {.granted = on_granted, .wanted = on_wanted},
                                .timer = {.fire = on_timer},
                                .again = {.run = on_again}};
+    dynbuf_init(&t->carry.ready, CARRIED_TEXT_MAX);
+    dynbuf_init(&t->carry.stored, CARRIED_TEXT_MAX);
     ftp_data_init(&t->data, sh->loop);
     t->data.peer = *peer;
     t->data.happened = on_happened;
     t->data.stranger = on_stranger;
+}
+
+void ftp_transfer_done(struct ftp_transfer *t)
+{
+    ftp_transfer_forget_data(t);
+    dynbuf_done(&t->carry.ready);
+    dynbuf_done(&t->carry.stored);
 }
 
 static bool stores(const struct ftp_transfer *t)
@@ -106,6 +119,8 @@ static void begin(struct ftp_transfer *t)
     t->phase = FTP_PHASE_MOVING;
     t->moved_at = t->window_at = ftp_loop_now(t->shared->loop);
     t->window_bytes = 0;
+    if (t->alone && t->carried) /* what it sent before it went may lie in the socket */
+        t->data.ready = true;
     arm(t, t->shared->config.stall_timeout_ms);
     pump(t);
 }
@@ -174,7 +189,50 @@ static void give(struct ftp_transfer *t, struct ftp_errand *j)
     ftp_errand_send(t->shared, j);
 }
 
-void ftp_transfer_start(struct ftp_transfer *t, const struct ftp_request *q, struct ftp_seat *seat)
+/* Whether a disk thread may have it whole. Its data connection must be here: clients that make it
+ * before they send the command, as nearly all do, wait for nothing but us. */
+static bool may_be_carried(struct ftp_transfer *t, const struct ftp_request *q,
+                           const struct ftp_transfer_way *way)
+{
+    if (!stores(t) || q->unique || way->mode != FTP_DATA_PASSIVE || way->tls.server ||
+        t->account->rate > 0)
+        return false;
+    if (t->data.state == FTP_DATA_LISTENING)
+        ftp_data_look(&t->data);
+    return t->data.state == FTP_DATA_CONNECTED;
+}
+
+static bool carry(struct ftp_transfer *t, const struct ftp_request *q)
+{
+    struct ftp_carry *c = &t->carry;
+    *c = (struct ftp_carry){.ready = c->ready, .stored = c->stored};
+    dynbuf_reset(&c->ready);
+    dynbuf_reset(&c->stored);
+    c->control_fd = t->voice(t, &c->ready);
+    if (c->control_fd < 0 || c->ready.failed)
+        return false;
+    c->data_fd = ftp_data_lend(&t->data);
+    t->carried = true;
+    struct ftp_errand *j = new_errand(t, FTP_DISK_CARRY, on_carried);
+    j->job.request = *q;
+    j->job.carry = c;
+    j->job.check_end = t->shared->config.check_end;
+    give(t, j);
+    return true;
+}
+
+bool ftp_transfer_is_away(const struct ftp_transfer *t)
+{
+    return t->data.state == FTP_DATA_LENT;
+}
+
+void ftp_transfer_recall(struct ftp_transfer *t)
+{
+    atomic_store(&t->carry.recall, true);
+}
+
+void ftp_transfer_start(struct ftp_transfer *t, const struct ftp_request *q, struct ftp_seat *seat,
+                        const struct ftp_transfer_way *way)
 {
     assert(t->phase == FTP_PHASE_NONE && !t->errand && !t->upload && !t->block);
     t->phase = FTP_PHASE_OPENING;
@@ -183,15 +241,18 @@ void ftp_transfer_start(struct ftp_transfer *t, const struct ftp_request *q, str
     t->account = seat->account;
     t->bytes = 0;
     t->filled = t->sent = 0;
-    t->all_here = t->paused = t->provable = t->alone = false;
+    t->all_here = t->paused = t->provable = t->alone = t->carried = false;
     t->end = FTP_TRANSFER_DONE;
     t->code = 0;
     t->why = "";
     t->path = xstrdup(q->path);
     t->began = ftp_loop_now(t->shared->loop);
     ftp_loop_disarm(t->shared->loop, &t->timer);
+    t->carry.ready_said = t->carry.stored_said = 0;
     if (stores(t))
         atomic_fetch_add(&t->shared->uploads_shown, 1);
+    if (may_be_carried(t, q, way) && carry(t, q))
+        return;
     struct ftp_errand *j =
         new_errand(t, t->op == FTP_OP_LIST ? FTP_DISK_LIST : FTP_DISK_OPEN, on_opened);
     j->job.request = *q;
@@ -219,6 +280,17 @@ static void reset(struct ftp_transfer *t)
 
 static void tell_failure(struct ftp_transfer *t, int code, const char *text);
 static void count(struct ftp_transfer *t);
+static void set_result(struct ftp_transfer *t, int code, const char *text);
+static void conclude(struct ftp_transfer *t, const struct ftp_file *file);
+
+static void refuse(struct ftp_transfer *t, int code)
+{
+    t->end = FTP_TRANSFER_LOCAL;
+    t->code = code;
+    count(t);
+    reset(t);
+    t->opened(t, code, false, NULL);
+}
 
 static void on_opened(struct ftp_errand *j)
 {
@@ -241,17 +313,46 @@ static void on_opened(struct ftp_errand *j)
         tell_failure(t, code, j->job.error.text);
     ftp_errand_free(t->shared, j);
     if (code < 0) {
-        t->end = FTP_TRANSFER_LOCAL;
-        t->code = code;
-        count(t);
-        reset(t);
-        t->opened(t, code, false, NULL);
+        refuse(t, code);
         return;
     }
     t->phase = FTP_PHASE_OPENED;
     if (t->data.state == FTP_DATA_LISTENING)
         ftp_data_look(&t->data);
     t->opened(t, 0, t->data.state == FTP_DATA_CONNECTED, &file);
+}
+
+/* It goes on here, with what came: or it is over, and opened() is no more of interest. */
+static void on_carried(struct ftp_errand *j)
+{
+    struct ftp_transfer *t = j->owner;
+    struct ftp_carry *c = &t->carry;
+    struct ftp_file file = j->job.file;
+    int code = j->job.code;
+    bool ending = t->phase == FTP_PHASE_ENDING;
+    t->errand = NULL;
+    t->upload = j->job.upload;
+    t->bytes = c->bytes;
+    t->provable = c->begins_jpeg && t->shared->config.check_end && t->op == FTP_OP_STORE;
+    ftp_data_take_back(&t->data, c->data_fd);
+    bool ended = c->end == FTP_CARRY_ENDED || c->end == FTP_CARRY_FAILED;
+    if (ended)
+        set_result(t, code, j->job.error.text);
+    else if (c->end == FTP_CARRY_REFUSED && !ending)
+        tell_failure(t, code, j->job.error.text);
+    ftp_errand_free(t->shared, j);
+    if (ended) {
+        conclude(t, code >= 0 ? &file : NULL);
+    } else if (ending) {
+        end(t, t->end, t->code, t->why);
+    } else if (c->end == FTP_CARRY_REFUSED) {
+        refuse(t, code);
+    } else if (c->end == FTP_CARRY_CUT) {
+        end(t, FTP_TRANSFER_CUT, c->error, CUT_TEXT);
+    } else {
+        t->phase = FTP_PHASE_OPENED;
+        t->opened(t, 0, true, &file);
+    }
 }
 
 /* ---- bytes ---- */
@@ -330,7 +431,7 @@ static bool receive(struct ftp_transfer *t, size_t room)
     if (n == -EAGAIN)
         return true;
     if (n < 0) {
-        end(t, FTP_TRANSFER_CUT, (int)n, "the data connection was cut");
+        end(t, FTP_TRANSFER_CUT, (int)n, CUT_TEXT);
         return false;
     }
     if (n == 0) {
@@ -401,7 +502,7 @@ static void end_download(struct ftp_transfer *t)
     if (r == -EAGAIN)
         return;
     if (r < 0)
-        end(t, FTP_TRANSFER_CUT, r, "the data connection was cut");
+        end(t, FTP_TRANSFER_CUT, r, CUT_TEXT);
     else
         end(t, FTP_TRANSFER_DONE, 0, "");
 }
@@ -421,7 +522,7 @@ static void pump_download(struct ftp_transfer *t)
             if (r == -EAGAIN)
                 break;
             if (r < 0) {
-                end(t, FTP_TRANSFER_CUT, (int)r, "the data connection was cut");
+                end(t, FTP_TRANSFER_CUT, (int)r, CUT_TEXT);
                 return;
             }
             t->sent += (size_t)r;
@@ -608,6 +709,10 @@ static void end(struct ftp_transfer *t, enum ftp_transfer_end how, int code, con
     t->why = why;
     ftp_loop_disarm(t->shared->loop, &t->timer);
     ftp_loop_forget(t->shared->loop, &t->again);
+    if (ftp_transfer_is_away(t)) {
+        ftp_transfer_recall(t);
+        return;
+    }
     ftp_data_close(&t->data);
     if (t->errand)
         return;
@@ -628,6 +733,18 @@ static void on_dropped(struct ftp_errand *j)
     conclude(t, NULL);
 }
 
+/* Also when the client gave up meanwhile: it is stored, and says so. */
+static void set_result(struct ftp_transfer *t, int code, const char *text)
+{
+    t->end = code >= 0          ? FTP_TRANSFER_DONE
+             : code == -EBADMSG ? FTP_TRANSFER_INCOMPLETE
+                                : FTP_TRANSFER_LOCAL;
+    t->code = MIN(code, 0);
+    t->why = code == -EBADMSG ? "the picture has no end" : "";
+    if (t->end == FTP_TRANSFER_LOCAL)
+        tell_failure(t, code, text);
+}
+
 static void on_finished(struct ftp_errand *j)
 {
     struct ftp_transfer *t = j->owner;
@@ -636,14 +753,7 @@ static void on_finished(struct ftp_errand *j)
     t->errand = NULL;
     if (j->job.block)
         ftp_blocks_return(t->shared->blocks, j->job.block);
-    /* Also when the client gave up meanwhile: it is stored, and says so. */
-    t->end = code >= 0          ? FTP_TRANSFER_DONE
-             : code == -EBADMSG ? FTP_TRANSFER_INCOMPLETE
-                                : FTP_TRANSFER_LOCAL;
-    t->code = MIN(code, 0);
-    t->why = code == -EBADMSG ? "the picture has no end" : "";
-    if (t->end == FTP_TRANSFER_LOCAL)
-        tell_failure(t, code, j->job.error.text);
+    set_result(t, code, j->job.error.text);
     ftp_errand_free(t->shared, j);
     conclude(t, code >= 0 ? &file : NULL);
 }
@@ -671,6 +781,8 @@ void ftp_transfer_alone(struct ftp_transfer *t)
         ftp_transfer_abort(t, "the client is gone");
         return;
     }
+    if (ftp_transfer_is_away(t))
+        ftp_transfer_recall(t);
     if (t->phase == FTP_PHASE_WAITING && t->data.state != FTP_DATA_CONNECTED)
         ftp_data_look(&t->data);
     if (t->phase != FTP_PHASE_MOVING)

@@ -5,14 +5,16 @@
  *   ftp_transfer_start() -> opened() -> the session answers 150 -> ftp_transfer_go() -> ended()
  *
  * An upload has at most two blocks: one is filled while the other is written. One that fits into a
- * block takes two trips to the disk threads, for its opening and for its end. */
+ * block takes two trips to the disk threads, for its opening and for its end. Where a disk thread
+ * may have it whole (ftp_carry.h: the data connection is there, in clear, and no rate is set) it is
+ * one, and opened() is skipped when the end comes with it. */
 
 #include "ftp/ftp_engine.h"
 #include "ftp/ftp_shared.h"
 
 enum ftp_transfer_phase {
     FTP_PHASE_NONE,
-    FTP_PHASE_OPENING, /* at the disk threads */
+    FTP_PHASE_OPENING, /* at the disk threads; carried, too */
     FTP_PHASE_OPENED,  /* told; the session answers */
     FTP_PHASE_WAITING, /* for the data connection */
     FTP_PHASE_MOVING,
@@ -26,12 +28,17 @@ struct ftp_transfer {
     void (*opened)(struct ftp_transfer *t, int code, bool connected, const struct ftp_file *file);
     void (*ended)(struct ftp_transfer *t, enum ftp_transfer_end end, int code,
                   const struct ftp_file *file);
+    /* What opened() would say, and the descriptor to say it on; -1 when that cannot be done by
+     * another thread. What was said is in `carry`. */
+    int (*voice)(struct ftp_transfer *t, struct dynbuf *ready);
     /* For the owner to read. */
     enum ftp_transfer_phase phase;
     struct ftp_data data;
     int64_t bytes;
     enum ftp_op op;
     struct dynbuf text; /* a list; the owner may add to it in opened() */
+    bool carried;       /* `carry` tells of it */
+    struct ftp_carry carry;
     /* private */
     struct ftp_seat *seat;
     const struct ftp_account *account;
@@ -58,19 +65,25 @@ struct ftp_transfer {
 
 void ftp_transfer_init(struct ftp_transfer *t, struct ftp_shared *sh,
                        const union ftp_address *peer);
+void ftp_transfer_done(struct ftp_transfer *t);
 
 /* PASV, EPSV: the port or -errno. What was there before goes. */
 int ftp_transfer_listen(struct ftp_transfer *t, const union ftp_address *local, bool foreign);
 /* A data connection that nobody uses goes. */
 void ftp_transfer_forget_data(struct ftp_transfer *t);
 
-void ftp_transfer_start(struct ftp_transfer *t, const struct ftp_request *q, struct ftp_seat *seat);
 struct ftp_transfer_way {
     enum ftp_data_mode mode;
     union ftp_address local; /* of the control connection */
     int active_port;
     struct ftp_data_tls tls;
 };
+void ftp_transfer_start(struct ftp_transfer *t, const struct ftp_request *q, struct ftp_seat *seat,
+                        const struct ftp_transfer_way *way);
+/* A disk thread has it: nothing may be said to the client, and its connection not be closed. */
+bool ftp_transfer_is_away(const struct ftp_transfer *t);
+/* Then it comes back soon. */
+void ftp_transfer_recall(struct ftp_transfer *t);
 /* After opened() with code 0 and its reply. */
 void ftp_transfer_go(struct ftp_transfer *t, const struct ftp_transfer_way *way);
 /* Ends it as cut; ended() comes when nothing of it is left, or, when its end was reached already,

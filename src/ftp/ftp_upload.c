@@ -39,6 +39,7 @@
 #define RANDOM_DIGITS 16
 #define TEMPORARY_MAX (sizeof(FTP_HIDDEN_PREFIX) + RANDOM_DIGITS)
 #define UNIQUE_DIGITS 8
+#define RANDOM_STOCK 256 /* as much as getrandom() gives in one piece */
 
 enum upload_state { UPLOAD_OPEN, UPLOAD_FAILED, UPLOAD_FINISHED };
 
@@ -156,12 +157,18 @@ static int look_at_target(struct ftp_upload *u, const struct ftp_upload_options 
     return 0;
 }
 
+/* Asked for by the hundred: a call costs more than the few bytes of a name. */
 static int random_hex(char *ret, size_t digits, struct err *e)
 {
-    uint8_t bytes[RANDOM_DIGITS / 2];
-    if (getrandom(bytes, digits / 2, 0) != (ssize_t)(digits / 2))
-        return err_errno(e, -errno, "random numbers");
-    text_hex(bytes, digits / 2, ret);
+    static _Thread_local uint8_t bytes[RANDOM_STOCK];
+    static _Thread_local size_t left;
+    if (left < digits / 2) {
+        if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+            return err_errno(e, -errno, "random numbers");
+        left = sizeof(bytes);
+    }
+    left -= digits / 2;
+    text_hex(bytes + left, digits / 2, ret);
     return 0;
 }
 
@@ -219,7 +226,6 @@ static int check_size(const struct ftp_upload *u, int64_t more, struct err *e)
 
 static int make_temporary(struct ftp_upload *u, struct err *e)
 {
-    struct stat st;
     char name[TEMPORARY_MAX] = FTP_HIDDEN_PREFIX;
     int r = random_hex(name + strlen(name), RANDOM_DIGITS, e);
     if (r < 0)
@@ -228,10 +234,8 @@ static int make_temporary(struct ftp_upload *u, struct err *e)
                    JAIL_FILE_MODE);
     if (u->fd < 0)
         return err_errno(e, jail_code(-errno), "create a file in %s", u->place.folder);
-    (void)text_copy(u->temporary, sizeof(u->temporary), name); /* the same size */
-    if (fstat(u->fd, &st) < 0)
-        return err_errno(e, -errno, "new file in %s", u->place.folder);
-    jail_describe(u->place.name, &st, &u->file);
+    (void)text_copy(u->temporary, sizeof(u->temporary), name);          /* the same size */
+    (void)text_copy(u->file.name, sizeof(u->file.name), u->place.name); /* the rest at the end */
     return 0;
 }
 
