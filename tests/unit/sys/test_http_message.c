@@ -308,6 +308,44 @@ static void a_failed_text_becomes_an_error(void **state)
     assert_int_equal(r.status, 500);
 }
 
+/* Smuggling: a proxy before us may take the other one. */
+static void a_request_has_one_end(void **state)
+{
+    (void)state;
+    static const struct {
+        struct http_pair headers[3];
+        bool good;
+    } cases[] = {
+        {{{"Host", "a"}}, true},
+        {{{"Content-Length", "0"}, {"X", "tab\tis fine"}}, true},
+        {{{"Transfer-Encoding", "Chunked"}}, true},
+        {{{"Content-Length", "5"}, {"content-length", "5"}}, false},
+        {{{"Content-Length", "5"}, {"Transfer-Encoding", "chunked"}}, false},
+        {{{"transfer-encoding", "chunked"}, {"Transfer-Encoding", "chunked"}}, false},
+        {{{"Transfer-Encoding", "gzip, chunked"}}, false},
+        {{{"Transfer-Encoding", "identity"}}, false},
+        {{{"Transfer-Encoding", "\x0b"
+                                "chunked"}},
+         false},
+        {{{"Content-Length", ""}}, false},
+        {{{"Content-Length", "+5"}}, false},
+        {{{"Content-Length", "5, 5"}}, false},
+        {{{"Content-Length ", "5"}}, false},
+        {{{"Transfer-Encoding\t", "chunked"}}, false},
+        {{{"", "5"}}, false},
+        {{{"X", "a\rContent-Length: 5"}}, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_request req = {.method = "POST", .target = "/"};
+        for (size_t n = 0; n < 3 && cases[i].headers[n].name; n++)
+            req.headers[req.header_count++] = cases[i].headers[n];
+        struct err e = {0};
+        int r = http_request_check_framing(&req, &e);
+        if ((r == 0) != cases[i].good)
+            fail_msg("case %zu: %d %s", i, r, e.text);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -319,6 +357,7 @@ int main(void)
         cmocka_unit_test(writes_errors_as_json_whatever_is_in_them),
         cmocka_unit_test(escapes_all_but_unreserved),
         cmocka_unit_test(a_failed_text_becomes_an_error),
+        cmocka_unit_test(a_request_has_one_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
