@@ -445,6 +445,7 @@ static bool is_method(const struct http_request *req, const char *a, const char 
 static bool host_name(const char *host, char name[HOST_MAX]);
 static bool host_known(const char *name, const char *const *names);
 static bool origin_is_ours(const char *origin, const char *host);
+static bool is_visit(const struct http_request *req);
 
 bool http_request_allowed(const struct http_request *req, const char *const *names,
                           struct http_response *r)
@@ -470,18 +471,27 @@ bool http_request_allowed(const struct http_request *req, const char *const *nam
                             name);
         return false;
     }
-    if (is_method(req, "GET", "HEAD"))
-        return true;
     const char *origin = http_request_header(req, "Origin");
     const char *site = http_request_header(req, "Sec-Fetch-Site");
-    if ((origin && !origin_is_ours(origin, host)) ||
-        (site && (strcmp(site, "cross-site") == 0 || strcmp(site, "same-site") == 0))) {
+    bool foreign = site && (strcmp(site, "cross-site") == 0 || strcmp(site, "same-site") == 0);
+    bool reads = is_method(req, "GET", "HEAD");
+    if (reads ? foreign && !is_visit(req) : foreign || (origin && !origin_is_ours(origin, host))) {
         http_response_error(r, 403, "cross-origin",
                             "a web page of another site may not do this (origin '%s')",
                             origin ? origin : "unknown");
         return false;
     }
     return true;
+}
+
+/* Somebody follows a link to us, and sees where he is. What else a page asks of us, as a picture, a
+ * script or a frame, it could not read; but how long it takes, and whether there is one, tells too,
+ * and each stream and zip file has its price. */
+static bool is_visit(const struct http_request *req)
+{
+    const char *mode = http_request_header(req, "Sec-Fetch-Mode");
+    const char *dest = http_request_header(req, "Sec-Fetch-Dest");
+    return mode && strcmp(mode, "navigate") == 0 && dest && strcmp(dest, "document") == 0;
 }
 
 /* The host without its port; false when it is no host. */

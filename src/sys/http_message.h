@@ -144,7 +144,9 @@ void http_response_finish(const struct http_request *req, struct http_response *
  * user's browser. True, or false with a 403 (400 for a malformed Host) in `r`:
  * - Host must be an address, localhost, or one of `names` (NULL-terminated, or NULL): a name that
  *   an attacker points to 127.0.0.1 is none of them (DNS rebinding).
- * - A request that changes something must come from no page (no Origin) or from our own. */
+ * - A request that changes something must come from no page (no Origin) or from our own.
+ * - A page of others may link to us, and use nothing of ours (browsers that say so: all of today,
+ *   over TLS and to the machine itself). */
 bool http_request_allowed(const struct http_request *req, const char *const *names,
                           struct http_response *r);
 

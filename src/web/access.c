@@ -282,6 +282,20 @@ static const char *only_header(const struct http_request *req, const char *name)
     return found;
 }
 
+/* Of a name that the proxy vouches for; nobody when that cannot be read. */
+static enum access_role proxy_role(struct access *a, const char *name)
+{
+    struct access_user u = {.role = a->proxy_role};
+    struct err e;
+    struct access_db *d = access_database(a, false, &e);
+    int r = d ? access_user_get(d, name, &u, &e) : e.code ? e.code : -ENOENT;
+    say_failed("user", r, &e);
+    explicit_bzero(u.hash, sizeof(u.hash));
+    if (r == -ENOENT)
+        return a->proxy_role;
+    return r < 0 ? ACCESS_NOBODY : u.role;
+}
+
 static bool by_proxy(struct access *a, const struct http_request *req, struct access_who *who)
 {
     if (!a || !a->proxy_user_header[0] || !req->peer.trusted)
@@ -292,16 +306,9 @@ static bool by_proxy(struct access *a, const struct http_request *req, struct ac
     who->refused = true;
     if (!access_name_valid(name))
         return false;
-    struct access_user u = {.role = a->proxy_role};
-    struct access_db *d = database_to_read(a);
+    enum access_role role = proxy_role(a, name);
     struct err e;
-    int r = d ? access_user_get(d, name, &u, &e) : -ENOENT;
-    say_failed("user", r, &e);
-    if (r == -ENOENT)
-        u.role = a->proxy_role;
-    else if (r < 0)
-        return false;
-    if (u.role == ACCESS_NOBODY)
+    if (role == ACCESS_NOBODY)
         return false;
     /* His cookie is the proxy's and comes by itself, so changes need a word of ours. */
     char about[ACCESS_NAME_MAX + 8];
@@ -312,7 +319,7 @@ static bool by_proxy(struct access *a, const struct http_request *req, struct ac
     }
     who->refused = false;
     who->how = ACCESS_BY_PROXY;
-    who->role = u.role;
+    who->role = role;
     (void)text_copy(who->user, sizeof(who->user), name);
     return true;
 }
@@ -338,8 +345,9 @@ bool access_still(struct access *a, const struct access_who *who)
     struct err e;
     switch (who->how) {
     case ACCESS_BY_LOOPBACK:
-    case ACCESS_BY_PROXY:
         return true;
+    case ACCESS_BY_PROXY:
+        return proxy_role(a, who->user) >= who->role;
     case ACCESS_BY_TOKEN:
         d = database_to_read(a);
         return d && access_token_get_by_id(d, who->token, &t, &e) == 0 &&
@@ -362,6 +370,7 @@ struct guard {
     struct access_who who;
     struct mono_time look_at;
     struct http_stream inner;
+    ssize_t end; /* what its reader is told then */
 };
 
 static ssize_t guard_read(void *arg, void *to, size_t size, struct http_wait *wait)
@@ -369,7 +378,7 @@ static ssize_t guard_read(void *arg, void *to, size_t size, struct http_wait *wa
     struct guard *g = arg;
     if (mono_passed(g->look_at)) {
         if (!access_still(g->access, &g->who))
-            return HTTP_STREAM_END;
+            return g->end;
         g->look_at = mono_add_ms(clock_mono(), ACCESS_GUARD_MS);
     }
     return g->inner.read(g->inner.arg, to, size, wait);
@@ -389,6 +398,7 @@ void access_guard_stream(struct access *a, const struct access_who *who, struct 
     g->who = *who;
     g->look_at = mono_add_ms(clock_mono(), ACCESS_GUARD_MS);
     g->inner = *stream;
+    g->end = stream->endless ? HTTP_STREAM_END : HTTP_STREAM_BROKEN; /* a file is not whole */
     stream->read = guard_read;
     stream->release = guard_release;
     stream->arg = g;

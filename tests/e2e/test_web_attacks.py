@@ -2,13 +2,16 @@
 that lead elsewhere, other sites' pages, secrets that might come out, names that are code."""
 
 import contextlib
+import http.client
+import json
 import os
 import socket
 
 import pytest
 
 from conftest import PATIENCE, SANITIZED, Daemon
-from test_access import Near, add_token, add_user, command, visitor
+from spool import picture
+from test_access import ALWAYS, Near, add_token, add_user, visitor
 
 CONFIG = "[camera:porch]\nkind = push\n[detection]\nenabled = no\n"
 
@@ -19,6 +22,24 @@ def shared(tmp_path_factory):
     d = Daemon(folder / "daemon", CONFIG, folder / "log")
     yield d
     assert d.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def jpeg():
+    return picture(1)
+
+
+def push(d, jpeg, credential=None):
+    """The id of a picture that is sent."""
+    headers = {"Content-Type": "image/jpeg"}
+    if credential:
+        headers["Authorization"] = credential
+    c = http.client.HTTPConnection("127.0.0.1", d.port, timeout=PATIENCE)
+    with contextlib.closing(c):
+        c.request("POST", "/api/v1/cameras/porch/snapshots", jpeg, headers)
+        answer = c.getresponse()
+        assert answer.status == 201
+        return json.loads(answer.read())["id"]
 
 
 def raw(d, request):
@@ -75,9 +96,6 @@ def test_a_request_with_two_ends_is_one_and_refused(shared, method, headers, bod
 
 # ---- passwords ----
 
-ALWAYS = "[web]\nlogin = always\n"
-
-
 def memory_has(d, words):
     """Which of these stand somewhere in the daemon's memory."""
     found = set()
@@ -113,3 +131,191 @@ def test_no_password_stays_in_memory(launch):
     assert ask("POST", "/api/v1/password", {"password": right, "new": new}, **headers).status == 200
     assert ask("GET", "/healthz").status == 200
     assert memory_has(d, [right, wrong, form, form.replace("+", " "), new]) == set()
+
+
+# ---- what a link, a cache and a log give away ----
+
+def test_a_link_stands_in_no_log_however_it_is_written(launch, jpeg):
+    d = launch.daemon(CONFIG, "--set", "app.log_level=debug")
+    snapshot = push(d, jpeg)
+    link = Near(d)("POST", f"/api/v1/snapshots/{snapshot}/link").json["url"]
+    word = link.rsplit(".", 1)[1]
+    for target in (link, "/%73" + link[2:], "http://localhost" + link, link + "?download=1",
+                   link[:-4] + "".join(f"%{ord(c):x}" for c in link[-4:])):
+        answer = raw(d, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                     .encode())
+        assert statuses(answer) == [200], target
+    d.wait_line(r"GET /s/\*\*\*: 200")
+    assert d.stop() == 0
+    assert word[:40] not in d.text()
+
+
+def test_a_browser_asks_anew_for_what_a_link_or_a_login_showed(launch, jpeg):
+    d = launch.daemon(CONFIG + ALWAYS)
+    add_user(d, "anna")
+    snapshot = push(d, jpeg, "Bearer " + add_token(d, "door", "--scopes", "push"))
+    ask = Near(d)
+    anna = visitor(ask, "anna")
+    link = anna("POST", f"/api/v1/snapshots/{snapshot}/link").json["url"]
+    shown = ask("GET", link)
+    assert (shown.status, shown.headers["Cache-Control"]) == (200, "private, no-cache")
+    assert ask("GET", link, If_None_Match=shown.headers["ETag"]).status == 304
+    for path in ("/api/v1/snapshots", "/api/v1/status", "/api/v1/session", "/api/v1/users"):
+        assert anna("GET", path).headers["Cache-Control"] == "no-store", path
+    for path in ("image", "thumbnail"):
+        assert "private" in anna("GET", f"/api/v1/snapshots/{snapshot}/{path}").headers[
+            "Cache-Control"]
+    assert anna("DELETE", f"/api/v1/snapshots/{snapshot}").status == 200
+    for headers in ({}, {"If_None_Match": shown.headers["ETag"]}):
+        gone = ask("GET", link, **headers)
+        assert (gone.status, gone.code) == (404, "picture-gone"), "deleted is deleted, also by links"
+    assert anna("POST", f"/api/v1/snapshots/{snapshot}/undelete").status == 200
+    assert ask("GET", link).status == 200
+    assert anna("POST", "/api/v1/logout").headers["Clear-Site-Data"] == '"cache"'
+
+
+# ---- pages of others ----
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_others_read_nothing_and_embed_nothing(shared, site):
+    ask = Near(shared)
+    for path in ("/api/v1/snapshots", "/api/v1/snapshots/count", "/api/v1/snapshots.zip",
+                 "/api/v1/events", "/api/v1/cameras/porch/latest.jpg", "/metrics", "/", "/s/x"):
+        for mode, dest in (("no-cors", "image"), ("cors", "empty"), ("no-cors", "script"),
+                           ("navigate", "iframe"), ("navigate", "object")):
+            answer = ask("GET", path, Sec_Fetch_Site=site, Sec_Fetch_Mode=mode, Sec_Fetch_Dest=dest)
+            assert (answer.status, answer.code) == (403, "cross-origin"), (path, mode)
+    assert ask("GET", "/timeline", Accept="text/html", Sec_Fetch_Site=site,
+               Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="document").status == 200, "a link to us"
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain",
+                                  "multipart/form-data; boundary=x", "application/json", None])
+@pytest.mark.parametrize("origin", ["null", "http://evil.test", "https://localhost.evil.test",
+                                    "http://localhost:1", "http://127.0.0.1", "", "file://"])
+def test_no_page_of_others_changes_anything(shared, kind, origin):
+    kinds = {"Content-Type": kind} if kind else {}
+    for method, path in (("POST", "/api/v1/login"), ("POST", "/api/v1/logout"),
+                         ("POST", "/api/v1/users"), ("POST", "/api/v1/cameras/porch/trigger"),
+                         ("POST", "/api/v1/cameras/porch/disable"), ("DELETE", "/api/v1/users/a"),
+                         ("POST", "/api/v1/cameras/porch/snapshots")):
+        answer = Near(shared)(method, path, {"user": "a", "password": "b"}, Origin=origin, **kinds)
+        assert (answer.status, answer.code) == (403, "cross-origin"), path
+
+
+def test_no_header_makes_one_method_another(shared):
+    ask = Near(shared)
+    for name in ("X_HTTP_Method_Override", "X_HTTP_Method", "X_Method_Override"):
+        assert ask("GET", "/api/v1/cameras/porch/disable", **{name: "POST"}).status == 405
+        assert ask("POST", "/api/v1/users/none", **{name: "DELETE"}).status == 400
+    assert ask("GET", "/api/v1/users/none?_method=DELETE").status == 405
+    assert "disable" not in shared.text()
+    for method in ("TRACE", "CONNECT", "OPTIONS", "PUT", "PATCH", "get", "PROPFIND"):
+        answer = ask(method, "/api/v1/snapshots")
+        assert answer.status == 405 and "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("host, status", [
+    ("evil.test", 403), ("localhost.evil.test", 403), ("127.0.0.1.evil.test", 403),
+    ("evil.test:80", 403), ("localhost@evil.test", 400), ("localhost/evil", 400), ("", 400),
+    ("[::1", 400), ("[::1]evil.test", 400), ("localhost:99999", 400), ("localhost, evil.test", 400),
+    ("localhost", 200), ("LOCALHOST:8080", 200), ("127.0.0.1", 200), ("[::1]:1", 200),
+])
+def test_only_our_own_names_are_answered(shared, host, status):
+    answer = raw(shared, f"GET /api/v1/cameras HTTP/1.1\r\nHost: {host}\r\nConnection: close"
+                 "\r\n\r\n".encode())
+    assert statuses(answer) == [status]
+
+
+# ---- paths ----
+
+UP = ["..", "%2e%2e", ".%2e", "..%2f..", "..%5c..", "..;", "%252e%252e", "....//", "%c0%ae%c0%ae",
+      "..%00"]
+
+
+@pytest.mark.parametrize("up", UP)
+def test_no_path_leads_out(shared, up):
+    for deep in (1, 4):
+        climb = "/".join([up] * deep)
+        for begin in ("", "/assets", "/assets/~1", "/s", "/api/v1/snapshots", "/api/v1/cameras",
+                      "/api/v1/cameras/porch", "/api/v1/users", "/api/v1/tokens"):
+            for end in ("etc/passwd", "etc%2fpasswd", "access.db", "snapshotd.db/image",
+                        "test.conf/latest.jpg"):
+                answer = raw(shared, f"GET {begin}/{climb}/{end} HTTP/1.1\r\nHost: localhost\r\n"
+                             "Connection: close\r\n\r\n".encode())
+                assert statuses(answer)[0] in (400, 404, 405), (begin, end)
+                assert b"root:" not in answer and b"SQLite format" not in answer
+                assert b"[camera:" not in answer
+
+
+@pytest.mark.parametrize("query", [
+    "limit=-1", "limit=0", "limit=99999999999999999999", "limit=1e3", "limit=0x10",
+    "limit=5%00", "cursor=ffffffffffffffff-1", "cursor=-1-1", "cursor=1-0", "cursor=1-", "cursor=-",
+    "cursor=%27%20OR%201=1--", "confidence=nan", "confidence=inf", "confidence=-0.1",
+    "confidence=1e999", "from=99999999-01-01", "from=-1", "to=%F0%9F%92%A9", "person=2",
+    "state=%27", "source=x", "order=random()", "camera=a&cam%65ra=b&limit=5&limit=6",
+    "&".join(f"camera={i}" for i in range(17)), "&".join(f"a{i}=1" for i in range(40)),
+    "q=" + "+".join(["a"] * 9), "q=" + "a" * 64, "x" * 5000])
+def test_numbers_and_words_out_of_bounds_are_refused(shared, query):
+    for path in ("snapshots", "snapshots/count", "snapshots/histogram", "snapshots.zip"):
+        answer = Near(shared)("GET", f"/api/v1/{path}?{query}")
+        assert answer.status in (400, 414), (path, answer.status, answer.body[:200])
+
+
+@pytest.mark.parametrize("query", ["expires=0", "expires=-1", "expires=2592001", "expires=1.5",
+                                   "expires=9223372036854775808", "annotated=2", "width=320"])
+def test_links_are_bounded(shared, query):
+    assert Near(shared)("POST", f"/api/v1/snapshots/{'0' * 32}/link?{query}").status == 400
+
+
+# ---- secrets ----
+
+SECRETS = """
+[camera:yard]
+kind = http
+url = http://canary-user:canary-url-pass@127.0.0.1:9/snap.jpg?pwd=canary-query-pass
+[camera:gate]
+kind = foscam
+address = 127.0.0.1:9
+user = admin
+password = canary-camera-pass
+[amqp]
+enabled = yes
+host = 127.0.0.1
+port = 9
+user = someone
+password = canary-amqp-pass
+"""
+
+
+def test_no_secret_comes_out_anywhere(launch):
+    d = launch.daemon(CONFIG + SECRETS, "--set", "app.log_level=debug")
+    ask = Near(d)
+    said = {}
+    for camera in ("yard", "gate"):
+        said[camera] = ask("POST", f"/api/v1/cameras/{camera}/trigger?wait=5").body
+    for path in ("/", "/api/v1/config", "/api/v1/status", "/api/v1/cameras", "/api/v1/cameras/yard",
+                 "/api/v1/cameras/gate", "/api/v1/destinations", "/api/openapi.json", "/metrics",
+                 "/readyz", "/healthz", "/api/v1/audit", "/api/v1/users", "/api/v1/tokens",
+                 "/api/v1/session", "/api/v1/cameras/none", "/api/v1/snapshots?camera=yard"):
+        said[path] = ask("GET", path).body
+    events = raw_events(d)
+    said["events"] = events
+    assert "canary-user" not in said["/api/v1/status"]
+    assert d.stop() == 0
+    said["log"] = d.text()
+    for place, text in said.items():
+        for canary in ("canary-url-pass", "canary-query-pass", "canary-camera-pass",
+                       "canary-amqp-pass"):
+            assert canary not in text, (place, canary)
+
+
+def raw_events(d):
+    """What a listener hears within a second."""
+    with contextlib.closing(socket.create_connection(("127.0.0.1", d.port), timeout=1)) as s:
+        s.sendall(b"GET /api/v1/events HTTP/1.0\r\n\r\n")
+        heard = b""
+        with contextlib.suppress(TimeoutError):
+            while block := s.recv(65536):
+                heard += block
+        return heard.decode()

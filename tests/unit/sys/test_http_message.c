@@ -251,6 +251,28 @@ static void answers_only_to_names_that_nobody_else_can_take(void **state)
             fail_msg("case %zu (%s %s): %d", i, cases[i].method,
                      cases[i].host ? cases[i].host : "-", r.status);
     }
+    static const struct {
+        const char *site, *mode, *dest;
+        bool good;
+    } reads[] = {
+        {"none", "navigate", "document", true},       {"same-origin", "cors", "empty", true},
+        {"cross-site", "navigate", "document", true}, {"same-site", "navigate", "document", true},
+        {"cross-site", "navigate", "iframe", false},  {"cross-site", "no-cors", "image", false},
+        {"same-site", "cors", "empty", false},        {"cross-site", NULL, NULL, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
+        AUTO_FREE struct http_request *req = request_new("GET", "/");
+        add_header(req, "Host", "localhost");
+        add_header(req, "Sec-Fetch-Site", reads[i].site);
+        if (reads[i].mode) {
+            add_header(req, "Sec-Fetch-Mode", reads[i].mode);
+            add_header(req, "Sec-Fetch-Dest", reads[i].dest);
+        }
+        AUTO_DONE(http_response) answer;
+        http_response_init(&answer);
+        if (http_request_allowed(req, names, &answer) != reads[i].good)
+            fail_msg("reading %zu: %d", i, answer.status);
+    }
     AUTO_FREE struct http_request *twice = request_new("GET", "/");
     add_header(twice, "Host", "localhost");
     add_header(twice, "Host", "evil.test");
