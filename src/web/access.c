@@ -20,6 +20,9 @@
 #define ADDRESS_REFILL_MS 6000
 #define NAME_BURST 20
 #define NAME_REFILL_MS 3000
+/* From where somebody has logged in under a name, its own limit does not count: else many strangers
+ * could keep the owner out. */
+#define KNOWN_MAX 64
 /* Each use of a session or token is not worth a write to the disk. */
 #define SEEN_EVERY_MS 60000
 
@@ -38,6 +41,8 @@ struct access {
     dev_t dev;            /* which file it is */
     ino_t ino;
     struct access_limit *by_address, *by_name; /* NULL before the first try */
+    uint64_t known[KNOWN_MAX]; /* names with the addresses of their last good logins */
+    size_t known_next;
     struct access_hash *hash;
 };
 
@@ -512,6 +517,21 @@ static void address_key(const char *address, char ret[64])
     (void)text_format(ret, 64, "%s::/64", hex); /* fits */
 }
 
+static uint64_t pair_of(const char *user, const char *address)
+{
+    char text[ACCESS_NAME_MAX + 72];
+    (void)text_format(text, sizeof(text), "%s@%s", user, address); /* fits */
+    return hash_64(text, strlen(text));
+}
+
+static bool is_known(const struct access *a, uint64_t pair)
+{
+    for (size_t i = 0; i < KNOWN_MAX; i++)
+        if (a->known[i] == pair)
+            return true;
+    return false;
+}
+
 int64_t access_try(struct access *a, const struct access_who *who, const char *user)
 {
     char key[64];
@@ -521,7 +541,7 @@ int64_t access_try(struct access *a, const struct access_who *who, const char *u
     }
     address_key(who->address, key);
     int64_t wait_ms = access_limit_take(a->by_address, key);
-    if (wait_ms == 0)
+    if (wait_ms == 0 && !is_known(a, pair_of(user, key)))
         wait_ms = access_limit_take(a->by_name, user);
     if (wait_ms > 0)
         metric_inc(&logins, "limited");
@@ -533,7 +553,11 @@ void access_tried_well(struct access *a, const struct access_who *who, const cha
     char key[64];
     address_key(who->address, key);
     access_limit_forgive(a->by_address, key);
+    uint64_t pair = pair_of(user, key);
+    if (is_known(a, pair))
+        return;
     access_limit_forgive(a->by_name, user);
+    a->known[a->known_next++ % KNOWN_MAX] = pair;
 }
 
 void access_count_login(const char *result)
