@@ -38,6 +38,51 @@ int http_request_parse(struct http_request *req, struct err *e)
     return *path_end == '?' ? split_query(req, path_end + 1, &out, e) : 0;
 }
 
+/* RFC 9110, 5.6.2. */
+static bool is_token(const char *s)
+{
+    static const char more[] = "!#$%&'*+-.^_`|~";
+    for (const char *p = s; *p; p++) {
+        bool fine = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                    (*p >= '0' && *p <= '9') || strchr(more, *p);
+        if (!fine)
+            return false;
+    }
+    return s[0];
+}
+
+static bool has_control(const char *s)
+{
+    for (; *s; s++)
+        if (((unsigned char)*s < 0x20 && *s != '\t') || *s == 0x7f)
+            return true;
+    return false;
+}
+
+int http_request_check_framing(const struct http_request *req, struct err *e)
+{
+    int lengths = 0, codings = 0;
+    for (size_t i = 0; i < req->header_count; i++) {
+        const struct http_pair *h = &req->headers[i];
+        if (!is_token(h->name) || has_control(h->value))
+            return err_set(e, -EINVAL, ERR_NEVER, "a header is malformed");
+        if (text_equal_nocase(h->name, "Content-Length")) {
+            lengths++;
+            if (!h->value[0] || strspn(h->value, "0123456789") != strlen(h->value))
+                return err_set(e, -EINVAL, ERR_NEVER, "the Content-Length is no number");
+        } else if (text_equal_nocase(h->name, "Transfer-Encoding")) {
+            codings++;
+            if (!text_equal_nocase(h->value, "chunked"))
+                return err_set(e, -EINVAL, ERR_NEVER, "the only Transfer-Encoding is chunked");
+        }
+    }
+    if (lengths + codings > 1)
+        return err_set(e, -EINVAL, ERR_NEVER,
+                       "the length of the body is said more than once "
+                       "(Content-Length, Transfer-Encoding)");
+    return 0;
+}
+
 const char *http_request_header(const struct http_request *req, const char *name)
 {
     for (size_t i = 0; i < req->header_count; i++)
@@ -400,6 +445,7 @@ static bool is_method(const struct http_request *req, const char *a, const char 
 static bool host_name(const char *host, char name[HOST_MAX]);
 static bool host_known(const char *name, const char *const *names);
 static bool origin_is_ours(const char *origin, const char *host);
+static bool is_visit(const struct http_request *req);
 
 bool http_request_allowed(const struct http_request *req, const char *const *names,
                           struct http_response *r)
@@ -425,18 +471,27 @@ bool http_request_allowed(const struct http_request *req, const char *const *nam
                             name);
         return false;
     }
-    if (is_method(req, "GET", "HEAD"))
-        return true;
     const char *origin = http_request_header(req, "Origin");
     const char *site = http_request_header(req, "Sec-Fetch-Site");
-    if ((origin && !origin_is_ours(origin, host)) ||
-        (site && (strcmp(site, "cross-site") == 0 || strcmp(site, "same-site") == 0))) {
+    bool foreign = site && (strcmp(site, "cross-site") == 0 || strcmp(site, "same-site") == 0);
+    bool reads = is_method(req, "GET", "HEAD");
+    if (reads ? foreign && !is_visit(req) : foreign || (origin && !origin_is_ours(origin, host))) {
         http_response_error(r, 403, "cross-origin",
                             "a web page of another site may not do this (origin '%s')",
                             origin ? origin : "unknown");
         return false;
     }
     return true;
+}
+
+/* Somebody follows a link to us, and sees where he is. What else a page asks of us, as a picture, a
+ * script or a frame, it could not read; but how long it takes, and whether there is one, tells too,
+ * and each stream and zip file has its price. */
+static bool is_visit(const struct http_request *req)
+{
+    const char *mode = http_request_header(req, "Sec-Fetch-Mode");
+    const char *dest = http_request_header(req, "Sec-Fetch-Dest");
+    return mode && strcmp(mode, "navigate") == 0 && dest && strcmp(dest, "document") == 0;
 }
 
 /* The host without its port; false when it is no host. */

@@ -72,6 +72,10 @@ struct http_request {
 /* Splits and decodes `target`. 0; -ENAMETOOLONG above HTTP_TARGET_MAX; -EINVAL not a target of
  * ours, with the reason. */
 int http_request_parse(struct http_request *req, struct err *e);
+/* Whether everybody who reads this request, a proxy before us among them, sees the same headers and
+ * the same end of its body. Else what one takes for a body is the next request for the other (RFC
+ * 9112, 11.2); no honest client sends such ones. -EINVAL with the reason. */
+int http_request_check_framing(const struct http_request *req, struct err *e);
 /* First value of a header (any case), or NULL. */
 const char *http_request_header(const struct http_request *req, const char *name);
 /* First value of a query parameter (exact case), or NULL. */
@@ -140,7 +144,9 @@ void http_response_finish(const struct http_request *req, struct http_response *
  * user's browser. True, or false with a 403 (400 for a malformed Host) in `r`:
  * - Host must be an address, localhost, or one of `names` (NULL-terminated, or NULL): a name that
  *   an attacker points to 127.0.0.1 is none of them (DNS rebinding).
- * - A request that changes something must come from no page (no Origin) or from our own. */
+ * - A request that changes something must come from no page (no Origin) or from our own.
+ * - A page of others may link to us, and use nothing of ours (browsers that say so: all of today,
+ *   over TLS and to the machine itself). */
 bool http_request_allowed(const struct http_request *req, const char *const *names,
                           struct http_response *r);
 

@@ -657,6 +657,8 @@ static void publish_numbers(struct httpd *h)
 static void begin(struct exchange *x, const char *method, struct http_response *refusal);
 static void admit_body(struct exchange *x, int64_t length, struct http_response *refusal);
 static void take_body(struct exchange *x, const char *data, size_t size);
+static bool may_be_secret(const struct exchange *x);
+static void forget_body(struct exchange *x);
 static enum MHD_Result answer(struct exchange *x);
 static enum MHD_Result send_response(struct exchange *x, struct http_response *r);
 
@@ -731,7 +733,7 @@ static void on_completed(void *arg, struct MHD_Connection *library, void **reque
     x->connection->phase = RECEIVING;
     x->connection->since = clock_mono();
     x->connection->exchange = NULL;
-    dynbuf_done(&x->body);
+    forget_body(x);
     blob_unref(x->body_blob);
     free(x->target);
     free(x);
@@ -758,6 +760,8 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *library, cons
     }
     if (*size > 0) {
         take_body(x, data, *size);
+        if (may_be_secret(x)) /* the library keeps its buffer, and has no more use for this */
+            explicit_bzero((char *)(uintptr_t)data, *size);
         *size = 0;
         return x->body_seen > x->body_max + DISCARD_MAX ? MHD_NO : MHD_YES;
     }
@@ -801,6 +805,9 @@ static void begin(struct exchange *x, const char *method, struct http_response *
     struct err e;
     err_clear(&e);
     int r = http_request_parse(request, &e);
+    struct err framing;
+    err_clear(&framing);
+    bool framed = http_request_check_framing(request, &framing) == 0;
     int64_t length = 0;
     const char *length_text = http_request_header(request, "Content-Length");
     if (length_text && parse_int64(length_text, strlen(length_text), 0, INT64_MAX, &length) < 0)
@@ -809,14 +816,19 @@ static void begin(struct exchange *x, const char *method, struct http_response *
         http_response_error(refusal, 431, "headers-too-large",
                             "more than %d headers, or more than %d bytes of them", HTTP_HEADERS_MAX,
                             HTTP_HEADERS_BYTES_MAX);
+    else if (!framed)
+        http_response_error(refusal, 400, "bad-request", "%s", framing.text);
     else if (r == -ENAMETOOLONG)
         http_response_error(refusal, 414, "address-too-long", "%s", e.text);
     else if (r < 0)
         http_response_error(refusal, 400, "bad-address", "%s", e.text);
     else
         admit_body(x, length, refusal);
-    if (refusal->status)
-        http_response_finish(request, refusal);
+    if (!refusal->status)
+        return;
+    http_response_finish(request, refusal);
+    /* Its body was not read, and must not be taken for the next request. */
+    http_response_header(refusal, "Connection", "close");
 }
 
 static void refuse_size(const struct exchange *x, struct http_response *ret)
@@ -848,6 +860,39 @@ static void admit_body(struct exchange *x, int64_t length, struct http_response 
         refuse_crowd(refusal);
 }
 
+/* Small bodies may hold passwords, so nothing of them stays in memory that is free; pictures are no
+ * secret to this process, and large. */
+static bool may_be_secret(const struct exchange *x)
+{
+    return x->body_max <= HTTPD_BODY_MAX;
+}
+
+static void forget_body(struct exchange *x)
+{
+    if (x->body.data && may_be_secret(x))
+        explicit_bzero(x->body.data, x->body.cap);
+    dynbuf_done(&x->body);
+}
+
+/* A buffer that grew by itself would leave its old bytes behind. */
+static int keep_body(struct exchange *x, const char *data, size_t size)
+{
+    struct dynbuf *now = &x->body;
+    if (!may_be_secret(x) || now->len + size < now->cap)
+        return dynbuf_append(now, data, size);
+    struct dynbuf larger;
+    dynbuf_init(&larger, now->max);
+    char *to = dynbuf_extend(&larger, now->len + size);
+    if (!to)
+        return -ENOSPC;
+    if (now->len > 0)
+        memcpy(to, now->data, now->len);
+    memcpy(to + now->len, data, size);
+    forget_body(x);
+    x->body = larger;
+    return 0;
+}
+
 static void take_body(struct exchange *x, const char *data, size_t size)
 {
     struct httpd *h = x->server;
@@ -855,9 +900,9 @@ static void take_body(struct exchange *x, const char *data, size_t size)
     if (x->too_large || x->crowded)
         return;
     x->crowded = h->bodies_held + size > HTTPD_BODIES_MAX;
-    x->too_large = !x->crowded && dynbuf_append(&x->body, data, size) < 0;
+    x->too_large = !x->crowded && keep_body(x, data, size) < 0;
     if (x->too_large || x->crowded) {
-        dynbuf_done(&x->body);
+        forget_body(x);
         size = 0;
         h->bodies_held -= x->body_held;
         x->body_held = 0;

@@ -20,6 +20,9 @@
 #define ADDRESS_REFILL_MS 6000
 #define NAME_BURST 20
 #define NAME_REFILL_MS 3000
+/* From where somebody has logged in under a name, its own limit does not count: else many strangers
+ * could keep the owner out. */
+#define KNOWN_MAX 64
 /* Each use of a session or token is not worth a write to the disk. */
 #define SEEN_EVERY_MS 60000
 
@@ -38,6 +41,8 @@ struct access {
     dev_t dev;            /* which file it is */
     ino_t ino;
     struct access_limit *by_address, *by_name; /* NULL before the first try */
+    uint64_t known[KNOWN_MAX]; /* names with the addresses of their last good logins */
+    size_t known_next;
     struct access_hash *hash;
 };
 
@@ -282,6 +287,20 @@ static const char *only_header(const struct http_request *req, const char *name)
     return found;
 }
 
+/* Of a name that the proxy vouches for; nobody when that cannot be read. */
+static enum access_role proxy_role(struct access *a, const char *name)
+{
+    struct access_user u = {.role = a->proxy_role};
+    struct err e;
+    struct access_db *d = access_database(a, false, &e);
+    int r = d ? access_user_get(d, name, &u, &e) : e.code ? e.code : -ENOENT;
+    say_failed("user", r, &e);
+    explicit_bzero(u.hash, sizeof(u.hash));
+    if (r == -ENOENT)
+        return a->proxy_role;
+    return r < 0 ? ACCESS_NOBODY : u.role;
+}
+
 static bool by_proxy(struct access *a, const struct http_request *req, struct access_who *who)
 {
     if (!a || !a->proxy_user_header[0] || !req->peer.trusted)
@@ -292,16 +311,9 @@ static bool by_proxy(struct access *a, const struct http_request *req, struct ac
     who->refused = true;
     if (!access_name_valid(name))
         return false;
-    struct access_user u = {.role = a->proxy_role};
-    struct access_db *d = database_to_read(a);
+    enum access_role role = proxy_role(a, name);
     struct err e;
-    int r = d ? access_user_get(d, name, &u, &e) : -ENOENT;
-    say_failed("user", r, &e);
-    if (r == -ENOENT)
-        u.role = a->proxy_role;
-    else if (r < 0)
-        return false;
-    if (u.role == ACCESS_NOBODY)
+    if (role == ACCESS_NOBODY)
         return false;
     /* His cookie is the proxy's and comes by itself, so changes need a word of ours. */
     char about[ACCESS_NAME_MAX + 8];
@@ -312,7 +324,7 @@ static bool by_proxy(struct access *a, const struct http_request *req, struct ac
     }
     who->refused = false;
     who->how = ACCESS_BY_PROXY;
-    who->role = u.role;
+    who->role = role;
     (void)text_copy(who->user, sizeof(who->user), name);
     return true;
 }
@@ -338,8 +350,9 @@ bool access_still(struct access *a, const struct access_who *who)
     struct err e;
     switch (who->how) {
     case ACCESS_BY_LOOPBACK:
-    case ACCESS_BY_PROXY:
         return true;
+    case ACCESS_BY_PROXY:
+        return proxy_role(a, who->user) >= who->role;
     case ACCESS_BY_TOKEN:
         d = database_to_read(a);
         return d && access_token_get_by_id(d, who->token, &t, &e) == 0 &&
@@ -362,6 +375,7 @@ struct guard {
     struct access_who who;
     struct mono_time look_at;
     struct http_stream inner;
+    ssize_t end; /* what its reader is told then */
 };
 
 static ssize_t guard_read(void *arg, void *to, size_t size, struct http_wait *wait)
@@ -369,7 +383,7 @@ static ssize_t guard_read(void *arg, void *to, size_t size, struct http_wait *wa
     struct guard *g = arg;
     if (mono_passed(g->look_at)) {
         if (!access_still(g->access, &g->who))
-            return HTTP_STREAM_END;
+            return g->end;
         g->look_at = mono_add_ms(clock_mono(), ACCESS_GUARD_MS);
     }
     return g->inner.read(g->inner.arg, to, size, wait);
@@ -389,6 +403,7 @@ void access_guard_stream(struct access *a, const struct access_who *who, struct 
     g->who = *who;
     g->look_at = mono_add_ms(clock_mono(), ACCESS_GUARD_MS);
     g->inner = *stream;
+    g->end = stream->endless ? HTTP_STREAM_END : HTTP_STREAM_BROKEN; /* a file is not whole */
     stream->read = guard_read;
     stream->release = guard_release;
     stream->arg = g;
@@ -502,6 +517,21 @@ static void address_key(const char *address, char ret[64])
     (void)text_format(ret, 64, "%s::/64", hex); /* fits */
 }
 
+static uint64_t pair_of(const char *user, const char *address)
+{
+    char text[ACCESS_NAME_MAX + 72];
+    (void)text_format(text, sizeof(text), "%s@%s", user, address); /* fits */
+    return hash_64(text, strlen(text));
+}
+
+static bool is_known(const struct access *a, uint64_t pair)
+{
+    for (size_t i = 0; i < KNOWN_MAX; i++)
+        if (a->known[i] == pair)
+            return true;
+    return false;
+}
+
 int64_t access_try(struct access *a, const struct access_who *who, const char *user)
 {
     char key[64];
@@ -511,7 +541,7 @@ int64_t access_try(struct access *a, const struct access_who *who, const char *u
     }
     address_key(who->address, key);
     int64_t wait_ms = access_limit_take(a->by_address, key);
-    if (wait_ms == 0)
+    if (wait_ms == 0 && !is_known(a, pair_of(user, key)))
         wait_ms = access_limit_take(a->by_name, user);
     if (wait_ms > 0)
         metric_inc(&logins, "limited");
@@ -523,7 +553,11 @@ void access_tried_well(struct access *a, const struct access_who *who, const cha
     char key[64];
     address_key(who->address, key);
     access_limit_forgive(a->by_address, key);
+    uint64_t pair = pair_of(user, key);
+    if (is_known(a, pair))
+        return;
     access_limit_forgive(a->by_name, user);
+    a->known[a->known_next++ % KNOWN_MAX] = pair;
 }
 
 void access_count_login(const char *result)

@@ -71,5 +71,5 @@ void access_limit_forgive(struct access_limit *l, const char *key)
 {
     struct slot *s = find(l, hash_64(key, strlen(key)));
     if (s)
-        *s = (struct slot){0};
+        s->full_at_us -= l->refill_us;
 }

@@ -18,5 +18,6 @@ DEFINE_AUTO(access_limit, access_limit_free)
 
 /* Takes a try. 0; or the milliseconds until there is one again. */
 int64_t access_limit_take(struct access_limit *l, const char *key);
-/* It was no guess: his bucket is full again. */
+/* It was no guess: this try comes back. Those before do not, or who has a login of his own would
+ * guess others' between two of them for ever. */
 void access_limit_forgive(struct access_limit *l, const char *key);

@@ -28,6 +28,7 @@ void web_zip_get(struct web_context *w, const struct http_request *req,
         http_response_header(ret, "Retry-After", "%d", RETRY_AFTER_S);
         return;
     }
+    access_guard_stream(w->access, &w->who, &stream);
     http_response_stream(ret, 200, "application/zip", &stream);
     http_response_header(ret, "Content-Disposition", "attachment; filename=\"snapshots.zip\"");
 }

@@ -301,14 +301,30 @@ static int begin_entry(struct maker *m, const struct zip_entry *entry, struct er
 
 /* ---- the manifests ---- */
 
-/* A cell of a table. Spreadsheets take what begins so for a formula; a name of a camera is none. */
+/* Those of Japanese keyboards are signs of formulas, too. */
+static bool begins_formula(const char *text)
+{
+    static const char *const wide[] = {"\xef\xbc\x9d", "\xef\xbc\x8b", "\xef\xbc\x8d",
+                                       "\xef\xbc\xa0"}; /* = + - @ */
+    for (size_t i = 0; i < ARRAY_LEN(wide); i++)
+        if (text_starts_with(text, wide[i]))
+            return true;
+    return text[0] && strchr("=+-@\t\r\n", text[0]);
+}
+
+/* A cell of a table. Spreadsheets take what begins so for a formula; a name of a camera is none. In
+ * some countries they take semicolons for the ends of cells, and do not know ours, so a cell can
+ * begin within one. */
 static void put_cell(struct dynbuf *out, const char *text, const char *end)
 {
+    bool first = true;
     (void)dynbuf_puts(out, "\"");
-    if (text[0] && strchr("=+-@\t\r", text[0]))
-        (void)dynbuf_puts(out, "'");
-    for (; *text; text++)
+    for (; *text; text++) {
+        if (first && begins_formula(text))
+            (void)dynbuf_puts(out, "'");
+        first = strchr(";,\t\r\n|\"", *text) || (first && *text == ' ');
         (void)dynbuf_append(out, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
+    }
     (void)dynbuf_printf(out, "\"%s", end);
 }
 

@@ -102,6 +102,11 @@ void web_link_get(struct web_context *w, const struct http_request *req,
                             "this link has expired: ask whoever sent it for another");
         return;
     }
-    const char *picture[WEB_CAPTURES_MAX] = {link.id};
-    web_image_get(w, req, picture, ret);
+    AUTO(snapshot) s = NULL;
+    if (web_find_snapshot(w, link.id, &s, ret) < 0)
+        return;
+    if (s->deleted_at.us != 0) /* those who may bring it back still see it */
+        http_response_error(ret, 404, "picture-gone", "the picture was deleted");
+    else /* no cache shows it when the link has expired */
+        web_answer_picture(w, req, s, annotated, WEB_CACHE_ASK, ret);
 }

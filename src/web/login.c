@@ -169,6 +169,8 @@ void web_logout_post(struct web_context *w, const struct http_request *req,
     if (w->who.how == ACCESS_BY_SESSION)
         access_audit(w->access, &w->who, ACCESS_EVENT_ENTRY, "logout", "%s", "");
     access_end_session(w->access, req, &w->who, ret);
+    /* Pictures are kept by the browser for long; whoever sits there next has no login. */
+    http_response_header(ret, "Clear-Site-Data", "\"cache\"");
     access_identify(w->access, req, &w->who);
     answer_session(w, ret);
 }

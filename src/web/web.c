@@ -237,7 +237,8 @@ static void handle(void *arg, const struct http_request *req, struct http_respon
     (void)text_format(code, sizeof(code), "%d", ret->status); /* three digits, ours */
     metric_inc(&requests, code);
     char target[160];
-    bool link = text_starts_with(req->target, "/s/"); /* who has it, has the picture */
+    /* Who has a link has the picture, and it can be written in more than one way. */
+    bool link = req->part_count > 0 && strcmp(req->parts[0], "s") == 0;
     const char *shown = link ? "/s/***" : req->target;
     text_escape(shown, strlen(shown), target, sizeof(target));
     log_debug("http-request", "%s %s: %d in %.1f ms", req->method, target, ret->status, ms);

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -91,6 +92,12 @@ def visitor(ask, user, password=PASSWORD):
         return ask(method, path, body, Cookie=cookie, **headers)
 
     return go
+
+
+def many(go, count=12):
+    """Twelve at once: how fast the machine is does not matter, tries count when they begin."""
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return [f.result() for f in [pool.submit(go) for _ in range(count)]]
 
 
 def command(d, *words, text="", env=None):
@@ -195,9 +202,8 @@ def test_a_proxys_clients_are_told_apart(proxied):
     ask = Near(proxied)
     add_user(proxied, "anna")
     wrong, right = ({"user": "anna", "password": p} for p in ("wrong wrong", PASSWORD))
-    for _ in range(5):
-        assert ask("POST", "/api/v1/login", wrong, X_Forwarded_For="192.0.2.7").status == 401
-    assert ask("POST", "/api/v1/login", right, X_Forwarded_For="192.0.2.7").status == 429
+    answers = many(lambda: ask("POST", "/api/v1/login", wrong, X_Forwarded_For="192.0.2.7"))
+    assert {a.status for a in answers} == {401, 429}
     answer = ask("POST", "/api/v1/login", right, X_Forwarded_For="192.0.2.8",
                  X_Forwarded_Proto="https")
     assert answer.status == 200
@@ -383,15 +389,17 @@ def test_a_session_that_is_not_used_ends(launch):
 def test_guessing_is_slow_and_looks_the_same_for_everybody(guarded):
     ask = Near(guarded)
     add_user(guarded, "anna")
-    answers = [ask("POST", "/api/v1/login", {"user": name, "password": "wrong wrong"})
-               for name in ("anna", "zoe", "anna", "zoe", "anna")]
-    assert {a.status for a in answers} == {401}
-    assert len({a.body for a in answers}) == 1
-    refused = ask("POST", "/api/v1/login", {"user": "anna", "password": PASSWORD})
-    assert (refused.status, refused.code) == (429, "too-many-logins")
-    assert 1 <= int(refused.headers["Retry-After"]) <= 10
+    names = itertools.cycle(("anna", "zoe"))
+    answers = many(lambda: ask("POST", "/api/v1/login",
+                               {"user": next(names), "password": "wrong wrong"}))
+    wrong = [a for a in answers if a.status == 401]
+    refused = [a for a in answers if a.status == 429]
+    assert len(wrong) >= 5 and len(refused) >= 1 and len(wrong + refused) == 12
+    assert len({a.body for a in wrong}) == 1
+    assert {a.code for a in refused} == {"too-many-logins"}
+    assert all(1 <= int(a.headers["Retry-After"]) <= 10 for a in refused)
     assert ask("GET", "/api/v1/snapshots", Authorization=guarded.look).status == 200
-    assert 'snapshotd_http_logins_total{result="wrong"} 5' in ask(
+    assert f'snapshotd_http_logins_total{{result="wrong"}} {len(wrong)}' in ask(
         "GET", "/metrics", Authorization=guarded.look).body
 
 
@@ -474,15 +482,16 @@ def test_a_link_shows_its_picture_to_anybody(guarded):
     ask = Near(guarded)
     add_user(guarded, "anna")
     anna = visitor(ask, "anna")
-    answer = anna("POST", f"/api/v1/snapshots/{guarded.picture}/link?expires=2")
-    url = answer.json["url"]
+    url = anna("POST", f"/api/v1/snapshots/{guarded.picture}/link").json["url"]
+    soon = anna("POST", f"/api/v1/snapshots/{guarded.picture}/link?expires=1").json["url"]
     assert url.startswith(f"/s/{guarded.picture}.")
     shown = ask("GET", url)
     assert shown.status == 200 and shown.headers["Content-Type"] == "image/jpeg"
     assert shown.body.encode("latin-1") == picture(1)
     assert ask("GET", url[:-1] + ("0" if url[-1] != "0" else "1")).status == 404
     assert ask("GET", f"/api/v1/snapshots/{guarded.picture}/image").status == 401
-    wait_until(lambda: ask("GET", url).status == 410, "the link to expire", 10)
+    wait_until(lambda: ask("GET", soon).status == 410, "the link to expire", 10)
+    assert ask("GET", url).status == 200
 
 
 def test_the_log_tells_who_did_what_and_no_secret(guarded):

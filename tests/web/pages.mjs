@@ -280,6 +280,7 @@ export const the_system_page_shows_stages_and_places = base => withPage(base, {}
 export const planted_markup_stays_text = (base, {planted, label}) => withPage(base, {}, async page => {
     const {snapshots: [shot]} = await getJson(page, '/api/v1/snapshots?limit=1');
     assert.ok(JSON.stringify(shot).includes(JSON.stringify(planted).slice(1, -1)), 'it is planted');
+    assert.ok(shot.path.endsWith(label + '.jpg'), 'and is the name of its file');
     const clean = async () => {
         assert.equal(await page.evaluate(() => window.planted), undefined, `a planted script ran on ${page.url()}`);
         assert.equal(await page.locator('img[src="x"], [onerror], script:not([type="module"])').count(), 0, page.url());

@@ -138,6 +138,10 @@ def test_planted_markup_stays_text(rig, play):
         db.execute("UPDATE devices SET key = ?1, label = ?1", [PLANTED])
         db.execute("UPDATE labels SET name = ? WHERE id = (SELECT min(label) FROM detections)", [LABEL])
         db.execute("UPDATE models SET name = ?", [PLANTED])
+        (path,) = db.execute("SELECT path FROM snapshots").fetchone()
+        named = str(pathlib.Path(path).with_name(LABEL + ".jpg"))
+        os.rename(d.data / "store" / path, d.data / "store" / named)
+        db.execute("UPDATE snapshots SET path = ?", [named])
         db.execute("INSERT INTO incidents (subject, at, what, detail)"
                    " SELECT id, received_at, ?1, ?1 FROM snapshots", [PLANTED])
     d = Daemon(place / "planted", config, place / "planted-2.log")

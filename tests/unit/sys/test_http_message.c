@@ -251,6 +251,28 @@ static void answers_only_to_names_that_nobody_else_can_take(void **state)
             fail_msg("case %zu (%s %s): %d", i, cases[i].method,
                      cases[i].host ? cases[i].host : "-", r.status);
     }
+    static const struct {
+        const char *site, *mode, *dest;
+        bool good;
+    } reads[] = {
+        {"none", "navigate", "document", true},       {"same-origin", "cors", "empty", true},
+        {"cross-site", "navigate", "document", true}, {"same-site", "navigate", "document", true},
+        {"cross-site", "navigate", "iframe", false},  {"cross-site", "no-cors", "image", false},
+        {"same-site", "cors", "empty", false},        {"cross-site", NULL, NULL, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
+        AUTO_FREE struct http_request *req = request_new("GET", "/");
+        add_header(req, "Host", "localhost");
+        add_header(req, "Sec-Fetch-Site", reads[i].site);
+        if (reads[i].mode) {
+            add_header(req, "Sec-Fetch-Mode", reads[i].mode);
+            add_header(req, "Sec-Fetch-Dest", reads[i].dest);
+        }
+        AUTO_DONE(http_response) answer;
+        http_response_init(&answer);
+        if (http_request_allowed(req, names, &answer) != reads[i].good)
+            fail_msg("reading %zu: %d", i, answer.status);
+    }
     AUTO_FREE struct http_request *twice = request_new("GET", "/");
     add_header(twice, "Host", "localhost");
     add_header(twice, "Host", "evil.test");
@@ -308,6 +330,44 @@ static void a_failed_text_becomes_an_error(void **state)
     assert_int_equal(r.status, 500);
 }
 
+/* Smuggling: a proxy before us may take the other one. */
+static void a_request_has_one_end(void **state)
+{
+    (void)state;
+    static const struct {
+        struct http_pair headers[3];
+        bool good;
+    } cases[] = {
+        {{{"Host", "a"}}, true},
+        {{{"Content-Length", "0"}, {"X", "tab\tis fine"}}, true},
+        {{{"Transfer-Encoding", "Chunked"}}, true},
+        {{{"Content-Length", "5"}, {"content-length", "5"}}, false},
+        {{{"Content-Length", "5"}, {"Transfer-Encoding", "chunked"}}, false},
+        {{{"transfer-encoding", "chunked"}, {"Transfer-Encoding", "chunked"}}, false},
+        {{{"Transfer-Encoding", "gzip, chunked"}}, false},
+        {{{"Transfer-Encoding", "identity"}}, false},
+        {{{"Transfer-Encoding", "\x0b"
+                                "chunked"}},
+         false},
+        {{{"Content-Length", ""}}, false},
+        {{{"Content-Length", "+5"}}, false},
+        {{{"Content-Length", "5, 5"}}, false},
+        {{{"Content-Length ", "5"}}, false},
+        {{{"Transfer-Encoding\t", "chunked"}}, false},
+        {{{"", "5"}}, false},
+        {{{"X", "a\rContent-Length: 5"}}, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_request req = {.method = "POST", .target = "/"};
+        for (size_t n = 0; n < 3 && cases[i].headers[n].name; n++)
+            req.headers[req.header_count++] = cases[i].headers[n];
+        struct err e = {0};
+        int r = http_request_check_framing(&req, &e);
+        if ((r == 0) != cases[i].good)
+            fail_msg("case %zu: %d %s", i, r, e.text);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -319,6 +379,7 @@ int main(void)
         cmocka_unit_test(writes_errors_as_json_whatever_is_in_them),
         cmocka_unit_test(escapes_all_but_unreserved),
         cmocka_unit_test(a_failed_text_becomes_an_error),
+        cmocka_unit_test(a_request_has_one_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

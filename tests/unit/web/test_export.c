@@ -115,6 +115,47 @@ static void has_the_pictures_and_lists_of_them(void **state)
     assert_non_null(strstr(said, "porch/2026/01/02/detect_front-door-camera_1.jpg\nmanifest"));
 }
 
+/* A spreadsheet that splits at semicolons sees cells where we have none. */
+static void no_cell_is_a_formula(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"+1",
+                                        "-1",
+                                        "@SUM(1)",
+                                        "\xef\xbc\x9d"
+                                        "1",
+                                        " =1",
+                                        "a;=1",
+                                        "a,\"\" -1",
+                                        "a\t@b",
+                                        "a| +1",
+                                        "a=b",
+                                        "a - b; c"};
+    char said[8192], wanted[64];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        AUTO(snapshot) s = add_snapshot(f, 10 + (int)i, names[i], 1700000000000000);
+    }
+    f->bytes_code = -ENOENT;
+    download(f, "?order=oldest", 4096, said, sizeof(said));
+    static const char *const cells[] = {"'+1",
+                                        "'-1",
+                                        "'@SUM(1)",
+                                        "'\xef\xbc\x9d"
+                                        "1",
+                                        " '=1",
+                                        "a;'=1",
+                                        "a,\"\" '-1",
+                                        "a\t'@b",
+                                        "a| '+1",
+                                        "a=b",
+                                        "a - b; c"};
+    for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
+        (void)snprintf(wanted, sizeof(wanted), "\n%s   \n", cells[i]);
+        if (!strstr(said, wanted))
+            fail_msg("no cell %s in %s", cells[i], said);
+    }
+}
+
 static void what_is_not_there_stands_in_the_lists_alone(void **state)
 {
     struct fixture *f = *state;
@@ -277,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         T(has_the_pictures_and_lists_of_them),
+        T(no_cell_is_a_formula),
         T(what_is_not_there_stands_in_the_lists_alone),
         T(is_never_far_ahead_of_its_reader),
         T(only_so_many_at_a_time),
