@@ -30,6 +30,7 @@ PAGES_PER_S, THUMBNAILS_OF_PAGE, PICTURES_PER_S, WALL_S = 2, 12, 1, 5
 QUERIES = "", "person=1", "camera=cam1", "label=person", "q=cam2", "present=1&order=oldest"
 
 TARGET_LATENCY, TARGET_PAGE_MS, TARGET_GROWTH, TARGET_TOLD_MS = 1.1, 50, 1.5, 100
+TARGET_LOAD_BYTES = 150_000
 HISTORY = 150  # pictures that are there to be looked at
 TRIGGERS = 15  # of a side, in a round
 PLACES = 12  # of each search in a round, from the newest back
@@ -159,9 +160,9 @@ class Bench:
             with self.rig.Daemon(cameras) as daemon:
                 daemon.examine(4)
                 said = self.scenario(daemon, "the_first_load_is_small")
-                total, assets = (int(n) for n in re.findall(r"(\d+) (?:bytes|of them)", said))
-                self.add("First load, bytes without pictures; the pages alone", f"{total}; {assets}",
-                         "<= 150000", total <= 150_000)
+                found = [int(n) for n in re.findall(r"(\d+) (?:bytes|of them)", said)]
+                self.add("First load, bytes without pictures; the pages alone", "; ".join(map(str, found)),
+                         f"<= {TARGET_LOAD_BYTES}", found[0] <= TARGET_LOAD_BYTES)
                 delays = []
                 for _ in range(self.options.rounds):
                     said = self.scenario(daemon, "an_event_is_visible_soon_after_the_record")
@@ -169,56 +170,65 @@ class Bench:
                 median = statistics.median(delays)
                 self.add("Stored -> a new picture on the wall in Chromium, median (longest)",
                          f"{median:.0f} ({max(delays)}) ms", f"<= {TARGET_TOLD_MS} ms", median <= TARGET_TOLD_MS)
+                picture = min((FOOTAGE / "front-door").glob("*.jpg"))
+                said = self.scenario(daemon, "no_blank_at_sixty_pictures_a_second", picture=str(picture))
+                self.add("The timeline at 60 pictures a second", said.strip(), "", "no blank" in said)
 
-    def scenario(self, daemon, name):
-        done = subprocess.run(["node", ROOT / "tests/web/run.mjs", name, f"http://127.0.0.1:{daemon.port}"],
-                              capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"bench: {name}: {done.stdout}{done.stderr}")
-        return done.stdout
+    def scenario(self, daemon, name, **arguments):
+        """What it says; when it fails, why."""
+        done = subprocess.run(["node", ROOT / "tests/web/run.mjs", name, f"http://127.0.0.1:{daemon.port}",
+                               json.dumps(arguments)], capture_output=True, text=True, check=False)
+        if done.returncode == 0 or done.stderr.startswith("AssertionError"):
+            return done.stdout or done.stderr.splitlines()[0]
+        raise SystemExit(f"bench: {name}: {done.stdout}{done.stderr}")
 
     # ---- pages of a long history ----
 
     def pages(self):
+        """The sizes take turns: each search goes to both before the next one."""
         sizes = [self.options.rows] + ([5 * self.options.rows] if self.options.full else [])
-        found = [self.pages_of(rows) for rows in sizes]
+        found = [{s: Pages() for s in SEARCHES} for _ in sizes]
+        with contextlib.ExitStack() as stack:
+            cameras = stack.enter_context(self.rig.Cameras(1))
+            daemons = [stack.enter_context(self.history(cameras, rows)) for rows in sizes]
+            for i in range(self.options.rounds + 1):
+                for search in SEARCHES:
+                    for rows, pages, daemon in turned(list(zip(sizes, found, daemons)), i):
+                        pages[search].ask(daemon, search, rows, count=i > 0)
         for rows, pages in zip(sizes, found):
             worst = max(pages, key=lambda k: pages[k].p95)
-            whole = sorted(t for p in pages.values() for t in p.took)
+            whole = [t for p in pages.values() for t in p.took]
+            cpu = [t for p in pages.values() for t in p.cpu]
+            dearest = max(pages, key=lambda k: quantile(pages[k].cpu, 0.95))
             self.add(f"A page of 100 over HTTP, {rows:,} pictures, {len(pages)} searches: p95 of the dearest "
                      f"({worst})", f"{pages[worst].p95:.1f} ms", f"<= {TARGET_PAGE_MS} ms",
                      pages[worst].p95 <= TARGET_PAGE_MS)
             self.add("   p50; p95; longest of all", f"{statistics.median(whole):.1f}; "
-                     f"{quantile(whole, 0.95):.1f}; {whole[-1]:.1f} ms")
-            self.add("   of the daemon's processor, a page, JSON and all",
-                     f"{statistics.mean(p.cpu_ms for p in pages.values()):.2f} ms")
+                     f"{quantile(whole, 0.95):.1f}; {max(whole):.1f} ms")
+            self.add(f"   by the processor, JSON and all: p50; p95; p95 of the dearest ({dearest})",
+                     f"{statistics.median(cpu):.1f}; {quantile(cpu, 0.95):.1f}; "
+                     f"{quantile(pages[dearest].cpu, 0.95):.1f} ms")
         if len(found) == 2:
             self.growth(*found)
 
     def growth(self, short, long):
-        ratios = {k: long[k].median / short[k].median for k in short}
-        alike = {k: r for k, r in ratios.items() if long[k].pictures <= short[k].pictures * 1.1}
-        worst = max(alike, key=alike.get)
-        self.add(f"   over the shorter history, median, {len(alike)} searches that fill as much of a page "
-                 f"in both, worst ({worst})", f"{alike[worst]:.2f}", f"<= {TARGET_GROWTH}",
-                 alike[worst] <= TARGET_GROWTH)
-        dearest = max(p.p95 for p in long.values()) / max(p.p95 for p in short.values())
-        self.add("   the dearest search over the dearest, p95", f"{dearest:.2f}", f"<= {TARGET_GROWTH}",
-                 dearest <= TARGET_GROWTH)
+        """A page that holds more costs more: what comes to its end in the shorter history is told apart."""
+        alike = [k for k in short if long[k].pictures <= short[k].pictures * 1.1]
+        for how, cost in (("clock", lambda p: p.took), ("processor", lambda p: p.cpu)):
+            ratios = {k: statistics.median(cost(long[k])) / statistics.median(cost(short[k])) for k in short}
+            worst = max(alike, key=ratios.get)
+            self.add(f"   over the shorter history by the {how}, median of {len(alike)} searches that fill as "
+                     f"much of a page in both; worst of them ({worst})",
+                     f"{statistics.median(ratios[k] for k in alike):.2f}; {ratios[worst]:.2f}",
+                     f"<= {TARGET_GROWTH}", ratios[worst] <= TARGET_GROWTH)
+            dearest = [max(quantile(cost(p), 0.95) for p in pages.values()) for pages in (long, short)]
+            self.add(f"   p95 of the dearest search over that of the dearest, by the {how}",
+                     f"{dearest[0] / dearest[1]:.2f}", f"<= {TARGET_GROWTH}",
+                     dearest[0] / dearest[1] <= TARGET_GROWTH)
         rest = {k: r for k, r in ratios.items() if k not in alike and r > TARGET_GROWTH}
-        self.add("   others above it, whose pages hold more in the longer one", "; ".join(
+        self.add("   others above it by the processor, whose pages hold more in the longer one", "; ".join(
             f"{k} {r:.1f} ({short[k].pictures:.0f} -> {long[k].pictures:.0f} pictures, "
-            f"{long[k].median:.1f} ms)" for k, r in rest.items()) or "none")
-
-    def pages_of(self, rows):
-        start = time.monotonic()
-        with self.rig.Cameras(1) as cameras, self.history(cameras, rows) as daemon:
-            self.say(f"   {rows:,} pictures were made in {time.monotonic() - start:.0f} s")
-            pages = {s: Pages() for s in SEARCHES}
-            for i in range(self.options.rounds + 1):
-                for search, p in pages.items():
-                    p.ask(daemon, search, rows, count=i > 0)
-        return pages
+            f"{statistics.median(long[k].cpu):.1f} ms)" for k, r in rest.items()) or "none")
 
     def history(self, cameras, rows):
         """A daemon with so many pictures behind it."""
@@ -238,30 +248,24 @@ class Pages:
     """The answers to one search at many places of the history."""
 
     def __init__(self):
-        self.took, self.cpu, self.found = [], 0, 0
+        self.took, self.cpu, self.found = [], [], 0  # ms, ms of the web thread, pictures
 
     def ask(self, daemon, search, rows, count):
-        dice = random.Random(f"{search} {count}")
-        cpu = daemon.cpu_s()
+        dice = random.Random(search)
+        clock = web_thread(daemon.process.pid) / "schedstat"
         for i in range(PLACES):
             path = f"/api/v1/snapshots?limit=100&{search}"
             if i > 0:
-                at = dice.randrange(rows)
-                path += "&to=" + time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-            start = time.monotonic()
+                path += "&to=" + time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(dice.randrange(rows)))
+            cpu, start = busy_ms(clock), time.monotonic()
             status, body = daemon.request("GET", path)
             took = (time.monotonic() - start) * 1e3
             if status != 200:
                 raise SystemExit(f"bench: {path}: {status} {body[:200]}")
             if count:
                 self.took.append(took)
+                self.cpu.append(busy_ms(clock) - cpu)
                 self.found += len(json.loads(body)["snapshots"])
-        if count:
-            self.cpu += daemon.cpu_s() - cpu
-
-    @property
-    def median(self):
-        return statistics.median(self.took)
 
     @property
     def p95(self):
@@ -271,9 +275,16 @@ class Pages:
     def pictures(self):
         return self.found / len(self.took)
 
-    @property
-    def cpu_ms(self):
-        return self.cpu * 1e3 / len(self.took)
+
+def web_thread(pid):
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == "web":
+            return task
+    raise SystemExit("bench: the daemon has no thread named web")
+
+
+def busy_ms(schedstat):
+    return int(schedstat.read_text().split()[0]) / MICRO
 
 
 # As the combinations of bench_browse, which filled the ledger.
@@ -291,7 +302,7 @@ SEARCHES = [
 
 
 def turned(sides, i):
-    """Each side goes first in its turn."""
+    """As a list in which each side goes first in its turn."""
     keys = list(sides)
     return keys[i % len(keys):] + keys[:i % len(keys)]
 
