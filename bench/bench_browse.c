@@ -2,7 +2,8 @@
  * at many places, with what the API reads for each picture; counts, histograms and neighbours; and
  * the upgrade of a ledger of version 4.
  *
- * Usage: bench_browse FOLDER ROWS...: a new ledger in FOLDER for each number of rows. Prints, per
+ * Usage: bench_browse fill FILE ROWS makes a ledger of so many pictures, for others to measure.
+ * bench_browse FOLDER ROWS...: a new ledger in FOLDER for each number of rows. Prints, per
  * combination, the median, the 95th percentile and the maximum in milliseconds of the processor
  * (the file is in the system's cache, so that is all but what other programs take away), the 95th
  * percentile by the clock, the pictures on a page and how many pages in a hundred were short and
@@ -110,6 +111,8 @@ struct numbers {
 
 static struct numbers measure_page(struct ledger *l, const struct browse_filter *f, int64_t rows);
 static void measure_others(struct ledger *l, int64_t rows);
+static bool read_rows(const char *text, int64_t *ret);
+static int fill_as_told(const char *path, const char *rows);
 static void fill(const char *path, int64_t rows);
 static void measure_upgrade(const char *path);
 static void must(int r, const struct err *e);
@@ -118,13 +121,15 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 int main(int argc, char **argv)
 {
     static struct numbers all[SIZES_MAX][ARRAY_LEN(combinations)];
+    if (argc == 4 && strcmp(argv[1], "fill") == 0)
+        return fill_as_told(argv[2], argv[3]);
     if (argc < 3 || argc > 2 + SIZES_MAX)
         return 2;
     for (int size = 0; size < argc - 2; size++) {
         char folder[256], path[300];
         struct err e;
         int64_t rows;
-        if (parse_int64(argv[size + 2], strlen(argv[size + 2]), 1000, 100000000, &rows) < 0)
+        if (!read_rows(argv[size + 2], &rows))
             return 2;
         (void)text_format(folder, sizeof(folder), "%s/bench-browse-XXXXXX", argv[1]);
         if (mkdtemp(folder) == NULL)
@@ -176,6 +181,20 @@ static int remove_entry(const char *path, const struct stat *st UNUSED, int flag
                         struct FTW *ftw UNUSED)
 {
     return remove(path);
+}
+
+static bool read_rows(const char *text, int64_t *ret)
+{
+    return parse_int64(text, strlen(text), 1000, 100000000, ret) == 0;
+}
+
+static int fill_as_told(const char *path, const char *rows)
+{
+    int64_t n;
+    if (!read_rows(rows, &n))
+        return 2;
+    fill(path, n);
+    return 0;
 }
 
 /* Pictures a second apart, of sixteen cameras of which one is rare and two push; three quarters of

@@ -131,32 +131,50 @@ static int to_words(struct image *img, size_t memory_max, struct drawing *ret)
     return 0;
 }
 
+/* Two neighbours of a row or a column, and how much of the second in 256. */
+struct blend {
+    unsigned first, second, weight;
+};
+
+static struct blend blend_at(int i, int to, int from)
+{
+    double at = fmax((i + 0.5) * from / to - 0.5, 0);
+    int first = MIN((int)at, from - 1);
+
+    return (struct blend){(unsigned)first, (unsigned)MIN(first + 1, from - 1),
+                          (unsigned)((at - first) * 256)};
+}
+
+static unsigned mixed(unsigned first, unsigned second, unsigned weight)
+{
+    return first * (256 - weight) + second * weight;
+}
+
 /* Bilinear; the decoder has already come within a factor of two. */
 static int to_smaller_words(const struct image *img, int width, int height, size_t memory_max,
                             struct drawing *ret)
 {
     uint32_t *words = mem_try_alloc((size_t)width * (size_t)height, DRAW_PIXEL_BYTES, memory_max);
+    AUTO_FREE struct blend *columns = mem_try_alloc((size_t)width, sizeof(*columns), memory_max);
 
-    if (!words)
+    if (!words || !columns) {
+        free(words);
         return -ENOMEM;
+    }
+    for (int x = 0; x < width; x++)
+        columns[x] = blend_at(x, width, img->width);
     for (int y = 0; y < height; y++) {
-        double fy = fmax((y + 0.5) * img->height / height - 0.5, 0);
-        int y0 = MIN((int)fy, img->height - 1), y1 = MIN(y0 + 1, img->height - 1);
-        unsigned wy = (unsigned)((fy - y0) * 256);
-        const uint8_t *up = img->rgb + (size_t)y0 * (size_t)img->width * 3;
-        const uint8_t *low = img->rgb + (size_t)y1 * (size_t)img->width * 3;
+        struct blend row = blend_at(y, height, img->height);
+        const uint8_t *up = img->rgb + (size_t)row.first * (size_t)img->width * 3;
+        const uint8_t *low = img->rgb + (size_t)row.second * (size_t)img->width * 3;
 
         for (int x = 0; x < width; x++) {
-            double fx = fmax((x + 0.5) * img->width / width - 0.5, 0);
-            int x0 = MIN((int)fx, img->width - 1), x1 = MIN(x0 + 1, img->width - 1);
-            unsigned wx = (unsigned)((fx - x0) * 256), c[3];
+            unsigned a = 3 * columns[x].first, b = 3 * columns[x].second, c[3];
 
-            for (int i = 0; i < 3; i++) {
-                unsigned top = up[3 * x0 + i] * (256 - wx) + up[3 * x1 + i] * wx;
-                unsigned bottom = low[3 * x0 + i] * (256 - wx) + low[3 * x1 + i] * wx;
-
-                c[i] = (top * (256 - wy) + bottom * wy) >> 16;
-            }
+            for (unsigned i = 0; i < 3; i++)
+                c[i] = mixed(mixed(up[a + i], up[b + i], columns[x].weight),
+                             mixed(low[a + i], low[b + i], columns[x].weight), row.weight) >>
+                       16;
             words[(size_t)y * (size_t)width + (size_t)x] = word(c[0], c[1], c[2]);
         }
     }

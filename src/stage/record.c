@@ -234,6 +234,7 @@ static void commit(struct record_self *rec, struct names *names, int *codes)
 static void record_flush(void *self)
 {
     struct record_self *rec = self;
+    struct thumbnail_wishes *wishes = rec->pipeline->thumbnail_wishes;
     struct names names[STAGE_BATCH_MAX];
     int codes[STAGE_BATCH_MAX];
     FAULT_POINT("record-before-commit");
@@ -252,8 +253,7 @@ static void record_flush(void *self)
             pipeline_outcome(rec->pipeline, j->snapshot->id);
             pipeline_tell(rec->pipeline, NEWS_EXAMINED, j->snapshot->id);
             if (pipeline_thumbnails_early(rec->pipeline))
-                thumbnail_wishes_offer(rec->pipeline->thumbnail_wishes, j->snapshot->id,
-                                       THUMBNAIL_WIDTH_SMALL);
+                thumbnail_wishes_offer(wishes, j->snapshot->id, THUMBNAIL_WIDTH_SMALL);
             if (names[i].annotated[0])
                 promised = xstrdup(j->snapshot->id);
         }
@@ -266,7 +266,8 @@ static void record_flush(void *self)
     rec->count = 0;
     pipeline_wake(rec->pipeline, PIPELINE_DELIVER);
     pipeline_wake(rec->pipeline, PIPELINE_UPLOAD);
-    pipeline_wake(rec->pipeline, PIPELINE_THUMBNAIL);
+    if (wishes && thumbnail_wishes_count(wishes, true) > 0) /* it waits for a rest like this one */
+        pipeline_wake(rec->pipeline, PIPELINE_THUMBNAIL);
 }
 
 static void record_step(void *self, void *item)

@@ -12,7 +12,8 @@ const axePath = require.resolve('axe-core/axe.min.js');
 export const SIZES = {phone: [390, 844], tablet: [820, 1180], desktop: [1440, 900]};
 export const PATIENCE = 1000 * Number(process.env.SNAPSHOT_PATIENCE ?? 60);
 
-/* Calls work(page, context) with a new page of this base address; throws what went wrong on it. */
+/* Calls work(page, context) with a new page of this base address and returns what that does; throws what went wrong
+ * on the page. */
 export async function withPage(base, {size = 'desktop', dark = false, motion = 'reduce', ...more}, work) {
     /* Root cannot use Chromium's own sandbox; what it shows here comes from this machine alone. */
     const browser = await chromium.launch({executablePath: CHROMIUM, args: process.getuid() === 0 ? ['--no-sandbox'] : []});
@@ -34,8 +35,9 @@ export async function withPage(base, {size = 'desktop', dark = false, motion = '
             if (/Content Security Policy|TrustedHTML|Trusted Type/i.test(message.text()))
                 troubles.push(message.text());
         });
+        let said;
         try {
-            await work(page, context);
+            said = await work(page, context);
         } catch (error) {
             if (process.env.TRACE_DIR)
                 await page.screenshot({path: `${process.env.TRACE_DIR}/failed.png`}).catch(() => {});
@@ -43,6 +45,7 @@ export async function withPage(base, {size = 'desktop', dark = false, motion = '
         }
         if (troubles.length)
             throw new Error(troubles.join('\n'));
+        return said;
     } finally {
         await browser.close();
     }
