@@ -78,10 +78,11 @@ async function hourly(signal) {
 function verdict(status) {
     const sick = status.health?.filter(p => p.state !== 'ok') ?? [];
     const failing = (status.cameras ?? []).map(camera => [camera, cameraCondition(camera)]).filter(([, c]) => c.tone === 'bad');
+    const none = (status.cameras ?? []).length === 0;
     const worst = sick.some(p => p.state === 'stuck' || p.state === 'sick') || !status.ready;
-    const tone = worst ? 'bad' : sick.length || status.attention || failing.length ? 'wait' : 'good';
+    const tone = worst ? 'bad' : sick.length || status.attention || failing.length || none ? 'wait' : 'good';
     const words = {good: 'Everything works', wait: 'Something wants attention', bad: 'Something is wrong'}[tone];
-    const because = [status.attention, status.not_ready_because, ...sick.map(p => `${p.name}: ${p.reason ?? p.state}`),
+    const because = [none && 'No camera is configured yet: the page Cameras shows how the first one comes in', status.attention, status.not_ready_because, ...sick.map(p => `${p.name}: ${p.reason ?? p.state}`),
         ...failing.map(([camera, c]) => `Camera ${cameraTitle(camera.name)}: ${c.why || c.word}`)].filter(Boolean);
     return [
         h('div', {class: 'headline-words'},
@@ -165,12 +166,15 @@ function doors({ftp, spool, broker, fan, secrets, cloudwatch, errors}) {
             name: 'FTP server', what: ftp.listen, tone: ftp.state === 'running' ? 'good' : 'bad',
             words: [plural(ftp.stored, 'upload'), ftp.failed > 0 && `${ftp.failed} failed`, ftp.banned > 0 && `${ftp.banned} shut out`], error: ftp.last_error,
         });
-    for (const folder of spool ?? [])
+    for (const folder of spool ?? []) {
+        if (folder.name === 'ftp' && ftp?.state === 'off')
+            continue; /* nobody fills it, and it need not exist */
         rows.push({
             name: `Folder ${folder.name}`, what: '', tone: folder.state === 'ok' ? 'good' : 'bad',
             words: [`${number(folder.taken)} taken`, folder.refused > 0 && `${number(folder.refused)} refused`,
                 folder.unknown_folder && `no camera for “${folder.unknown_folder}”`], error: folder.last_error,
         });
+    }
     const triggers = broker?.triggers;
     if (triggers)
         rows.push({name: 'Broker', what: triggers.address, tone: triggers.state === 'connected' ? 'good' : 'bad', words: [triggers.state], error: triggers.last_error});
