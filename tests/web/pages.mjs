@@ -273,7 +273,8 @@ export const the_system_page_shows_stages_and_places = base => withPage(base, {}
     await page.getByRole('heading', {name: 'Pipeline'}).waitFor();
     await page.locator('td', {hasText: 'detect'}).first().waitFor();
     await page.getByText('is told of events').waitFor();
-    await page.locator('.chart svg').first().waitFor();
+    await page.getByRole('img', {name: /^Pictures an hour: \d+ pictures?, \d+ with people/}).waitFor();
+    await page.getByRole('img', {name: /^Waiting: at most \d+ pictures?, \d+ triggers?, \d+ events?/}).waitFor();
 });
 
 /* What strangers may name: cameras, devices, labels, files. `planted` is in all of them. */

@@ -6,13 +6,15 @@ import {on} from '../lib/events.js';
 import {CAN, has} from '../lib/features.js';
 import {isAdmin} from '../lib/session.js';
 import {bytes, cameraCondition, cameraTitle, number, plural, span} from '../lib/words.js';
-import {barChart, dotChart} from '../part/chart.js';
+import {barChart, dotChart, lineChart} from '../part/chart.js';
 import {titled} from '../part/frame.js';
 import {icon} from '../part/icon.js';
 import {configTable} from '../part/config_table.js';
 
 const STATUS_MS = 5000;
 const LOOK_BACK_H = 24;
+const LOOK_BACK = `the last ${LOOK_BACK_H} hours`;
+const HOUR_MS = 3600000;
 const LAST_SHOTS = 200;
 
 export async function open(view, {signal}) {
@@ -48,28 +50,40 @@ export async function open(view, {signal}) {
     }
 
     async function drawCharts() {
-        const [hours, shots] = await Promise.allSettled([hourly(signal), get(api('snapshots') + `?limit=${LAST_SHOTS}&state=examined`, signal)]);
+        const [hours, waited, shots] = await Promise.allSettled([hourly(signal), queued(signal), get(api('snapshots') + `?limit=${LAST_SHOTS}&state=examined`, signal)]);
         if (signal.aborted)
             return;
         fill(charts,
-            hours.value && barChart('Pictures an hour', `the last ${LOOK_BACK_H} hours`, hours.value),
+            hours.value && barChart('Pictures an hour', LOOK_BACK, hours.value),
+            waited.value && lineChart('Waiting', LOOK_BACK, ...waited.value),
             shots.value?.snapshots.length > 1 && dotChart('Time to examine a picture', shots.value.snapshots.map(s => ({
                 at: Date.parse(s.event_at), value: (s.verdict?.decode_ms ?? 0) + (s.verdict?.infer_ms ?? 0),
             }))));
     }
 }
 
+/* Both charts begin with it, so that a glance compares them. */
+const firstHour = () => (Math.floor(Date.now() / HOUR_MS) - LOOK_BACK_H + 1) * HOUR_MS;
+
+async function queued(signal) {
+    if (!has(CAN.queues))
+        return null;
+    const {span_s, spans} = await get(api('queues'), signal);
+    const from = firstHour();
+    return [{from, to: from + LOOK_BACK_H * HOUR_MS, span: span_s * 1000},
+        spans.map(({from: at, ...counts}) => ({at: Date.parse(at), ...counts})).filter(s => s.at >= from),
+        [['detect', 'picture'], ['fetch', 'trigger'], ['deliver', 'event']]];
+}
+
 async function hourly(signal) {
     if (!has(CAN.histogram))
         return null;
-    const hour = 3600000;
-    const now = Math.floor(Date.now() / hour) * hour;
-    const from = now - (LOOK_BACK_H - 1) * hour;
+    const from = firstHour();
     const {buckets} = await get(api('snapshots', 'histogram') + '?' +
         new URLSearchParams({by: 'hour', from: new Date(from).toISOString()}), signal);
     const found = new Map(buckets.map(b => [Date.parse(b.from), b]));
     return Array.from({length: LOOK_BACK_H}, (_, i) => {
-        const at = from + i * hour;
+        const at = from + i * HOUR_MS;
         return {at, count: found.get(at)?.count ?? 0, persons: found.get(at)?.persons ?? 0};
     });
 }
