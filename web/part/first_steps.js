@@ -31,7 +31,7 @@ export function firstSteps(signal) {
         h('p', {class: 'soft'}, 'This program takes still pictures from your cameras, finds the people and things on them, tells whom you want, and keeps them where you want.'),
         h('ol', {},
           h('li', {}, h('p', {}, 'Write the camera into ', file, '. One that is asked for its pictures:'), sample(ASKED),
-            h('p', {}, 'One that pushes its pictures by FTP:'), sample(PUSHING)),
+            h('p', {}, 'One that pushes its pictures by FTP (the first needs a restart in place of a reload, which begins the FTP server):'), sample(PUSHING)),
           h('li', {}, h('p', {}, 'Let the daemon read it:'), reload),
           h('li', {}, h('p', {}, 'The camera appears on this page by itself. For other makers, see ', h('code', {}, 'snapshotd config --sample'), '.'))));
 
