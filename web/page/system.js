@@ -127,7 +127,7 @@ function pipeline({stages}) {
         group.last_error ||= stage.last_error;
         groups.set(name, group);
     }
-    return panel('Pipeline', 'wide-panel', h('div', {class: 'scroll-x', tabindex: '0', role: 'region', 'aria-label': 'Stages of the pipeline'}, h('table', {class: 'table'},
+    return panel('Pipeline', h('div', {class: 'scroll-x', tabindex: '0', role: 'region', 'aria-label': 'Stages of the pipeline'}, h('table', {class: 'table'},
         h('thead', {}, h('tr', {}, h('th', {scope: 'col'}, 'Stage'), ['Waiting', 'Done', 'Failed'].map(t => h('th', {class: 'right', scope: 'col'}, t)))),
         h('tbody', {}, [...groups.values()].map(s => h('tr', {},
             h('td', {}, h('span', {class: 'tone', data: {tone: s.state === 'running' ? 'good' : 'bad'}}, s.name, s.threads > 1 && h('span', {class: 'soft'}, ` × ${s.threads}`), s.state !== 'running' && ` ${s.state}`),
@@ -148,7 +148,7 @@ function places(status) {
             error: s.last_error || s.archive_error,
         })),
     ];
-    return panel('Where things go', '', rows.length === 0
+    return panel('Where things go', rows.length === 0
         ? h('p', {class: 'panel-words soft'}, 'Nobody is told and nothing is uploaded.')
         : h('ul', {class: 'lines'}, rows.map(line)));
 }
@@ -169,7 +169,7 @@ function engine({detector, cloud}) {
             words: [`${plural(cloud.day.calls, 'call')} today`, cloud.day.left !== null && `${number(cloud.day.left)} left`,
                 `about $${cloud.month_cost_usd_estimate.toFixed(2)} this month`, waits(cloud.waiting)],
         });
-    return panel('Detection', '', h('ul', {class: 'lines'}, rows.map(line)));
+    return panel('Detection', h('ul', {class: 'lines'}, rows.map(line)));
 }
 
 /* How pictures come in, and what else the program does. */
@@ -200,7 +200,7 @@ function doors({ftp, spool, broker, fan, secrets, cloudwatch, errors}) {
         rows.push({name: 'CloudWatch', what: cloudwatch.region, tone: cloudwatch.state === 'well' ? 'good' : 'bad', words: [], error: cloudwatch.last_error});
     if (errors?.on)
         rows.push({name: 'Error reports', what: errors.where, tone: errors.last_error ? 'bad' : 'good', words: [`${number(errors.sent)} sent`], error: errors.last_error});
-    return rows.length > 0 && panel('Ways in, and company', '', h('ul', {class: 'lines'}, rows.map(line)));
+    return rows.length > 0 && panel('Ways in, and company', h('ul', {class: 'lines'}, rows.map(line)));
 }
 
 function line({name, what, tone, words, error}) {
@@ -211,6 +211,6 @@ function line({name, what, tone, words, error}) {
         error && h('p', {class: 'why'}, error));
 }
 
-function panel(title, kind, ...content) {
-    return h('section', {class: `panel card ${kind}`}, h('h2', {}, title), content);
+function panel(title, ...content) {
+    return h('section', {class: 'panel card'}, h('h2', {}, title), content);
 }
