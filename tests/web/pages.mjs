@@ -313,8 +313,12 @@ export const a_picture_that_is_not_there_says_so_and_leads_on = base => withPage
     await page.route(`**/snapshots/${id}/image`, route => route.fulfill({
         status: 503, json: {error: {code: 'refused-for-now', message: 'busy'}}}));
     await page.goto(`/snapshots/${id}`);
-    await page.getByText('The picture is not here any more').waitFor();
+    await page.getByText('The picture does not come').waitFor();
     await page.locator('.story [data-what="stored"]').waitFor();
+    await page.unroute(`**/snapshots/${id}/image`);
+    await page.getByRole('button', {name: 'Try again'}).click();
+    await page.waitForFunction(() => document.querySelector('.stage-large')?.naturalWidth > 0);
+    await page.locator('.stage .box').first().waitFor({state: 'attached'});
 });
 
 export const the_trash_has_a_way_in_and_a_way_back = base => withPage(base, {}, async page => {

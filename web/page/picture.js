@@ -74,9 +74,15 @@ export async function open(view, {params, query, signal}) {
         const small = item.small && h('img', {class: 'stage-small', alt: '', src: pictureUrl(item, 320)});
         const large = h('img', {
             class: 'stage-large', alt: `${cameraTitle(shot.camera)}: ${described(item)}`, src: wholeUrl(shot.id),
-            onerror: () => large.replaceWith(h('span', {class: 'still-gone'}, icon('gone'), h('span', {}, 'The picture is not here any more.'))),
+            onerror: () => fill(stage, missing()),
         });
         fill(stage, small, large);
+    }
+
+    /* An image does not say why it fails. */
+    function missing() {
+        return h('span', {class: 'still-gone'}, icon('gone'), h('span', {}, 'The picture does not come: it is gone, or the daemon is busy.'),
+            h('button', {class: 'button', type: 'button', onclick: () => { drawStage(); again(); }}, icon('again'), 'Try again'));
     }
 
     function head() {
