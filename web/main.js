@@ -1,7 +1,7 @@
 /* Begins here: the session, the frame around all pages, and which address shows which page. */
 
 import {onLoginRequired} from './lib/api.js';
-import {startEvents, stopEvents} from './lib/events.js';
+import {on, startEvents, stopEvents} from './lib/events.js';
 import {loadFeatures} from './lib/features.js';
 import {go, route, show, startRouter} from './lib/router.js';
 import {loadSession, needsLogin} from './lib/session.js';
@@ -29,7 +29,21 @@ addEventListener('logged-in', () => {
     refreshFrame();
     startEvents();
 });
-addEventListener('page-failed', ({detail}) => trouble(view, detail, show));
+
+/* A page that failed comes by itself as soon as the daemon is back. */
+let failed = null;
+addEventListener('page-failed', ({detail}) => {
+    failed = detail;
+    trouble(view, failed, again);
+});
+on('connection', state => failed && state === 'live' && again());
+
+async function again() {
+    if (failed.stale)
+        return location.reload();
+    await loadSession().then(refreshFrame, () => {}); /* unreachable still: the page says so */
+    show();
+}
 
 await Promise.all([loadFeatures(), loadSession().catch(() => {})]); /* unreachable: the page says so, with a way to try again */
 refreshFrame();
@@ -37,4 +51,7 @@ if (needsLogin() && location.pathname !== '/login')
     history.replaceState(null, '', '/login?to=' + encodeURIComponent(location.pathname + location.search));
 if (!needsLogin())
     startEvents();
-startRouter(view, frameShows);
+startRouter(view, name => {
+    failed = null;
+    frameShows(name);
+});

@@ -80,6 +80,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     pthread_mutex_init(&d.words_lock, NULL);
     pthread_mutex_init(&d.secrets_lock, NULL);
     pthread_mutex_init(&d.health_counts.lock, NULL);
+    queue_history_init(&d.queues);
     d.fan = fan_new();
     stack_enable();
     log_context_stage("main");

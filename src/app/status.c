@@ -127,6 +127,10 @@ void status_update_gauges(struct daemon *d)
         metric_set(&waiting, "detect", (double)c.stored);
         metric_set(&waiting, "deliver", (double)c.outbox_pending);
         metric_set(&waiting, "dead", (double)c.outbox_dead);
+        queue_history_note(&d->queues, clock_wall(),
+                           (int64_t[QUEUE_COUNT]){[QUEUE_FETCH] = c.triggers_pending,
+                                                  [QUEUE_DETECT] = c.stored,
+                                                  [QUEUE_DELIVER] = c.outbox_pending});
     }
     metric_set(&free_bytes, NULL, (double)store_free_bytes(d->pipeline.store));
     metric_set(&cache_bytes, NULL, (double)picture_cache_bytes(d->pipeline.cache));
@@ -355,6 +359,12 @@ static json_t *backend_destinations(void *arg)
 {
     return json_pack("{s:o,s:o}", "destinations", destinations_json(arg), "storages",
                      storages_json(arg));
+}
+
+static json_t *backend_queues(void *arg)
+{
+    struct daemon *d = arg;
+    return queue_history_json(&d->queues);
 }
 
 static json_t *backend_config(void *arg)
@@ -718,5 +728,6 @@ struct web_backend status_backend(struct daemon *d)
                                 .switch_camera = backend_switch_camera,
                                 .destinations = backend_destinations,
                                 .config = backend_config,
-                                .thumbnail = backend_thumbnail};
+                                .thumbnail = backend_thumbnail,
+                                .queues = backend_queues};
 }

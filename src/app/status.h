@@ -6,6 +6,7 @@
 
 #include "app/config.h"
 #include "app/confine.h"
+#include "app/queue_history.h"
 #include "app/topology.h"
 #include "cloudwatch/cloudwatch.h"
 #include "fan/fan.h"
@@ -40,6 +41,7 @@ struct daemon {
     bool config_shared;
     struct cfg *first_cfg; /* of the start: what a reload does not change keeps its strings there */
     struct pipeline pipeline;
+    struct queue_history queues;                          /* has its own lock */
     struct notifier *notifiers[DAEMON_NOTIFIERS_MAX + 1]; /* NULL-terminated */
     const char *destinations[DAEMON_NOTIFIERS_MAX + 1];   /* their names, likewise */
     struct storage *storages[STORAGES_MAX + 1];           /* NULL-terminated */

@@ -11,6 +11,15 @@ void web_destinations_get(struct web_context *w, const struct http_request *req,
     web_answer_json(ret, 200, document);
 }
 
+void web_queues_get(struct web_context *w, const struct http_request *req,
+                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
+{
+    (void)req;
+    (void)captures;
+    AUTO_JSON json_t *document = w->backend->queues(w->backend->arg);
+    web_answer_json(ret, 200, document);
+}
+
 void web_config_get(struct web_context *w, const struct http_request *req,
                     const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
 {

@@ -97,6 +97,8 @@ const struct web_route web_routes[] = {
     {"GET", "/api/v1/destinations", web_destinations_get,
      "who is told of pictures and where they are kept, with what waits for each",
      .access = WEB_VIEW},
+    {"GET", "/api/v1/queues", web_queues_get, "how much waited in the last day, every five minutes",
+     .access = WEB_VIEW},
     {"GET", "/api/v1/config", web_config_get, "the configuration in force, without secrets",
      .access = WEB_MANAGE},
     {"GET", "/api/openapi.json", web_openapi_get, "this API as an OpenAPI 3.1 description",

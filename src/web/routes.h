@@ -67,7 +67,7 @@ web_handler web_thumbnail_get;                                                 /
 web_handler web_camera_get, web_latest_get;                                    /* camera.c */
 web_handler web_camera_enable_post, web_camera_disable_post;                   /* likewise */
 web_handler web_openapi_get;                                                   /* openapi.c */
-web_handler web_destinations_get, web_config_get;                              /* places.c */
+web_handler web_destinations_get, web_config_get, web_queues_get;              /* places.c */
 web_handler web_index, web_status, web_health, web_readiness, web_metrics_get; /* health.c */
 web_handler web_events_get;                                                    /* listen.c */
 web_handler web_zip_get;                                                       /* download.c */

@@ -84,6 +84,8 @@ struct web_backend {
      * NULL. */
     int (*thumbnail)(void *arg, const struct snapshot *s, int width, struct blob **ret,
                      struct err *e);
+    /* How many waited, lately; its form is in doc/api.md. New reference. */
+    json_t *(*queues)(void *arg);
 };
 
 struct web_options {

@@ -160,7 +160,7 @@ def bring_a_picture(c, bytes_):
 
 
 def look_at_the_program(c):
-    for path in ("/", "/api/v1/status", "/api/v1/destinations", "/api/v1/config",
+    for path in ("/", "/api/v1/status", "/api/v1/destinations", "/api/v1/queues", "/api/v1/config",
                  "/api/openapi.json", "/healthz", "/readyz", "/metrics"):
         c.ask("GET", path)
     c.ask("GET", "/", headers={"Accept": "text/html"})

@@ -273,12 +273,13 @@ export const the_system_page_shows_stages_and_places = base => withPage(base, {}
     await page.getByRole('heading', {name: 'Pipeline'}).waitFor();
     await page.locator('td', {hasText: 'detect'}).first().waitFor();
     await page.getByText('is told of events').waitFor();
-    await page.locator('.chart svg').first().waitFor();
+    await page.getByRole('img', {name: /^Pictures an hour: \d+ pictures?, \d+ with people/}).waitFor();
+    await page.getByRole('img', {name: /^Waiting: at most \d+ pictures?, \d+ triggers?, \d+ events?/}).waitFor();
 });
 
 /* What strangers may name: cameras, devices, labels, files. `planted` is in all of them. */
-export const planted_markup_stays_text = (base, {planted, label}) => withPage(base, {}, async page => {
-    const {snapshots: [shot]} = await getJson(page, '/api/v1/snapshots?limit=1');
+export const planted_markup_stays_text = (base, {planted, label, pushed}) => withPage(base, {}, async page => {
+    const {snapshots: [shot]} = await getJson(page, '/api/v1/snapshots?limit=1&source=fetched');
     assert.ok(JSON.stringify(shot).includes(JSON.stringify(planted).slice(1, -1)), 'it is planted');
     assert.ok(shot.path.endsWith(label + '.jpg'), 'and is the name of its file');
     const clean = async () => {
@@ -297,4 +298,112 @@ export const planted_markup_stays_text = (base, {planted, label}) => withPage(ba
     await page.locator('.detections', {hasText: label}).waitFor();
     await page.locator('.facts h1').waitFor();
     await clean();
+    const {path} = await getJson(page, `/api/v1/snapshots/${pushed}`);
+    await page.goto(`/snapshots/${pushed}`);
+    await page.locator('.file-facts', {hasText: path}).waitFor();
+    await clean();
+    return `a file that was pushed is ${path}`;
+});
+
+export const a_picture_that_is_not_there_says_so_and_leads_on = base => withPage(base, {}, async page => {
+    await page.goto('/snapshots/019c151abe30c3b1a5e2f49d7781c0de');
+    await page.getByRole('heading', {name: 'It is not here'}).waitFor();
+    await page.getByRole('link', {name: 'To the timeline'}).click();
+    await page.waitForURL('**/timeline');
+    const {id} = await take(page, FRONT);
+    await page.route(`**/snapshots/${id}/image`, route => route.fulfill({
+        status: 503, json: {error: {code: 'refused-for-now', message: 'busy'}}}));
+    await page.goto(`/snapshots/${id}`);
+    await page.getByText('The picture does not come').waitFor();
+    await page.locator('.story [data-what="stored"]').waitFor();
+    await page.unroute(`**/snapshots/${id}/image`);
+    await page.getByRole('button', {name: 'Try again'}).click();
+    await page.waitForFunction(() => document.querySelector('.stage-large')?.naturalWidth > 0);
+    await page.locator('.stage .box').first().waitFor({state: 'attached'});
+});
+
+export const the_trash_has_a_way_in_and_a_way_back = base => withPage(base, {}, async page => {
+    const {id} = await take(page, 'garden');
+    await page.request.delete(`/api/v1/snapshots/${id}`);
+    await page.goto('/timeline');
+    await page.getByRole('link', {name: 'Trash'}).click();
+    await page.getByRole('heading', {name: 'Trash', exact: true}).waitFor();
+    const shot = page.locator(`.grid .shot[data-id="${id}"]`);
+    await shot.waitFor();
+    await page.request.post(`/api/v1/snapshots/${id}/undelete`);
+    await shot.waitFor({state: 'detached'});
+    await page.getByRole('main').getByRole('link', {name: 'Timeline'}).click();
+    await page.getByRole('heading', {name: 'Timeline', exact: true}).waitFor();
+    await shot.waitFor();
+});
+
+/* Days are those of the place where somebody looks: the daemon counts in UTC. `hours` are the event
+ * times that are in the ledger, oldest first. */
+export const days_are_those_of_the_place = (base, {zone, days}) => withPage(base, {timezoneId: zone}, async page => {
+    await page.goto('/timeline');
+    await page.locator('.activity [data-day]').first().waitFor({state: 'attached'});
+    const bars = await page.locator('.activity [data-day]').evaluateAll(all => all.map(g => [g.dataset.day, Number(/: (\d+) pict/.exec(g.textContent)[1])]));
+    assert.deepEqual(Object.fromEntries(bars), days);
+    const [day, count] = Object.entries(days).sort()[0];
+    await page.locator(`.activity [data-day="${day}"]`).click();
+    await page.waitForURL(`**/timeline?to=${day}`);
+    await page.locator('.grid h2.day', {hasText: count === 1 ? '1 picture' : `${count} pictures`}).first().waitFor();
+    assert.equal(await page.locator('.grid .shot').count(), count);
+    assert.equal(await page.locator(`.activity .chosen[data-day="${day}"]`).count(), 1);
+});
+
+const finger = (session, type, ...points) => session.send('Input.dispatchTouchEvent', {type, touchPoints: points.map(([x, y], id) => ({x, y, id}))});
+
+export const fingers_turn_pages_and_come_nearer = base => withPage(base, {size: 'phone'}, async (page, context) => {
+    const older = await take(page, FRONT);
+    const shot = await take(page, FRONT);
+    await page.goto(`/snapshots/${shot.id}?camera=${FRONT}`);
+    await page.locator('.beside.older:enabled').waitFor({state: 'attached'});
+    const touch = await context.newCDPSession(page);
+    const {x, y, width, height} = await page.locator('.stage').boundingBox();
+    const [cx, cy] = [x + width / 2, y + height / 2];
+    const scale = () => page.locator('.stage').evaluate(e => new DOMMatrix(getComputedStyle(e.querySelector('.boxes')).transform).a);
+
+    /* two fingers go apart */
+    await finger(touch, 'touchStart', [cx - 30, cy], [cx + 30, cy]);
+    for (const d of [50, 70, 90])
+        await finger(touch, 'touchMove', [cx - d, cy], [cx + d, cy]);
+    await finger(touch, 'touchEnd');
+    assert.ok(Math.abs(await scale() - 3) < .2, `${await scale()}`);
+    const parts = await page.locator('.stage > *').evaluateAll(all => new Set(all.map(e => getComputedStyle(e).transform)).size);
+    assert.equal(parts, 1, 'the boxes stay on what they show');
+
+    /* near, a finger moves the picture and turns no page */
+    await finger(touch, 'touchStart', [cx + 80, cy]);
+    for (const d of [40, 0, -80])
+        await finger(touch, 'touchMove', [cx + d, cy]);
+    await finger(touch, 'touchEnd');
+    assert.ok(page.url().includes(shot.id));
+    await page.keyboard.press('z');
+    assert.equal(await scale(), 1);
+
+    /* a swipe to the left shows what lies on the right */
+    await finger(touch, 'touchStart', [cx + 80, cy]);
+    for (const d of [40, 0, -80])
+        await finger(touch, 'touchMove', [cx + d, cy]);
+    await finger(touch, 'touchEnd');
+    await page.waitForURL(`**/snapshots/${older.id}?camera=${FRONT}`);
+});
+
+export const the_wall_says_what_came_today = base => withPage(base, {}, async page => {
+    await take(page, FRONT);
+    await page.goto('/');
+    await page.getByText(/Today \d+ pictures?, \d+ with people/).waitFor();
+});
+
+export const a_timeline_that_was_left_knows_what_came_meanwhile = base => withPage(base, {}, async page => {
+    await take(page, FRONT);
+    await page.goto('/timeline');
+    await page.locator('.grid .shot').first().waitFor();
+    await page.getByRole('link', {name: 'Live', exact: true}).click();
+    await page.locator('.tile').first().waitFor();
+    const {id} = await take(page, 'garden');
+    await page.locator(`.tile a.frame[href="/snapshots/${id}"]`).waitFor();
+    await page.getByRole('link', {name: 'Timeline', exact: true}).click();
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
 });

@@ -2,10 +2,11 @@
 
 import * as access from './access.mjs';
 import * as look from './look.mjs';
+import * as newcomer from './newcomer.mjs';
 import * as pages from './pages.mjs';
 import * as scrolling from './scrolling.mjs';
 
-const all = {...pages, ...look, ...scrolling, ...access};
+const all = {...pages, ...look, ...scrolling, ...access, ...newcomer};
 const [,, name, base, json = '{}'] = process.argv;
 if (!name) {
     console.log(Object.keys(all).join('\n'));

@@ -1,14 +1,21 @@
 """The pages in a real browser, against the real daemon and simulated cameras. The scenarios are
 JavaScript (tests/web/*.mjs, run by run.mjs), because so is what drives the browser."""
 
+import collections
 import contextlib
+import datetime
+import http.server
 import json
 import os
 import pathlib
 import re
 import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
+import threading
+import zoneinfo
 
 import pytest
 
@@ -20,6 +27,8 @@ PASSWORD = "correct horse battery"
 PLANTED = '<img src=x onerror="window.planted=1"><script>window.planted=1</script>'
 
 LABEL = "<img src=x onerror=planted=1>"  # of a label's 47 bytes at most
+
+FILE = "x<img src=x onerror=planted=1>.jpg"  # of a pushed picture
 
 CONFIG = """
 [detection]
@@ -91,6 +100,10 @@ def needs(d, method, path):
     "a_star_is_given_and_taken",
     "everything_works_by_keyboard_alone",
     "the_system_page_shows_stages_and_places",
+    "the_wall_says_what_came_today",
+    "a_timeline_that_was_left_knows_what_came_meanwhile",
+    "a_picture_that_is_not_there_says_so_and_leads_on",
+    "fingers_turn_pages_and_come_nearer",
     "the_first_load_is_small",
     "dark_follows_the_system_and_the_button",
     "nothing_is_wider_than_a_phone",
@@ -103,6 +116,7 @@ def test_pages(daemon, play, scenario):
     ("an_event_is_visible_soon_after_the_record", "GET", "/api/v1/events"),
     ("search_finds_words_and_says_when_there_is_nothing", "GET", "/api/v1/snapshots/count"),
     ("a_deleted_picture_comes_back_by_undo", "DELETE", "/api/v1/snapshots/{id}"),
+    ("the_trash_has_a_way_in_and_a_way_back", "POST", "/api/v1/snapshots/{id}/undelete"),
     ("a_picture_is_examined_again", "POST", "/api/v1/snapshots/{id}/detect"),
     ("neighbours_are_those_of_the_search", "GET", "/api/v1/snapshots/{id}/neighbours"),
     ("the_zip_of_a_search_can_be_downloaded", "GET", "/api/v1/snapshots.zip"),
@@ -126,6 +140,87 @@ def test_the_timeline_over_many_pictures(daemon, play, scenario):
     play(daemon, scenario, picture=str(sorted(FOOTAGE.glob("front-door/*.jpg"))[0]))
 
 
+def push(d, camera, event_at="", filename="picture.jpg"):
+    """Posts a picture as browsers do; its id."""
+    picture = sorted(FOOTAGE.glob("garden/*.jpg"))[0].read_bytes()
+    body = (f'--frontier\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'
+            "Content-Type: image/jpeg\r\n\r\n").encode() + picture + b"\r\n--frontier--\r\n"
+    status, _, answer = d.request(f"/api/v1/cameras/{camera}/snapshots{event_at and '?event_at=' + event_at}", "POST",
+                                  headers={"Content-Type": "multipart/form-data; boundary=frontier"}, data=body)
+    assert status == 201, answer
+    return json.loads(answer)["id"]
+
+
+@pytest.fixture(scope="module")
+def days(rig):
+    """Pictures around the midnights of three days, in UTC; the daemon and their times."""
+    place, config = rig
+    d = Daemon(place / "days", config, place / "days.log")
+    midnight = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    times = [midnight + datetime.timedelta(hours=h) for h in (-75, -73, -71, -60, -49, -47, -40, -30)]
+    for at in times:
+        push(d, "porch", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    yield d, times
+    assert d.stop() == 0
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
+def test_days_are_those_of_the_place(days, play, zone):
+    d, times = days
+    local = collections.Counter(at.astimezone(zoneinfo.ZoneInfo(zone)).strftime("%Y-%m-%d") for at in times)
+    play(d, "days_are_those_of_the_place", zone=zone, days=local)
+
+
+class Control(http.server.ThreadingHTTPServer):
+    """Does what a scenario asks for: POST with the name of an action."""
+
+    def __init__(self, actions):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                what = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                actions[what]()
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+def test_without_a_camera_the_pages_lead_to_the_first(rig, play):
+    place, config = rig
+    d = Daemon(place / "new", "[app]\nlog_level = notice\n", place / "new.log")
+
+    def add():
+        d.config.write_text(config)
+        d.child.send_signal(signal.SIGHUP)
+    with Control({"add the camera": add}) as control:
+        play(d, "without_a_camera_the_pages_lead_to_the_first", control=control.address, config=str(d.config))
+        control.shutdown()
+    assert d.stop() == 0
+
+
+def test_a_daemon_that_restarts_is_missed_and_found_again(rig, play):
+    place, config = rig
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    daemons = []
+
+    def start():
+        daemons.append(Daemon(place / "again", config, place / "again.log", "--set", f"web.listen=127.0.0.1:{port}"))
+    start()
+    with Control({"stop": lambda: daemons[-1].stop(), "start": start}) as control:
+        play(daemons[0], "a_daemon_that_restarts_is_missed_and_found_again", control=control.address)
+        control.shutdown()
+    assert daemons[-1].stop() == 0
+
+
 def test_planted_markup_stays_text(rig, play):
     """Written into the ledger, from where all that is shown comes, whichever way it got there."""
     place, config = rig
@@ -145,7 +240,8 @@ def test_planted_markup_stays_text(rig, play):
         db.execute("INSERT INTO incidents (subject, at, what, detail)"
                    " SELECT id, received_at, ?1, ?1 FROM snapshots", [PLANTED])
     d = Daemon(place / "planted", config, place / "planted-2.log")
-    play(d, "planted_markup_stays_text", planted=PLANTED, label=LABEL)
+    pushed = push(d, "porch", filename=FILE)
+    play(d, "planted_markup_stays_text", planted=PLANTED, label=LABEL, pushed=pushed)
     assert d.stop() == 0
 
 

@@ -1,6 +1,6 @@
 /* The API, as doc/api.md describes it. Every failure is an ApiError with a sentence for people. */
 
-export class ApiError extends Error {
+class ApiError extends Error {
     constructor(status, code, message) {
         super(message);
         this.status = status;

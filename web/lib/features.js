@@ -25,6 +25,7 @@ export const CAN = {
     detect: 'POST /api/v1/snapshots/{id}/detect',
     link: 'POST /api/v1/snapshots/{id}/link',
     enable: 'POST /api/v1/cameras/{name}/enable',
+    queues: 'GET /api/v1/queues',
     config: 'GET /api/v1/config',
     users: 'GET /api/v1/users',
     tokens: 'GET /api/v1/tokens',

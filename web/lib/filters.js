@@ -1,6 +1,6 @@
 /* The filters of the timeline. They live in the address: a link to a search is a link. */
 
-export const TEXT = ['q', 'camera', 'label', 'from', 'to', 'confidence', 'source', 'state', 'person', 'starred', 'deleted'];
+const TEXT = ['q', 'camera', 'label', 'from', 'to', 'confidence', 'source', 'state', 'person', 'starred', 'deleted'];
 
 /* Only what is a filter, in one order, so that equal filters make equal addresses. */
 export function filtersOf(query) {

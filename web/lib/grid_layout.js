@@ -79,7 +79,7 @@ export function neighbour(index, direction, days, {columns}) {
 }
 
 /* The last day for which a condition holds that holds for the first ones; 0 when for none. */
-export function dayAt(days, holds) {
+function dayAt(days, holds) {
     let low = 0, high = days.length - 1;
     while (low < high) {
         const middle = (low + high + 1) >> 1;

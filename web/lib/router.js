@@ -39,7 +39,7 @@ export async function show() {
     const {signal} = leave;
     const found = find(location.pathname) ?? find('/lost');
     try {
-        const page = await found.load();
+        const page = await loaded(found);
         if (signal.aborted)
             return;
         view.replaceChildren();
@@ -51,6 +51,15 @@ export async function show() {
     } catch (error) {
         if (error.name !== 'AbortError' && !signal.aborted)
             dispatchEvent(new CustomEvent('page-failed', {detail: error}));
+    }
+}
+
+/* A browser does not ask twice for a module that it could not get: only a reload brings it. */
+async function loaded(found) {
+    try {
+        return await found.load();
+    } catch {
+        throw Object.assign(new Error('This page could not be loaded. Is the daemon running?'), {stale: true});
     }
 }
 

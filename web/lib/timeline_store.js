@@ -3,7 +3,8 @@
  * the very place. */
 
 import {api, get} from './api.js';
-import {apiFilters} from './filters.js';
+import {on} from './events.js';
+import {apiFilters, matches} from './filters.js';
 import {brief} from './snapshot.js';
 
 const FIRST_PAGE = 60; /* what a large screen shows, soon */
@@ -12,10 +13,10 @@ const STORES_KEPT = 4;
 
 const stores = new Map();
 
-/* The store of these filters; `fresh` when it is to be loaded anew. */
+/* The store of these filters; `fresh` when it is to be loaded anew, as the trash always is. */
 export function storeOf(filters, fresh = false) {
     const key = filters.toString();
-    if (fresh || !stores.has(key))
+    if (fresh || !stores.has(key) || filters.has('deleted'))
         stores.set(key, new TimelineStore(filters));
     const store = stores.get(key);
     stores.delete(key);
@@ -24,10 +25,39 @@ export function storeOf(filters, fresh = false) {
         stores.delete(old);
     return store;
 }
+
+/* What happens while no timeline is open. */
+on('snapshot', hear);
+on('verdict', hear);
+on('reset', forget);
+on('changed', ({id, what}) => {
+    if (what === 'deleted')
+        hidden().forEach(store => store.drop(id));
+    if (what === 'undeleted')
+        forget();
+});
+
+const hidden = () => [...stores.values()].filter(store => !store.shown);
+
+function hear(document) {
+    const item = brief(document);
+    for (const store of hidden())
+        if (!store.update(item) && matches(store.filters, item) === true)
+            store.arrive(item);
+}
+
+function forget() {
+    for (const [key, store] of [...stores])
+        if (!store.shown)
+            stores.delete(key);
+}
+
 export const keptStore = filters => stores.get(filters.toString());
 
 class TimelineStore {
     constructor(filters) {
+        this.filters = filters;
+        this.shown = false; /* a page shows it, and tells it the news */
         this.items = [];
         this.waiting = []; /* arrived while somebody was looking further down */
         this.known = new Set();
@@ -74,6 +104,8 @@ class TimelineStore {
                 at++;
             if (at < this.items.length || this.complete)
                 this.items.splice(at, 0, item);
+            else
+                this.known.delete(item.id); /* a later page brings it */
         }
         this.waiting = [];
     }

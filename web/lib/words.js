@@ -16,7 +16,7 @@ export function plural(n, one, many = one + 's') {
 
 /* 'Today', 'Yesterday', else the date; the year only where it is another. */
 export function dayName(at, now = Date.now()) {
-    const days = Math.round((midnight(now) - midnight(at)) / 86400000);
+    const days = daysBetween(midnight(at), midnight(now));
     if (days === 0 || days === 1)
         return days ? 'Yesterday' : 'Today';
     const same = new Date(at).getFullYear() === new Date(now).getFullYear();
@@ -24,9 +24,12 @@ export function dayName(at, now = Date.now()) {
 }
 export const longDay = at => day.format(at);
 
-export function midnight(at) {
-    return new Date(at).setHours(0, 0, 0, 0);
+/* The midnight here that a day begins with, or that of some days later. Days may have 23 or 25 hours. */
+export function midnight(at, later = 0) {
+    const d = new Date(at);
+    return new Date(d.getFullYear(), d.getMonth(), d.getDate() + later).getTime();
 }
+export const daysBetween = (from, to) => Math.round((to - from) / 86400000);
 
 /* The date of a local day as an input of type date has it. */
 export function isoDay(at) {

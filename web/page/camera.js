@@ -3,6 +3,7 @@
 import {api, get} from '../lib/api.js';
 import {fill, h} from '../lib/dom.js';
 import {on} from '../lib/events.js';
+import {show} from '../lib/router.js';
 import {brief} from '../lib/snapshot.js';
 import {ago, cameraCondition, cameraTitle} from '../lib/words.js';
 import {cameraActions} from '../part/camera_actions.js';
@@ -39,6 +40,7 @@ export async function open(view, {params, signal}) {
     changed({});
     on('snapshot', arrived, signal);
     on('verdict', arrived, signal);
+    on('reset', show, signal);
     on('camera', ({name, ...news}) => name === camera.name && changed(news), signal);
     const clock = setInterval(() => { large.tick(); showFacts(); }, 1000);
     signal.addEventListener('abort', () => clearInterval(clock));

@@ -3,13 +3,14 @@
 import {api, get} from '../lib/api.js';
 import {fill, h, setText} from '../lib/dom.js';
 import {on} from '../lib/events.js';
+import {show} from '../lib/router.js';
 import {brief, newestOf, pagePath} from '../lib/snapshot.js';
 import {ago, cameraCondition, cameraTitle, plural} from '../lib/words.js';
 import {cameraActions} from '../part/camera_actions.js';
+import {firstSteps} from '../part/first_steps.js';
 import {titled} from '../part/frame.js';
 import {icon} from '../part/icon.js';
 import {badges, described, still} from '../part/picture.js';
-import {emptiness} from '../part/trouble.js';
 
 const KINDS = {push: 'pushes its pictures', http: 'asked over HTTP'};
 export const kindWords = camera => KINDS[camera.kind] ?? `asked as ${camera.kind}`;
@@ -20,12 +21,13 @@ export async function open(view, {signal}) {
     const list = h('ul', {class: 'cameras'});
     view.append(h('div', {class: 'page-head'}, h('h1', {}, 'Cameras'), h('p', {}, plural(cameras.length, 'camera'))), list);
     if (cameras.length === 0)
-        return list.append(emptiness('camera', 'No cameras yet', 'Add a section [camera:porch] to the configuration.'));
+        return list.replaceWith(firstSteps(signal));
     const rows = new Map(cameras.map(camera => [camera.name, row(camera, signal)]));
     fill(list, [...rows.values()].map(r => r.element));
     const arrived = shot => rows.get(shot.camera)?.arrived(shot);
     on('snapshot', arrived, signal);
     on('verdict', arrived, signal);
+    on('reset', show, signal);
     on('camera', ({name, ...news}) => rows.get(name)?.changed(news), signal);
     const clock = setInterval(() => rows.forEach(r => r.tick()), 1000);
     signal.addEventListener('abort', () => clearInterval(clock));

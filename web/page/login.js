@@ -19,7 +19,12 @@ export function open(view, {query}) {
         h('h1', {}, 'Log in'),
         h('label', {class: 'field'}, 'User', user),
         h('label', {class: 'field'}, 'Password', password),
-        failure, button));
+        failure, button,
+        h('details', {class: 'login-help'},
+          h('summary', {}, 'No user yet, or the password is lost?'),
+          h('p', {}, 'There is no user and no password to begin with. Make one on the machine that the daemon runs on:'),
+          h('pre', {tabindex: '0'}, 'snapshotd user add anna --role admin'),
+          h('p', {}, 'And ', h('code', {}, 'snapshotd user passwd anna'), ' gives her another password.'))));
     user.focus();
 
     async function submit(event) {

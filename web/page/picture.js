@@ -13,6 +13,7 @@ import {keptStore} from '../lib/timeline_store.js';
 import {cameraTitle, clockTime, dayName} from '../lib/words.js';
 import {boxLabels, boxLines} from '../part/boxes.js';
 import {say, titled} from '../part/frame.js';
+import {gestures} from '../part/gestures.js';
 import {icon} from '../part/icon.js';
 import {keys} from '../part/keys.js';
 import {described} from '../part/picture.js';
@@ -31,6 +32,7 @@ export async function open(view, {params, query, signal}) {
     let boxesOn = kept();
 
     const stage = h('div', {class: 'stage'});
+    const zoom = gestures(stage, way => step(way < 0 ? 'newer' : 'older'));
     const newer = h('button', {class: 'beside newer', type: 'button', 'aria-label': 'Newer picture', onclick: () => step('newer')}, icon('left'));
     const older = h('button', {class: 'beside older', type: 'button', 'aria-label': 'Older picture', onclick: () => step('older')}, icon('right'));
     const facts = h('div', {class: 'facts'});
@@ -40,6 +42,7 @@ export async function open(view, {params, query, signal}) {
     listenToKeys();
     on('verdict', document => document.id === shot.id && again(), signal);
     on('changed', ({id}) => id === shot.id && again(), signal);
+    on('reset', again, signal);
     draw(true);
 
     /* `whole`: another picture, not only other facts about it. */
@@ -47,6 +50,7 @@ export async function open(view, {params, query, signal}) {
         const title = `${cameraTitle(shot.camera)}, ${clockTime(Date.parse(shot.event_at))}`;
         titled(title);
         if (whole) {
+            zoom.reset();
             drawStage();
             say(`${title}: ${described(brief(shot))}`);
             findNeighbours(++shown);
@@ -70,9 +74,15 @@ export async function open(view, {params, query, signal}) {
         const small = item.small && h('img', {class: 'stage-small', alt: '', src: pictureUrl(item, 320)});
         const large = h('img', {
             class: 'stage-large', alt: `${cameraTitle(shot.camera)}: ${described(item)}`, src: wholeUrl(shot.id),
-            onerror: () => large.replaceWith(h('span', {class: 'still-gone'}, icon('gone'), h('span', {}, 'The picture is not here any more.'))),
+            onerror: () => fill(stage, missing()),
         });
         fill(stage, small, large);
+    }
+
+    /* An image does not say why it fails. */
+    function missing() {
+        return h('span', {class: 'still-gone'}, icon('gone'), h('span', {}, 'The picture does not come: it is gone, or the daemon is busy.'),
+            h('button', {class: 'button', type: 'button', onclick: () => { drawStage(); again(); }}, icon('again'), 'Try again'));
     }
 
     function head() {
@@ -218,6 +228,7 @@ export async function open(view, {params, query, signal}) {
             [['ArrowRight', 'j'], 'older picture', () => step('older')],
             [['ArrowLeft', 'k'], 'newer picture', () => step('newer')],
             [['b'], 'boxes on or off', switchBoxes],
+            [['z'], 'nearer, or whole again', zoom.toggle],
             [['s'], 'star it, or take the star away', () => isAdmin() && star()],
             [['d'], 'download', () => facts.querySelector('a[download]')?.click()],
             [['x', 'Delete'], 'delete it', () => isAdmin() && has(CAN.delete) && trash()],

@@ -6,13 +6,15 @@ import {on} from '../lib/events.js';
 import {CAN, has} from '../lib/features.js';
 import {isAdmin} from '../lib/session.js';
 import {bytes, cameraCondition, cameraTitle, number, plural, span} from '../lib/words.js';
-import {barChart, dotChart} from '../part/chart.js';
+import {barChart, dotChart, lineChart} from '../part/chart.js';
 import {titled} from '../part/frame.js';
 import {icon} from '../part/icon.js';
 import {configTable} from '../part/config_table.js';
 
 const STATUS_MS = 5000;
 const LOOK_BACK_H = 24;
+const LOOK_BACK = `the last ${LOOK_BACK_H} hours`;
+const HOUR_MS = 3600000;
 const LAST_SHOTS = 200;
 
 export async function open(view, {signal}) {
@@ -48,28 +50,40 @@ export async function open(view, {signal}) {
     }
 
     async function drawCharts() {
-        const [hours, shots] = await Promise.allSettled([hourly(signal), get(api('snapshots') + `?limit=${LAST_SHOTS}&state=examined`, signal)]);
+        const [hours, waited, shots] = await Promise.allSettled([hourly(signal), queued(signal), get(api('snapshots') + `?limit=${LAST_SHOTS}&state=examined`, signal)]);
         if (signal.aborted)
             return;
         fill(charts,
-            hours.value && barChart('Pictures an hour', `the last ${LOOK_BACK_H} hours`, hours.value),
+            hours.value && barChart('Pictures an hour', LOOK_BACK, hours.value),
+            waited.value && lineChart('Waiting', LOOK_BACK, ...waited.value),
             shots.value?.snapshots.length > 1 && dotChart('Time to examine a picture', shots.value.snapshots.map(s => ({
                 at: Date.parse(s.event_at), value: (s.verdict?.decode_ms ?? 0) + (s.verdict?.infer_ms ?? 0),
             }))));
     }
 }
 
+/* Both charts begin with it, so that a glance compares them. */
+const firstHour = () => (Math.floor(Date.now() / HOUR_MS) - LOOK_BACK_H + 1) * HOUR_MS;
+
+async function queued(signal) {
+    if (!has(CAN.queues))
+        return null;
+    const {span_s, spans} = await get(api('queues'), signal);
+    const from = firstHour();
+    return [{from, to: from + LOOK_BACK_H * HOUR_MS, span: span_s * 1000},
+        spans.map(({from: at, ...counts}) => ({at: Date.parse(at), ...counts})).filter(s => s.at >= from),
+        [['detect', 'picture'], ['fetch', 'trigger'], ['deliver', 'event']]];
+}
+
 async function hourly(signal) {
     if (!has(CAN.histogram))
         return null;
-    const hour = 3600000;
-    const now = Math.floor(Date.now() / hour) * hour;
-    const from = now - (LOOK_BACK_H - 1) * hour;
+    const from = firstHour();
     const {buckets} = await get(api('snapshots', 'histogram') + '?' +
         new URLSearchParams({by: 'hour', from: new Date(from).toISOString()}), signal);
     const found = new Map(buckets.map(b => [Date.parse(b.from), b]));
     return Array.from({length: LOOK_BACK_H}, (_, i) => {
-        const at = from + i * hour;
+        const at = from + i * HOUR_MS;
         return {at, count: found.get(at)?.count ?? 0, persons: found.get(at)?.persons ?? 0};
     });
 }
@@ -78,10 +92,11 @@ async function hourly(signal) {
 function verdict(status) {
     const sick = status.health?.filter(p => p.state !== 'ok') ?? [];
     const failing = (status.cameras ?? []).map(camera => [camera, cameraCondition(camera)]).filter(([, c]) => c.tone === 'bad');
+    const none = (status.cameras ?? []).length === 0;
     const worst = sick.some(p => p.state === 'stuck' || p.state === 'sick') || !status.ready;
-    const tone = worst ? 'bad' : sick.length || status.attention || failing.length ? 'wait' : 'good';
+    const tone = worst ? 'bad' : sick.length || status.attention || failing.length || none ? 'wait' : 'good';
     const words = {good: 'Everything works', wait: 'Something wants attention', bad: 'Something is wrong'}[tone];
-    const because = [status.attention, status.not_ready_because, ...sick.map(p => `${p.name}: ${p.reason ?? p.state}`),
+    const because = [none && 'No camera is configured yet: the page Cameras shows how the first one comes in', status.attention, status.not_ready_because, ...sick.map(p => `${p.name}: ${p.reason ?? p.state}`),
         ...failing.map(([camera, c]) => `Camera ${cameraTitle(camera.name)}: ${c.why || c.word}`)].filter(Boolean);
     return [
         h('div', {class: 'headline-words'},
@@ -112,7 +127,7 @@ function pipeline({stages}) {
         group.last_error ||= stage.last_error;
         groups.set(name, group);
     }
-    return panel('Pipeline', 'wide-panel', h('div', {class: 'scroll-x', tabindex: '0', role: 'region', 'aria-label': 'Stages of the pipeline'}, h('table', {class: 'table'},
+    return panel('Pipeline', h('div', {class: 'scroll-x', tabindex: '0', role: 'region', 'aria-label': 'Stages of the pipeline'}, h('table', {class: 'table'},
         h('thead', {}, h('tr', {}, h('th', {scope: 'col'}, 'Stage'), ['Waiting', 'Done', 'Failed'].map(t => h('th', {class: 'right', scope: 'col'}, t)))),
         h('tbody', {}, [...groups.values()].map(s => h('tr', {},
             h('td', {}, h('span', {class: 'tone', data: {tone: s.state === 'running' ? 'good' : 'bad'}}, s.name, s.threads > 1 && h('span', {class: 'soft'}, ` × ${s.threads}`), s.state !== 'running' && ` ${s.state}`),
@@ -133,7 +148,7 @@ function places(status) {
             error: s.last_error || s.archive_error,
         })),
     ];
-    return panel('Where things go', '', rows.length === 0
+    return panel('Where things go', rows.length === 0
         ? h('p', {class: 'panel-words soft'}, 'Nobody is told and nothing is uploaded.')
         : h('ul', {class: 'lines'}, rows.map(line)));
 }
@@ -154,7 +169,7 @@ function engine({detector, cloud}) {
             words: [`${plural(cloud.day.calls, 'call')} today`, cloud.day.left !== null && `${number(cloud.day.left)} left`,
                 `about $${cloud.month_cost_usd_estimate.toFixed(2)} this month`, waits(cloud.waiting)],
         });
-    return panel('Detection', '', h('ul', {class: 'lines'}, rows.map(line)));
+    return panel('Detection', h('ul', {class: 'lines'}, rows.map(line)));
 }
 
 /* How pictures come in, and what else the program does. */
@@ -165,12 +180,15 @@ function doors({ftp, spool, broker, fan, secrets, cloudwatch, errors}) {
             name: 'FTP server', what: ftp.listen, tone: ftp.state === 'running' ? 'good' : 'bad',
             words: [plural(ftp.stored, 'upload'), ftp.failed > 0 && `${ftp.failed} failed`, ftp.banned > 0 && `${ftp.banned} shut out`], error: ftp.last_error,
         });
-    for (const folder of spool ?? [])
+    for (const folder of spool ?? []) {
+        if (folder.name === 'ftp' && ftp?.state === 'off')
+            continue; /* nobody fills it, and it need not exist */
         rows.push({
             name: `Folder ${folder.name}`, what: '', tone: folder.state === 'ok' ? 'good' : 'bad',
             words: [`${number(folder.taken)} taken`, folder.refused > 0 && `${number(folder.refused)} refused`,
                 folder.unknown_folder && `no camera for “${folder.unknown_folder}”`], error: folder.last_error,
         });
+    }
     const triggers = broker?.triggers;
     if (triggers)
         rows.push({name: 'Broker', what: triggers.address, tone: triggers.state === 'connected' ? 'good' : 'bad', words: [triggers.state], error: triggers.last_error});
@@ -182,7 +200,7 @@ function doors({ftp, spool, broker, fan, secrets, cloudwatch, errors}) {
         rows.push({name: 'CloudWatch', what: cloudwatch.region, tone: cloudwatch.state === 'well' ? 'good' : 'bad', words: [], error: cloudwatch.last_error});
     if (errors?.on)
         rows.push({name: 'Error reports', what: errors.where, tone: errors.last_error ? 'bad' : 'good', words: [`${number(errors.sent)} sent`], error: errors.last_error});
-    return rows.length > 0 && panel('Ways in, and company', '', h('ul', {class: 'lines'}, rows.map(line)));
+    return rows.length > 0 && panel('Ways in, and company', h('ul', {class: 'lines'}, rows.map(line)));
 }
 
 function line({name, what, tone, words, error}) {
@@ -193,6 +211,6 @@ function line({name, what, tone, words, error}) {
         error && h('p', {class: 'why'}, error));
 }
 
-function panel(title, kind, ...content) {
-    return h('section', {class: `panel card ${kind}`}, h('h2', {}, title), content);
+function panel(title, ...content) {
+    return h('section', {class: 'panel card'}, h('h2', {}, title), content);
 }

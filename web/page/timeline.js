@@ -22,30 +22,36 @@ const AT_TOP_PX = 40;
 const COUNT_AGAIN_MS = 1500;
 
 export async function open(view, {query, signal}) {
-    titled('Timeline');
     let filters = filtersOf(query);
     let store = null;
     let newest = 0; /* counts the searches, so that a late answer to an old one is dropped */
+    let recount = 0; /* the timer of countAgain() */
+    let stale = false; /* things happened that nobody told */
 
     const {cameras} = await get(api('cameras'), signal);
+    const head = h('h1', {});
     const count = h('p', {class: 'count', role: 'status'});
+    const place = h('span', {});
     const zip = h('a', {class: 'button', download: '', title: 'All pictures of this search in one zip file'}, icon('download'), h('span', {}, 'Zip'));
+    const inTrash = () => filters.get('deleted') === '1';
     const bar = filterBar(filters, cameras.map(c => c.name), change);
     const chart = activity(day => change('to', day), signal);
     const fresh = h('button', {class: 'button strong fresh-pill', type: 'button', hidden: true, onclick: showFresh}, icon('up'), h('span', {}));
     const end = h('div', {class: 'grid-end', 'aria-live': 'polite'});
     const grid = new PictureGrid({onNeed: need, onMove: moved, signal});
     view.append(
-        h('div', {class: 'page-head timeline-head'}, h('h1', {}, 'Timeline'), count, h('div', {class: 'end'}, zip)),
+        h('div', {class: 'page-head timeline-head'}, head, count, h('div', {class: 'end'}, place, zip)),
         bar.element, chart.element, h('div', {class: 'fresh-place'}, fresh), grid.element, end);
-    zip.hidden = !has(CAN.zip);
 
     on('snapshot', arrived, signal);
     on('verdict', arrived, signal);
     on('changed', ({id, what}) => reload(id, what), signal);
-    on('reset', () => search(true), signal);
+    on('reset', missed, signal);
     listenToKeys();
-    signal.addEventListener('abort', () => { store.scroll = store.wasAt ?? 0; });
+    signal.addEventListener('abort', () => {
+        store.scroll = store.wasAt ?? 0;
+        store.shown = false;
+    });
     await search(false);
 
     function change(name, value) {
@@ -62,15 +68,21 @@ export async function open(view, {query, signal}) {
 
     async function search(again) {
         const mine = ++newest;
+        stale = false;
+        if (store)
+            store.shown = false;
         store = storeOf(filters, again);
-        const place = again ? 0 : store.scroll;
+        store.shown = true;
+        const from = again ? 0 : store.scroll;
         const asked = apiFilters(filters).toString();
         zip.href = '/api/v1/snapshots.zip' + (asked ? '?' + asked : '');
         fresh.hidden = true;
+        showPlace();
         setText(count, '');
         chart.load(filters);
         showCount(mine);
-        store.settle();
+        if (from < AT_TOP_PX)
+            store.settle();
         try {
             if (store.items.length === 0 && !store.complete)
                 await store.more();
@@ -82,11 +94,23 @@ export async function open(view, {query, signal}) {
         if (mine !== newest || signal.aborted)
             return;
         grid.use(store, filters.toString());
-        scrollTo(0, place);
+        scrollTo(0, from);
         grid.render();
         showEnd();
+        showWaiting();
         if (!again && store.selected)
             grid.cells.get(store.selected)?.focus({preventScroll: true});
+    }
+
+    /* The trash is the timeline of what was deleted: the same search, another heading. */
+    function showPlace() {
+        const trash = inTrash();
+        setText(head, trash ? 'Trash' : 'Timeline');
+        titled(head.textContent);
+        zip.hidden = trash || !has(CAN.zip);
+        fill(place, has(CAN.undelete) && (trash
+            ? h('a', {class: 'button', href: '/timeline'}, icon('back'), 'Timeline')
+            : h('a', {class: 'button', href: '/timeline?deleted=1', 'aria-label': 'Trash', title: 'What was deleted lately'}, icon('trash'))));
     }
 
     /* More is wanted; a page may be empty and still not be the last. */
@@ -116,10 +140,13 @@ export async function open(view, {query, signal}) {
             return fill(end, h('p', {class: 'soft'}, store.items.length ? 'Loading more …' : 'Searching …'));
         if (store.items.length)
             return fill(end, h('p', {class: 'soft'}, 'That is all.'));
-        fill(end, filters.size
+        fill(end, inTrash() && filters.size === 1
+            ? emptiness('trash', 'The trash is empty', 'What is deleted can be brought back from here, until its time is over.')
+            : filters.size
             ? emptiness('search', 'No picture is like that', 'Fewer filters find more.',
                         h('button', {class: 'button', type: 'button', onclick: () => change(null)}, 'Clear the filters'))
-            : emptiness('camera', 'No pictures yet', 'They appear here as soon as a camera has given one.'));
+            : emptiness('camera', 'No pictures yet', 'They appear here as soon as a camera has given one.',
+                        cameras.length === 0 && h('a', {class: 'button', href: '/cameras'}, 'Add a camera')));
     }
 
     async function showCount(mine) {
@@ -133,7 +160,6 @@ export async function open(view, {query, signal}) {
         } catch { /* it would be nice to know, and that is all */ }
     }
 
-    let recount = 0;
     function countAgain() {
         recount ||= setTimeout(() => {
             recount = 0;
@@ -156,11 +182,17 @@ export async function open(view, {query, signal}) {
         countAgain();
         if (scrollY < AT_TOP_PX)
             return showFresh();
-        fresh.hidden = false;
+        showWaiting();
+    }
+
+    function showWaiting() {
+        fresh.hidden = store.waiting.length === 0;
         setText(fresh.lastChild, plural(store.waiting.length, 'new picture'));
     }
 
     function showFresh() {
+        if (stale)
+            return search(true);
         const away = scrollY >= AT_TOP_PX;
         store.settle();
         fresh.hidden = true;
@@ -170,21 +202,30 @@ export async function open(view, {query, signal}) {
         showEnd();
     }
 
+    /* The daemon cannot say what has happened since: at the top all is loaded anew, and further down,
+     * where somebody reads, that waits behind the button. */
+    function missed() {
+        if (scrollY < AT_TOP_PX)
+            return search(true);
+        stale = true;
+        fresh.hidden = false;
+        setText(fresh.lastChild, 'Something is new');
+    }
+
     function moved() {
         store.wasAt = scrollY;
-        if (scrollY < AT_TOP_PX && store.waiting.length)
+        if (scrollY < AT_TOP_PX && (stale || store.waiting.length))
             showFresh();
     }
 
     /* Somebody starred or deleted it, here or elsewhere. */
     async function reload(id, what) {
-        if (/^delete/.test(what) && !filters.has('deleted'))
+        if (what === (inTrash() ? 'undeleted' : 'deleted'))
             return vanish(id);
-        if (store.find(id) < 0)
+        if (store.find(id) < 0 && what !== 'undeleted')
             return;
         try {
-            store.update(brief(await get(api('snapshots', id), signal)));
-            grid.changed();
+            arrived(await get(api('snapshots', id), signal));
         } catch { /* it stays as it is shown */ }
     }
 

@@ -1,21 +1,25 @@
 /* The wall: the newest picture of each camera as it comes in, and the last pictures with people. */
 
 import {api, get} from '../lib/api.js';
-import {fill, h} from '../lib/dom.js';
+import {fill, h, setText} from '../lib/dom.js';
 import {on} from '../lib/events.js';
+import {CAN, has} from '../lib/features.js';
+import {show} from '../lib/router.js';
 import {brief} from '../lib/snapshot.js';
-import {plural} from '../lib/words.js';
+import {midnight, number, plural} from '../lib/words.js';
 import {card} from '../part/card.js';
+import {firstSteps} from '../part/first_steps.js';
 import {say, titled} from '../part/frame.js';
-import {emptiness} from '../part/trouble.js';
 import {tile} from '../part/tile.js';
 
 const SEEN_LATELY = 12;
 const CLOCK_MS = 1000;
+const TODAY_MS = 30000;
 
 export async function open(view, {signal}) {
     titled('Live');
     const summary = h('p', {});
+    const today = h('p', {});
     const wall = h('ul', {class: 'wall'});
     const lately = h('div', {class: 'strip'});
     const people = h('section', {class: 'lately', hidden: true, 'aria-labelledby': 'lately-head'},
@@ -23,12 +27,11 @@ export async function open(view, {signal}) {
           h('h2', {id: 'lately-head'}, 'People seen lately'),
           h('a', {class: 'more', href: '/timeline?person=1'}, 'All in the timeline')),
         lately);
-    view.append(h('div', {class: 'page-head'}, h('h1', {}, 'Live'), summary), wall, people);
+    view.append(h('div', {class: 'page-head'}, h('h1', {}, 'Live'), summary, today), wall, people);
 
     const {cameras} = await get(api('cameras'), signal);
     if (cameras.length === 0)
-        return fill(wall, h('li', {class: 'wide'}, emptiness('camera', 'No cameras yet',
-            'Add a section [camera:porch] to the configuration, or let a camera push its pictures by FTP.')));
+        return wall.replaceWith(firstSteps(signal));
     const tiles = new Map(cameras.map(camera => [camera.name, tile(camera, signal)]));
     wall.dataset.count = Math.min(cameras.length, 9);
     useRatio(wall, keptRatio());
@@ -48,9 +51,11 @@ export async function open(view, {signal}) {
         if (what === 'delete' || what === 'deleted')
             lately.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove();
     }, signal);
-    on('reset', () => loadAll(), signal);
+    on('reset', show, signal);
     const clock = setInterval(() => tiles.forEach(t => t.tick()), CLOCK_MS);
-    signal.addEventListener('abort', () => clearInterval(clock));
+    const counting = setInterval(() => !document.hidden && countToday(today, signal), TODAY_MS);
+    signal.addEventListener('abort', () => { clearInterval(clock); clearInterval(counting); });
+    countToday(today, signal);
     await loadAll();
 
     async function loadAll() {
@@ -79,6 +84,17 @@ function summarise(place, cameras, tiles) {
     const bad = tones.filter(t => t === 'bad').length;
     fill(place, plural(cameras.length, 'camera'), bad > 0 && [', ',
         h('a', {class: 'alarm', href: '/cameras'}, bad === 1 ? 'one of them failing' : `${bad} of them failing`)]);
+}
+
+/* What came of it since midnight. */
+async function countToday(place, signal) {
+    if (!has(CAN.histogram))
+        return;
+    const query = new URLSearchParams({by: 'hour', from: new Date(midnight(Date.now())).toISOString()});
+    const {buckets} = await get(api('snapshots', 'histogram') + '?' + query, signal).catch(() => ({buckets: []}));
+    const sum = name => buckets.reduce((n, bucket) => n + bucket[name], 0);
+    if (sum('count'))
+        setText(place, `Today ${plural(sum('count'), 'picture')}, ${number(sum('persons'))} with people`);
 }
 
 /* All tiles have the proportions that most pictures have, so that little is cut off. The browser

@@ -5,11 +5,12 @@ import {api, get} from '../lib/api.js';
 import {fill, h, svg} from '../lib/dom.js';
 import {CAN, has} from '../lib/features.js';
 import {apiFilters} from '../lib/filters.js';
-import {isoDay, longDay, plural} from '../lib/words.js';
+import {daysBetween, isoDay, longDay, midnight, plural} from '../lib/words.js';
 
 const DAYS = 90;
-const DAY_MS = 86400000;
+const HOUR_MS = 3600000;
 const HEIGHT = 44;
+const PAGES = 4; /* of the histogram: hours enough for all days */
 
 export function activity(choose, signal) {
     const element = h('div', {class: 'activity', hidden: true});
@@ -20,37 +21,65 @@ export function activity(choose, signal) {
         const mine = ++asked;
         if (!has(CAN.histogram))
             return;
+        const first = midnight(Date.now(), 1 - DAYS);
         const query = apiFilters(filters);
         query.delete('to'); /* what is chosen stays in its surroundings */
-        query.set('by', 'day');
+        query.set('by', 'hour'); /* days of UTC are no days of this place */
+        if (!(Date.parse(query.get('from')) > first))
+            query.set('from', new Date(first).toISOString());
         try {
-            const {buckets} = await get(api('snapshots', 'histogram') + '?' + query, signal);
+            const hours = await allHours(query, signal);
             if (mine === asked)
-                draw(buckets, filters.get('to'));
+                draw(daysOf(hours), filters.get('to'));
         } catch {
             element.hidden = true; /* the timeline works without */
         }
     }
 
-    function draw(buckets, chosen) {
-        element.hidden = buckets.length < 2;
+    function draw(days, chosen) {
+        element.hidden = days.length < 2;
         if (element.hidden)
             return;
-        const last = Date.parse(buckets[0].from);
-        const shown = buckets.map(b => ({...b, age: Math.round((last - Date.parse(b.from)) / DAY_MS)})).filter(b => b.age < DAYS);
-        const days = Math.max(14, ...shown.map(b => b.age + 1));
-        const most = Math.max(...shown.map(b => b.count));
-        const wide = 1000 / days;
+        const today = midnight(Date.now());
+        const shown = days.map(d => ({...d, age: daysBetween(d.at, today)}));
+        const most = Math.max(...shown.map(d => d.count));
+        const wide = 1000 / Math.max(14, ...shown.map(d => d.age + 1));
+        const high = n => n ? Math.max(2, n / most * (HEIGHT - 2)) : 0;
         fill(element, svg('svg', {viewBox: `0 0 1000 ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `Pictures a day, ${plural(shown.length, 'day')} with pictures`},
-            shown.map(b => {
-                const at = Date.parse(b.from);
-                const x = 1000 - (b.age + 1) * wide;
+            shown.map(({at, age, count, persons}) => {
+                const x = 1000 - (age + 1) * wide;
                 const bar = (n, kind) => svg('rect', {class: kind, x: x + wide * .14, width: wide * .72, y: HEIGHT - high(n), height: high(n)});
-                const high = n => n ? Math.max(2, n / most * (HEIGHT - 2)) : 0;
-                return svg('g', {class: isoDay(at) === chosen ? 'chosen' : '', onclick: () => choose(isoDay(at))},
-                    svg('title', {}, `${longDay(at)}: ${plural(b.count, 'picture')}, ${b.persons} with persons`),
+                return svg('g', {class: isoDay(at) === chosen ? 'chosen' : '', data: {day: isoDay(at)}, onclick: () => choose(isoDay(at))},
+                    svg('title', {}, `${longDay(at)}: ${plural(count, 'picture')}, ${persons} with persons`),
                     svg('rect', {class: 'reach', x, width: wide, y: 0, height: HEIGHT}),
-                    bar(b.count, 'all'), bar(b.persons, 'people'));
+                    bar(count, 'all'), bar(persons, 'people'));
             })));
     }
+}
+
+/* The daemon says so many hours at once; the last one of each answer is asked for again, whole. */
+async function allHours(query, signal) {
+    const hours = new Map();
+    for (let page = 0; page < PAGES; page++) {
+        const {buckets, exact} = await get(api('snapshots', 'histogram') + '?' + query, signal);
+        for (const bucket of buckets)
+            hours.set(bucket.from, bucket);
+        if (exact || buckets.length < 2)
+            break;
+        query.set('to', new Date(Date.parse(buckets.at(-1).from) + HOUR_MS).toISOString());
+    }
+    return [...hours.values()];
+}
+
+/* Newest first, without the empty ones: {at (its midnight here), count, persons}. */
+function daysOf(hours) {
+    const days = new Map();
+    for (const {from, count, persons} of hours) {
+        const at = midnight(Date.parse(from));
+        const day = days.get(at) ?? {at, count: 0, persons: 0};
+        day.count += count;
+        day.persons += persons;
+        days.set(at, day);
+    }
+    return [...days.values()];
 }

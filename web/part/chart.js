@@ -1,4 +1,4 @@
-/* Two small charts, drawn from numbers; each says in words what it shows. */
+/* Small charts, drawn from numbers; each says in words what it shows. */
 
 import {h, svg} from '../lib/dom.js';
 import {clockTime, plural} from '../lib/words.js';
@@ -22,6 +22,21 @@ export function barChart(title, when, bars) {
         [...bars.filter((_, i) => i % 6 === 0).map(b => hour.format(b.at)), 'now']);
 }
 
+/* Lines over time, each the most that there was in a span. spans: [{at, name: number, ...}], oldest first, and
+ * none where nobody counted; lines: [[name, 'picture'], ...] */
+export function lineChart(title, when, {from, to, span}, spans, lines) {
+    const most = Math.max(1, ...spans.flatMap(s => lines.map(([name]) => s[name])));
+    const x = at => Math.max(0, Math.min(W, (at - from) / (to - from) * W));
+    const y = value => H - 1 - value / most * (H - 9);
+    const path = name => spans.map((s, i) =>
+        `${i && s.at - spans[i - 1].at === span ? 'L' : 'M'}${x(s.at).toFixed(1)} ${y(s[name]).toFixed(1)}H${x(s.at + span).toFixed(1)}`).join('');
+    const highest = lines.map(([name, one]) => [name, plural(Math.max(0, ...spans.map(s => s[name])), one)]);
+    return chart(title, `at most ${highest.map(([, words]) => words).join(', ')}, in ${when}`,
+        lines.map(([name]) => svg('path', {class: `line ${name}`, d: path(name), 'vector-effect': 'non-scaling-stroke'})),
+        [...Array.from({length: 4}, (_, i) => hour.format(from + (to - from) * i / 4)), 'now'],
+        ['at most ', highest.map(([name, words]) => h('span', {class: `chart-key ${name}`}, words))]);
+}
+
 /* Dots over time with the median as a line. [{at, value}] in ms */
 export function dotChart(title, dots) {
     const from = Math.min(...dots.map(d => d.at)), to = Math.max(...dots.map(d => d.at), from + 1);
@@ -37,9 +52,9 @@ export function dotChart(title, dots) {
 }
 
 /* The marks below are text of the page: in the drawing they would shrink with it. */
-function chart(title, words, shapes, marks) {
+function chart(title, words, shapes, marks, shown = words) {
     return h('figure', {class: 'chart card'},
-        h('figcaption', {}, h('h2', {}, title), h('p', {class: 'soft'}, words)),
+        h('figcaption', {}, h('h2', {}, title), h('p', {class: 'soft'}, shown)),
         svg('svg', {viewBox: `0 0 ${W} ${H + 1}`, role: 'img', 'aria-label': `${title}: ${words}`},
             svg('line', {class: 'floor', x1: 0, x2: W, y1: H + .5, y2: H + .5}), shapes),
         h('div', {class: 'chart-marks', 'aria-hidden': 'true'}, marks.map(text => h('span', {}, text))));

@@ -1,6 +1,6 @@
 /* Search and filters. Each change calls `change(name, value)`; the page owns the filters. */
 
-import {fill, h} from '../lib/dom.js';
+import {h} from '../lib/dom.js';
 import {cameraTitle} from '../lib/words.js';
 import {icon} from './icon.js';
 

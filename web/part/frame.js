@@ -20,9 +20,13 @@ const CONNECTION_WORDS = {
     starting: 'Connecting', live: 'Live', polling: 'Every few seconds', lost: 'Connection lost',
 };
 
+const LOST_MS = 1500; /* a shorter gap is no news */
+let lostTimer = 0;
+
 const nav = h('nav', {class: 'places', 'aria-label': 'Pages'});
 const tools = h('div', {class: 'bar-tools'});
 const pulse = h('span', {class: 'pulse', role: 'status'});
+const lost = h('p', {class: 'lost', role: 'alert', hidden: true});
 const view = h('main', {id: 'view', tabindex: '-1'});
 const voice = h('div', {class: 'unseen', 'aria-live': 'polite', id: 'voice'});
 
@@ -35,7 +39,7 @@ export function buildFrame() {
             h('img', {src: '/assets/icon.svg', alt: '', width: 26, height: 26}),
             h('span', {}, 'snapshot', h('i', {}, 'processor'))),
           nav, pulse, tools),
-        view, toastRegion(), voice);
+        lost, view, toastRegion(), voice);
     on('connection', showConnection);
     showConnection(connection);
     return view;
@@ -86,6 +90,19 @@ function markPlace(name) {
 function showConnection(state) {
     pulse.dataset.state = state;
     fill(pulse, h('i', {}), h('span', {}, CONNECTION_WORDS[state]));
+    clearTimeout(lostTimer);
+    if (state === 'lost') {
+        lostTimer = setTimeout(sayLost, LOST_MS);
+    } else if (!lost.hidden) {
+        lost.hidden = true;
+        toast('The connection is back');
+    }
+}
+
+/* Words of an alert are spoken when they come. */
+function sayLost() {
+    lost.hidden = false;
+    setText(lost, 'The daemon does not answer. What you see may be old; this page goes on by itself when it is back.');
 }
 
 function themeButton() {

@@ -207,6 +207,11 @@ static json_t *fake_destinations(void *arg UNUSED)
     return json_pack("{s:[],s:[]}", "destinations", "storages");
 }
 
+static json_t *fake_queues(void *arg UNUSED)
+{
+    return json_pack("{s:i,s:[]}", "span_s", 300, "spans");
+}
+
 static json_t *fake_config(void *arg UNUSED)
 {
     return json_pack("{s:n,s:[]}", "file", "sections");
@@ -283,6 +288,7 @@ static UNUSED int set_up(void **state)
                                       .cameras = fake_cameras,
                                       .switch_camera = fake_switch,
                                       .destinations = fake_destinations,
+                                      .queues = fake_queues,
                                       .config = fake_config,
                                       .thumbnail = fake_thumbnail,
                                       .parts = fake_parts,

@@ -50,6 +50,7 @@ static void answers_each_path_as_it_should(void **state)
         {"POST", "/api/v1/cameras/porch/enable?for=ever", 400, "bad-parameter"},
         {"GET", "/api/v1/cameras/porch/enable", 405, "method-not-allowed"},
         {"GET", "/api/v1/destinations", 200, NULL},
+        {"GET", "/api/v1/queues", 200, NULL},
         {"GET", "/api/v1/config", 200, NULL},
         {"GET", "/api/v1/triggers/" TRIGGER_ID, 200, NULL},
         {"GET", "/api/v1/triggers/" NO_ID, 404, "unknown-trigger"},
