@@ -17,9 +17,7 @@ static unsigned dice(unsigned sides)
     return (state >> 8) % sides;
 }
 
-static const char *const cameras[] = {"porch", "yard",
-                                      "K\xc3\xbc"
-                                      "che"};
+static const char *const cameras[] = {"porch", "yard", "K\303\274che"};
 static const char *const labels[] = {"person", "dog", "car"};
 static const struct browse_budget whole = {0}, tiny = {.steps = 7};
 
