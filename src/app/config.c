@@ -147,7 +147,7 @@ static const struct cfg_key app_keys[] = {
     {.name = "cronitor_monitor_key",
      .type = CFG_SECRET,
      AT(app_values, cronitor_monitor_key),
-     .flags = CFG_COMPAT | CFG_ENV_NAME,
+     .flags = CFG_COMPAT | CFG_ENV_NAME | CFG_RELOAD,
      .env = "CRONITOR_MONITOR_KEY",
      .help = "Monitor at Cronitor that hears of the program's health"},
 };

@@ -67,6 +67,39 @@ def test_the_key_for_cronitor_may_come_from_1password_and_late(launch, health):
     assert health.api_key not in d.text() and not health.wrong
 
 
+def test_a_reload_brings_a_monitor_and_takes_it_away(launch, health):
+    config, env = told(health, "1s")
+    del env["HC_PING_URL"]
+    d = launch.daemon(config.replace("cronitor_monitor_key", "#") + OFF, env=env)
+    d.config.write_text(config + OFF)
+    d.signal(signal.SIGHUP)
+    health.wait("cronitor", "ok")
+    assert "needs a restart" not in d.text()
+    d.config.write_text(config.replace("cronitor_monitor_key", "#") + OFF)
+    start = len(d.lines)
+    d.signal(signal.SIGHUP)
+    d.wait_line(r"\[reloaded\]", start)
+    assert d.stop() == 0
+    assert not health.wrong and not [p for p in health.pings if p.kind == "fail"]
+
+
+def test_a_reload_that_waits_for_secrets_is_no_hang(launch, health):
+    """Longer than the main loop may be silent else, which is 12 s here."""
+    with FakeConnect() as connect:
+        connect.add_item(connect.add_vault("Home"), "Porch", [("", "password", "abc-1234")])
+        d = launch.daemon("[camera:porch]\naddress = 127.0.0.1:1\nuser = cam\n"
+                          "password = op://Home/Porch/password\n"
+                          "[onepassword]\ntimeout = 20s\ndeadline = 20s\nsecrets_dir =\n"
+                          "[health]\npatience = 0.1\n" + OFF, env=connect.environment())
+        connect.fault = {"kind": "hang"}
+        begun = time.monotonic()
+        d.signal(signal.SIGHUP)
+        d.wait_line(r"\[reloaded\]")
+        assert time.monotonic() - begun > 15
+        assert d.request("/healthz")[0] == 200
+        assert "stage-stuck" not in d.text()
+
+
 def test_a_start_that_fails_is_told_with_its_reason(launch, health):
     config, env = told(health)
     d = launch.daemon(config + f"[web]\nlisten = 127.0.0.1:{health.server.port}\n" + OFF,
