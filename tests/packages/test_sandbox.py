@@ -99,6 +99,18 @@ def test_nothing_is_started_while_it_works(launch, people, tmp_path):
     assert len(calls) == 1 and "snapshotd" in calls[0], calls
 
 
+def test_a_crash_leaves_no_core(launch):
+    if SANITIZED:
+        pytest.skip("the sanitizer takes the signal")
+    d = launch.daemon(OFF, wrapper=["prlimit", "--core=unlimited:unlimited"])
+    proc = pathlib.Path(f"/proc/{d.child.pid}")
+    assert re.search(r"^Max core file size +0 +0 ", (proc / "limits").read_text(), re.M)
+    assert int((proc / "coredump_filter").read_text(), 16) == 0
+    d.signal(signal.SIGSEGV)
+    assert d.wait() == -signal.SIGSEGV
+    assert not list(d.folder.glob("core*"))
+
+
 SECRETS = {"FTP_CANARY": "canary-of-the-ftp-account", "CAMERA_CANARY": "canary-of-the-camera",
            "BROKER_CANARY": "canary-of-the-broker"}
 SECRET_CONFIG = """
