@@ -4,12 +4,13 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import BINARY, wait_until
 from fakes.connect import FakeConnect
 from fakes.health import Health
 
@@ -145,6 +146,12 @@ def test_a_disk_below_its_reserve_is_not_ready_but_alive(launch, health):
     assert answer["error"]["message"].startswith("disk: ")
     assert [p["name"] for p in answer["parts"] if p["state"] == "sick"] == ["disk"]
     assert d.request("/healthz")[0] == 200
+    done = subprocess.run([BINARY, "status", "--url", f"http://127.0.0.1:{d.port}"],
+                          capture_output=True, text=True, timeout=60, check=False)
+    head, *lines = done.stdout.splitlines()
+    assert "not ready: disk: " in head
+    parts = [line for line in lines if line.startswith("  health ")]
+    assert len(parts) == 1 and re.match(r"  health    disk is sick: \d+ MB are free", parts[0])
     assert health.wait("healthchecks", "fail").text.startswith("disk: ")
     assert health.wait("cronitor", "fail").metrics()["error_count"] == "1"
 
