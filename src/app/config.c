@@ -139,15 +139,16 @@ static const struct cfg_key app_keys[] = {
      .fallback = "yes",
      .help = "Whether the program gives up rights that it does not need",
      .doc = "At the start it drops all capabilities but the one for ports below 1024, when it has "
-            "that, and takes no new privileges, nor do programs that it starts. When it is ready, "
-            "a seccomp filter leaves it the system calls of a server of files and sockets. "
+            "that, and takes no new privileges, nor do programs that it starts; a crash leaves no "
+            "core, which would have passwords in it. When it is ready, a seccomp filter leaves it "
+            "the system calls of a server of files and sockets. "
             "Programs can be started only if a camera is of kind command. doc/hardening.md says "
             "what that means, and what may need `no`: a graphics driver, or a camera's program "
             "that uses sudo."},
     {.name = "cronitor_monitor_key",
      .type = CFG_SECRET,
      AT(app_values, cronitor_monitor_key),
-     .flags = CFG_COMPAT | CFG_ENV_NAME,
+     .flags = CFG_COMPAT | CFG_ENV_NAME | CFG_RELOAD,
      .env = "CRONITOR_MONITOR_KEY",
      .help = "Monitor at Cronitor that hears of the program's health"},
 };

@@ -15,6 +15,7 @@ void confine_rights(const struct app_config *c)
                                 "started with");
         return;
     }
+    sandbox_leave_no_core();
     if (sandbox_drop_rights(&e) < 0)
         log_warn("sandbox-partial", "%s; going on with the rights of the start", e.text);
     else if (geteuid() == 0)

@@ -35,6 +35,7 @@
 #include "notify/console.h"
 #include "report/crash.h"
 #include "stage/retention.h"
+#include "secrets/secrets_config.h"
 #include "sys/log_place.h"
 #include "sys/service.h"
 #include "sys/stack.h"
@@ -866,13 +867,15 @@ static void reload_report(struct daemon *d, const struct app_config *next)
         log_warn("sentry-off", "errors are not reported: %s", e.text);
 }
 
-/* A key at Cronitor may come late, likewise. */
+/* Keys for Cronitor may come late, likewise. */
 static void reload_health(struct daemon *d, const struct app_config *next)
 {
     const struct health_config *before = cfg_values(d->config->cfg, &health_cfg_section);
     const struct health_config *after = cfg_values(next->cfg, &health_cfg_section);
-    if (strcmp(before->cronitor_api_key, after->cronitor_api_key) != 0)
-        health_set_cronitor_key(d->health, after->cronitor_api_key);
+    const char *monitor = next->app.cronitor_monitor_key;
+    if (strcmp(before->cronitor_api_key, after->cronitor_api_key) != 0 ||
+        strcmp(d->config->app.cronitor_monitor_key, monitor) != 0)
+        health_set_cronitor(d->health, after, monitor);
 }
 
 /* From here on stages work by it. */
@@ -917,7 +920,10 @@ static void reload(struct daemon *d, const struct app_options *given)
     AUTO(app_config) next = NULL;
     AUTO_FREE char *faults = NULL;
     AUTO_FREE char *warnings = NULL;
-    if (app_options_load(options, &next, &faults, &warnings) < 0) {
+    health_expect_silence(d->health, SECRETS_DEADLINE_MAX_MS); /* which one is in what is read */
+    int r = app_options_load(options, &next, &faults, &warnings);
+    health_beat(d->health);
+    if (r < 0) {
         log_lines(LOG_LEVEL_ERROR, "config-fault", faults);
         log_error("reload-failed", "the running configuration stays as it was");
         service_ready();

@@ -204,9 +204,9 @@ void daemon_flags_took(struct daemon *d, enum feature_flag which)
     const struct cfg_key *key = row_of(which);
     bool value = value_of(d->config->cfg, key);
 
+    metric_set(&flag_now, flag_names[which], value); /* before anybody reads so in the log */
     log_notice("flag-changed", "feature flag %s: from %s to %s, says 1Password (%s)",
                flag_names[which], word_of(!value), word_of(value), key->path);
-    metric_set(&flag_now, flag_names[which], value);
     remember(d->config->cfg, key, value);
 }
 

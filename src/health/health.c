@@ -20,8 +20,9 @@
 #include "sys/stack.h"
 
 #define LOOK_MS 1000
-/* The main loop turns every second. Its longest work: a reload, and counting the rows of a large
- * ledger while others write (10 s for each count at most). */
+/* The main loop turns every second. Its longest work: what a reload does beside asking for secrets,
+ * whose time it announces, and counting the rows of a large ledger while others write (10 s for
+ * each count at most). */
 #define MAIN_LIMIT_MS 120000
 /* A start may take this much longer, told to the service manager again and again: a migration of
  * millions of rows on a slow card takes minutes. One that never ends must fail at last. */
@@ -58,10 +59,11 @@ struct health {
     struct health_options options;
     double patience;
     int64_t watchdog_ms;
-    struct telemetry *telemetry;
+    char *host;
+    struct telemetry *telemetry; /* under `lock` once the thread runs */
     pthread_t thread;
     struct mono_time started_at;
-    _Atomic int64_t beat_us; /* of the main loop */
+    _Atomic int64_t beat_us; /* of the main loop; ahead of now while it may be silent */
 
     pthread_mutex_t lock; /* held while the thread looks; guards what follows */
     pthread_cond_t cond;  /* the thread is to look up, or has ended */
@@ -102,12 +104,33 @@ static int start_thread(struct health *h, struct err *e)
     return code ? err_errno(e, -code, "health: start a thread") : 0;
 }
 
+static int start_telemetry(struct health *h, const struct health_config *c, const char *monitor_key,
+                           struct err *e)
+{
+    struct telemetry_options t = {.cronitor = {.url = c->cronitor_url,
+                                               .api_key = c->cronitor_api_key,
+                                               .monitor_key = monitor_key,
+                                               .host = h->host},
+                                  .healthchecks_url = c->healthchecks_url,
+                                  .interval_ms = c->interval_ms,
+                                  .stale_ms = HEALTH_STALE_MS};
+    return telemetry_start(&t, &h->telemetry, e);
+}
+
+static void say_missing_key(const struct health_config *c, const char *monitor_key)
+{
+    if (monitor_key[0] && !c->cronitor_api_key[0])
+        log_notice("telemetry-off", "Cronitor hears nothing: [app] cronitor_monitor_key is set, "
+                                    "but no key of the account is known (CRONITOR_API_KEY)");
+}
+
 int health_start(const struct health_options *o, struct health **ret, struct err *e)
 {
     struct health *h = xcalloc(1, sizeof(*h));
     const struct health_config *c = o->config;
     h->options = *o;
     h->options.config = NULL; /* not ours for longer */
+    h->host = xstrdup(o->host);
     h->patience = c->patience;
     h->watchdog_ms = service_watchdog_ms();
     h->started_at = h->fed_at = clock_mono();
@@ -119,17 +142,8 @@ int health_start(const struct health_options *o, struct health **ret, struct err
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&h->cond, &clock);
     pthread_condattr_destroy(&clock);
-    struct telemetry_options t = {.cronitor = {.url = c->cronitor_url,
-                                               .api_key = c->cronitor_api_key,
-                                               .monitor_key = o->cronitor_monitor_key,
-                                               .host = o->host},
-                                  .healthchecks_url = c->healthchecks_url,
-                                  .interval_ms = c->interval_ms,
-                                  .stale_ms = HEALTH_STALE_MS};
-    int r = telemetry_start(&t, &h->telemetry, e);
-    if (o->cronitor_monitor_key[0] && !c->cronitor_api_key[0])
-        log_notice("telemetry-off", "Cronitor hears nothing: [app] cronitor_monitor_key is set, "
-                                    "but no key of the account is known (CRONITOR_API_KEY)");
+    int r = start_telemetry(h, c, o->cronitor_monitor_key, e);
+    say_missing_key(c, o->cronitor_monitor_key);
     if (r == 0)
         r = start_thread(h, e);
     if (r < 0) {
@@ -146,6 +160,7 @@ static void free_health(struct health *h)
     pthread_cond_destroy(&h->cond);
     pthread_mutex_destroy(&h->report_lock);
     pthread_mutex_destroy(&h->lock);
+    free(h->host);
     free(h);
 }
 
@@ -171,6 +186,11 @@ void health_watch(struct health *h)
 void health_beat(struct health *h)
 {
     atomic_store(&h->beat_us, clock_mono().us);
+}
+
+void health_expect_silence(struct health *h, int64_t ms)
+{
+    atomic_store(&h->beat_us, mono_add_ms(clock_mono(), ms).us);
 }
 
 void health_end(struct health *h)
@@ -214,9 +234,19 @@ int health_stop(struct health *h, const char *failure)
     return r;
 }
 
-void health_set_cronitor_key(struct health *h, const char *api_key)
+void health_set_cronitor(struct health *h, const struct health_config *c, const char *monitor_key)
 {
-    telemetry_set_cronitor_key(h->telemetry, api_key);
+    struct err e = {0};
+    say_missing_key(c, monitor_key);
+    pthread_mutex_lock(&h->lock);
+    int r = 0;
+    if (h->telemetry)
+        telemetry_set_cronitor(h->telemetry, c->cronitor_api_key, monitor_key);
+    else
+        r = start_telemetry(h, c, monitor_key, &e); /* nobody heard of us before */
+    pthread_mutex_unlock(&h->lock);
+    if (r < 0)
+        log_error("telemetry-off", "Cronitor hears nothing until the next start: %s", e.text);
 }
 
 struct health_report *health_report(struct health *h)
@@ -284,9 +314,9 @@ static void add_main(struct health *h)
 {
     assert(h->view.stage_count < HEALTH_STAGES_MAX);
     struct health_stage *s = &h->view.stages[h->view.stage_count++];
+    int64_t age_us = clock_mono().us - atomic_load(&h->beat_us);
     *s = (struct health_stage){.running = true,
-                               .heartbeat_age_ms =
-                                   (clock_mono().us - atomic_load(&h->beat_us)) / 1000,
+                               .heartbeat_age_ms = MAX(age_us, (int64_t)0) / 1000,
                                .limit_ms = MAIN_LIMIT_MS};
     text_copy(s->name, sizeof(s->name), "main"); /* fits */
 }

@@ -40,6 +40,8 @@ int health_start(const struct health_options *o, struct health **ret, struct err
 void health_watch(struct health *h);
 /* The main loop turns. */
 void health_beat(struct health *h);
+/* It will be silent for up to this long, until the next beat, and that is no hang. */
+void health_expect_silence(struct health *h, int64_t ms);
 /* It stops: no more looks. When it has not ended within its time the process ends from here. */
 void health_end(struct health *h);
 /* The last word to the services: in order, or why not (then what was stuck is named before it).
@@ -51,5 +53,5 @@ int health_stop(struct health *h, const char *failure);
  * HEALTH_STALE_MS: it is said to be stuck, whatever it said. */
 #define HEALTH_STALE_MS 30000
 struct health_report *health_report(struct health *h);
-/* The account's key came later, see telemetry.h. Any thread. */
-void health_set_cronitor_key(struct health *h, const char *api_key);
+/* Keys for Cronitor that came later, or others than before. The main thread. */
+void health_set_cronitor(struct health *h, const struct health_config *c, const char *monitor_key);

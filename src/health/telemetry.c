@@ -79,18 +79,18 @@ struct telemetry {
     pthread_t thread;
     int wake_fd;
     int64_t interval_ms, stale_ms;
-    char *cronitor_url, *monitor_key, *host, *healthchecks_url;
+    char *cronitor_url, *host, *healthchecks_url;
     struct httpc *httpc;
     struct service services[SERVICE_COUNT];
-    char *api_key;           /* the thread's copy */
-    struct health_news news; /* likewise, what is to be told now */
+    char *api_key, *monitor_key; /* the thread's copies */
+    struct health_news news;     /* likewise, what is to be told now */
     bool has_news, last_words;
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t ended_cond;
     struct health_news told_news;
-    struct mono_time told_at; /* 0 = never */
-    char *new_api_key;        /* NULL = no other than before */
+    struct mono_time told_at;            /* 0 = never */
+    char *new_api_key, *new_monitor_key; /* NULL = no others than before */
     bool ending, ended;
     char *failure; /* why it ends; NULL = in order */
 };
@@ -240,6 +240,7 @@ static void free_telemetry(struct telemetry *t)
     free(t->cronitor_url);
     free(t->api_key);
     free(t->new_api_key);
+    free(t->new_monitor_key);
     free(t->monitor_key);
     free(t->host);
     free(t->healthchecks_url);
@@ -266,13 +267,15 @@ void telemetry_tell(struct telemetry *t, const struct health_news *news)
         wake(t);
 }
 
-void telemetry_set_cronitor_key(struct telemetry *t, const char *api_key)
+void telemetry_set_cronitor(struct telemetry *t, const char *api_key, const char *monitor_key)
 {
     if (!t)
         return;
     pthread_mutex_lock(&t->lock);
     free(t->new_api_key);
+    free(t->new_monitor_key);
     t->new_api_key = xstrdup(api_key);
+    t->new_monitor_key = xstrdup(monitor_key);
     pthread_mutex_unlock(&t->lock);
     wake(t);
 }
@@ -356,6 +359,22 @@ static void begin_last_words(struct telemetry *t)
     }
 }
 
+/* A monitor that has heard nothing yet hears at once. */
+static void take_keys(struct telemetry *t)
+{
+    struct service *s = &t->services[CRONITOR];
+    bool other = strcmp(t->monitor_key, t->new_monitor_key) != 0;
+    free(t->api_key);
+    free(t->monitor_key);
+    t->api_key = STEAL(t->new_api_key);
+    t->monitor_key = STEAL(t->new_monitor_key);
+    if (!other)
+        return;
+    s->told = false;
+    s->tries = 0;
+    s->next_at = (struct mono_time){0};
+}
+
 static void take_news(struct telemetry *t)
 {
     if (t->last_words)
@@ -365,10 +384,8 @@ static void take_news(struct telemetry *t)
     t->has_news = t->told_at.us != 0;
     int64_t age_ms = t->has_news ? mono_diff_us(clock_mono(), t->told_at) / 1000 : 0;
     t->news = t->told_news;
-    if (t->new_api_key) {
-        free(t->api_key);
-        t->api_key = STEAL(t->new_api_key);
-    }
+    if (t->new_api_key)
+        take_keys(t);
     pthread_mutex_unlock(&t->lock);
     if (age_ms > t->stale_ms) {
         t->news.well = false;

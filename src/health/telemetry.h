@@ -24,8 +24,8 @@ void telemetry_register_metrics(void);
 int telemetry_start(const struct telemetry_options *o, struct telemetry **ret, struct err *e);
 /* Any thread; never blocks. */
 void telemetry_tell(struct telemetry *t, const struct health_news *news);
-/* The account's key came later (from a vault). Any thread; copied. */
-void telemetry_set_cronitor_key(struct telemetry *t, const char *api_key);
+/* Keys that came later (from a vault, or by a reload). Any thread; copied. */
+void telemetry_set_cronitor(struct telemetry *t, const char *api_key, const char *monitor_key);
 /* The last word: stopped in order, or why not. Waits for it at most `patience_ms`, then goes on
  * without. -ETIMEDOUT: the thread did not end, and the process must not free what it may use: it
  * leaks. Frees. */

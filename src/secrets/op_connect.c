@@ -16,6 +16,7 @@
 #define URL_MAX 4096 /* a title of 512 bytes, each escaped twice */
 /* Distinct items that one configuration asks for; each costs up to two requests. */
 #define ITEMS_MAX 256
+#define AUTHORIZATION "Authorization: Bearer "
 #define SAID_MAX 160 /* of what the server says of a refusal */
 
 struct kept {
@@ -67,7 +68,7 @@ int op_connect_new(const struct op_connect_options *o, struct op_connect **ret, 
     while (len > 0 && o->host[len - 1] == '/')
         len--;
     c->host = xstrndup(o->host, len);
-    c->authorization = xasprintf("Authorization: Bearer %s", o->token);
+    c->authorization = xasprintf(AUTHORIZATION "%s", o->token);
     c->vault = xstrdup(o->vault ? o->vault : "");
     c->timeout_ms = o->timeout_ms;
     c->end = mono_add_ms(clock_mono(), o->deadline_ms);
@@ -102,27 +103,48 @@ int op_connect_requests(const struct op_connect *c)
 
 /* ---- requests ---- */
 
+/* A server, or what stands before it, may quote what it was sent. */
+static char *without_token(const struct op_connect *c, const char *text)
+{
+    const char *token = c->authorization + strlen(AUTHORIZATION);
+    AUTO_DONE(dynbuf) out;
+
+    dynbuf_init(&out, ANSWER_MAX);
+    const char *at = strstr(text, token);
+    while (at) {
+        (void)dynbuf_append(&out, text, (size_t)(at - text)); /* full: cut */
+        (void)dynbuf_puts(&out, "***");
+        text = at + strlen(token);
+        at = strstr(text, token);
+    }
+    (void)dynbuf_puts(&out, text);
+    return xstrdup(dynbuf_str(&out));
+}
+
 /* What the server says in JSON, quoted; "" when it says nothing readable. */
-static const char *said(const struct http_answer *a, char *buf, size_t size)
+static const char *said(const struct op_connect *c, const struct http_answer *a, char *buf,
+                        size_t size)
 {
     AUTO_JSON json_t *j = NULL;
     buf[0] = '\0';
     if (!a->body || js_parse((const char *)a->body->data, a->body->size, 64 << 10, &j, NULL) < 0)
         return buf;
-    const char *message = json_string_value(json_object_get(j, "message"));
+    const char *text = json_string_value(json_object_get(j, "message"));
+    if (!text || !*text)
+        return buf;
+    AUTO_FREE char *message = without_token(c, text);
     char shown[SAID_MAX];
-    if (message && *message)
-        (void)text_format(
-            buf, size, ": \"%s\"",
-            text_printable(message, text_cut_length(message, SAID_MAX - 1), shown, sizeof(shown)));
+    (void)text_format(
+        buf, size, ": \"%s\"",
+        text_printable(message, text_cut_length(message, SAID_MAX - 1), shown, sizeof(shown)));
     return buf;
 }
 
 /* A refusal in JSON is Connect's own; any other is a proxy's and says nothing about items. */
-static int judge(const struct http_answer *a, struct err *e)
+static int judge(const struct op_connect *c, const struct http_answer *a, struct err *e)
 {
     char words[SAID_MAX + 8];
-    bool own = *said(a, words, sizeof(words)) != '\0';
+    bool own = *said(c, a, words, sizeof(words)) != '\0';
 
     if (a->status == 401)
         return err_set(e, -EKEYREJECTED, ERR_LATER,
@@ -166,7 +188,7 @@ static int call(struct op_connect *c, const char *path, json_t **ret, struct err
         return r;
     }
     if (a.status != 200)
-        return judge(&a, e);
+        return judge(c, &a, e);
     if (!a.body || js_parse((const char *)a.body->data, a.body->size, ANSWER_MAX, ret, NULL) < 0)
         return err_set(e, -EPROTO, ERR_LATER,
                        "the answer is no JSON: is OP_CONNECT_HOST the address of Connect?");

@@ -88,7 +88,7 @@ static const struct cfg_key keys[] = {
      AT(deadline_ms),
      .fallback = "15s",
      .min = 100,
-     .max = 120e3,
+     .max = SECRETS_DEADLINE_MAX_MS,
      .bare_unit_ms = 1000,
      .flags = CFG_EARLY | CFG_RELOAD,
      .help = "How long all answers together may take at a start or reload"},

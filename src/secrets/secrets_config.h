@@ -20,6 +20,9 @@ struct secrets_config {
 };
 enum secrets_use { SECRETS_USE_NO, SECRETS_USE_YES, SECRETS_USE_T, SECRETS_USE_COUNT };
 
+/* No start or reload waits longer for secrets. */
+#define SECRETS_DEADLINE_MAX_MS 120000
+
 extern const struct cfg_section secrets_cfg_section, creds_cfg_section;
 
 /* What counts: files of secrets_dir go before what came by environment or file, and are stripped.

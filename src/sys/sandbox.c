@@ -12,12 +12,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -81,6 +83,16 @@ int sandbox_drop_rights(struct err *e)
         data[i] = (struct __user_cap_data_struct){0};
     r = write_capabilities(data);
     return r < 0 && !few ? err_errno(e, r, "drop the capabilities") : 0;
+}
+
+void sandbox_leave_no_core(void)
+{
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* less is always granted */
+    int fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return; /* a kernel that writes no cores, or no /proc */
+    (void)!write(fd, "0", 1);
+    (void)close(fd);
 }
 
 /* ---- calls ---- */

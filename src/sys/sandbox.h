@@ -20,6 +20,10 @@
 /* Returns 0, or negative when the kernel does not know how; then nothing has changed. */
 int sandbox_drop_rights(struct err *e);
 
+/* A core has passwords and pictures in it: there is none, and one that goes to a program all the
+ * same (a pipe as core_pattern does not ask for the limit) has no memory in it. */
+void sandbox_leave_no_core(void);
+
 enum sandbox_programs {
     SANDBOX_NO_PROGRAMS,  /* execve is fatal, fork refused, and memory never both writable and code
                            */

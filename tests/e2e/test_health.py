@@ -4,12 +4,13 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import BINARY, wait_until
 from fakes.connect import FakeConnect
 from fakes.health import Health
 
@@ -67,6 +68,39 @@ def test_the_key_for_cronitor_may_come_from_1password_and_late(launch, health):
     assert health.api_key not in d.text() and not health.wrong
 
 
+def test_a_reload_brings_a_monitor_and_takes_it_away(launch, health):
+    config, env = told(health, "1s")
+    del env["HC_PING_URL"]
+    d = launch.daemon(config.replace("cronitor_monitor_key", "#") + OFF, env=env)
+    d.config.write_text(config + OFF)
+    d.signal(signal.SIGHUP)
+    health.wait("cronitor", "ok")
+    assert "needs a restart" not in d.text()
+    d.config.write_text(config.replace("cronitor_monitor_key", "#") + OFF)
+    start = len(d.lines)
+    d.signal(signal.SIGHUP)
+    d.wait_line(r"\[reloaded\]", start)
+    assert d.stop() == 0
+    assert not health.wrong and not [p for p in health.pings if p.kind == "fail"]
+
+
+def test_a_reload_that_waits_for_secrets_is_no_hang(launch, health):
+    """Longer than the main loop may be silent else, which is 12 s here."""
+    with FakeConnect() as connect:
+        connect.add_item(connect.add_vault("Home"), "Porch", [("", "password", "abc-1234")])
+        d = launch.daemon("[camera:porch]\naddress = 127.0.0.1:1\nuser = cam\n"
+                          "password = op://Home/Porch/password\n"
+                          "[onepassword]\ntimeout = 20s\ndeadline = 20s\nsecrets_dir =\n"
+                          "[health]\npatience = 0.1\n" + OFF, env=connect.environment())
+        connect.fault = {"kind": "hang"}
+        begun = time.monotonic()
+        d.signal(signal.SIGHUP)
+        d.wait_line(r"\[reloaded\]")
+        assert time.monotonic() - begun > 15
+        assert d.request("/healthz")[0] == 200
+        assert "stage-stuck" not in d.text()
+
+
 def test_a_start_that_fails_is_told_with_its_reason(launch, health):
     config, env = told(health)
     d = launch.daemon(config + f"[web]\nlisten = 127.0.0.1:{health.server.port}\n" + OFF,
@@ -112,6 +146,12 @@ def test_a_disk_below_its_reserve_is_not_ready_but_alive(launch, health):
     assert answer["error"]["message"].startswith("disk: ")
     assert [p["name"] for p in answer["parts"] if p["state"] == "sick"] == ["disk"]
     assert d.request("/healthz")[0] == 200
+    done = subprocess.run([BINARY, "status", "--url", f"http://127.0.0.1:{d.port}"],
+                          capture_output=True, text=True, timeout=60, check=False)
+    head, *lines = done.stdout.splitlines()
+    assert "not ready: disk: " in head
+    parts = [line for line in lines if line.startswith("  health ")]
+    assert len(parts) == 1 and re.match(r"  health    disk is sick: \d+ MB are free", parts[0])
     assert health.wait("healthchecks", "fail").text.startswith("disk: ")
     assert health.wait("cronitor", "fail").metrics()["error_count"] == "1"
 

@@ -257,7 +257,9 @@ def test_the_board_asks_for_what_there_is(rows, tmp_path):
     check_names(set(NAME.findall(queries)), rows)
     for row in ("stored_total", "camera_failures_total", "event_to_delivered_seconds",
                 "infer_seconds", "examined_total", "waiting", "edge_depth", "uploads_pending",
-                "store_free_bytes", "ledger_failures_total", "destination_pending"):
+                "store_free_bytes", "ledger_failures_total", "destination_pending",
+                "cloud_month_cost_dollars", "cloud_budget_left", "rekognition_requests_total",
+                "healthy", "cronitor_pings_total", "report_spooled", "secrets"):
         assert f"snapshotd_{row}" in queries
 
 
@@ -297,6 +299,8 @@ def test_the_alerts_ask_for_what_there_is(rows):
         assert set(rule["annotations"]) == {"summary", "description", "runbook"}
         assert len(rule["annotations"]["runbook"]) > 40
         assert f"`{rule['alert']}`" in guide, f"doc/monitoring.md does not know {rule['alert']}"
+    for unit in re.findall(r"systemctl [a-z]+ ([\w-]+)", ALERTS.read_text()):
+        assert (ROOT / f"packaging/systemd/{unit}.service").exists(), unit
 
 
 def test_each_alert_fires_when_it_should_and_only_then(tmp_path):

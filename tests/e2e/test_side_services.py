@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 import shutil
+import signal
 import socket
 import statistics
 import tempfile
@@ -17,6 +18,7 @@ import threading
 import time
 
 from conftest import wait_until
+from fakes.connect import FakeConnect, new_id
 from fakes.health import Health
 from ftp_load import picture
 from ftp_rig import PASSWORD, USER, Rig
@@ -26,6 +28,7 @@ ATTEMPTS = 3  # the best counts: a neighbour on the machine makes single ones wo
 RATIO_MAX = 1.1
 SCRAPERS = 20
 SCRAPE_S = 1.0  # Prometheus' default is 15
+TROUBLE_S = 1.2  # flags are looked up every second
 
 
 # ---- what can be sick: each yields what the configuration and the environment have to say ----
@@ -56,21 +59,59 @@ def fan_of_a_board_without_a_sensor():
 
 
 @contextlib.contextmanager
-def connect_that_takes_connections_and_says_nothing():
-    with silence() as port:
-        yield "", {"OP_CONNECT_HOST": f"http://127.0.0.1:{port}", "OP_CONNECT_TOKEN": "token",
-                   "OP_VAULT": "abcdefghijklmnopqrstuvwxyz"}
+def connect_with_one_trouble_after_another():
+    """It is well at the start, as a reference has to be resolved then; what follows is for the
+    flags, which are looked up every second, and for the reloads of the test."""
+    with FakeConnect() as connect:
+        home = connect.add_vault("Home")
+        connect.add_item(home, "Yard", [("", "password", "abc-1234")])
+        flags = connect.add_item(home, "flags", [("cloud-storage-management", "value", "maybe")])
+        ended = threading.Event()
+        troubles = threading.Thread(target=go_wrong, args=(connect, home, flags, ended))
+        troubles.start()
+        try:
+            yield ("[camera:yard]\naddress = 127.0.0.1:9\nuser = cam\n"
+                   "password = op://Home/Yard/password\n"
+                   "[onepassword]\nflags_interval = 1s\ntimeout = 2s\nsecrets_dir =\n",
+                   {**connect.environment(), "FEATURE_FLAG_OBJECT_DETECTION": "YES"})
+        finally:
+            ended.set()
+            troubles.join()
+        assert len(connect.requests()) > 10
 
 
-@contextlib.contextmanager
-def flags_in_odd_spellings():
-    yield "", {"FEATURE_FLAG_OBJECT_DETECTION": "YES", "FEATURE_FLAG_CLOUD_STORAGE_MANAGEMENT": "0"}
+def go_wrong(connect, home, flags, ended):
+    def fault(kind, **more):
+        return lambda: setattr(connect, "fault", {"kind": kind, **more} if kind else None)
+
+    def locked(change):
+        def step():
+            with connect.lock:
+                change()
+        return step
+
+    vault = connect.vaults[home]
+    again = {**flags["fields"][0], "id": new_id(), "value": "2"}
+    steps = [fault("hang", seconds=3), fault("status", status=401), fault("big", bytes=5 << 20),
+             fault("torn"), fault(None),
+             locked(lambda: flags["fields"].append(again)),  # two of one name
+             locked(lambda: vault.update(name="House")), locked(lambda: vault.update(name="Home")),
+             locked(lambda: vault["items"].pop(flags["id"])),
+             locked(lambda: vault["items"].update({flags["id"]: flags})),
+             locked(lambda: flags["fields"].remove(again)), connect.down, connect.up]
+    asked = ("GET", f"/v1/vaults/{home}/items/{flags['id']}")
+    while connect.requests().count(asked) < 2:  # by the start, and by the thread for flags
+        if ended.wait(0.1):
+            return
+    for step in itertools.cycle(steps):
+        step()
+        if ended.wait(TROUBLE_S):
+            return
 
 
 # A new side service has its line here, and is sick with the others from then on.
 SICK = [health_services_that_hang, sentry_that_takes_connections_and_says_nothing,
-        connect_that_takes_connections_and_says_nothing, fan_of_a_board_without_a_sensor,
-        flags_in_odd_spellings]
+        connect_with_one_trouble_after_another, fan_of_a_board_without_a_sensor]
 
 
 @contextlib.contextmanager
@@ -173,6 +214,7 @@ settle = 0
 def compare(well, sick, attempt):
     for subject in (well, sick):
         subject.times = {}
+    sick.daemon.signal(signal.SIGHUP)  # also a reload, which asks a Connect in trouble
     for number in range(ROUNDS):
         order = (well, sick) if number % 2 else (sick, well)
         for subject in order:

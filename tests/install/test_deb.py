@@ -1,10 +1,12 @@
 """The Debian package: built without a network, installed into a Debian that has nothing, used there
-by its own user, upgraded, removed, purged. In this order, in one chroot.
+by its own user, upgraded to another version, removed, purged. In this order, in one chroot.
 
-    SNAPSHOT_DEB=FILE   a package that is there already, instead of one built now"""
+    SNAPSHOT_DEB=FILE        a package that is there already, instead of one built now
+    SNAPSHOT_DEB_NEXT=FILE   likewise the one that it is upgraded to: this tree as version 99.1"""
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -35,18 +37,49 @@ def check_machine():
         pytest.skip(reason)
 
 
+def build(tree):
+    # Packages are set up; and a network that is not there cannot be asked.
+    done = subprocess.run(["unshare", "--net", tree / "tools/deb"], capture_output=True, text=True,
+                          check=False, timeout=SECONDS_MAX,
+                          env={**os.environ, "SNAPSHOT_SKIP_PACKAGES": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    package, = (tree / "build-deb").glob("snapshot-processor_*.deb")
+    return package
+
+
 @pytest.fixture(name="package", scope="module")
 def built():
     check_machine()
     if os.environ.get("SNAPSHOT_DEB"):
         return pathlib.Path(os.environ["SNAPSHOT_DEB"])
-    # Packages are set up; and a network that is not there cannot be asked.
-    done = subprocess.run(["unshare", "--net", ROOT / "tools/deb"], capture_output=True, text=True,
-                          check=False, timeout=SECONDS_MAX,
-                          env={**os.environ, "SNAPSHOT_SKIP_PACKAGES": "1"})
-    assert done.returncode == 0, done.stdout + done.stderr
-    package, = (ROOT / "build-deb").glob("snapshot-processor_*.deb")
-    return package
+    return build(ROOT)
+
+
+NEXT = "99.1.0"
+NEW_LINE = "# New in 99.1: nothing."
+
+
+def make_next(tree):
+    """What the next release may look like: another version, and another beginning of the
+    configuration."""
+    ignored = shutil.ignore_patterns("build*", ".git", ".deps", "models", "footage", "__pycache__")
+    shutil.copytree(ROOT, tree, ignore=ignored, symlinks=True)
+    for folder in (".deps", "models"):
+        (tree / folder).symlink_to(ROOT / folder)
+    meson, changes = tree / "meson.build", tree / "packaging/debian/changelog"
+    meson.write_text(re.sub(r"version: '[\d.]+',", f"version: '{NEXT}',", meson.read_text(), count=1))
+    changes.write_text(re.sub(r"\([\d.]+\)", f"({NEXT})", changes.read_text(), count=1))
+    begin = tree / "etc/snapshot-processor.conf"
+    begin.write_text(begin.read_text() + NEW_LINE + "\n")
+
+
+@pytest.fixture(name="next_package", scope="module")
+def next_built(package, tmp_path_factory):
+    if os.environ.get("SNAPSHOT_DEB_NEXT"):
+        return pathlib.Path(os.environ["SNAPSHOT_DEB_NEXT"])
+    tree = tmp_path_factory.mktemp("next") / "tree"
+    make_next(tree)
+    return build(tree)
 
 
 @pytest.fixture(name="debian", scope="module")
@@ -169,17 +202,62 @@ def test_what_it_keeps_is_nobody_elses(debian):
     assert debian.run(f"find {STATE} ! -user snapshotd") == ""
 
 
-def test_an_upgrade_leaves_pictures_settings_and_secrets_alone(debian):
+def upgrade(debian, package):
+    shutil.copy(package, debian.path("/srv/next.deb"))
+    return debian.run("dpkg --force-confold -i /srv/next.deb")
+
+
+def run_once(debian):
+    child, lines = start_service(debian)
+    try:
+        os.kill(daemon_of(child), signal.SIGTERM)
+        assert child.wait(PATIENCE) == 0
+    finally:
+        child.kill()
+        child.wait()
+    return "".join(lines)
+
+
+def test_an_upgrade_leaves_pictures_settings_and_secrets_alone(debian, next_package):
+    old = debian.run("snapshotd --version")
+    user = debian.run("getent passwd snapshotd")
     with open(debian.path(CONFIG), "a", encoding="utf-8") as f:
         f.write("\n[camera:yard]\nkind = push\n")
     debian.run("umask 077; echo YARD=secret >/etc/snapshot-processor/environment; "
                f"mkdir -p {STATE}/store/yard && echo a >{STATE}/store/yard/picture.jpg")
+    debian.run(f"chown -R snapshotd: {STATE}/store/yard")
     before = debian.path(CONFIG).read_text(encoding="utf-8")
-    debian.run("dpkg --force-confold -i /srv/this.deb")
+    upgrade(debian, next_package)
+    assert debian.run("dpkg-query -W -f '${Status} ${Version}' snapshot-processor") == \
+        f"install ok installed {NEXT}"
+    assert NEXT in debian.run("snapshotd --version") and NEXT not in old
     assert debian.path(CONFIG).read_text(encoding="utf-8") == before
     assert debian.status(CONFIG) == "640 root:snapshotd"
+    # What is new in it lies beside, and is no more open.
+    assert NEW_LINE in debian.path(CONFIG + ".dpkg-dist").read_text(encoding="utf-8")
+    assert debian.status("/etc/snapshot-processor") == "750 root:snapshotd"
     assert debian.path(f"{STATE}/store/yard/picture.jpg").exists()
-    assert debian.path("/etc/snapshot-processor/environment").exists()
+    assert debian.run("cat /etc/snapshot-processor/environment") == "YARD=secret\n"
+    assert debian.status(STATE) == "700 snapshotd:snapshotd"
+    assert debian.run("getent passwd snapshotd") == user
+    # The next version goes on with the books of the one before.
+    said = run_once(debian)
+    assert f"snapshotd {NEXT} is ready" in said and "1 camera" in said
+    books = debian.run(f"cd {STATE} && {AS_USER} snapshotd integrity --database {STATE}/snapshotd.db",
+                       status=None)
+    assert books.strip().endswith("1 finding\nfile yard/picture.jpg belongs to no snapshot"), books
+
+
+def test_a_configuration_that_nobody_touched_is_renewed_with_its_owner(package, next_package,
+                                                                       debian):
+    debian.run("apt-get -qq purge snapshot-processor")
+    debian.run("dpkg -i /srv/this.deb")
+    assert package and NEW_LINE not in debian.path(CONFIG).read_text(encoding="utf-8")
+    upgrade(debian, next_package)
+    assert NEW_LINE in debian.path(CONFIG).read_text(encoding="utf-8")
+    assert debian.status(CONFIG) == "640 root:snapshotd"
+    # For what follows.
+    debian.run(f"mkdir -p {STATE}/store/yard && echo a >{STATE}/store/yard/picture.jpg")
 
 
 def test_removing_leaves_pictures_and_settings(debian):
@@ -195,7 +273,7 @@ def test_purging_leaves_nothing(debian):
     assert not debian.path(STATE).exists()
     assert not debian.path("/etc/snapshot-processor").exists()
     left = debian.run("find / -xdev -name '*snapshot*' -not -path '/proc/*' -not -path '/sys/*' "
-                      "-not -path /srv/this.deb; find / -xdev -name 'snapshotd*' -type l")
+                      "-not -path '/srv/*.deb'; find / -xdev -name 'snapshotd*' -type l")
     assert left == ""
 
 

@@ -226,9 +226,27 @@ static void takes_a_key_that_comes_late(void **state UNUSED)
     start_at(base, "", "");
     size_t seen = service_count(&service);
     tell(true, "well");
-    telemetry_set_cronitor_key(telemetry, "late-secret");
+    telemetry_set_cronitor(telemetry, "late-secret", MONITOR);
     struct service_call c = service_expect(&service, seen, "/p/");
     assert_true(text_starts_with(c.target, "/p/late-secret/" MONITOR "?"));
+}
+
+static void turns_to_another_monitor_at_once(void **state UNUSED)
+{
+    tell(true, "well");
+    (void)service_expect(&service, 0, "/p/");
+    size_t seen = service_count(&service);
+    telemetry_set_cronitor(telemetry, KEY, "other-secret");
+    struct service_call c = service_expect(&service, seen, "/p/");
+    assert_true(text_starts_with(c.target, "/p/" KEY "/other-secret?"));
+    telemetry_set_cronitor(telemetry, KEY, "");
+    seen = service_count(&service);
+    (void)service_expect_later(&service, seen, CHECK, 63);
+    (void)service_expect_later(&service, service_count(&service), CHECK, 63);
+    pthread_mutex_lock(&service.lock);
+    for (; seen < service.count; seen++)
+        assert_false(text_starts_with(service.calls[seen].target, "/p/"));
+    pthread_mutex_unlock(&service.lock);
 }
 
 static void is_nothing_without_services(void **state UNUSED)
@@ -245,7 +263,7 @@ static void is_nothing_without_services(void **state UNUSED)
     assert_int_equal(telemetry_start(&o, &none, &e), 0);
     assert_null(none);
     telemetry_tell(none, &(struct health_news){0});
-    telemetry_set_cronitor_key(none, "x");
+    telemetry_set_cronitor(none, "x", "y");
     assert_int_equal(telemetry_stop(none, NULL, 0), 0);
 }
 
@@ -270,6 +288,7 @@ int main(void)
         T(says_why_it_ends),
         T(is_not_held_up_by_one_that_hangs),
         T(takes_a_key_that_comes_late),
+        T(turns_to_another_monitor_at_once),
         cmocka_unit_test(is_nothing_without_services),
         cmocka_unit_test(never_logs_a_key),
     };
