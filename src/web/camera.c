@@ -82,5 +82,8 @@ void web_latest_get(struct web_context *w, const struct http_request *req,
     else if (width)
         web_answer_thumbnail(w, req, s, width, WEB_CACHE_ASK, ret);
     else
-        web_answer_picture(w, req, s, annotated && s->annotated_path[0], WEB_CACHE_ASK, ret);
+        web_answer_picture(w, req, s,
+                           &(struct web_picture){.annotated = annotated && s->annotated_path[0],
+                                                 .cache_control = WEB_CACHE_ASK},
+                           ret);
 }

@@ -108,5 +108,7 @@ void web_link_get(struct web_context *w, const struct http_request *req,
     if (s->deleted_at.us != 0) /* those who may bring it back still see it */
         http_response_error(ret, 404, "picture-gone", "the picture was deleted");
     else /* no cache shows it when the link has expired */
-        web_answer_picture(w, req, s, annotated, WEB_CACHE_ASK, ret);
+        web_answer_picture(
+            w, req, s,
+            &(struct web_picture){.annotated = annotated, .cache_control = WEB_CACHE_ASK}, ret);
 }

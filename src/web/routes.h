@@ -112,9 +112,14 @@ void web_camera_add_links(json_t *camera);
 /* 0, or the answer (404 without such a snapshot) and a negative errno. */
 int web_find_snapshot(struct web_context *w, const char *id, struct snapshot **ret,
                       struct http_response *response);
+struct web_picture {
+    bool annotated;
+    bool attachment; /* browsers keep it as a file instead of showing it */
+    const char *cache_control;
+};
 /* The picture itself, or its annotated copy; may wait. */
 void web_answer_picture(struct web_context *w, const struct http_request *req,
-                        const struct snapshot *s, bool annotated, const char *cache_control,
+                        const struct snapshot *s, const struct web_picture *how,
                         struct http_response *ret);
 /* Its small copy; may wait. */
 void web_answer_thumbnail(struct web_context *w, const struct http_request *req,

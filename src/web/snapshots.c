@@ -127,19 +127,24 @@ static bool wait_for_copy(const struct http_request *req, const char *id, struct
 void web_image_get(struct web_context *w, const struct http_request *req,
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
 {
-    bool annotated = false;
-    if (!query_bool(req, "annotated", &annotated, ret))
+    bool annotated = false, download = false;
+    if (!query_bool(req, "annotated", &annotated, ret) ||
+        !query_bool(req, "download", &download, ret))
         return;
     AUTO(snapshot) s = NULL;
     if (web_find_snapshot(w, captures[0], &s, ret) < 0)
         return;
-    web_answer_picture(w, req, s, annotated, annotated ? WEB_CACHE_ASK : WEB_CACHE_FOREVER, ret);
+    struct web_picture how = {.annotated = annotated,
+                              .attachment = download,
+                              .cache_control = annotated ? WEB_CACHE_ASK : WEB_CACHE_FOREVER};
+    web_answer_picture(w, req, s, &how, ret);
 }
 
 void web_answer_picture(struct web_context *w, const struct http_request *req,
-                        const struct snapshot *s, bool annotated, const char *cache_control,
+                        const struct snapshot *s, const struct web_picture *how,
                         struct http_response *ret)
 {
+    bool annotated = how->annotated;
     if (annotated && !s->annotated_path[0]) {
         http_response_error(ret, 404, "no-annotated-picture",
                             s->state == SNAPSHOT_EXAMINED ? "this snapshot has no annotated copy"
@@ -183,11 +188,12 @@ void web_answer_picture(struct web_context *w, const struct http_request *req,
     }
     http_response_blob(ret, 200, snapshot_content_type(format), &bytes);
     ret->ranges = true;
-    http_response_header(ret, "Cache-Control", "%s", cache_control);
+    http_response_header(ret, "Cache-Control", "%s", how->cache_control);
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     if (!strpbrk(name, "\"\\"))
-        http_response_header(ret, "Content-Disposition", "inline; filename=\"%s\"", name);
+        http_response_header(ret, "Content-Disposition", "%s; filename=\"%s\"",
+                             how->attachment ? "attachment" : "inline", name);
 }
 
 /* ---- paging ---- */

@@ -538,6 +538,10 @@ static void serves_pictures_so_that_browsers_keep_them(void **state)
     assert_string_equal(header_of(&r, "Content-Disposition"),
                         "inline; filename=\"fetch_front-door-camera_5.jpg\"");
     reply_done(&r);
+    ask(f, "GET", IMAGE "?download=1", &r);
+    assert_string_equal(header_of(&r, "Content-Disposition"),
+                        "attachment; filename=\"fetch_front-door-camera_5.jpg\"");
+    reply_done(&r);
     ask(f, "GET", IMAGE "?annotated=1", &r);
     assert_null(strstr(header_of(&r, "Cache-Control"), "immutable"));
     char tag[80];
