@@ -370,6 +370,8 @@ static void take_keys(struct telemetry *t)
     t->monitor_key = STEAL(t->new_monitor_key);
     if (!other)
         return;
+    if (s->busy) /* an answer that the former monitor gives is none of the new one's */
+        httpc_cancel(s->channel);
     s->told = false;
     s->tries = 0;
     s->next_at = (struct mono_time){0};

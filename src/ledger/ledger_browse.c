@@ -598,13 +598,16 @@ static unsigned char folded(unsigned char c, unsigned char before)
 
 static bool contains(const char *text, const char *word)
 {
-    for (const char *from = text; *from != '\0'; from++) {
-        size_t i = 0;
-        while (word[i] != '\0' && from[i] != '\0' &&
-               folded((unsigned char)from[i], from + i > text ? (unsigned char)from[i - 1] : 0) ==
-                   (unsigned char)word[i])
-            i++;
-        if (word[i] == '\0')
+    for (size_t from = 0; text[from] != '\0'; from++) {
+        size_t at = from;
+        const char *w = word;
+        while (*w != '\0' && text[at] != '\0' &&
+               folded((unsigned char)text[at], at > 0 ? (unsigned char)text[at - 1] : 0) ==
+                   (unsigned char)*w) {
+            at++;
+            w++;
+        }
+        if (*w == '\0')
             return true;
     }
     return false;

@@ -52,8 +52,12 @@ static inline void service_start(struct service *s)
     *s = (struct service){.status = 200, .body = "OK"};
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->cond, NULL);
-    struct httpd_options o = {
-        .listen = "127.0.0.1:0", .thread_name = "service", .handle = service_handle, .arg = s};
+    struct httpd_options o = {.listen = "127.0.0.1:0",
+                              .thread_name = "service",
+                              .handle = service_handle,
+                              .arg = s,
+                              /* Tests move its clock by minutes while a request comes. */
+                              .request_timeout_ms = 24 * 3600 * 1000};
     struct err e = {0};
     if (httpd_start(&o, &s->httpd, &e) < 0)
         CASE_FAILS("%s", e.text);
