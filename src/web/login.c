@@ -94,8 +94,8 @@ static void begin_login(struct web_context *w, const struct http_request *req, c
     if (wait_ms > 0) {
         http_response_error(ret, 429, "too-many-logins",
                             "too many tries at a login: the next one is possible in %lld s",
-                            (long long)(wait_ms / 1000 + 1));
-        http_response_header(ret, "Retry-After", "%lld", (long long)(wait_ms / 1000 + 1));
+                            (long long)wait_ms / 1000 + 1);
+        http_response_header(ret, "Retry-After", "%lld", (long long)wait_ms / 1000 + 1);
         return;
     }
     struct access_user u = {.role = ACCESS_NOBODY};
@@ -188,7 +188,7 @@ static void begin_password(struct web_context *w, const struct http_request *req
     int64_t wait_ms = access_try(w->access, &w->who, w->who.user);
     if (wait_ms > 0) {
         http_response_error(ret, 429, "too-many-logins", "too many tries: come again later");
-        http_response_header(ret, "Retry-After", "%lld", (long long)(wait_ms / 1000 + 1));
+        http_response_header(ret, "Retry-After", "%lld", (long long)wait_ms / 1000 + 1);
         return;
     }
     struct access_user u;
