@@ -95,7 +95,7 @@ def again(d, name="gdrive"):
     """Looks at a storage, and tries again like a person when it waits for one: an answer from before
     all was well may have come behind the last word."""
     s = storage(d, name)
-    if s["next_try_ms"] > 600_000:
+    if s["state"] == "login" and s["next_try_ms"] > 30_000:
         d.signal(signal.SIGHUP)
     return s
 
