@@ -652,14 +652,18 @@ int ledger_snapshot_page(struct ledger *l, const struct ledger_filter *filter,
 
 /* ---- files that a crash may have left half-way ---- */
 
+/* Unsettled, and no old copy is in the way: that of a second look goes first (again_at <= 0). One
+ * that is wanted again (> 0) still has its first files, and gets its second look when they are in
+ * place. */
+#define FILES_ON_THEIR_WAY "unsettled = 1 AND (again_at IS NULL OR again_at > 0)"
 #define UNSETTLED "SELECT row, id, previous_path, path, annotated_path FROM snapshots WHERE "
 
 int ledger_unsettled(struct ledger *l, int64_t after_row, struct ledger_unsettled *ret, int max,
                      struct err *e)
 {
     AUTO(db_query)
-    q = db_query(l->db, UNSETTLED "unsettled = 1 AND again_at IS NULL AND row > ?"
-                                  " ORDER BY row LIMIT ?");
+    q = db_query(l->db, UNSETTLED FILES_ON_THEIR_WAY " AND row > ?"
+                                                     " ORDER BY row LIMIT ?");
     db_bind_int(q, after_row);
     db_bind_int(q, max);
     int count = 0, r;
@@ -676,7 +680,7 @@ int ledger_unsettled(struct ledger *l, int64_t after_row, struct ledger_unsettle
 int ledger_unsettled_get(struct ledger *l, const char *id, struct ledger_unsettled *ret,
                          struct err *e)
 {
-    AUTO(db_query) q = db_query(l->db, UNSETTLED "id = ? AND unsettled = 1 AND again_at IS NULL");
+    AUTO(db_query) q = db_query(l->db, UNSETTLED "id = ? AND " FILES_ON_THEIR_WAY);
     db_bind_text(q, id);
     int r = db_step(q, e);
     if (r != 1)
@@ -709,7 +713,7 @@ int ledger_settle(struct ledger *l, const int64_t *rows, int count, struct err *
     {
         AUTO(db_query)
         q = db_query(l->db, "UPDATE snapshots SET unsettled = 0, previous_path = NULL"
-                            " WHERE row = ? AND unsettled = 1 AND again_at IS NULL");
+                            " WHERE row = ? AND " FILES_ON_THEIR_WAY);
         for (int i = 0; i < count && r == 0; i++) {
             db_bind_int(q, rows[i]);
             r = db_run(q, e);
@@ -749,7 +753,7 @@ int ledger_annotation_drop(struct ledger *l, int64_t row, struct err *e)
     if (r == 0) {
         AUTO(db_query)
         q = db_query(l->db, "UPDATE snapshots SET annotated_path = NULL"
-                            " WHERE row = ? AND unsettled = 1 AND again_at IS NULL");
+                            " WHERE row = ? AND " FILES_ON_THEIR_WAY);
         db_bind_int(q, row);
         r = db_run(q, e);
         if (r == 0 && db_changes(l->db) == 1)

@@ -248,7 +248,7 @@ def test_a_folder_of_no_camera_waits_for_one_and_is_told_with_what_to_do(launch)
 def test_pictures_of_a_camera_that_is_off_wait(launch):
     d = launch.daemon("[camera:front]\nlocation = Front Door\nenabled = no\n" + OFF)
     put(place(d) / "a.jpg", picture(1))
-    d.wait_line(r"switched off; set enabled = yes in \[camera:front\].*push-off")
+    d.wait_line(r"switched off: set enabled = yes in \[camera:front\].*push-off")
     assert rows(d) == []
     d.config.write_text(CONFIG)
     d.signal(signal.SIGHUP)
