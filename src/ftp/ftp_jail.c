@@ -266,11 +266,16 @@ static int make_part(struct ftp_jail *j, struct chain *c, struct err *e)
     bool counted = j->tally != NULL; /* the account's own folder is made before there is one */
     if (counted) {
         r = ftp_tally_add_folder(j->tally, e);
-        if (r < 0)
-            return err_prefix(e, "make folder %s", name), r;
-        r = ftp_tally_hold_entry(j->tally, &place, above, e);
-        if (r < 0)
-            ftp_tally_drop_folder(j->tally);
+        if (r == 0) {
+            r = ftp_tally_hold_entry(j->tally, &place, above, e);
+            if (r < 0)
+                ftp_tally_drop_folder(j->tally);
+        }
+        /* The one too many may be this one, which another session has made or makes just now. */
+        if (r == -EMLINK && ftp_beneath_open(above, name, &c->fds[i + 1]) == 0) {
+            c->open++;
+            return 0;
+        }
         if (r < 0)
             return err_prefix(e, "make folder %s", name), r;
     }

@@ -47,9 +47,10 @@ static void start_at(const char *cronitor, const char *key, const char *check)
         CASE_FAILS("%s", e.text);
 }
 
-static int set_up(void **state UNUSED)
+static int set_up_saying(int status, const char *text)
 {
     service_start(&service);
+    service_says(&service, status, text);
     atomic_store(&warnings, 0);
     atomic_store(&works_again, 0);
     char base[64], check[80];
@@ -57,6 +58,24 @@ static int set_up(void **state UNUSED)
     (void)text_format(check, sizeof(check), "%s" CHECK "/", base);
     start_at(base, KEY, check);
     return 0;
+}
+
+/* What is to be the answer to the first word has to be there before it. */
+static int set_up(void **state UNUSED)
+{
+    return set_up_saying(200, "OK");
+}
+static int set_up_trouble(void **state UNUSED)
+{
+    return set_up_saying(503, "busy");
+}
+static int set_up_unknown(void **state UNUSED)
+{
+    return set_up_saying(200, "OK (not found)");
+}
+static int set_up_limited(void **state UNUSED)
+{
+    return set_up_saying(200, "OK (rate limited)");
 }
 
 static int tear_down(void **state UNUSED)
@@ -128,7 +147,6 @@ static void tells_a_change_at_once(void **state UNUSED)
 
 static void tries_again_when_a_service_has_trouble(void **state UNUSED)
 {
-    service_says(&service, 503, "busy");
     wait_for(&warnings, 1); /* the start */
     expect_warning("Healthchecks: http://127.0.0.1:");
     expect_warning("HTTP 503");
@@ -143,7 +161,6 @@ static void tries_again_when_a_service_has_trouble(void **state UNUSED)
 
 static void does_not_take_a_200_for_a_success(void **state UNUSED)
 {
-    service_says(&service, 200, "OK (not found)");
     wait_for(&warnings, 1);
     expect_warning("does not know this check");
     assert_int_equal(service_count(&service), 1);
@@ -151,7 +168,6 @@ static void does_not_take_a_200_for_a_success(void **state UNUSED)
 
 static void goes_slower_when_told_so(void **state UNUSED)
 {
-    service_says(&service, 200, "OK (rate limited)");
     wait_for(&warnings, 1);
     expect_warning("too often");
     service_says(&service, 200, "OK");
@@ -282,9 +298,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(tells_the_start_then_each_interval),
         T(tells_a_change_at_once),
-        T(tries_again_when_a_service_has_trouble),
-        T(does_not_take_a_200_for_a_success),
-        T(goes_slower_when_told_so),
+        cmocka_unit_test_setup_teardown(tries_again_when_a_service_has_trouble, set_up_trouble,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(does_not_take_a_200_for_a_success, set_up_unknown,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(goes_slower_when_told_so, set_up_limited, tear_down),
         T(says_goodbye),
         T(says_why_it_ends),
         T(is_not_held_up_by_one_that_hangs),
