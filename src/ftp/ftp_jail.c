@@ -271,7 +271,7 @@ static int make_part(struct ftp_jail *j, struct chain *c, struct err *e)
             if (r < 0)
                 ftp_tally_drop_folder(j->tally);
         }
-        /* The one too many may be this one, which another session has made or makes just now. */
+        /* The one too many may be this one, which another session has made meanwhile. */
         if (r == -EMLINK && ftp_beneath_open(above, name, &c->fds[i + 1]) == 0) {
             c->open++;
             return 0;

@@ -26,6 +26,13 @@ int name_find(struct ledger *l, enum name_table table, const char *name, int64_t
 int device_intern(struct ledger *l, const char *key, const char *label, int64_t *ret,
                   struct err *e);
 
+/* What of a verdict stands in its snapshot's row: for an UPDATE's SET, and its parameters in this
+ * order. `model` 0 = none. */
+#define VERDICT_SET                                                                                \
+    "examined_at = ?, outcome = ?, model = nullif(?, 0), decode_ms = ?, infer_ms = ?,"             \
+    " damaged = ?, persons = ?, things = ?, confidence = ?, error = ?"
+void verdict_bind(struct db_query *q, const struct verdict *v, int64_t model);
+
 /* Copies a text column; a text that is too long, or empty where it must not be, is damage. */
 int column_copy(struct ledger *l, struct db_query *q, int column, char *dst, size_t size,
                 struct err *e);

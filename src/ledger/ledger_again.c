@@ -135,20 +135,10 @@ static int update(struct ledger *l, const struct snapshot *s, const struct verdi
     if (r < 0)
         return r;
     AUTO(db_query)
-    q = db_query(l->db, "UPDATE snapshots SET examined_at = ?, outcome = ?, model = nullif(?, 0),"
-                        " decode_ms = ?, infer_ms = ?, damaged = ?, persons = ?, things = ?,"
-                        " confidence = ?, error = ?, annotated_path = coalesce(annotated_path, ?),"
+    q = db_query(l->db, "UPDATE snapshots SET " VERDICT_SET
+                        ", annotated_path = coalesce(annotated_path, ?),"
                         " unsettled = ?, again_at = ? WHERE row = ?");
-    db_bind_int(q, clock_wall().us);
-    db_bind_int(q, v->outcome);
-    db_bind_int(q, model);
-    db_bind_real(q, v->decode_ms);
-    db_bind_real(q, v->infer_ms);
-    db_bind_int(q, v->damaged);
-    db_bind_int(q, verdict_persons(v));
-    db_bind_int(q, verdict_things(v));
-    db_bind_real(q, (double)verdict_confidence_max(v));
-    db_bind_text_or_null(q, v->error);
+    verdict_bind(q, v, model);
     db_bind_text(q, annotated_path);
     db_bind_int(q, had_copy || annotated_path != NULL);
     if (had_copy)

@@ -19,6 +19,20 @@ static int note_source(struct ledger *l, int64_t camera, enum snapshot_source so
                        struct err *e);
 static int finish_trigger(struct ledger *l, const char *id, struct err *e);
 static int path_in_use(struct ledger *l, const char *path, struct err *e);
+void verdict_bind(struct db_query *q, const struct verdict *v, int64_t model)
+{
+    db_bind_int(q, clock_wall().us);
+    db_bind_int(q, v->outcome);
+    db_bind_int(q, model);
+    db_bind_real(q, v->decode_ms);
+    db_bind_real(q, v->infer_ms);
+    db_bind_int(q, v->damaged);
+    db_bind_int(q, verdict_persons(v));
+    db_bind_int(q, verdict_things(v));
+    db_bind_real(q, (double)verdict_confidence_max(v));
+    db_bind_text_or_null(q, v->error);
+}
+
 static int update_examined(struct ledger *l, const struct snapshot *s, const struct verdict *v,
                            const char *path, const char *annotated_path, struct err *e);
 static int insert_outbox(struct ledger *l, const struct snapshot *s,
@@ -337,20 +351,9 @@ static int update_examined(struct ledger *l, const struct snapshot *s, const str
     bool renamed = strcmp(path, s->path) != 0;
     AUTO(db_query)
     q = db_query(l->db,
-                 "UPDATE snapshots SET state = 1, examined_at = ?, outcome = ?,"
-                 " model = nullif(?, 0), decode_ms = ?, infer_ms = ?, damaged = ?, persons = ?,"
-                 " things = ?, confidence = ?, error = ?, previous_path = ?, path = ?,"
+                 "UPDATE snapshots SET state = 1, " VERDICT_SET ", previous_path = ?, path = ?,"
                  " annotated_path = ?, unsettled = ? WHERE row = ? AND id = ? AND state = 0");
-    db_bind_int(q, clock_wall().us);
-    db_bind_int(q, v->outcome);
-    db_bind_int(q, model);
-    db_bind_real(q, v->decode_ms);
-    db_bind_real(q, v->infer_ms);
-    db_bind_int(q, v->damaged);
-    db_bind_int(q, verdict_persons(v));
-    db_bind_int(q, verdict_things(v));
-    db_bind_real(q, (double)verdict_confidence_max(v));
-    db_bind_text_or_null(q, v->error);
+    verdict_bind(q, v, model);
     db_bind_text(q, renamed ? s->path : NULL);
     db_bind_text(q, path);
     db_bind_text(q, annotated_path);
