@@ -40,6 +40,7 @@ enum {
     BODY_FIRST_BYTES = 64 * 1024,     /* when the length is not known: most small pictures */
     CONNECTIONS_KEPT_MAX = 1024,      /* idle ones; one per camera */
     RECEIVE_BUFFER_BYTES = 64 * 1024, /* a 2 MB picture in some 30 reads */
+    BODY_LOOKS = 8,                   /* while a body goes out, within the time of a silence */
     URL_MAX = 8 * 1024,               /* what servers accept at most */
     HEADER_MAX = 64 * 1024,           /* of one answer: curl itself would keep any amount */
 };
@@ -72,9 +73,9 @@ struct httpc_channel {
     char shown[256];
     char curl_error[CURL_ERROR_SIZE];
     struct mono_time started;
-    struct mono_time progress_at;
-    curl_off_t uploaded;
-    bool in_exchange; /* connected, request on its way */
+    struct mono_time progress_at, looked_at;
+    curl_off_t body_size, uploaded; /* what goes out, and what of it had gone at `looked_at` */
+    bool in_exchange;               /* connected, request on its way */
     bool too_big;
     bool header_too_big;
     bool no_memory;
@@ -298,6 +299,7 @@ int httpc_start(struct httpc_channel *c, const struct httpc_request *req, httpc_
     c->connect_timeout_ms =
         req->connect_timeout_ms ? req->connect_timeout_ms : HTTPC_CONNECT_TIMEOUT_MS;
     c->stall_timeout_ms = req->stall_timeout_ms;
+    c->body_size = (curl_off_t)req->body_size;
     c->total_timeout_ms = req->total_timeout_ms;
     c->size_max = req->size_max ? req->size_max : HTTPC_SIZE_MAX;
     c->sink = req->sink;
@@ -388,11 +390,15 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
     return 0;
 }
 
+/* curl does not tell when a piece of the body goes out, so we look now and then. */
 static int64_t silence_due_us(const struct httpc_channel *c)
 {
     if (!c->stall_timeout_ms || !c->in_exchange)
         return -1;
-    return mono_add_ms(c->progress_at, c->stall_timeout_ms).us;
+    struct mono_time due = mono_add_ms(c->progress_at, c->stall_timeout_ms);
+    if (c->uploaded < c->body_size)
+        due.us = MIN(due.us, mono_add_ms(c->looked_at, c->stall_timeout_ms / BODY_LOOKS).us);
+    return due.us;
 }
 
 /* One timer for curl's own deadlines and our silence limits. */
@@ -451,9 +457,12 @@ static void check_silence(struct httpc *h)
         }
         curl_off_t uploaded = 0;
         curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+        c->looked_at = now;
         if (uploaded > c->uploaded) { /* a long body still leaves: that is life too */
             c->uploaded = uploaded;
             c->progress_at = now;
+        }
+        if (now.us < mono_add_ms(c->progress_at, c->stall_timeout_ms).us) {
             c = c->active_next;
             continue;
         }
@@ -474,7 +483,7 @@ static int on_request(void *arg, char *ip, char *local_ip, int port, int local_p
         text_copy(c->forbidden, sizeof(c->forbidden), ip);
         return CURL_PREREQFUNC_ABORT;
     }
-    c->progress_at = clock_mono();
+    c->progress_at = c->looked_at = clock_mono();
     if (!c->in_exchange && c->connect_ms <= 0)
         c->connect_ms = mono_diff_ms(c->progress_at, c->started);
     c->in_exchange = true;

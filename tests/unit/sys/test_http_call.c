@@ -254,6 +254,29 @@ static void failures_are_told_and_the_next_call_works(void **state)
     server_stop(&s);
 }
 
+/* That the body has left is told late, and must not begin the silence anew: twice the time would be
+ * the other limit's. */
+static void after_a_body_silence_lasts_no_longer(void **state)
+{
+    (void)state;
+    struct server s;
+    char url[64];
+    struct err e = {0};
+    struct http_answer a = {0};
+    server_start(&s);
+    struct http_client *c = client(-1);
+    struct httpc_request req = {.method = "POST",
+                                .url = url_of(&s, "/silent", url),
+                                .body = "hello",
+                                .body_size = 5,
+                                .stall_timeout_ms = 2000,
+                                .total_timeout_ms = 3900};
+    assert_int_equal(http_call(c, &req, NULL, &a, NULL, &e), -ETIMEDOUT);
+    assert_non_null(strstr(e.text, "no answer for 2000 ms"));
+    http_client_free(c);
+    server_stop(&s);
+}
+
 static void without_a_connection_nothing_was_sent(void **state)
 {
     (void)state;
@@ -449,6 +472,7 @@ int main(void)
         cmocka_unit_test(calls_share_one_connection),
         cmocka_unit_test(a_kept_connection_that_was_closed_is_replaced),
         cmocka_unit_test(failures_are_told_and_the_next_call_works),
+        cmocka_unit_test(after_a_body_silence_lasts_no_longer),
         cmocka_unit_test(without_a_connection_nothing_was_sent),
         cmocka_unit_test(the_stop_descriptor_ends_a_call_and_all_later_ones),
         cmocka_unit_test(wanted_headers_come_in_any_case),
