@@ -12,17 +12,24 @@ static const float sure[] = {0.9f, 0.8f};
 
 #define COPY "porch/1970/01/01/detect_porch_1.jpg"
 
-/* Examined, told and uploaded, with a person and a copy or with nothing on it; settled. */
-static struct snapshot *add(struct fixture *f, bool with_person)
+/* With a person and a copy or with nothing on it; its files are still to be put in place. */
+static struct snapshot *examined(struct fixture *f, bool with_person)
 {
     struct snapshot *s = make_snapshot(1, "porch");
     struct verdict v = make_verdict(person, sure, with_person);
-    struct outbox_item item;
     assert_int_equal(ledger_snapshot_add(f->l, s, &f->e), 0);
     assert_int_equal(ledger_snapshot_examined(f->l, s, &v, NULL, with_person ? COPY : NULL, console,
                                               &wish, 1, &f->e),
                      0);
     verdict_done(&v);
+    return s;
+}
+
+/* The same, told and uploaded; settled. */
+static struct snapshot *add(struct fixture *f, bool with_person)
+{
+    struct snapshot *s = examined(f, with_person);
+    struct outbox_item item;
     assert_int_equal(ledger_settle(f->l, &s->row, 1, &f->e), 0);
     assert_int_equal(ledger_outbox_due(f->l, "console", ledger_now(), &item, 1, &f->e), 1);
     assert_int_equal(ledger_outbox_done(f->l, &item, 1, &f->e), 0);
@@ -235,6 +242,24 @@ static void only_what_was_examined_is_wanted_again(void **state)
     assert_sound(f);
 }
 
+/* Else a wish in that moment left a copy that nobody draws, and an upload that waits for it. */
+static void first_files_are_put_in_place_before_the_second_look(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) s = examined(f, true);
+    assert_int_equal(unsettled(f), 1);
+    assert_int_equal(ledger_again_want(f->l, s->id, &f->e), 0);
+    assert_int_equal(unsettled(f), 1);
+    assert_null(wanted(f));
+    assert_int_equal(ledger_settle(f->l, &s->row, 1, &f->e), 0);
+    assert_int_equal(unsettled(f), 0);
+    AUTO(snapshot) w = wanted(f);
+    assert_non_null(w);
+    assert_false(w->unsettled);
+    assert_int_equal(examine(f, w, dogs, 2, COPY), 1); /* the old copy goes first */
+    assert_sound(f);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -247,6 +272,7 @@ int main(void)
         CASE(the_janitor_and_the_wish_do_not_meet),
         CASE(a_copy_that_is_being_drawn_holds_the_janitor_off),
         CASE(only_what_was_examined_is_wanted_again),
+        CASE(first_files_are_put_in_place_before_the_second_look),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
