@@ -50,3 +50,10 @@ const char *access_time(struct wall_time t, char buf[WALL_ISO_MAX])
 {
     return t.us ? wall_format_iso(t, false, buf) : "never";
 }
+
+int access_print_json(const char *name, json_t *rows)
+{
+    AUTO_JSON json_t *document = json_pack("{s:o}", name, rows);
+    AUTO_FREE char *text = js_text(document);
+    return puts(text) < 0 ? EXIT_FAILED : EXIT_DONE;
+}

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "sys/json.h"
+#include "web/access_json.h"
 
 static int run(int argc, char **argv);
 
@@ -142,12 +142,6 @@ static int add(const struct ask *a, const char *name)
                                    t.id);
 }
 
-static json_t *time_or_null(struct wall_time t)
-{
-    char buf[WALL_ISO_MAX];
-    return t.us ? json_string(access_time(t, buf)) : json_null();
-}
-
 static void print_token(const struct access_token *t)
 {
     char scopes[ACCESS_SCOPES_TEXT_MAX], expires[WALL_ISO_MAX], used[WALL_ISO_MAX];
@@ -168,18 +162,10 @@ static int list(const struct ask *a)
     if (count < 0)
         return command_error(EXIT_FAILED, "%s", e.text);
     if (a->json) {
-        char scopes[ACCESS_SCOPES_TEXT_MAX];
         json_t *rows = json_array();
         for (int i = 0; i < count; i++)
-            json_array_append_new(rows, json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "id", tokens[i].id,
-                                                  "name", tokens[i].name, "scopes",
-                                                  access_scopes_text(tokens[i].scopes, scopes),
-                                                  "created_at", time_or_null(tokens[i].created_at),
-                                                  "expires_at", time_or_null(tokens[i].expires_at),
-                                                  "used_at", time_or_null(tokens[i].used_at)));
-        AUTO_JSON json_t *document = json_pack("{s:o}", "tokens", rows);
-        AUTO_FREE char *text = js_text(document);
-        return puts(text) < 0 ? EXIT_FAILED : EXIT_DONE;
+            json_array_append_new(rows, access_token_json(&tokens[i]));
+        return access_print_json("tokens", rows);
     }
     if (count == 0)
         printf("there is no token; 'snapshotd token add NAME' makes one\n");

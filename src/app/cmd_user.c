@@ -8,7 +8,7 @@
 #include "app/ask_password.h"
 #include "app/command.h"
 #include "base/mem.h"
-#include "sys/json.h"
+#include "web/access_json.h"
 
 static int run(int argc, char **argv);
 
@@ -193,16 +193,6 @@ static void print_user(const struct access_user *u)
            access_time(u->created_at, created), access_time(u->login_at, login));
 }
 
-static json_t *user_json(const struct access_user *u)
-{
-    char created[WALL_ISO_MAX], login[WALL_ISO_MAX];
-    json_t *j = json_pack("{s:s,s:s,s:s}", "name", u->name, "role", access_role_names[u->role],
-                          "created_at", access_time(u->created_at, created));
-    json_object_set_new(
-        j, "login_at", u->login_at.us ? json_string(access_time(u->login_at, login)) : json_null());
-    return j;
-}
-
 static int list(const struct ask *a)
 {
     AUTO(access_db) d = NULL;
@@ -217,10 +207,8 @@ static int list(const struct ask *a)
     if (a->json) {
         json_t *rows = json_array();
         for (int i = 0; i < count; i++)
-            json_array_append_new(rows, user_json(&users[i]));
-        AUTO_JSON json_t *document = json_pack("{s:o}", "users", rows);
-        AUTO_FREE char *text = js_text(document);
-        return puts(text) < 0 ? EXIT_FAILED : EXIT_DONE;
+            json_array_append_new(rows, access_user_json(&users[i]));
+        return access_print_json("users", rows);
     }
     if (count == 0)
         printf("nobody may log in yet; 'snapshotd user add NAME' changes that\n");

@@ -6,20 +6,10 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "web/access_json.h"
 #include "web/fields.h"
 #include "web/routes.h"
 #include "web/snapshot_json.h"
-
-static json_t *token_json(const struct access_token *t)
-{
-    json_t *scopes = json_array();
-    for (unsigned bit = 1; bit <= ACCESS_SCOPES_ALL; bit <<= 1)
-        if (t->scopes & bit)
-            json_array_append_new(scopes, json_string(access_scope_name(bit)));
-    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "id", t->id, "name", js_string(t->name), "scopes",
-                     scopes, "created_at", time_json(t->created_at), "expires_at",
-                     time_json(t->expires_at), "used_at", time_json(t->used_at));
-}
 
 void web_tokens_get(struct web_context *w, const struct http_request *req,
                     const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
@@ -36,7 +26,7 @@ void web_tokens_get(struct web_context *w, const struct http_request *req,
     }
     json_t *list = json_array();
     for (int i = 0; i < count; i++)
-        json_array_append_new(list, token_json(&tokens[i]));
+        json_array_append_new(list, access_token_json(&tokens[i]));
     AUTO_JSON json_t *document = json_pack("{s:o}", "tokens", list);
     web_answer_json(ret, 200, document);
 }
@@ -107,7 +97,7 @@ void web_tokens_post(struct web_context *w, const struct http_request *req,
     }
     access_audit(w->access, &w->who, ACCESS_EVENT_ENTRY, "token-add", "%s %s: %s", t.id, t.name,
                  access_scopes_text(t.scopes, scopes));
-    AUTO_JSON json_t *document = token_json(&t);
+    AUTO_JSON json_t *document = access_token_json(&t);
     json_object_set_new(document, "token", json_string(text));
     explicit_bzero(text, sizeof(text));
     web_answer_json(ret, 201, document);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "web/access_json.h"
 #include "web/fields.h"
 #include "web/routes.h"
 #include "web/snapshot_json.h"
@@ -22,13 +23,6 @@ void web_answer_access_err(struct http_response *ret, int code, const struct err
         web_answer_err(ret, code, e);
 }
 
-static json_t *user_json(const struct access_user *u)
-{
-    return json_pack("{s:o,s:s,s:o,s:o}", "name", js_string(u->name), "role",
-                     access_role_names[u->role], "created_at", time_json(u->created_at), "login_at",
-                     time_json(u->login_at));
-}
-
 void web_users_get(struct web_context *w, const struct http_request *req,
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
 {
@@ -44,7 +38,7 @@ void web_users_get(struct web_context *w, const struct http_request *req,
     }
     json_t *list = json_array();
     for (int i = 0; i < count; i++)
-        json_array_append_new(list, user_json(&users[i]));
+        json_array_append_new(list, access_user_json(&users[i]));
     AUTO_JSON json_t *document = json_pack("{s:o}", "users", list);
     web_answer_json(ret, 200, document);
 }
@@ -56,7 +50,7 @@ static void answer_user(struct access_db *d, const char *name, int status,
     struct err e;
     err_clear(&e);
     int r = access_user_get(d, name, &u, &e);
-    AUTO_JSON json_t *document = r == 0 ? user_json(&u) : NULL;
+    AUTO_JSON json_t *document = r == 0 ? access_user_json(&u) : NULL;
     if (r < 0)
         web_answer_access_err(ret, r, &e);
     else

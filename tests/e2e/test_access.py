@@ -240,6 +240,7 @@ def test_our_commands_get_in_where_their_user_may_write(guarded):
     assert command(guarded, "status", *there, env={"SNAPSHOTD_TOKEN": token}).returncode == 0
     listed = json.loads(command(guarded, "token", "list", "--json").stdout)["tokens"]
     assert sorted(t["name"] for t in listed) == ["laptop", "reader"], "what the commands made for themselves is gone"
+    assert next(t for t in listed if t["name"] == "laptop")["scopes"] == ["read"], "as the API shows it"
 
 
 # ---- from elsewhere ----
