@@ -325,6 +325,8 @@ export const a_picture_that_is_not_there_says_so_and_leads_on = base => withPage
 export const the_trash_has_a_way_in_and_a_way_back = base => withPage(base, {}, async page => {
     const {id} = await take(page, 'garden');
     await page.request.delete(`/api/v1/snapshots/${id}`);
+    await page.goto(`/snapshots/${id}`);
+    await page.locator('.notice', {hasText: /In the trash until about .*\d/}).waitFor();
     await page.goto('/timeline');
     await page.getByRole('link', {name: 'Trash'}).click();
     await page.getByRole('heading', {name: 'Trash', exact: true}).waitFor();

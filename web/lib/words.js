@@ -1,6 +1,7 @@
 /* Times, sizes and states in words. */
 
 const clock = new Intl.DateTimeFormat(undefined, {hour: '2-digit', minute: '2-digit', second: '2-digit'});
+const minute = new Intl.DateTimeFormat(undefined, {hour: '2-digit', minute: '2-digit'});
 const day = new Intl.DateTimeFormat(undefined, {weekday: 'long', day: 'numeric', month: 'long'});
 const dayOfYear = new Intl.DateTimeFormat(undefined, {weekday: 'long', day: 'numeric', month: 'long', year: 'numeric'});
 const whole = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'medium'});
@@ -22,6 +23,8 @@ export function dayName(at, now = Date.now()) {
     const same = new Date(at).getFullYear() === new Date(now).getFullYear();
     return (same ? day : dayOfYear).format(at);
 }
+/* '18:10', or 'Sunday, 1 March, 18:10'. */
+export const aboutTime = at => (dayName(at) === 'Today' ? '' : `${dayName(at)}, `) + minute.format(at);
 export const longDay = at => day.format(at);
 
 /* The midnight here that a day begins with, or that of some days later. Days may have 23 or 25 hours. */

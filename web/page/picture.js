@@ -10,7 +10,7 @@ import {go, rewrite} from '../lib/router.js';
 import {isAdmin} from '../lib/session.js';
 import {brief, pagePath, pictureUrl, wholeUrl} from '../lib/snapshot.js';
 import {keptStore} from '../lib/timeline_store.js';
-import {cameraTitle, clockTime, dayName} from '../lib/words.js';
+import {aboutTime, cameraTitle, clockTime, dayName} from '../lib/words.js';
 import {boxLabels, boxLines} from '../part/boxes.js';
 import {say, titled} from '../part/frame.js';
 import {gestures} from '../part/gestures.js';
@@ -90,8 +90,12 @@ export async function open(view, {params, query, signal}) {
         return h('header', {class: 'facts-head'},
             h('h1', {}, h('a', {href: `/cameras/${encodeURIComponent(shot.camera)}`}, cameraTitle(shot.camera))),
             h('p', {class: 'soft'}, `${dayName(at)}, `, h('time', {datetime: shot.event_at}, clockTime(at))),
-            shot.deleted_at && h('p', {class: 'notice'}, icon('trash'), 'In the trash',
+            shot.deleted_at && h('p', {class: 'notice'}, icon('trash'), inTrash(),
                 isAdmin() && h('button', {class: 'button', type: 'button', onclick: () => restore(shot.id, again)}, 'Bring it back')));
+    }
+
+    function inTrash() {
+        return shot.purge_at ? `In the trash until about ${aboutTime(Date.parse(shot.purge_at))}` : 'In the trash';
     }
 
     function actions() {
