@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/fault.h"
 #include "base/macros.h"
 
 static struct wall_time (*wall_source)(void);
@@ -15,7 +16,7 @@ static int64_t read_clock(clockid_t id)
 {
     struct timespec ts;
     (void)clock_gettime(id, &ts); /* cannot fail for these two clocks */
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 + fault_clock_shift_us();
 }
 
 struct wall_time clock_wall(void)

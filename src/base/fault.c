@@ -2,13 +2,16 @@
 
 #ifdef SNAPSHOT_FAULTS
 
+#include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/parse.h"
@@ -44,6 +47,27 @@ static bool is_wanted(const char *variable, const char *name, atomic_uint_fast64
     if (chosen[len] == ':' && parse_int64(digits, strlen(digits), 1, INT64_MAX, &n) < 0)
         return false;
     return atomic_fetch_add(passes, 1) + 1 == (uint64_t)n;
+}
+
+static const _Atomic int64_t *clock_shift; /* stays mapped until the process ends */
+
+static void map_clock_shift(void)
+{
+    const char *path = getenv("SNAPSHOTD_CLOCK_FILE");
+    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return;
+    const void *at = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
+    (void)close(fd); /* only read */
+    if (at != MAP_FAILED)
+        clock_shift = at;
+}
+
+int64_t fault_clock_shift_us(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, map_clock_shift); /* cannot fail with these arguments */
+    return clock_shift != NULL ? atomic_load(clock_shift) : 0;
 }
 
 /* Functions that a reader of the report finds by name, so they must not melt into their caller, nor
