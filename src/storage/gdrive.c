@@ -408,14 +408,20 @@ static int gdrive_verify(struct storage_session *w, const struct storage_object 
     return 0;
 }
 
+int gdrive_set_star(struct storage_session *w, const char *id, bool starred,
+                    struct storage_failure *f, struct err *e)
+{
+    struct drive_file file;
+    return drive_patch(&w->link, starred ? "star file" : "unstar file", id,
+                       starred ? "{\"starred\":true}" : "{\"starred\":false}", NULL, NULL, &file, f,
+                       e);
+}
+
 static int gdrive_star(struct storage_session *w, const struct storage_mark *mark, bool starred,
                        struct storage_failure *f, struct err *e)
 {
-    struct drive_file file;
     *f = (struct storage_failure){0};
-    int r = drive_patch(&w->link, starred ? "star file" : "unstar file", mark->id,
-                        starred ? "{\"starred\":true}" : "{\"starred\":false}", NULL, NULL, &file,
-                        f, e);
+    int r = gdrive_set_star(w, mark->id, starred, f, e);
     /* Gone, or not ours any more: no repeat will help, and other stars must not wait for it. */
     if (r == -ENOENT || r == -EPERM) {
         *f = (struct storage_failure){.trouble = STORAGE_WELL};

@@ -74,6 +74,8 @@ int gdrive_new_id(struct storage_session *w, char ret[DRIVE_ID_MAX], struct stor
 void gdrive_forget_ids(struct gdrive *g);
 /* Whether this process made the id and nobody has used it since; it is no more afterwards. */
 bool gdrive_take_fresh(struct gdrive *g, const char *id);
+int gdrive_set_star(struct storage_session *w, const char *id, bool starred,
+                    struct storage_failure *f, struct err *e);
 /* Keeps a failure for describe(). Returns r. */
 int gdrive_note_result(struct gdrive *g, int r, const struct storage_failure *f,
                        const struct err *e);

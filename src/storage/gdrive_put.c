@@ -269,7 +269,19 @@ static int rescue(struct job *j, const struct drive_file *file)
                        file->parent, &moved, j->f, j->e);
 }
 
-/* 0: this is the picture. -EBADMSG: it has another content. */
+/* What an earlier attempt sent has the star of then. One that Drive does not let us change is no
+ * reason to send the picture again. */
+static int mend_star(struct job *j)
+{
+    int r = gdrive_set_star(j->w, j->mark->id, j->o->starred, j->f, j->e);
+    if (r != -EPERM && r != -EINVAL)
+        return r;
+    *j->f = (struct storage_failure){0};
+    err_clear(j->e);
+    return 0;
+}
+
+/* 0: this is the picture, with its star. -EBADMSG: it has another content. */
 static int check(struct job *j, const struct drive_file *file)
 {
     if (strcmp(file->id, j->mark->id) != 0) {
@@ -284,7 +296,8 @@ static int check(struct job *j, const struct drive_file *file)
         return -EBADMSG;
     (void)text_copy(j->mark->url, sizeof(j->mark->url), file->link);
     j->mark->resume[0] = '\0';
-    return file->trashed ? rescue(j, file) : 0;
+    int r = file->trashed ? rescue(j, file) : 0;
+    return r == 0 && file->starred != j->o->starred ? mend_star(j) : r;
 }
 
 static int look(struct job *j)

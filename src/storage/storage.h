@@ -99,9 +99,10 @@ struct storage_ops {
     /* The same from what is in stock, for all or for none; asks nobody, any thread. -EAGAIN when
      * there are not enough. NULL = none is kept in stock. */
     int (*reserve_stocked)(struct storage *s, struct storage_mark *marks, int count);
-    /* 0: the object is there, once, and its size and digest are right. `save` makes a changed mark
-     * durable (a resumable upload began); when that fails, so does the call, and the caller knows
-     * that it was not the storage's fault. */
+    /* 0: the object is there, once, its size and digest are right, and its star is o->starred
+     * (where the place has stars): also when it was sent by an attempt before. `save` makes a
+     * changed mark durable (a resumable upload began); when that fails, so does the call, and the
+     * caller knows that it was not the storage's fault. */
     int (*put)(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
                int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
                struct storage_failure *f, struct err *e);

@@ -122,6 +122,7 @@ struct fixture {
     struct storage_failure f;
     struct err e;
     struct storage_mark mark;
+    bool starred;                 /* the picture */
     struct storage_mark saved[8]; /* what was made durable, in order */
     int saves, save_fails_at;
     int warnings;

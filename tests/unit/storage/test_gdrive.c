@@ -28,7 +28,8 @@ static int put_bytes(struct fixture *x, const void *bytes, size_t size)
                                      .taken_at = {1767323045000000},
                                      .camera = "front",
                                      .device_label = "Front Door",
-                                     .labels = "person,car"};
+                                     .labels = "person,car",
+                                     .starred = x->starred};
     x->e = (struct err){0};
     script_sync(&x->server);
     int r = x->storage->ops->put(x->session, &o, &x->mark, save, x, &x->f, &x->e);
@@ -243,6 +244,67 @@ static void after_a_restart_a_picture_is_looked_for_first(void **state)
     assert_int_equal(put(&x), 0);
     EXPECT_REQUESTS(&x, 1, "GET /drive/v3/files/F1?");
     fixture_stop(&x);
+}
+
+/* The star changed between an attempt that came through unseen and this one. */
+static void what_is_found_gets_the_star_that_the_picture_has_now(void **state)
+{
+    (void)state;
+    static const struct {
+        bool starred;
+        const char *there, *told;
+    } cases[] = {
+        {true, "", "{\"starred\":true}"},
+        {false, ",\"starred\":true", "{\"starred\":false}"},
+        {true, ",\"starred\":true", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture x;
+        char body[1024];
+        fixture_start(&x);
+        (void)text_copy(x.mark.id, sizeof(x.mark.id), "F1");
+        x.starred = cases[i].starred;
+        (void)snprintf(body, sizeof(body), PICTURE_JSON("F1", MD5_OF_TEN, "%s"), cases[i].there);
+        script_add(&x.server, 200, NULL, body);
+        if (cases[i].told)
+            script_add(&x.server, 200, NULL, PICTURE_JSON("F1", MD5_OF_TEN, ""));
+        assert_int_equal(put(&x), 0);
+        if (cases[i].told) {
+            EXPECT_REQUESTS(&x, 0, "GET /drive/v3/files/F1?", "PATCH /drive/v3/files/F1?");
+            assert_string_equal(x.server.requests[1].body, cases[i].told);
+        } else {
+            EXPECT_REQUESTS(&x, 0, "GET /drive/v3/files/F1?");
+        }
+        fixture_stop(&x);
+    }
+}
+
+static void a_star_that_drive_does_not_take_costs_no_picture(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *body;
+        int result;
+        enum storage_trouble trouble;
+    } cases[] = {
+        {403, ERROR_JSON("403", "appNotAuthorizedToFile"), 0, STORAGE_WELL},
+        {400, ERROR_JSON("400", "invalid"), 0, STORAGE_WELL},
+        {503, NULL, -EAGAIN, STORAGE_AWAY},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture x;
+        fixture_start(&x);
+        (void)text_copy(x.mark.id, sizeof(x.mark.id), "F1");
+        x.starred = true;
+        script_add(&x.server, 200, NULL, PICTURE_JSON("F1", MD5_OF_TEN, ""));
+        script_add(&x.server, cases[i].status, NULL, cases[i].body);
+        int r = put(&x);
+        if (r != cases[i].result || x.f.trouble != cases[i].trouble)
+            CASE_FAILS("case %zu: %d, trouble %d, %s", i, r, x.f.trouble, x.e.text);
+        assert_string_equal(x.mark.id, "F1");
+        fixture_stop(&x);
+    }
 }
 
 static void an_id_in_use_is_ours_when_the_picture_is_right(void **state)
@@ -1043,6 +1105,21 @@ static void a_session_that_had_finished_gives_its_last_answer_again(void **state
     fixture_stop(&x);
 }
 
+/* It was opened when there was no star yet. */
+static void a_session_from_before_the_star_gets_it_at_its_end(void **state)
+{
+    (void)state;
+    struct fixture x;
+    resume(&x);
+    x.starred = true;
+    script_add(&x.server, 201, NULL, long_json);
+    script_add(&x.server, 200, NULL, long_json);
+    assert_int_equal(put_long(&x), 0);
+    EXPECT_REQUESTS(&x, 1, PUT_SESSION, "PATCH /drive/v3/files/F1?");
+    assert_string_equal(x.server.requests[2].body, "{\"starred\":true}");
+    fixture_stop(&x);
+}
+
 static void a_session_that_is_gone_is_begun_anew_after_a_look(void **state)
 {
     (void)state;
@@ -1142,6 +1219,8 @@ int main(void)
         cmocka_unit_test(a_request_that_goes_out_twice_makes_one_file),
         cmocka_unit_test(what_did_not_arrive_waits_and_is_looked_for_before_it_is_sent_again),
         cmocka_unit_test(after_a_restart_a_picture_is_looked_for_first),
+        cmocka_unit_test(what_is_found_gets_the_star_that_the_picture_has_now),
+        cmocka_unit_test(a_star_that_drive_does_not_take_costs_no_picture),
         cmocka_unit_test(an_id_in_use_is_ours_when_the_picture_is_right),
         cmocka_unit_test(an_id_in_use_by_what_is_not_to_be_seen_yet_is_kept),
         cmocka_unit_test(an_id_that_somebody_else_has_is_given_up_in_the_end),
@@ -1177,6 +1256,7 @@ int main(void)
         cmocka_unit_test(a_session_that_nobody_could_ask_is_none_the_worse),
         cmocka_unit_test(a_session_is_resumed_after_a_restart),
         cmocka_unit_test(a_session_that_had_finished_gives_its_last_answer_again),
+        cmocka_unit_test(a_session_from_before_the_star_gets_it_at_its_end),
         cmocka_unit_test(a_session_that_is_gone_is_begun_anew_after_a_look),
         cmocka_unit_test(a_session_that_is_gone_because_it_had_finished_is_none_to_repeat),
         cmocka_unit_test(a_wrong_range_asks_for_the_state),
