@@ -75,6 +75,8 @@ int uploads_insert(struct ledger *l, int64_t snapshot_row, bool has_copy,
 /* The copies of these are there now, or will never be. Within a write transaction. */
 int uploads_copy_placed(struct ledger *l, int64_t snapshot_row, struct err *e);
 int uploads_copy_dropped(struct ledger *l, int64_t snapshot_row, struct err *e);
+/* The copy is to be drawn again: where the old one is kept, the new one takes its place. */
+int uploads_copy_awaited(struct ledger *l, int64_t snapshot_row, struct err *e);
 
 /* Columns that read_snapshot() takes, `s` being the table. */
 #define SNAPSHOT_COLUMNS                                                                           \

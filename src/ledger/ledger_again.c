@@ -152,16 +152,6 @@ static int update(struct ledger *l, const struct snapshot *s, const struct verdi
                         : r;
 }
 
-/* Jobs of a copy wait for the new one, or there will be none. */
-static int move_jobs(struct ledger *l, int64_t row, bool has_copy, struct err *e)
-{
-    return has_copy ? run_for_row(l,
-                                  "UPDATE uploads SET state = 3 WHERE snapshot = ?"
-                                  " AND annotated = 1 AND state = 0",
-                                  row, e)
-                    : uploads_copy_dropped(l, row, e);
-}
-
 static int replace(struct ledger *l, const struct snapshot *s, const struct verdict *v,
                    const char *annotated_path, bool had_copy, struct err *e)
 {
@@ -178,7 +168,10 @@ static int replace(struct ledger *l, const struct snapshot *s, const struct verd
         r = detections_insert(l, s, v, e);
     if (r == 0)
         r = retention_count(l, s->row, 1, e);
-    return r < 0 ? r : move_jobs(l, s->row, annotated_path != NULL, e);
+    if (r < 0)
+        return r;
+    return annotated_path != NULL ? uploads_copy_awaited(l, s->row, e)
+                                  : uploads_copy_dropped(l, s->row, e);
 }
 
 /* A detector that is off or fails knows less than the old verdict. */

@@ -1,7 +1,8 @@
 #pragma once
 /* Pictures that are examined once more because a person wants it: the answer takes the place of the
- * first verdict, and that is all. Nobody is told of it, and nothing more is uploaded: this file
- * makes no row of `outbox` or `uploads`. See ledger.h for what all functions have in common.
+ * first verdict, and that is all. Nobody is told of it, and this file makes no row of `outbox` or
+ * `uploads`; where the old copy with boxes is kept, the new one replaces it. See ledger.h for what
+ * all functions have in common.
  *
  * The old verdict counts until the new one is there. A copy with boxes is drawn anew: with the new
  * verdict the row says that the old copy is to go, and counts as unsettled; who removed it says so,

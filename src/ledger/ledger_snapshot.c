@@ -743,6 +743,8 @@ int ledger_unsettle(struct ledger *l, int64_t row, struct err *e)
         r = db_run(q, e);
         changed = db_changes(l->db);
     }
+    if (r == 0 && changed > 0)
+        r = uploads_copy_awaited(l, row, e);
     r = db_finish(l->db, r, e);
     return r < 0 ? r : changed;
 }

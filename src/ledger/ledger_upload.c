@@ -78,6 +78,24 @@ int uploads_copy_dropped(struct ledger *l, int64_t snapshot_row, struct err *e)
     return db_run(q, e);
 }
 
+int uploads_copy_awaited(struct ledger *l, int64_t snapshot_row, struct err *e)
+{
+    {
+        AUTO(db_query)
+        q = db_query(l->db, "UPDATE storages SET done = done - 1 WHERE id IN (SELECT storage"
+                            " FROM uploads WHERE snapshot = ? AND annotated = 1 AND state = 1)");
+        db_bind_int(q, snapshot_row);
+        int r = db_run(q, e);
+        if (r < 0)
+            return r;
+    }
+    AUTO(db_query)
+    q = db_query(l->db, "UPDATE uploads SET state = 3, not_before = 0, finished_at = NULL,"
+                        " star_due = 0 WHERE snapshot = ? AND annotated = 1 AND state IN (0, 1)");
+    db_bind_int(q, snapshot_row);
+    return db_run(q, e);
+}
+
 /* ---- what is due ---- */
 
 #define JOB_COLUMNS                                                                                \
@@ -463,7 +481,7 @@ int ledger_upload_again(struct ledger *l, const char *snapshot_id, struct err *e
     return r < 0 ? r : count;
 }
 
-int ledger_upload_lost(struct ledger *l, int64_t row, struct err *e)
+int ledger_upload_lost(struct ledger *l, int64_t row, bool gone, struct err *e)
 {
     int r = db_begin(l->db, e);
     if (r < 0)
@@ -473,10 +491,12 @@ int ledger_upload_lost(struct ledger *l, int64_t row, struct err *e)
         AUTO(db_query)
         q = db_query(l->db,
                      "UPDATE uploads SET state = 0, not_before = 0, finished_at = NULL,"
-                     " mark = NULL, url = NULL, star_due = 0 WHERE row = ? AND state = 1"
+                     " mark = iif(?, NULL, mark), url = NULL, star_due = 0 WHERE row = ?"
+                     " AND state = 1"
                      " AND EXISTS (SELECT 1 FROM snapshots s WHERE s.row = snapshot"
                      "  AND s.removed_at IS NULL AND s.removed_why IS NULL AND s.unsettled = 0)"
                      " RETURNING storage");
+        db_bind_int(q, gone);
         db_bind_int(q, row);
         r = db_query_int(q, &storage, e);
     }

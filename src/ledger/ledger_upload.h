@@ -61,9 +61,9 @@ int ledger_upload_damaged(struct ledger *l, int64_t row, const char *why, struct
 /* For people: jobs of this picture that were given up are pending again, with their marks and as if
  * never refused. Returns how many; -ENOENT when there is no such picture or its files are gone. */
 int ledger_upload_again(struct ledger *l, const char *snapshot_id, struct err *e);
-/* What was kept is there no more: a new object is to be made. Returns 1, or 0 when the job is not
- * done. */
-int ledger_upload_lost(struct ledger *l, int64_t row, struct err *e);
+/* What was kept is there no more, and a new object is to be made; or it is not `gone` but another
+ * one by now, and to be replaced. Returns 1, or 0 when the job is not done. */
+int ledger_upload_lost(struct ledger *l, int64_t row, bool gone, struct err *e);
 /* Jobs that are done, by ascending row above `after_row`, for comparing. Returns the count. */
 int ledger_upload_kept(struct ledger *l, const char *storage, int64_t after_row,
                        struct upload_job *ret, int max, struct err *e);

@@ -244,7 +244,6 @@ static int write_kept(struct upload_self *u, struct slot *const *list, int count
         if (s->code < 0)
             continue;
         jobs[n] = s->job;
-        s->mark.resume[0] = '\0'; /* a secret, and of no use any more */
         (void)upload_mark_write(&s->mark, jobs[n].mark, NULL); /* else the one from before stays */
         urls[n++] = s->mark.url;
     }

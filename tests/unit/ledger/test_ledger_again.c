@@ -156,6 +156,47 @@ static void an_old_copy_goes_before_the_new_one_is_drawn(void **state)
     assert_sound(f);
 }
 
+/* With the mark of the old one, which it replaces there. */
+static void a_new_copy_goes_where_the_old_one_was_kept(void **state)
+{
+    static const struct upload_order order = {.live_after = INT64_MAX};
+    struct fixture *f = *state;
+    AUTO(snapshot) s = add(f, true);
+    struct upload_job jobs[2];
+    struct upload_counts counts;
+    assert_int_equal(
+        ledger_upload_due(f->l, "gdrive", &order, ledger_now(), NULL, 0, jobs, 2, &f->e), 2);
+    for (int i = 0; i < 2; i++)
+        (void)snprintf(jobs[i].mark, sizeof(jobs[i].mark), "id-%d\n\n", jobs[i].annotated);
+    assert_int_equal(ledger_upload_done(f->l, jobs, NULL, 2, &f->e), 0);
+    assert_int_equal(ledger_again_want(f->l, s->id, &f->e), 0);
+    AUTO(snapshot) w = wanted(f);
+    assert_int_equal(examine(f, w, person, 1, COPY), 1);
+    assert_int_equal(ledger_upload_counts(f->l, "gdrive", &counts, &f->e), 0);
+    assert_int_equal(counts.done, 1);
+    assert_int_equal(counts.pending, 1);
+    assert_int_equal(
+        ledger_upload_due(f->l, "gdrive", &order, ledger_now(), NULL, 0, jobs, 2, &f->e),
+        0); /* not before it is drawn */
+    assert_sound(f);
+    assert_int_equal(ledger_again_cleared(f->l, s->row, &f->e), 0);
+    assert_int_equal(ledger_settle(f->l, &s->row, 1, &f->e), 0);
+    assert_int_equal(
+        ledger_upload_due(f->l, "gdrive", &order, ledger_now(), NULL, 0, jobs, 2, &f->e), 1);
+    assert_true(jobs[0].annotated);
+    assert_string_equal(jobs[0].mark, "id-1\n\n");
+    assert_int_equal(ledger_upload_done(f->l, jobs, NULL, 1, &f->e), 0);
+    /* The same for one that was missing here. */
+    assert_int_equal(ledger_unsettle(f->l, s->row, &f->e), 1);
+    assert_int_equal(ledger_upload_counts(f->l, "gdrive", &counts, &f->e), 0);
+    assert_int_equal(counts.pending, 1);
+    assert_int_equal(ledger_settle(f->l, &s->row, 1, &f->e), 0);
+    assert_int_equal(
+        ledger_upload_due(f->l, "gdrive", &order, ledger_now(), NULL, 0, jobs, 2, &f->e), 1);
+    assert_string_equal(jobs[0].mark, "id-1\n\n");
+    assert_sound(f);
+}
+
 static void a_copy_without_persons_goes_for_good(void **state)
 {
     struct fixture *f = *state;
@@ -267,6 +308,7 @@ int main(void)
         CASE(a_new_verdict_takes_the_place_of_the_old),
         CASE(a_first_copy_is_drawn_and_not_uploaded),
         CASE(an_old_copy_goes_before_the_new_one_is_drawn),
+        CASE(a_new_copy_goes_where_the_old_one_was_kept),
         CASE(a_copy_without_persons_goes_for_good),
         CASE(a_detector_that_fails_leaves_the_old_verdict),
         CASE(the_janitor_and_the_wish_do_not_meet),

@@ -332,9 +332,14 @@ static void what_was_lost_is_made_anew(void **state)
     add(f, 1, "porch", false, both, 1);
     assert_int_equal(due(f, DRIVE, &oldest_first, jobs, 2), 1);
     (void)text_copy(jobs[0].mark, sizeof(jobs[0].mark), "id-1\n\n");
-    assert_int_equal(ledger_upload_lost(f->l, jobs[0].row, &f->e), 0); /* it is not kept */
+    assert_int_equal(ledger_upload_lost(f->l, jobs[0].row, true, &f->e), 0); /* it is not kept */
     assert_int_equal(ledger_upload_done(f->l, jobs, NULL, 1, &f->e), 0);
-    assert_int_equal(ledger_upload_lost(f->l, jobs[0].row, &f->e), 1);
+    /* What is there with other bytes is to be replaced, so it must be known. */
+    assert_int_equal(ledger_upload_lost(f->l, jobs[0].row, false, &f->e), 1);
+    assert_int_equal(due(f, DRIVE, &oldest_first, jobs, 2), 1);
+    assert_string_equal(jobs[0].mark, "id-1\n\n");
+    assert_int_equal(ledger_upload_done(f->l, jobs, NULL, 1, &f->e), 0);
+    assert_int_equal(ledger_upload_lost(f->l, jobs[0].row, true, &f->e), 1);
     assert_int_equal(due(f, DRIVE, &oldest_first, jobs, 2), 1);
     assert_string_equal(jobs[0].mark, "");
     assert_counts(f, DRIVE, 1, 0, 0);

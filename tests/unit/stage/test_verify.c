@@ -7,6 +7,7 @@
 
 #include "base/fsutil.h"
 #include "base/mem.h"
+#include "ledger/ledger_again.h"
 #include "stage/upload_object.h"
 #include "stage/verify.h"
 #include "storage/directory.h"
@@ -105,7 +106,10 @@ static void upload_all(struct rig *r)
         struct storage_object o = upload_object(s, &jobs[i], "");
         assert_int_equal(store_read(f->s, o.path, 1 << 20, &bytes, &f->e), 0);
         const struct storage_ops *ops = r->storages[0]->ops;
-        assert_int_equal(ops->reserve(r->w, &o, &mark, 1, &failure, &f->e), 0);
+        if (jobs[i].mark[0])
+            upload_mark_read(jobs[i].mark, &mark);
+        else
+            assert_int_equal(ops->reserve(r->w, &o, &mark, 1, &failure, &f->e), 0);
         char md5[HASH_MD5_HEX], sha256[HASH_SHA256_HEX];
         hash_md5_hex(bytes->data, bytes->size, md5);
         hash_sha256_hex(bytes->data, bytes->size, sha256);
@@ -322,6 +326,39 @@ static void what_a_storage_lost_or_spoiled_is_uploaded_again(void **state)
     assert_sound(r->f);
 }
 
+/* Examined again, a picture gets another copy of the same name. */
+static void a_copy_that_is_drawn_again_replaces_the_one_there(void **state)
+{
+    struct rig *r = *state;
+    struct fixture *f = r->f;
+    AUTO(snapshot) s = add(r, 1, true);
+    AUTO(snapshot) w = NULL;
+    static const char *const person[] = {"person"};
+    static const float score[] = {0.5f};
+    upload_all(r);
+    r->o.storages = r->storages;
+    assert_int_equal(ledger_again_want(f->l, s->id, &f->e), 0);
+    assert_int_equal(ledger_again_next(f->l, 0, &w, 1, &f->e), 1);
+    struct verdict v = make_verdict(person, score, 1);
+    assert_int_equal(ledger_again_examined(f->l, w, &v, s->annotated_path, &f->e), 1);
+    verdict_done(&v);
+    remove_at(f->root, s->annotated_path);
+    assert_int_equal(ledger_again_cleared(f->l, s->row, &f->e), 0);
+    assert_int_equal(store_put(f->s, s->id, true, "other boxes", 11, &f->e), 0);
+    assert_int_equal(store_place(f->s, s->id, true, s->annotated_path, &f->e), 0);
+    assert_int_equal(ledger_settle(f->l, &s->row, 1, &f->e), 0);
+    run(r); /* the old one is no loss */
+    expect(r, 0, 0, NULL);
+    upload_all(r);
+    run(r);
+    expect(r, 0, 0, NULL);
+    assert_int_equal(r->report.kept, 2);
+    char second[512];
+    (void)snprintf(second, sizeof(second), "%s/front/1970/01/01/detect_front_1-2.jpg", r->nas);
+    assert_int_equal(access(second, F_OK), -1);
+    assert_sound(f);
+}
+
 /* Most pictures are removed here after two days and are still to be there. */
 static void pictures_that_are_removed_here_are_still_compared(void **state)
 {
@@ -385,6 +422,7 @@ int main(void)
         TEST(a_picture_whose_rename_is_due_belongs_to_its_row),
         TEST(only_what_lies_in_the_folder_of_a_day_is_deleted),
         TEST(what_a_storage_lost_or_spoiled_is_uploaded_again),
+        TEST(a_copy_that_is_drawn_again_replaces_the_one_there),
         TEST(pictures_that_are_removed_here_are_still_compared),
         TEST(a_storage_that_is_away_is_one_finding),
         TEST(a_stop_ends_it),
