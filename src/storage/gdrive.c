@@ -84,21 +84,32 @@ static void set_link(struct gdrive *g, const char *link)
 
 /* ---- the copy of the login ---- */
 
-/* Before anybody asks for a token: one that is missing may come from its copy, and that goes before
- * the one of the configuration, which is the older. */
-static void restore_login(struct gdrive *g, struct http_client *c)
+static bool is_logged_in(const struct gdrive *g)
 {
     struct google_login_state login;
+    google_login_describe(g->account.login, &login);
+    return login.kind != GOOGLE_LOGIN_NONE;
+}
+
+/* The login of the configuration is the older one: while nobody knows whether there is a copy, it
+ * would take its place for good. Under the lock. */
+static void place_login(struct gdrive *g)
+{
+    if (g->placed || (!is_logged_in(g) && !token_backup_answered(g->backup)))
+        return;
+    google_login_place(g->account.login);
+    g->placed = true;
+}
+
+/* Before anybody asks for a token: one that is missing may come from its copy. */
+static void restore_login(struct gdrive *g, struct http_client *c)
+{
     if (!g->backup)
         return;
     (void)pthread_mutex_lock(&g->backup_lock);
-    if (!g->looked) {
-        google_login_describe(g->account.login, &login);
-        if (login.kind == GOOGLE_LOGIN_NONE)
-            (void)token_backup_tend(g->backup, c); /* it keeps what went wrong */
-        google_login_place(g->account.login);
-    }
-    g->looked = true;
+    if (!g->placed && !is_logged_in(g))
+        (void)token_backup_tend(g->backup, c); /* it keeps what went wrong */
+    place_login(g);
     (void)pthread_mutex_unlock(&g->backup_lock);
 }
 
@@ -113,6 +124,7 @@ static int64_t gdrive_tend(struct storage_session *w)
         token_backup_hurry(g->backup);
     g->tended = now;
     int64_t again_ms = token_backup_tend(g->backup, w->link.client);
+    place_login(g);
     (void)pthread_mutex_unlock(&g->backup_lock);
     return again_ms;
 }

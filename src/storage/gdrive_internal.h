@@ -33,7 +33,7 @@ struct gdrive {
 
     pthread_mutex_t backup_lock; /* for the copy of the login, over its calls to S3 */
     struct token_backup *backup;
-    bool looked;     /* for a copy when the login was missing */
+    bool placed;     /* the login of the configuration has had its turn */
     uint64_t tended; /* generation of the login that was compared with its copy */
 };
 

@@ -36,6 +36,10 @@
 #define SKEW_S 60 /* a clock that is more wrong than this is the first suspect */
 
 #define NOT_YET "nobody has logged in to Google yet: run `snapshotd auth gdrive`"
+#define WAITS                                                                                      \
+    "[gdrive] token, GOOGLE_OAUTH_TOKEN waits for the copy of the login in its bucket, which "     \
+    "goes "                                                                                        \
+    "before it and cannot be looked at yet"
 
 struct stamp {
     bool there;
@@ -231,6 +235,7 @@ static const char *why_none(const struct google_login *l)
 {
     return l->file_trouble.code < 0    ? l->file_trouble.text
            : l->given_trouble.code < 0 ? l->given_trouble.text
+           : l->given                  ? WAITS
                                        : NOT_YET;
 }
 
@@ -595,7 +600,7 @@ void google_login_describe(struct google_login *l, struct google_login_state *re
         (void)text_format(who, sizeof(who), "service account %.64s", l->service->email);
     bool good = is_good(l);
     if (l->kind == GOOGLE_LOGIN_NONE)
-        (void)text_copy(ret->text, sizeof(ret->text), NOT_YET);
+        (void)text_copy(ret->text, sizeof(ret->text), l->given ? WAITS : NOT_YET);
     else if (good)
         (void)text_format(ret->text, sizeof(ret->text), "%s; token good for %s", who,
                           text_span((double)mono_diff_us(l->good_until, clock_mono()) / 1e6, span));

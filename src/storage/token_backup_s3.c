@@ -10,6 +10,7 @@
 #include "storage/google_token.h"
 
 #define AGAIN_MS 300000  /* after the network's failures */
+#define MISSING_MS 15000 /* the same while nobody is logged in: pictures wait for it */
 #define TURN_MS 1800000  /* two turns are never further apart */
 #define AT_LEAST_MS 1000 /* between two calls, whatever the clock does */
 
@@ -17,6 +18,7 @@ struct token_backup {
     struct s3_bucket *bucket;
     char *name, *token_file;
     struct wall_time next; /* 0 = now */
+    bool answered;
 
     pthread_mutex_t lock; /* of what is described */
     enum token_backup_outcome outcome;
@@ -73,8 +75,12 @@ int64_t token_backup_tend(struct token_backup *b, struct http_client *http)
     struct err e = {0};
     int r = token_backup_turn(&store, b->token_file, &outcome, &e);
     b->next = token_backup_next(now);
-    if (r < 0 && e.retry != ERR_NEVER)
-        b->next.us = MIN(b->next.us, now.us + AGAIN_MS * 1000LL);
+    bool passes = r < 0 && e.retry != ERR_NEVER;
+    b->answered = b->answered || !passes;
+    if (passes) {
+        int64_t ms = google_token_is_missing(b->token_file) ? MISSING_MS : AGAIN_MS;
+        b->next.us = MIN(b->next.us, now.us + ms * 1000);
+    }
     (void)pthread_mutex_lock(&b->lock);
     bool news = strcmp(b->failure.text, e.text) != 0;
     b->failure = e;
@@ -95,6 +101,11 @@ int64_t token_backup_tend(struct token_backup *b, struct http_client *http)
 void token_backup_hurry(struct token_backup *b)
 {
     b->next = (struct wall_time){0};
+}
+
+bool token_backup_answered(const struct token_backup *b)
+{
+    return b->answered;
 }
 
 /* A clock that was put back must not put the next turn off. */

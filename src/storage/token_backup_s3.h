@@ -3,6 +3,7 @@
  * (aws/aws_chain.h), as the predecessor's `aws s3 cp` has them. One thread tends it, any may
  * describe. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,10 +24,14 @@ void token_backup_free(struct token_backup *b);
 DEFINE_AUTO(token_backup, token_backup_free)
 
 /* A turn when one is due: at the first call, then by token_backup_next(), and some minutes after a
- * failure that may pass. Returns the ms until it wants to be called again. */
+ * failure that may pass, or seconds while there is no login. Returns the ms until it wants to be
+ * called again. */
+int64_t token_backup_tend(struct token_backup *b, struct http_client *http);
 /* The next call is a turn: the login has changed. */
 void token_backup_hurry(struct token_backup *b);
-int64_t token_backup_tend(struct token_backup *b, struct http_client *http);
+/* Whether a turn has told what the bucket holds, were it nothing or no login. Of the tending
+ * thread. */
+bool token_backup_answered(const struct token_backup *b);
 
 struct token_backup_state {
     char text[192];           /* "copy of the login in S3 bucket 'x': saved 12 min ago" */

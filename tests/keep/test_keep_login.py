@@ -272,6 +272,27 @@ def test_a_copy_goes_before_the_older_login_of_the_environment(launch, drive, lo
     assert json.loads(login.read_text())["refresh_token"] == copy["refresh_token"]
 
 
+def test_while_the_bucket_is_away_the_older_login_does_not_take_its_copys_place(
+        launch, drive, login, aws):
+    import fakes.aws as fake
+    copy = json.loads(login.read_text())
+    put_copy(aws, login.read_text())
+    login.unlink()
+    aws.faults.append(fake.Fault(lambda r: True, status=403, code="AccessDenied", times=1000))
+    given = {"GOOGLE_OAUTH_TOKEN": json.dumps(drive.credentials(expired=True))}
+    d = copied(launch, drive, login, aws, env=given)
+    d.wait_line(r"\[login-copy\]")
+    push(d, [0])
+    taken(d, 1)
+    wait_until(lambda: storage(d)["state"] == "login", "the pause")
+    assert not login.exists()
+    assert "GOOGLE_OAUTH_TOKEN waits for the copy" in storage(d)["last_error"]
+    aws.faults.clear()
+    d.wait_line(r"\[login-restored\]", patience=60)
+    assert json.loads(login.read_text())["refresh_token"] == copy["refresh_token"]
+    all_there_soon(d)
+
+
 def test_without_a_copy_the_login_of_the_environment_serves(launch, drive, login, aws):
     login.unlink()
     given = drive.credentials()
