@@ -23,6 +23,7 @@
 #define PAGE_SIZE 500   /* some 300 KB of JSON, for the time of a page */
 #define STALE_MS 600000 /* a list that rested for longer is made anew */
 #define KEY_MAX (DRIVE_ID_MAX + 16)
+#define DOUBLES_MAX 8 /* shortcuts to one file beside the oldest: one by each other instance */
 
 /* One piece of a run. */
 struct run {
@@ -244,10 +245,23 @@ static int move_all(struct run *run)
 
 struct shortcuts {
     struct run *run;
-    struct drive_file oldest, ours;
-    const char *own;
-    int count;
+    struct drive_file oldest;
+    char younger[DOUBLES_MAX][DRIVE_ID_MAX];
+    int younger_count, count;
+    const char *own; /* the id that we made one with, or NULL */
+    bool own_seen;   /* in the list */
 };
+
+static void add_shortcut(struct shortcuts *s, const struct drive_file *file)
+{
+    bool oldest = s->count++ == 0;
+    bool older = !oldest && drive_file_older(file, &s->oldest);
+    if (!oldest && s->younger_count < DOUBLES_MAX)
+        (void)text_copy(s->younger[s->younger_count++], DRIVE_ID_MAX,
+                        older ? s->oldest.id : file->id);
+    if (oldest || older)
+        s->oldest = *file;
+}
 
 static int see_shortcut(void *arg, const struct drive_file *file)
 {
@@ -255,14 +269,14 @@ static int see_shortcut(void *arg, const struct drive_file *file)
     if (file->trashed || strcmp(file->type, DRIVE_SHORTCUT_TYPE) != 0)
         return 0;
     if (s->own && !strcmp(s->own, file->id))
-        s->ours = *file;
-    if (s->count++ == 0 || drive_file_older(file, &s->oldest))
-        s->oldest = *file;
+        s->own_seen = true;
+    add_shortcut(s, file);
     return 0;
 }
 
 /* Only in its day's folder: that narrows it to one drive, and to what a list shows soonest. */
-static int find_shortcuts(struct run *run, const char *target, const char *day, struct shortcuts *s)
+static int find_shortcuts(struct run *run, const char *target, const char *day, const char *own,
+                          struct shortcuts *ret)
 {
     AUTO_DONE(dynbuf) q;
     dynbuf_init(&q, 1024);
@@ -270,9 +284,8 @@ static int find_shortcuts(struct run *run, const char *target, const char *day, 
     (void)dynbuf_puts(&q, " in parents and appProperties has { key='sd_target' and value=");
     (void)drive_quote(&q, target);
     (void)dynbuf_puts(&q, " } and trashed = false");
-    s->count = 0;
-    s->ours = (struct drive_file){0};
-    return drive_find(&run->w->link, dynbuf_str(&q), 100, see_shortcut, s, run->f, run->e);
+    *ret = (struct shortcuts){.run = run, .own = own};
+    return drive_find(&run->w->link, dynbuf_str(&q), 100, see_shortcut, ret, run->f, run->e);
 }
 
 static int make_shortcut(struct run *run, const struct drive_file *file, const char *day,
@@ -304,23 +317,51 @@ static int shortcut_id(struct run *run, const char *key, char id[DRIVE_ID_MAX])
     return drive_note_set(&run->w->memory, key, DRIVE_NOTE_NEW, id, run->e);
 }
 
-/* After making one: the oldest stays, as with folders. */
-static int settle_shortcuts(struct run *run, const char *key, const struct drive_file *made,
-                            const char *target, const char *day)
+/* The oldest stays, as with folders. Whoever looks removes the others, those of another instance as
+ * well: that one may have looked before ours was to be seen. */
+static int settle(struct shortcuts *s, const char *key)
 {
-    struct shortcuts s = {.run = run, .own = made->id};
-    int r = find_shortcuts(run, target, day, &s);
+    struct run *run = s->run;
+    for (int i = 0; i < s->younger_count; i++) {
+        int r = drive_trash(&run->w->link, s->younger[i], run->f, run->e);
+        if (r == -EPERM || r == -EINVAL) /* not ours to remove */
+            *run->f = (struct storage_failure){0};
+        else if (r < 0)
+            return r;
+    }
+    /* While no list shows ours, an older one may come to light. */
+    bool young = s->own && !s->own_seen && !strcmp(s->oldest.id, s->own);
+    return drive_note_set(&run->w->memory, key, young ? DRIVE_NOTE_YOUNG : DRIVE_NOTE_MADE,
+                          s->oldest.id, run->e);
+}
+
+static int settle_made(struct run *run, const char *key, const struct drive_file *made,
+                       const char *target, const char *day)
+{
+    struct shortcuts s;
+    int r = find_shortcuts(run, target, day, made->id, &s);
     if (r < 0)
         return r;
-    const char *stays = made->id;
-    if (s.count > 0 && s.ours.id[0] && strcmp(s.oldest.id, made->id) != 0) {
-        r = drive_trash(&run->w->link, made->id, run->f, run->e);
-        if (r < 0)
+    if (!s.own_seen)
+        add_shortcut(&s, made);
+    return settle(&s, key);
+}
+
+/* What the list shows, and ours, which it may not show yet. */
+static int settle_found(struct shortcuts *s, const char *key)
+{
+    struct run *run = s->run;
+    struct drive_file ours;
+    if (s->own && !s->own_seen) {
+        int r = drive_get(&run->w->link, s->own, &ours, run->f, run->e);
+        if (r < 0 && r != -ENOENT)
             return r;
-        stays = s.oldest.id;
+        if (r == 0 && !ours.trashed)
+            add_shortcut(s, &ours);
     }
-    run->done++;
-    return drive_note_set(&run->w->memory, key, DRIVE_NOTE_MADE, stays, run->e);
+    if (s->count == 0) /* a person removed it */
+        return drive_note_set(&run->w->memory, key, DRIVE_NOTE_MADE, s->own, run->e);
+    return settle(s, key);
 }
 
 static int need_shortcut(struct run *run, const struct drive_file *file)
@@ -328,27 +369,25 @@ static int need_shortcut(struct run *run, const struct drive_file *file)
     char key[KEY_MAX], id[DRIVE_ID_MAX] = "", day[DRIVE_ID_MAX];
     enum drive_note note;
     struct drive_file made;
+    struct shortcuts s;
     (void)text_format(key, sizeof(key), "star:%s", file->id);
     int r = drive_note_get(&run->w->memory, key, &note, id, run->e);
     if (r < 0 || note == DRIVE_NOTE_MADE) /* one that a person removed since stays away */
         return r;
-    struct shortcuts s = {.run = run, .own = note == DRIVE_NOTE_NEW ? id : NULL};
     run->done++;
     for (int i = 0; i < 2; i++) {
         r = gdrive_day_folder(run->w, file->created_at, i > 0, day, run->f, run->e);
         if (r == 0)
-            r = find_shortcuts(run, file->id, day, &s);
-        if (r == 0 && s.ours.id[0])
-            return settle_shortcuts(run, key, &s.ours, file->id, day);
-        if (r == 0 && s.count > 0)
-            return drive_note_set(&run->w->memory, key, DRIVE_NOTE_MADE, s.oldest.id, run->e);
+            r = find_shortcuts(run, file->id, day, id[0] ? id : NULL, &s);
+        if (r == 0 && (s.count > 0 || note == DRIVE_NOTE_YOUNG))
+            return settle_found(&s, key);
         if (r == 0)
             r = shortcut_id(run, key, id);
         if (r == 0)
             r = make_shortcut(run, file, day, id, &made);
         run->kept->linked += r == 0;
         if (r == 0)
-            return settle_shortcuts(run, key, &made, file->id, day);
+            return settle_made(run, key, &made, file->id, day);
         if (r != -ENOENT) /* else the day's folder is gone */
             break;
     }

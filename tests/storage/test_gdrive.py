@@ -509,6 +509,9 @@ def expect_archived(drive, count, starred):
         if i < starred and day < 3:
             assert links.pop(f"cameras/2026/01/0{day}/p{i}.jpg") == 1
     assert not paths and not links
+
+
+def expect_one_tree(drive):
     assert live_folders(drive) == [PATH, "cameras/2026", "cameras/2026/01",
                                    "cameras/2026/01/01", "cameras/2026/01/02"]
 
@@ -518,6 +521,7 @@ def test_the_archive_moves_what_is_old_and_links_what_has_a_star(drive, opened):
     s = opened()
     assert s.do(f"archive now={NOW}") == "34"
     expect_archived(drive, 60, 9)
+    expect_one_tree(drive)
     # The last request of a run is a list, and the Drive enters a request before it reads the next.
     before = len(drive.requests(operation="write"))
     assert s.do(f"archive now={NOW}") == "0"
@@ -543,19 +547,32 @@ def test_the_archive_survives_kills_and_faults(drive, opened, seed):
     s = opened()
     s.do(f"archive now={NOW}")
     expect_archived(drive, 40, 8)
+    expect_one_tree(drive)
     assert s.do(f"archive now={NOW}") == "0"
 
 
-def test_two_archives_at_once_end_as_one(drive, opened):
+@pytest.mark.parametrize("lag", [0, 3600])
+def test_two_archives_at_once_end_as_one(drive, opened, lag):
+    """With a lag each has folders and shortcuts of its own until the lists show the other's."""
     fill(drive, 30, 6)
-    drive.set(answer_ms=5)
+    drive.set(answer_ms=5, list_lag_s=lag)
     both = [opened("a"), opened("b")]
     for s in both:
         s.begin(f"archive now={NOW}")
     for s in both:
         s.wait_line("^(ok|error) archive")
+    drive.set(answer_ms=0, list_lag_s=0)
+    with drive.lock:
+        for f in drive.files_by_id.values():
+            f["visible_at"] = 0
+    for _ in range(5 if lag else 0):
+        for s in both:
+            s.do("later 61000")
+            s.do(f"archive now={NOW}")
     both[0].do(f"archive now={NOW}")
     expect_archived(drive, 30, 6)
+    if not lag:  # else empty ones stay until their day is wanted again
+        expect_one_tree(drive)
 
 
 def test_without_its_star_a_picture_moves_and_loses_its_shortcut(drive, opened):

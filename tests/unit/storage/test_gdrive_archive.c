@@ -304,9 +304,8 @@ static void a_shortcut_whose_answer_was_lost_is_found_again(void **state)
     script_add(&x.server, 200, NULL, FILES(STARRED("S1", "2026-01-02T01:00:00Z")));
     add_day(&x);
     script_add(&x.server, 200, NULL, FILES(SHORTCUT("SC", "2026-01-03T12:00:01Z")));
-    script_add(&x.server, 200, NULL, FILES(SHORTCUT("SC", "2026-01-03T12:00:01Z")));
     assert_int_equal(archive(&x), 0);
-    assert_int_equal(x.server.request_count, 8);
+    assert_int_equal(x.server.request_count, 7);
     assert_string_equal(note_of("star:S1"), "made SC");
     fixture_stop(&x);
 }
@@ -325,8 +324,56 @@ static void a_shortcut_that_the_list_does_not_show_yet_is_not_made_twice(void **
     script_add(&x.server, 200, NULL, SHORTCUT("SC", "2026-01-03T12:00:01Z"));
     script_add(&x.server, 200, NULL, FILES(""));
     assert_int_equal(archive(&x), 0);
-    assert_string_equal(note_of("star:S1"), "made SC");
+    assert_string_equal(note_of("star:S1"), "young SC");
     fixture_stop(&x);
+}
+
+/* Two instances made one each before either could see the other's. */
+static void what_comes_to_light_beside_a_young_shortcut_is_settled(void **state)
+{
+    (void)state;
+    static const char trashed[] = "{\"id\":\"x\",\"trashed\":true}";
+    static const struct {
+        const char *what, *list, *get; /* NULL = not asked for */
+        const char *trash;             /* which goes */
+        const char *note;
+    } cases[] = {
+        {"ours is the younger",
+         FILES(
+             SHORTCUT("SC", "2026-01-03T12:00:01Z") "," SHORTCUT("OTHER", "2026-01-03T12:00:00Z")),
+         NULL, "PATCH /drive/v3/files/SC?", "made OTHER"},
+        {"ours is the older",
+         FILES(
+             SHORTCUT("OTHER", "2026-01-03T12:00:02Z") "," SHORTCUT("SC", "2026-01-03T12:00:01Z")),
+         NULL, "PATCH /drive/v3/files/OTHER?", "made SC"},
+        {"ours alone", FILES(SHORTCUT("SC", "2026-01-03T12:00:01Z")), NULL, NULL, "made SC"},
+        {"nothing yet", FILES(""), SHORTCUT("SC", "2026-01-03T12:00:01Z"), NULL, "young SC"},
+        {"the other alone", FILES(SHORTCUT("OTHER", "2026-01-03T12:00:00Z")),
+         SHORTCUT("SC", "2026-01-03T12:00:01Z"), "PATCH /drive/v3/files/SC?", "made OTHER"},
+        {"a person removed it", FILES(""), trashed, NULL, "made SC"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture x;
+        know_top(&x);
+        assert_int_equal(notes_set(NULL, "star:S1", "young SC", NULL), 0);
+        script_add(&x.server, 200, NULL, FILES(""));
+        script_add(&x.server, 200, NULL, FILES(STARRED("S1", "2026-01-02T01:00:00Z")));
+        add_day(&x);
+        script_add(&x.server, 200, NULL, cases[i].list);
+        if (cases[i].get)
+            script_add(&x.server, 200, NULL, cases[i].get);
+        if (cases[i].trash)
+            script_add(&x.server, 200, NULL, trashed);
+        if (archive(&x) != 0)
+            CASE_FAILS("%s: %s", cases[i].what, x.e.text);
+        if (strcmp(note_of("star:S1"), cases[i].note) != 0)
+            CASE_FAILS("%s: %s", cases[i].what, note_of("star:S1"));
+        if (cases[i].trash)
+            EXPECT_REQUESTS(&x, 7 + (cases[i].get != NULL), cases[i].trash);
+        else
+            assert_int_equal(x.server.request_count, 7 + (cases[i].get != NULL));
+        fixture_stop(&x);
+    }
 }
 
 static void of_two_shortcuts_the_older_stays(void **state)
@@ -652,6 +699,7 @@ int main(void)
         cmocka_unit_test(a_starred_picture_stays_and_its_day_gets_one_shortcut),
         cmocka_unit_test(a_shortcut_whose_answer_was_lost_is_found_again),
         cmocka_unit_test(a_shortcut_that_the_list_does_not_show_yet_is_not_made_twice),
+        cmocka_unit_test(what_comes_to_light_beside_a_young_shortcut_is_settled),
         cmocka_unit_test(of_two_shortcuts_the_older_stays),
         cmocka_unit_test(a_shortcuts_id_that_drive_does_not_take_is_given_up),
         cmocka_unit_test(without_its_star_a_picture_moves_and_the_shortcut_goes),
