@@ -142,6 +142,12 @@ static int drop_shortcut(struct run *run, const char *id)
     if (r < 0 || note == DRIVE_NOTE_NONE)
         return r;
     r = drive_trash(&run->w->link, shortcut, run->f, run->e);
+    if (r == -EPERM || r == -EINVAL) { /* the picture is none the worse */
+        *run->f = (struct storage_failure){0};
+        log_warn("drive-archive", "a shortcut to a picture without a star stays: %s",
+                 run->e ? run->e->text : "");
+        r = 0;
+    }
     return r < 0 ? r : drive_note_set(&run->w->memory, key, DRIVE_NOTE_NONE, NULL, run->e);
 }
 

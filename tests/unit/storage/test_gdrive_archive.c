@@ -432,6 +432,26 @@ static void without_its_star_a_picture_moves_and_the_shortcut_goes(void **state)
     fixture_stop(&x);
 }
 
+static void a_shortcut_that_may_not_go_holds_up_no_file(void **state)
+{
+    (void)state;
+    struct fixture x;
+    know_top(&x);
+    assert_int_equal(notes_set(NULL, "star:A", "made SC", NULL), 0);
+    script_add(&x.server, 200, NULL,
+               FILES(OLD("A", "2026-01-02T01:00:00Z") "," OLD("B", "2026-01-02T01:00:00Z")));
+    script_add(&x.server, 403, NULL, ERROR_JSON("403", "insufficientFilePermissions"));
+    add_day(&x);
+    script_add(&x.server, 200, NULL, MOVED("A"));
+    script_add(&x.server, 200, NULL, MOVED("B"));
+    script_add(&x.server, 200, NULL, FILES(""));
+    assert_int_equal(archive(&x), 2);
+    assert_int_equal(x.f.trouble, STORAGE_WELL);
+    assert_int_equal(x.warnings, 1);
+    assert_string_equal(note_of("star:A"), "");
+    fixture_stop(&x);
+}
+
 /* ---- folders ---- */
 
 static int need_top(struct fixture *x)
@@ -703,6 +723,7 @@ int main(void)
         cmocka_unit_test(of_two_shortcuts_the_older_stays),
         cmocka_unit_test(a_shortcuts_id_that_drive_does_not_take_is_given_up),
         cmocka_unit_test(without_its_star_a_picture_moves_and_the_shortcut_goes),
+        cmocka_unit_test(a_shortcut_that_may_not_go_holds_up_no_file),
         cmocka_unit_test(a_folder_is_made_when_none_is_there),
         cmocka_unit_test(when_an_older_folder_comes_to_light_what_is_in_ours_moves_there),
         cmocka_unit_test(a_double_is_not_trusted_to_be_empty_at_once),
