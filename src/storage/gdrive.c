@@ -401,6 +401,36 @@ int gdrive_note_result(struct gdrive *g, int r, const struct storage_failure *f,
     return r;
 }
 
+/* Behind a file that is not shown: to a client of another Cloud project nothing of ours exists, and
+ * the files are there all the same. */
+static int check_folder_shown(struct storage_session *w, struct storage_failure *f, struct err *e)
+{
+    char id[DRIVE_ID_MAX];
+    struct drive_file top;
+    struct storage_failure failure = {0};
+    struct err why = {0};
+    if (w->folder_shown ||
+        drive_folder_remembered(&w->memory, w->g->parent, w->g->folder, id, NULL) < 0)
+        return 0;
+    int r = drive_get(&w->link, id, &top, &failure, &why);
+    if (r == 0) {
+        w->folder_shown = true;
+        return 0;
+    }
+    *f = failure;
+    if (r != -ENOENT && r != -EPERM) {
+        if (e)
+            *e = why;
+        return r;
+    }
+    f->trouble = STORAGE_LOGIN;
+    return err_set(e, -EACCES, ERR_LATER,
+                   "neither the file nor the folder '%.80s' is shown to this login: is its client "
+                   "one of another Cloud project, or the account another one? If the folder was "
+                   "deleted for good, let the daemon upload a picture first",
+                   w->g->folder);
+}
+
 static int gdrive_verify(struct storage_session *w, const struct storage_object *o,
                          const struct storage_mark *mark, struct storage_failure *f, struct err *e)
 {
@@ -409,6 +439,10 @@ static int gdrive_verify(struct storage_session *w, const struct storage_object 
     int r = drive_get(&w->link, mark->id, &file, f, e);
     if (r == -EPERM) /* of this file alone; others may be ours */
         *f = (struct storage_failure){.trouble = STORAGE_WELL};
+    if (r == -ENOENT) {
+        int shown = check_folder_shown(w, f, e);
+        r = shown < 0 ? shown : r;
+    }
     if (r < 0)
         return gdrive_note_result(w->g, r, f, e);
     if (file.trashed)

@@ -56,6 +56,7 @@ struct storage_session {
     struct drive_link link;
     struct storage_memory memory;
     struct gdrive_run run;
+    bool folder_shown; /* to verify() */
 };
 
 /* For calls that concern no single picture: what is refused for good would be so for the next one,

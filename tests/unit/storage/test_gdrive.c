@@ -852,6 +852,34 @@ static void a_file_is_verified_by_size_and_digest(void **state)
     }
 }
 
+/* To a client of another Cloud project nothing of ours exists. */
+static void where_not_even_the_folder_is_shown_no_file_is_called_gone(void **state)
+{
+    (void)state;
+    struct fixture x;
+    const struct storage_mark mark = {.id = "F1"};
+    AUTO(blob) bytes = blob_new_copy("0123456789", 10);
+    const struct storage_object o = {.bytes = bytes, .md5 = MD5_OF_TEN};
+    fixture_start(&x);
+    assert_int_equal(notes_set(NULL, "folder:root/cam's", "made TOP", NULL), 0);
+    script_add(&x.server, 404, NULL, NOT_FOUND);
+    script_add(&x.server, 404, NULL, NOT_FOUND);
+    assert_int_equal(x.storage->ops->verify(x.session, &o, &mark, &x.f, &x.e), -EACCES);
+    assert_int_equal(x.f.trouble, STORAGE_LOGIN);
+    assert_non_null(strstr(x.e.text, "another Cloud project"));
+    for (int i = 0; i < 2; i++) {
+        script_add(&x.server, 404, NULL, NOT_FOUND);
+        if (i == 0)
+            script_add(&x.server, 200, NULL, TOP);
+        assert_int_equal(x.storage->ops->verify(x.session, &o, &mark, &x.f, &x.e), -ENOENT);
+        assert_int_equal(x.f.trouble, STORAGE_WELL);
+    }
+    EXPECT_REQUESTS(&x, 0, "GET /drive/v3/files/F1?", "GET /drive/v3/files/TOP?",
+                    "GET /drive/v3/files/F1?", "GET /drive/v3/files/TOP?",
+                    "GET /drive/v3/files/F1?");
+    fixture_stop(&x);
+}
+
 static void free_room_is_the_accounts(void **state)
 {
     (void)state;
@@ -1245,6 +1273,7 @@ int main(void)
         cmocka_unit_test(a_stop_ends_a_call_and_all_later_ones),
         cmocka_unit_test(writes_keep_the_accounts_pace),
         cmocka_unit_test(a_file_is_verified_by_size_and_digest),
+        cmocka_unit_test(where_not_even_the_folder_is_shown_no_file_is_called_gone),
         cmocka_unit_test(free_room_is_the_accounts),
         cmocka_unit_test(an_id_that_would_change_the_address_is_refused),
         cmocka_unit_test(a_large_picture_goes_in_a_session_that_is_durable_first),
