@@ -456,6 +456,7 @@ static void check_watches(const struct app_config *a, struct cfg_faults *faults)
 static void resolve_ftp(struct app_config_full *f, struct cfg_faults *faults);
 static void resolve_push_folders(struct app_config_full *f);
 static void resolve_storages(struct app_config *a);
+static void check_storage_cameras(const struct app_config *a, struct cfg_faults *warnings);
 
 int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults,
                        char **ret_warnings)
@@ -481,6 +482,7 @@ int app_config_resolve(struct cfg *c, struct app_config **ret, char **ret_faults
     resolve_ftp(f, faults);
     resolve_push_folders(f);
     resolve_storages(a);
+    check_storage_cameras(a, warnings);
     amqp_config_warn(cfg_values(c, &amqp_cfg_section), warnings);
     ftp_config_warn(c, warnings);
     *ret_warnings = cfg_faults_take(warnings);
@@ -538,6 +540,20 @@ static void resolve_storages(struct app_config *a)
         kept++;
     }
     a->storage_count = kept;
+}
+
+/* No fault: one that was taken out of the configuration may stand there. */
+static void check_storage_cameras(const struct app_config *a, struct cfg_faults *warnings)
+{
+    for (size_t i = 0; a->cameras && i < a->storage_count; i++) {
+        const struct storage_plan *p = &a->storages[i];
+        char shown[80];
+        for (const char *const *name = p->common->cameras; name && *name; name++)
+            if (!camera_set_find(a->cameras, *name))
+                cfg_fault(warnings, p->kind->section->name, p->instance, "cameras",
+                          "there is no [camera:%s], so it names no pictures",
+                          text_escape(*name, strlen(*name), shown, sizeof shown));
+    }
 }
 
 static const char *own(struct app_config_full *f, const char *fmt, ...) PRINTF_LIKE(2, 3);

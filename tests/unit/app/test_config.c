@@ -609,6 +609,22 @@ static void odd_devices_are_warned_of(void **state)
     assert_int_equal(l.a->outputs[3].number, 100);
 }
 
+/* A slip of the pen would keep nothing there, and nobody would miss it. */
+static void a_storage_for_a_camera_that_there_is_not_is_warned_of(void **state)
+{
+    (void)state;
+    AUTO_DONE(loaded)
+    l = load(
+        "[camera:porch]\naddress=192.0.2.7:88\n[output_location]\nO1=Hall\n"
+        "[output_type]\nO1=Camera\n[directory:nas]\npath=/mnt/nas\n"
+        "cameras=porch, prch, Hall Camera\n[directory:off]\nenabled=no\npath=/x\ncameras=prch\n",
+        NULL);
+    assert_good(&l);
+    assert_string_equal(l.warnings,
+                        "t.conf:9: directory:nas.cameras: there is no [camera:prch], so "
+                        "it names no pictures\n");
+}
+
 static void an_output_and_a_section_can_be_one_camera(void **state)
 {
     (void)state;
@@ -804,6 +820,7 @@ int main(void)
         cmocka_unit_test(contradictions_are_faults),
         cmocka_unit_test(places_follow_data_dir),
         cmocka_unit_test(odd_devices_are_warned_of),
+        cmocka_unit_test(a_storage_for_a_camera_that_there_is_not_is_warned_of),
         cmocka_unit_test(an_output_and_a_section_can_be_one_camera),
         cmocka_unit_test(hosts_must_be_hosts_and_a_broker_has_an_address),
         cmocka_unit_test(times_must_be_times),
