@@ -505,6 +505,7 @@ void app_config_free(struct app_config *a)
     }
     free(f->outputs);
     free(f->inputs);
+    free(a->warnings);
     free(a->spool_folders);
     free(a->push_folders);
     free(a->storages);

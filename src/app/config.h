@@ -115,6 +115,7 @@ struct app_config {
     size_t storage_count;
     const struct app_device *outputs, *inputs; /* ascending by number, blank ones left out */
     size_t output_count, input_count;
+    char *warnings;                /* of reading it, a line each; NULL = none, or told already */
     struct secrets_report secrets; /* what became of its references */
 };
 

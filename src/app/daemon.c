@@ -50,6 +50,7 @@
 #define GAUGES_MS 10000
 
 static void use_log(const struct app_config *c);
+static void log_lines(enum log_level level, const char *id, char *text);
 static int open_parts(struct daemon *d, struct err *e);
 static void close_parts(struct daemon *d);
 static int start(struct daemon *d, struct err *e);
@@ -88,6 +89,7 @@ int daemon_run(struct app_config **config, const struct app_options *options)
     use_log(d.config);
     confine_rights(d.config);
 
+    log_lines(LOG_LEVEL_WARNING, "config-warning", d.config->warnings);
     daemon_secrets_report(&d);
     aws_rows_use(d.config->cfg);
     struct err e = {0};

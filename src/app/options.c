@@ -71,8 +71,10 @@ int app_options_load_or_say(const struct app_options *o, struct app_config **ret
     AUTO_FREE char *warnings = NULL;
     int r = app_options_load(o, ret, &faults, &warnings);
 
-    if (r == 0)
+    if (r == 0) {
+        (*ret)->warnings = STEAL(warnings);
         return EXIT_DONE;
+    }
     (void)fputs(faults ? faults : "out of memory\n", stderr);
     return command_error(EXIT_USAGE, "the configuration is faulty: correct it; `snapshotd check` "
                                      "tests it, `snapshotd config --reference` explains it");

@@ -105,6 +105,12 @@ def test_a_folder_that_is_not_marked_waits_and_then_gets_all(installation, peopl
         assert (i.nas / file).read_bytes() == people.read_bytes()
 
 
+def test_what_check_warns_of_stands_in_the_log_of_the_start_too(launch, nas):
+    d = launch.daemon(f"[camera:porch]\naddress = 127.0.0.1:9\n[directory:nas]\npath = {nas}\n"
+                      "cameras = prch\n")
+    d.wait_line(r"warning.*there is no \[camera:prch\].*\[config-warning\]")
+
+
 def test_stars_keep_pictures_from_prune_with_and_without_the_daemon(installation):
     i = installation()
     i.ok("directory", "--mark", "nas")
