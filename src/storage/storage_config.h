@@ -84,7 +84,10 @@ struct storage_common {
          .fallback = "4",                                                                          \
          .min = 1,                                                                                 \
          .max = STORAGE_PARALLEL_MAX,                                                              \
-         .help = "Uploads at a time"},                                                             \
+         .help = "Uploads at a time",                                                              \
+         .doc = "They begin in order. With more than one, a small picture may be there before a "  \
+                "larger one that began earlier, of the same camera, too; with 1 they also arrive " \
+                "in order."},                                                                      \
     {                                                                                              \
         .name = "rate", .type = CFG_INT, .offset = offsetof(STRUCT, common.rate), .fallback = "0", \
         .min = 0, .max = 100000, .unit = "files a minute", .flags = CFG_RELOAD,                    \
