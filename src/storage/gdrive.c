@@ -212,6 +212,14 @@ static int learn_drive(struct storage_session *w, struct storage_failure *f, str
     return 0;
 }
 
+static bool in_shared_drive(struct gdrive *g)
+{
+    (void)pthread_mutex_lock(&g->account.lock);
+    bool shared = g->account.drive[0] != '\0';
+    (void)pthread_mutex_unlock(&g->account.lock);
+    return shared;
+}
+
 int gdrive_top_folder(struct storage_session *w, bool doubt, char ret[DRIVE_ID_MAX],
                       struct storage_failure *f, struct err *e)
 {
@@ -486,14 +494,19 @@ static int number_of(const json_t *j, const char *name, int64_t *ret)
 static int gdrive_free_bytes(struct storage_session *w, int64_t *ret, struct err *e)
 {
     static const char *const params[] = {"fields", "storageQuota(limit,usage)", NULL};
-    struct storage_failure f;
-    AUTO_DONE(dynbuf) url;
+    struct storage_failure f = {0};
+    AUTO_DONE(dynbuf) url = {0};
+    int r = learn_drive(w, &f, e);
+    if (r < 0)
+        return r;
+    if (in_shared_drive(w->g))
+        return err_set(e, -ENODATA, ERR_NEVER, "a shared drive does not tell its room");
     dynbuf_init(&url, 1024);
     if (drive_url(&url, w->g->base, "/drive/v3/about", params) < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "the address of Drive is too long");
     const struct drive_ask ask = {.what = "ask for free room", .url = dynbuf_str(&url)};
     AUTO_DONE(drive_reply) reply = {0};
-    int r = drive_call(&w->link, &ask, &reply, &f, e);
+    r = drive_call(&w->link, &ask, &reply, &f, e);
     if (r < 0)
         return r;
     AUTO_JSON json_t *j = NULL;

@@ -894,6 +894,23 @@ static void free_room_is_the_accounts(void **state)
     fixture_stop(&x);
 }
 
+/* What the account has for itself says nothing of a shared drive. */
+static void free_room_of_a_shared_drive_is_not_known(void **state)
+{
+    (void)state;
+    struct fixture x;
+    int64_t free_bytes = -1;
+    fixture_start(&x);
+    x.options.parent = "0AD";
+    fixture_restart(&x);
+    script_add(&x.server, 200, NULL, "{\"id\":\"0AD\",\"driveId\":\"0AD\"}");
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(x.storage->ops->free_bytes(x.session, &free_bytes, &x.e), -ENODATA);
+    assert_int_equal(free_bytes, -1);
+    EXPECT_REQUESTS(&x, 0, "GET /drive/v3/files/0AD?");
+    fixture_stop(&x);
+}
+
 static void an_id_that_would_change_the_address_is_refused(void **state)
 {
     (void)state;
@@ -1275,6 +1292,7 @@ int main(void)
         cmocka_unit_test(a_file_is_verified_by_size_and_digest),
         cmocka_unit_test(where_not_even_the_folder_is_shown_no_file_is_called_gone),
         cmocka_unit_test(free_room_is_the_accounts),
+        cmocka_unit_test(free_room_of_a_shared_drive_is_not_known),
         cmocka_unit_test(an_id_that_would_change_the_address_is_refused),
         cmocka_unit_test(a_large_picture_goes_in_a_session_that_is_durable_first),
         cmocka_unit_test(a_session_that_cannot_be_remembered_is_not_used),
