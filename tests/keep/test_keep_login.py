@@ -157,7 +157,7 @@ def test_the_environment_may_give_the_login(launch, drive, tmp_path):
 def test_a_service_account_keeps_pictures_in_a_shared_drive(launch, drive, tmp_path):
     key = tmp_path / "key.json"
     key.write_text(json.dumps(drive.make_service_account()))
-    shared = drive.add("Cameras of the house", mimeType="application/vnd.google-apps.folder")
+    shared = drive.add_shared_drive("Cameras of the house")
     d = launch.daemon(CONFIG + gdrive(drive, tmp_path / "none", service_account_file=key,
                                       parent=shared))
     push(d, range(3))
