@@ -7,22 +7,33 @@
 #include "app/command.h"
 #include "app/options.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "stage/retention.h"
 #include "stage/spool_config.h"
+#include "sys/json.h"
 
 #define YEARS_20_MS (20 * 365 * (int64_t)86400 * 1000)
 
 enum { OPTION_DRY_RUN = 0x3000, OPTION_OLDER_THAN, OPTION_FORGET_STORAGE };
 
+struct listing {
+    bool json;
+    int64_t count;
+};
+
 static int run(int argc, char **argv);
-static int prune(const struct app_config *config, int64_t older_than_ms, bool dry_run, bool json);
+static int prune(const struct app_config *config, int64_t older_than_ms, bool dry_run, bool verbose,
+                 bool json);
+static void list_picture(void *arg, enum retention_rule rule, const struct snapshot *s);
 static int forget_storage(const struct app_config *config, const char *name);
 static int say(const struct retention_report *report, bool dry_run, bool json);
 
 static const struct command_option option_rows[] = {
-    {0, "dry-run", NULL, OPTION_DRY_RUN, "says what would go, by each rule of [retention]"},
+    {0, "dry-run", NULL, OPTION_DRY_RUN,
+     "removes nothing: says what would go, by each rule of [retention]"},
     {0, "older-than", "AGE", OPTION_OLDER_THAN,
      "all without a star that are so old (12h, 7d ...), instead of what the rules say"},
+    {'v', "verbose", NULL, 0, "a line for each picture, too: the rule, its id, its file"},
     {'j', "json", NULL, 0, "one JSON object"},
     {0, "forget-storage", "NAME", OPTION_FORGET_STORAGE,
      "what waits for a storage (gdrive, s3:NAME ...) that is not configured any more waits no "
@@ -33,7 +44,8 @@ static const struct command_option option_rows[] = {
 
 const struct command command_prune = {
     .name = "prune",
-    .arguments = "[--dry-run] [--older-than AGE] [--json] [-c FILE] | --forget-storage NAME",
+    .arguments = "[--dry-run] [--older-than AGE] [--verbose] [--json] [-c FILE] | "
+                 "--forget-storage NAME",
     .summary = "removes old pictures from this machine now",
     .help = "What has not reached all it should (events, storages) stays, and so do pictures with\n"
             "a star unless a rule is for them. The daemon may run or not.\n"
@@ -45,7 +57,7 @@ const struct command command_prune = {
 static int run(int argc, char **argv)
 {
     struct app_options o = {.secrets = SECRETS_CACHE};
-    bool dry_run = false, json = false;
+    bool dry_run = false, verbose = false, json = false;
     const char *storage = NULL;
     int64_t older_than_ms = 0;
     int opt;
@@ -65,6 +77,9 @@ static int run(int argc, char **argv)
         case OPTION_FORGET_STORAGE:
             storage = optarg;
             break;
+        case 'v':
+            verbose = true;
+            break;
         case 'j':
             json = true;
             break;
@@ -82,12 +97,13 @@ static int run(int argc, char **argv)
         return status;
     if (storage != NULL)
         return forget_storage(config, storage);
-    return prune(config, older_than_ms, dry_run, json);
+    return prune(config, older_than_ms, dry_run, verbose, json);
 }
 
 /* What has not reached all it should never goes by hand: that is for the daemon in need, which
  * looks whether the disk gets room. */
-static int prune(const struct app_config *config, int64_t older_than_ms, bool dry_run, bool json)
+static int prune(const struct app_config *config, int64_t older_than_ms, bool dry_run, bool verbose,
+                 bool json)
 {
     const struct retention_config *rules = cfg_values(config->cfg, &retention_cfg_section);
     struct retention_config one = {
@@ -98,6 +114,7 @@ static int prune(const struct app_config *config, int64_t older_than_ms, bool dr
     AUTO(thumbnails) small = NULL;
     struct err e = {0};
     struct retention_report report;
+    struct listing listing = {.json = json};
     int status = app_options_open_data(config, &l, &s);
     if (status != EXIT_DONE)
         return status;
@@ -112,8 +129,14 @@ static int prune(const struct app_config *config, int64_t older_than_ms, bool dr
         .without = only_ages ? RETENTION_BITS_ALL & ~RETENTION_BITS_AGES
                              : RETENTION_BIT(RETENTION_RULE_FILLING),
         .dry_run = dry_run,
-        .now = clock_wall()};
+        .now = clock_wall(),
+        .picture = verbose ? list_picture : NULL,
+        .arg = &listing};
+    if (json)
+        printf("{\"dry_run\":%s,%s", dry_run ? "true" : "false", verbose ? "\"pictures\":[" : "");
     int r = retention_run(&o, &report, &e);
+    if (json && verbose)
+        printf("],");
     status = say(&report, dry_run, json);
     return r < 0 ? command_error(EXIT_FAILED, "%s", e.text) : status;
 }
@@ -141,9 +164,26 @@ static int forget_storage(const struct app_config *config, const char *name)
     return EXIT_DONE;
 }
 
-static int say_json(const struct retention_report *report, bool dry_run)
+/* At once: there may be more than anybody wants to hold. */
+static void list_picture(void *arg, enum retention_rule rule, const struct snapshot *s)
 {
-    printf("{\"dry_run\":%s,\"rules\":{", dry_run ? "true" : "false");
+    struct listing *l = arg;
+    if (l->json) {
+        AUTO_JSON json_t *j = json_pack("{s:s,s:s,s:o}", "rule", retention_rule_names[rule], "id",
+                                        s->id, "path", js_string(s->path));
+        AUTO_FREE char *text = j != NULL ? js_text(j) : NULL;
+        printf("%s%s", l->count > 0 ? "," : "", text != NULL ? text : "null");
+    } else {
+        char path[SNAPSHOT_PATH_MAX];
+        (void)text_printable(s->path, strlen(s->path), path, sizeof(path));
+        printf("%-20s %s %s\n", retention_rule_names[rule], s->id, path);
+    }
+    l->count++;
+}
+
+static int say_json(const struct retention_report *report)
+{
+    printf("\"rules\":{");
     for (int i = 0; i < RETENTION_RULE_COUNT; i++)
         printf("%s\"%s\":{\"pictures\":%lld,\"bytes\":%lld}", i > 0 ? "," : "",
                retention_rule_names[i], (long long)report->files[i], (long long)report->bytes[i]);
@@ -155,7 +195,7 @@ static int say(const struct retention_report *report, bool dry_run, bool json)
 {
     int64_t files = 0, bytes = 0;
     if (json)
-        return say_json(report, dry_run);
+        return say_json(report);
     for (int i = 0; i < RETENTION_RULE_COUNT; i++) {
         if (report->files[i] == 0)
             continue;

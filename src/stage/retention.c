@@ -316,12 +316,20 @@ static void unref_all(struct snapshot **list, int count)
         snapshot_unref(list[i]);
 }
 
+static void tell(const struct run *r, enum retention_rule rule, const struct snapshot *s)
+{
+    if (r->o->picture != NULL)
+        r->o->picture(r->o->arg, rule, s);
+}
+
 static void count_only(struct run *r, enum retention_rule rule, struct snapshot *const *list,
                        int count)
 {
     r->report->files[rule] += count;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         r->report->bytes[rule] += picture_bytes(list[i]);
+        tell(r, rule, list[i]);
+    }
 }
 
 /* Their reason stands in the row. */
@@ -467,9 +475,7 @@ static int take_batch(struct run *r, struct want *w, struct snapshot *const *bat
         return remove_pictures(r, w->rule,
                                w->kind == RETENTION_STARRED ? LEAVE_ANY : LEAVE_UNSTARRED, w->why,
                                taken, count);
-    for (int i = 0; i < count; i++)
-        r->report->bytes[w->rule] += picture_bytes(taken[i]);
-    r->report->files[w->rule] += count;
+    count_only(r, w->rule, taken, count);
     return 0;
 }
 
@@ -575,9 +581,11 @@ static int finish_removal(struct run *r, enum retention_rule rule, const char *w
     if (code < 0)
         return code;
     FAULT_POINT("retention-removed");
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if (gone[i]->event_at.us < r->o->now.us - FOLDER_AGE_US)
             store_remove_folder(store, gone[i]->path);
+        tell(r, rule, gone[i]);
+    }
     r->report->files[rule] += n;
     r->report->bytes[rule] += bytes;
     return 0;

@@ -77,6 +77,8 @@ struct retention_options {
     struct wall_time now; /* of the wall, which the times of pictures are of */
     /* Called between batches; true = stop. NULL = never. */
     bool (*progress)(void *arg);
+    /* Called for each picture that went, in a dry run for each that would go. NULL = never. */
+    void (*picture)(void *arg, enum retention_rule rule, const struct snapshot *s);
     void *arg;
     int64_t (*free_bytes)(void *arg); /* tests; NULL = the store's */
 };

@@ -124,6 +124,13 @@ def test_stars_keep_pictures_from_prune_with_and_without_the_daemon(installation
 
     assert "would remove 0 pictures" in i.ok("prune", "--dry-run")  # none is two days old
     assert "would remove 3 pictures" in i.ok("prune", "--dry-run", "--older-than", "1ms")
+    paths = [i.d.get(f"/api/v1/snapshots/{n}")["path"] for n in ids[1:]]
+    told = i.ok("prune", "--dry-run", "--verbose", "--older-than", "1ms")
+    assert told.splitlines()[:3] == [f"plain_age            {n} {path}"
+                                     for n, path in zip(ids[1:], paths)]
+    told = json.loads(i.ok("prune", "--dry-run", "-vj", "--older-than", "1ms"))
+    assert told["pictures"] == [{"rule": "plain_age", "id": n, "path": path}
+                                for n, path in zip(ids[1:], paths)]
     assert len(i.d.store_files()) == 4
     told = json.loads(i.ok("prune", "--json", "--older-than", "1ms"))
     assert told["rules"]["plain_age"]["pictures"] == 3 and told["failed"] == 0
