@@ -11,6 +11,7 @@ enum news {
     NEWS_DELIVERED, /* a destination has its event */
     NEWS_UPLOADED,  /* a storage has a file of it */
     NEWS_DRAWN,     /* its annotated copy is there */
+    NEWS_REMOVED,   /* its file went in need, before it had reached all it should */
     NEWS_CAMERA,    /* a camera's state may be another one; the subject is its name */
     NEWS_COUNT
 };

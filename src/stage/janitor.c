@@ -77,6 +77,14 @@ static bool progress(void *arg)
     return stage_stopping(j->stage);
 }
 
+/* Of the others nobody needs to hear: that pictures go by their age is what they are told to do. */
+static void picture_went(void *arg, enum retention_rule rule, const struct snapshot *s)
+{
+    const struct janitor_self *j = arg;
+    if (rule == RETENTION_RULE_FILLING)
+        pipeline_tell(j->pipeline, NEWS_REMOVED, s->id);
+}
+
 static void tell_rule(enum retention_rule rule, int64_t files, int64_t bytes)
 {
     const char *name = retention_rule_names[rule];
@@ -167,6 +175,7 @@ static void run(struct janitor_self *j, const struct settings *now, unsigned wit
                                   .without = without | (j->doubt_until.us != 0 ? ages : 0),
                                   .now = clock_wall(),
                                   .progress = progress,
+                                  .picture = picture_went,
                                   .arg = j};
     int r = retention_run(&o, &report, &e);
     for (int i = 0; i < RETENTION_RULE_COUNT; i++)

@@ -209,11 +209,21 @@ static void it_sleeps_between_two_looks(void **state UNUSED)
     janitor_close(&h);
 }
 
+static int told_removed;
+static void count_news(void *arg UNUSED, enum news what, const char *subject)
+{
+    assert_int_equal(what, NEWS_REMOVED);
+    assert_true(snapshot_id_valid(subject));
+    told_removed++;
+}
+
 static void a_disk_that_fills_is_seen_within_seconds(void **state UNUSED)
 {
     struct by_hand h;
     struct retention_config rules = {0};
     janitor_open(&h, &rules);
+    h.f->p.news = count_news;
+    told_removed = 0;
     add_picture(&h, true, false);
     add_picture(&h, false, true);
     (void)run_s(&h, HOUR_S / 2);
@@ -226,7 +236,9 @@ static void a_disk_that_fills_is_seen_within_seconds(void **state UNUSED)
     (void)run_s(&h, 44); /* the disk may give back what it got a little later */
     assert_int_equal(left(&h), 1);
     assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-filling")), 0);
+    assert_int_equal(told_removed, 0); /* that one had reached all */
     (void)run_s(&h, 1);
+    assert_int_equal(told_removed, 1);
     assert_int_equal(left(&h), 0);
     assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-filling")), 1);
     assert_int_equal(FLOW_GET(h.f, flow_heard(h.f, "retention-short")), 0);
