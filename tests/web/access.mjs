@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import {withPage} from './browser.mjs';
+import {getJson, withPage} from './browser.mjs';
 
 async function logIn(page, user, password) {
     await page.getByLabel('User').fill(user);
@@ -24,6 +24,63 @@ export const without_a_login_there_is_only_the_login = (base, {password}) => wit
     await page.waitForURL('**/login');
     await page.goto('/');
     await page.waitForURL('**/login?to=*');
+});
+
+/* What a page does for this session, done beside it. */
+async function change(page, path) {
+    const {csrf} = await getJson(page, '/api/v1/session');
+    const answer = await page.request.post(path, {headers: {'X-CSRF-Token': csrf}});
+    assert.equal(answer.status(), 200, path);
+    return answer.json();
+}
+
+/* The news of this page come by a stream, not by asking. */
+async function listens(page) {
+    await page.locator('.pulse[data-state="live"]').waitFor();
+    await page.locator('.tile[data-camera="front-door"]').waitFor();
+    const {id} = await change(page, '/api/v1/cameras/front-door/trigger?wait=60');
+    await page.locator(`.tile a.frame[href="/snapshots/${id}"]`).waitFor();
+}
+
+async function loginHasPeace(page) {
+    await page.waitForURL(/\/login/);
+    await page.getByLabel('User').waitFor();
+    await page.locator('.lost').waitFor({state: 'hidden'});
+}
+
+export const after_a_logout_and_a_login_the_news_come_by_stream_again = (base, {password}) => withPage(base, {}, async page => {
+    const refused = [];
+    page.on('response', answer => answer.status() === 401 && refused.push(answer.url()));
+    await page.goto('/login');
+    await logIn(page, 'anna', password);
+    await listens(page);
+    const isNews = url => new URL(url).pathname === '/api/v1/events';
+    const over = Promise.any([ /* the page ends it; else the daemon does, some seconds later, and refuses the next */
+        page.waitForEvent('requestfailed', request => isNews(request.url())),
+        page.waitForResponse(answer => isNews(answer.url()) && answer.status() === 401),
+    ]);
+    await page.getByRole('button', {name: /Log out/}).click();
+    await page.waitForURL(/\/login/);
+    await over;
+    await loginHasPeace(page);
+    await logIn(page, 'anna', password);
+    await listens(page);
+    assert.deepEqual(refused, [], 'nobody asks who may not know');
+});
+
+export const a_session_that_ends_elsewhere_leads_to_the_login_and_on = (base, {password}) => withPage(base, {}, async page => {
+    await page.goto('/login');
+    await logIn(page, 'anna', password);
+    await listens(page);
+    await change(page, '/api/v1/logout');
+    await loginHasPeace(page); /* by itself, as soon as the stream has ended */
+    const shown = await page.evaluate(() => history.length);
+    const asked = [];
+    page.on('request', request => asked.push(request.url()));
+    await logIn(page, 'anna', password);
+    await listens(page);
+    assert.equal(await page.evaluate(() => history.length), shown, 'no page was opened in between');
+    assert.deepEqual(asked.filter(url => url.endsWith('/api/v1/status')), [], 'nothing is asked for every few seconds');
 });
 
 export const a_viewer_sees_and_changes_nothing = (base, {password}) => withPage(base, {}, async page => {

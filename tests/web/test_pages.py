@@ -267,6 +267,8 @@ def locked(rig):
 
 @pytest.mark.parametrize("scenario", [
     "without_a_login_there_is_only_the_login",
+    "after_a_logout_and_a_login_the_news_come_by_stream_again",
+    "a_session_that_ends_elsewhere_leads_to_the_login_and_on",
     "a_viewer_sees_and_changes_nothing",
     "an_admin_changes_things_and_makes_users_and_tokens",
 ])
