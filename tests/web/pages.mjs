@@ -6,6 +6,9 @@ import assert from 'node:assert/strict';
 import {getJson, take, withPage} from './browser.mjs';
 
 const FRONT = 'front-door';
+const ids = (page, cards = '.grid .shot') => page.locator(cards).evaluateAll(all => all.map(card => card.dataset.id));
+const drawn = page => page.evaluate(() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))));
+const isLive = page => page.locator('.pulse[data-state="live"]').waitFor();
 
 export const a_new_picture_appears_on_the_wall_by_itself = base => withPage(base, {}, async page => {
     await page.goto('/');
@@ -410,4 +413,27 @@ export const a_timeline_that_was_left_knows_what_came_meanwhile = base => withPa
     await page.locator(`.tile a.frame[href="/snapshots/${id}"]`).waitFor();
     await page.getByRole('link', {name: 'Timeline', exact: true}).click();
     await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+});
+
+export const what_the_list_knows_beside_a_picture_is_not_forgotten = base => withPage(base, {}, async page => {
+    for (let i = 0; i < 3; i++)
+        await take(page, FRONT);
+    await page.route('**/neighbours*', route => route.fulfill({json: {newer: null, older: null, exact: false}}));
+    await page.goto('/timeline');
+    await page.locator('.grid .shot').nth(2).waitFor();
+    const [newer, one, older] = await ids(page);
+    const answered = () => page.waitForEvent('requestfinished', request => request.url().includes('/neighbours'));
+    let answer = answered();
+    await page.locator(`.grid .shot[data-id="${one}"]`).click();
+    await answer;
+    await drawn(page);
+    answer = answered();
+    await page.keyboard.press('ArrowRight');
+    await page.waitForURL(`**/snapshots/${older}`);
+    await answer;
+    await drawn(page);
+    for (const id of [one, newer]) {
+        await page.keyboard.press('ArrowLeft');
+        await page.waitForURL(`**/snapshots/${id}`);
+    }
 });

@@ -189,15 +189,15 @@ export async function open(view, {params, query, signal}) {
         if (has(CAN.neighbours))
             try {
                 const found = await get(api('snapshots', shot.id, 'neighbours') + '?' + apiFilters(filters), signal);
-                if (mine === shown)
-                    beside = found;
+                if (mine === shown) /* what it has not found in its time the list may know */
+                    beside = found.exact === false ? {newer: found.newer ?? beside.newer, older: found.older ?? beside.older} : found;
             } catch { /* then there are those of the list, or none */ }
         if (mine !== shown || signal.aborted)
             return;
         markNeighbours();
         if (store)
             store.selected = shot.id;
-        for (const id of Object.values(beside))
+        for (const id of [beside.newer, beside.older])
             if (id)
                 new Image().src = wholeUrl(id);
     }
