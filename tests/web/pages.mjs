@@ -437,3 +437,28 @@ export const what_the_list_knows_beside_a_picture_is_not_forgotten = base => wit
         await page.waitForURL(`**/snapshots/${id}`);
     }
 });
+
+export const a_link_is_copied_or_shown_where_nothing_can_be_copied = base => withPage(base, {}, async (page, context) => {
+    const {id} = await take(page, FRONT);
+    const opens = async url => {
+        const answer = await page.request.get(url, {headers: {Cookie: ''}});
+        assert.equal(answer.status(), 200, url);
+        assert.match(answer.headers()['content-type'], /^image\//);
+    };
+    await context.grantPermissions(['clipboard-read', 'clipboard-write'], {origin: base});
+    await page.goto(`/snapshots/${id}`);
+    await page.getByRole('button', {name: 'Copy link'}).click();
+    await page.getByText('The link is copied').waitFor();
+    await opens(await page.evaluate(() => navigator.clipboard.readText()));
+
+    /* as over plain HTTP from elsewhere */
+    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'clipboard', {get: () => undefined}));
+    await page.reload();
+    await page.getByRole('button', {name: 'Copy link'}).click();
+    const shown = page.getByRole('dialog').getByRole('textbox');
+    await shown.waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.selectionEnd - document.activeElement.selectionStart), (await shown.inputValue()).length, 'it is selected');
+    await opens(await shown.inputValue());
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({state: 'detached'});
+});

@@ -12,6 +12,7 @@ import {brief, pagePath, pictureUrl, wholeUrl} from '../lib/snapshot.js';
 import {keptStore} from '../lib/timeline_store.js';
 import {aboutTime, cameraTitle, clockTime, dayName} from '../lib/words.js';
 import {boxLabels, boxLines} from '../part/boxes.js';
+import {copy} from '../part/copy.js';
 import {say, titled} from '../part/frame.js';
 import {gestures} from '../part/gestures.js';
 import {icon} from '../part/icon.js';
@@ -152,8 +153,7 @@ export async function open(view, {params, query, signal}) {
     function share() {
         return attempt(async () => {
             const {url} = await post(api('snapshots', shot.id, 'link') + '?expires=3600');
-            await navigator.clipboard.writeText(new URL(url, location.origin).href);
-            toast('The link is copied. It works for an hour.');
+            await copy(new URL(url, location.origin).href, {done: 'The link is copied. It works for an hour.', title: 'The link works for an hour'});
         });
     }
 
