@@ -462,3 +462,20 @@ export const a_link_is_copied_or_shown_where_nothing_can_be_copied = base => wit
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({state: 'detached'});
 });
+
+/* A daemon that stops counting somewhere says so, and so do the pages. */
+export const what_is_counted_in_part_is_not_shown_as_the_whole = base => withPage(base, {}, async page => {
+    const hour = ago => new Date((Math.floor(Date.now() / 3600000) - ago) * 3600000).toISOString();
+    await page.route('**/snapshots/histogram*', route => route.fulfill({json: {
+        by: 'hour', exact: false, buckets: [{from: hour(0), count: 5, persons: 1}, {from: hour(30), count: 7, persons: 2}]}}));
+    await page.goto('/');
+    await page.getByText(/Today at least \d+ pictures, \d with people/).waitFor();
+    await page.goto('/system');
+    await page.getByRole('img', {name: /^Pictures an hour: at least 5 pictures, 1 with people/}).waitFor();
+    await page.goto('/timeline');
+    const bars = page.locator('.activity [data-day] title');
+    await bars.first().waitFor({state: 'attached'});
+    const [last, ...before] = (await bars.allTextContents()).reverse();
+    assert.match(last, /: at least 7 pictures/);
+    assert.ok(before.length > 0 && before.every(words => !words.includes('at least')), `${before}`);
+});

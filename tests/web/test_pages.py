@@ -102,6 +102,7 @@ def needs(d, method, path):
     "the_system_page_shows_stages_and_places",
     "the_wall_says_what_came_today",
     "a_timeline_that_was_left_knows_what_came_meanwhile",
+    "what_is_counted_in_part_is_not_shown_as_the_whole",
     "a_link_is_copied_or_shown_where_nothing_can_be_copied",
     "what_the_list_knows_beside_a_picture_is_not_forgotten",
     "a_picture_that_is_not_there_says_so_and_leads_on",

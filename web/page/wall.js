@@ -4,6 +4,7 @@ import {api, get} from '../lib/api.js';
 import {fill, h, setText} from '../lib/dom.js';
 import {on} from '../lib/events.js';
 import {CAN, has} from '../lib/features.js';
+import {hoursOf} from '../lib/histogram.js';
 import {show} from '../lib/router.js';
 import {brief} from '../lib/snapshot.js';
 import {midnight, number, plural} from '../lib/words.js';
@@ -90,11 +91,10 @@ function summarise(place, cameras, tiles) {
 async function countToday(place, signal) {
     if (!has(CAN.histogram))
         return;
-    const query = new URLSearchParams({by: 'hour', from: new Date(midnight(Date.now())).toISOString()});
-    const {buckets} = await get(api('snapshots', 'histogram') + '?' + query, signal).catch(() => ({buckets: []}));
-    const sum = name => buckets.reduce((n, bucket) => n + bucket[name], 0);
+    const {hours, exact} = await hoursOf({from: new Date(midnight(Date.now())).toISOString()}, signal).catch(() => ({hours: []}));
+    const sum = name => hours.reduce((n, hour) => n + hour[name], 0);
     if (sum('count'))
-        setText(place, `Today ${plural(sum('count'), 'picture')}, ${number(sum('persons'))} with people`);
+        setText(place, `Today ${exact ? '' : 'at least '}${plural(sum('count'), 'picture')}, ${number(sum('persons'))} with people`);
 }
 
 /* All tiles have the proportions that most pictures have, so that little is cut off. The browser
