@@ -357,6 +357,15 @@ export const days_are_those_of_the_place = (base, {zone, days}) => withPage(base
     assert.match(await page.locator('.grid h2.day').first().innerText(), count === 1 ? /1 picture\b/i : new RegExp(`${count} pictures`, 'i'));
     assert.equal(await page.locator('.grid h2.day').count(), 1);
     assert.equal(await page.locator(`.activity .chosen[data-day="${day}"]`).count(), 1);
+    const until = page.getByLabel('Up to this day');
+    assert.equal(await until.inputValue(), day, 'what is chosen is to be seen');
+    await until.fill('');
+    await page.waitForURL('**/timeline');
+    await page.locator(`.activity [data-day="${day}"]`).click();
+    await page.waitForURL(`**/timeline?to=${day}`);
+    await page.locator(`.activity .chosen[data-day="${day}"]`).click(); /* the second click takes it away */
+    await page.waitForURL('**/timeline');
+    assert.equal(await until.inputValue(), '');
 });
 
 const finger = (session, type, ...points) => session.send('Input.dispatchTouchEvent', {type, touchPoints: points.map(([x, y], id) => ({x, y, id}))});

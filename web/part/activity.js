@@ -1,5 +1,5 @@
 /* How much happened when: a bar for each day, persons in the accent colour. A click goes to that
- * day; with the keyboard the date field does. */
+ * day, a second one back; with the keyboard the date field does. */
 
 import {fill, h, svg} from '../lib/dom.js';
 import {CAN, has} from '../lib/features.js';

@@ -20,10 +20,7 @@ export function filterBar(filters, cameras, change) {
         value: (filters.get('to') ?? '').slice(0, 10),
     });
     until.classList.toggle('set', Boolean(until.value));
-    until.addEventListener('change', () => {
-        until.classList.toggle('set', Boolean(until.value));
-        change('to', until.value);
-    });
+    until.addEventListener('change', () => change('to', until.value));
     const more = moreFilters(filters, change);
     const clear = h('button', {class: 'button quiet clear', type: 'button', onclick: () => change(null)}, 'Clear');
     clear.hidden = filters.size === 0;
@@ -32,8 +29,12 @@ export function filterBar(filters, cameras, change) {
     return {
         element,
         focusSearch: () => search.input.select(),
-        /* Whether there is something to clear. */
-        refresh: now => { clear.hidden = now.size === 0; },
+        /* Shows what may have been chosen elsewhere, and whether there is something to clear. */
+        refresh: now => {
+            until.value = (now.get('to') ?? '').slice(0, 10);
+            until.classList.toggle('set', Boolean(until.value));
+            clear.hidden = now.size === 0;
+        },
     };
 }
 
