@@ -488,3 +488,45 @@ export const what_is_counted_in_part_is_not_shown_as_the_whole = base => withPag
     assert.match(last, /: at least 7 pictures/);
     assert.ok(before.length > 0 && before.every(words => !words.includes('at least')), `${before}`);
 });
+
+export const a_picture_examined_again_is_no_new_one = base => withPage(base, {}, async page => {
+    const older = await take(page, FRONT), newer = await take(page, FRONT);
+    await page.route(/\/api\/v1\/snapshots\?.*limit=(12|24)$/, async route => {
+        const document = await (await route.fetch()).json();
+        await route.fulfill({json: {...document, snapshots: document.snapshots.filter(shot => shot.id !== older.id)}});
+    });
+    for (const [path, cards] of [['/', '.lately .shot'], [`/cameras/${FRONT}`, '.shots .shot']]) {
+        await page.goto(path);
+        await isLive(page);
+        await page.locator(`${cards}[data-id="${newer.id}"]`).waitFor();
+        await page.request.post(`/api/v1/snapshots/${older.id}/detect`);
+        await page.locator(`${cards}[data-id="${older.id}"]`).waitFor();
+        assert.deepEqual((await ids(page, cards)).slice(0, 2), [newer.id, older.id], path);
+    }
+});
+
+export const a_deleted_picture_leaves_the_wall = base => withPage(base, {}, async page => {
+    const before = await take(page, FRONT), {id} = await take(page, FRONT);
+    for (const [path, link] of [['/', `.tile[data-camera="${FRONT}"] a.frame`], ['/cameras', `.camera[data-camera="${FRONT}"] a.frame`],
+        [`/cameras/${FRONT}`, '.camera-page .tile a.frame']]) {
+        await page.goto(path);
+        await isLive(page);
+        await page.locator(`${link}[href="/snapshots/${id}"]`).waitFor();
+        await page.request.delete(`/api/v1/snapshots/${id}`);
+        await page.locator(`${link}[href="/snapshots/${before.id}"]`).waitFor();
+        await page.locator(`.shot[data-id="${id}"]`).waitFor({state: 'detached'});
+        await page.request.post(`/api/v1/snapshots/${id}/undelete`);
+        await page.locator(`${link}[href="/snapshots/${id}"]`).waitFor();
+    }
+});
+
+export const a_camera_that_is_off_offers_no_shutter = base => withPage(base, {}, async page => {
+    await page.goto('/');
+    await isLive(page);
+    const shutter = page.locator('.tile[data-camera="garden"] .shutter');
+    await shutter.waitFor();
+    await page.request.post('/api/v1/cameras/garden/disable');
+    await shutter.waitFor({state: 'hidden'});
+    await page.request.post('/api/v1/cameras/garden/enable');
+    await shutter.waitFor();
+});

@@ -8,7 +8,7 @@ import {hoursOf} from '../lib/histogram.js';
 import {show} from '../lib/router.js';
 import {brief} from '../lib/snapshot.js';
 import {midnight, number, plural} from '../lib/words.js';
-import {card} from '../part/card.js';
+import {card, cardOf, placeCard} from '../part/card.js';
 import {firstSteps} from '../part/first_steps.js';
 import {say, titled} from '../part/frame.js';
 import {tile} from '../part/tile.js';
@@ -48,9 +48,10 @@ export async function open(view, {signal}) {
         tiles.get(name)?.changed(news);
         summarise(summary, cameras, tiles);
     }, signal);
-    on('changed', ({id, what}) => {
-        if (what === 'delete' || what === 'deleted')
-            lately.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove();
+    on('changed', ({id, what, camera}) => {
+        if (what === 'deleted')
+            cardOf(lately, id)?.remove();
+        tiles.get(camera)?.told(id, what);
     }, signal);
     on('reset', show, signal);
     const clock = setInterval(() => tiles.forEach(t => t.tick()), CLOCK_MS);
@@ -68,15 +69,16 @@ export async function open(view, {signal}) {
     }
 
     function showLately(shot) {
-        if (!shot.verdict?.persons || lately.querySelector(`[data-id="${CSS.escape(shot.id)}"]`))
+        cardOf(lately, shot.id)?.remove(); /* examined again, it may show somebody, or nobody any more */
+        if (!shot.verdict?.persons)
             return;
         people.hidden = false;
         const fresh = card(brief(shot));
-        fresh.classList.add('fresh');
-        lately.prepend(fresh);
-        if (lately.childElementCount > SEEN_LATELY)
-            lately.lastChild.remove();
-        say(fresh.words);
+        placeCard(lately, fresh, SEEN_LATELY);
+        if (lately.firstElementChild === fresh) {
+            fresh.classList.add('fresh');
+            say(fresh.words);
+        }
     }
 }
 
