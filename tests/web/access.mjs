@@ -89,6 +89,13 @@ export const a_viewer_sees_and_changes_nothing = (base, {password}) => withPage(
     await page.locator('.tile').first().waitFor();
     assert.equal(await page.locator('.shutter:visible').count(), 0);
     await page.goto('/timeline');
+    await page.locator('.grid .shot').first().waitFor();
+    for (const key of ['j', 's', 'x', '?'])
+        await page.keyboard.press(key);
+    await page.getByRole('dialog').getByText('next picture').waitFor();
+    assert.equal(await page.getByRole('dialog').getByText(/delete|star/).count(), 0);
+    await page.keyboard.press('Escape');
+    assert.equal(await page.locator('.toast').count(), 0);
     await page.locator('.grid .shot').first().click();
     await page.getByRole('button', {name: 'Boxes'}).waitFor();
     for (const name of ['Star', 'Delete', 'Examine again'])

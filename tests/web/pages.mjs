@@ -505,6 +505,27 @@ export const a_picture_examined_again_is_no_new_one = base => withPage(base, {},
     }
 });
 
+export const an_undo_changes_no_page_that_was_left = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT);
+    await page.goto('/timeline');
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+    await isLive(page);
+    await page.keyboard.press('j');
+    await page.keyboard.press('x');
+    await page.getByText('Moved to the trash').waitFor();
+    await page.getByRole('link', {name: 'Live', exact: true}).click();
+    await page.locator('.tile').first().waitFor();
+    await page.getByRole('button', {name: 'Undo'}).click();
+    await page.getByText('It is back').waitFor();
+    await drawn(page);
+    assert.match(await page.title(), /^Live/);
+    const later = await take(page, FRONT);
+    await page.locator(`.tile a.frame[href="/snapshots/${later.id}"]`).waitFor();
+    await page.getByRole('link', {name: 'Timeline', exact: true}).click();
+    for (const one of [id, later.id])
+        await page.locator(`.grid .shot[data-id="${one}"]`).waitFor();
+});
+
 export const a_deleted_picture_leaves_the_wall = base => withPage(base, {}, async page => {
     const before = await take(page, FRONT), {id} = await take(page, FRONT);
     for (const [path, link] of [['/', `.tile[data-camera="${FRONT}"] a.frame`], ['/cameras', `.camera[data-camera="${FRONT}"] a.frame`],
@@ -529,4 +550,45 @@ export const a_camera_that_is_off_offers_no_shutter = base => withPage(base, {},
     await shutter.waitFor({state: 'hidden'});
     await page.request.post('/api/v1/cameras/garden/enable');
     await shutter.waitFor();
+});
+
+export const what_stops_to_be_like_the_search_leaves_it = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT), other = await take(page, FRONT);
+    for (const one of [id, other.id])
+        await page.request.post(`/api/v1/snapshots/${one}/star`);
+    await page.goto('/timeline?starred=1');
+    await isLive(page);
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+    await page.request.post(`/api/v1/snapshots/${id}/unstar`);
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor({state: 'detached'});
+    await page.request.post(`/api/v1/snapshots/${id}/star`);
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+    /* by key, and the selection goes on to the next */
+    await page.keyboard.press('j');
+    await page.locator(`.shot.selected[data-id="${other.id}"]`).waitFor();
+    await page.keyboard.press('s');
+    await page.locator(`.grid .shot[data-id="${other.id}"]`).waitFor({state: 'detached'});
+    await page.locator(`.shot.selected[data-id="${id}"]`).waitFor();
+    await page.keyboard.press('s');
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor({state: 'detached'});
+});
+
+export const in_the_trash_nothing_is_deleted_again = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT);
+    await page.request.delete(`/api/v1/snapshots/${id}`);
+    const asked = [];
+    page.on('request', request => request.method() === 'DELETE' && asked.push(request.url()));
+    await page.goto('/timeline?deleted=1');
+    const shot = page.locator(`.grid .shot[data-id="${id}"]`);
+    await shot.waitFor();
+    await page.keyboard.press('j');
+    await page.locator(`.shot.selected[data-id="${id}"]`).waitFor();
+    await page.keyboard.press('x');
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', {name: 'Bring it back'}).waitFor();
+    await page.keyboard.press('x');
+    await page.keyboard.press('Escape');
+    await shot.waitFor();
+    assert.deepEqual(asked, []);
+    await page.request.post(`/api/v1/snapshots/${id}/undelete`);
 });

@@ -102,13 +102,16 @@ def needs(d, method, path):
     "the_system_page_shows_stages_and_places",
     "the_wall_says_what_came_today",
     "a_timeline_that_was_left_knows_what_came_meanwhile",
-    "a_camera_that_is_off_offers_no_shutter",
-    "a_deleted_picture_leaves_the_wall",
-    "a_picture_examined_again_is_no_new_one",
-    "what_is_counted_in_part_is_not_shown_as_the_whole",
-    "a_link_is_copied_or_shown_where_nothing_can_be_copied",
-    "what_the_list_knows_beside_a_picture_is_not_forgotten",
     "a_picture_that_is_not_there_says_so_and_leads_on",
+    "what_the_list_knows_beside_a_picture_is_not_forgotten",
+    "a_link_is_copied_or_shown_where_nothing_can_be_copied",
+    "what_is_counted_in_part_is_not_shown_as_the_whole",
+    "a_picture_examined_again_is_no_new_one",
+    "an_undo_changes_no_page_that_was_left",
+    "a_deleted_picture_leaves_the_wall",
+    "a_camera_that_is_off_offers_no_shutter",
+    "what_stops_to_be_like_the_search_leaves_it",
+    "in_the_trash_nothing_is_deleted_again",
     "fingers_turn_pages_and_come_nearer",
     "the_first_load_is_small",
     "dark_follows_the_system_and_the_button",
@@ -282,9 +285,9 @@ def test_logins(locked, play, scenario):
     play(locked, scenario, password=PASSWORD)
 
 
-def test_the_grid_is_laid_out_as_its_rules_say():
-    done = subprocess.run(["node", "--test", HERE / "grid_layout.test.mjs"], capture_output=True,
-                          text=True, check=False)
+@pytest.mark.parametrize("module", ["grid_layout", "timeline_store"])
+def test_modules_without_a_browser(module):
+    done = subprocess.run(["node", "--test", HERE / f"{module}.test.mjs"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -233,9 +233,9 @@ export async function open(view, {params, query, signal}) {
             [['ArrowLeft', 'k'], 'newer picture', () => step('newer')],
             [['b'], 'boxes on or off', switchBoxes],
             [['z'], 'nearer, or whole again', zoom.toggle],
-            [['s'], 'star it, or take the star away', () => isAdmin() && star()],
+            ...isAdmin() ? [[['s'], 'star it, or take the star away', () => !shot.deleted_at && star()]] : [],
             [['d'], 'download', () => facts.querySelector('a[download]')?.click()],
-            [['x', 'Delete'], 'delete it', () => isAdmin() && has(CAN.delete) && trash()],
+            ...isAdmin() && has(CAN.delete) ? [[['x', 'Delete'], 'delete it', () => !shot.deleted_at && trash()]] : [],
             [['Escape'], 'back to the timeline', () => go(home)],
         ], signal);
     }
