@@ -254,6 +254,26 @@ export const everything_works_by_keyboard_alone = base => withPage(base, {}, asy
     await page.waitForFunction(id => document.activeElement?.dataset.id === id, ids[1]);
 });
 
+export const what_was_deleted_comes_back_by_keyboard_alone = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT);
+    await page.goto('/timeline');
+    const shot = page.locator(`.grid .shot[data-id="${id}"]`);
+    await shot.waitFor();
+    await page.keyboard.press('j');
+    await page.locator(`.shot.selected[data-id="${id}"]`).waitFor();
+    await page.keyboard.press('x');
+    await shot.waitFor({state: 'detached'});
+    const undo = page.getByRole('status').getByRole('button', {name: /^Undo\s+by the key u$/}); /* read out with the message */
+    assert.equal(await undo.getAttribute('aria-keyshortcuts'), 'u');
+    await page.keyboard.press('u');
+    await page.getByText('It is back').waitFor();
+    await shot.waitFor();
+    assert.equal((await getJson(page, `/api/v1/snapshots/${id}`)).deleted_at, null);
+    await page.keyboard.press('u'); /* nothing is offered any more */
+    await page.keyboard.press('?');
+    await page.getByRole('dialog').getByText('undo, while that is offered').waitFor();
+});
+
 export const a_camera_takes_a_picture_and_is_switched_off_and_on = base => withPage(base, {}, async page => {
     await page.goto('/cameras');
     const row = page.locator('.camera[data-camera="garden"]');

@@ -125,6 +125,7 @@ def test_pages(daemon, play, scenario):
     ("an_event_is_visible_soon_after_the_record", "GET", "/api/v1/events"),
     ("search_finds_words_and_says_when_there_is_nothing", "GET", "/api/v1/snapshots/count"),
     ("a_deleted_picture_comes_back_by_undo", "DELETE", "/api/v1/snapshots/{id}"),
+    ("what_was_deleted_comes_back_by_keyboard_alone", "DELETE", "/api/v1/snapshots/{id}"),
     ("the_trash_has_a_way_in_and_a_way_back", "POST", "/api/v1/snapshots/{id}/undelete"),
     ("a_picture_is_examined_again", "POST", "/api/v1/snapshots/{id}/detect"),
     ("neighbours_are_those_of_the_search", "GET", "/api/v1/snapshots/{id}/neighbours"),

@@ -10,8 +10,7 @@ export function keys(table, signal) {
         for (const name of names)
             actions.set(name, action);
     document.addEventListener('keydown', event => {
-        if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || inField(event.target) ||
-            document.querySelector('dialog[open]'))
+        if (isForOthers(event))
             return;
         const action = actions.get(event.key);
         if (action && action(event) !== false)
@@ -19,8 +18,12 @@ export function keys(table, signal) {
     }, {signal});
 }
 
-function inField(target) {
-    return target.matches?.('input, select, textarea, summary') || target.isContentEditable;
+/* Keys of the browser, of a field, or of a dialog. */
+export function isForOthers(event) {
+    const {target} = event;
+    return event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey ||
+        target.matches?.('input, select, textarea, summary') || target.isContentEditable ||
+        document.querySelector('dialog[open]') !== null;
 }
 
 const NAMES = {
