@@ -444,6 +444,17 @@ export const a_timeline_that_was_left_knows_what_came_meanwhile = base => withPa
     await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
 });
 
+export const a_page_that_is_left_early_leaves_no_trouble = base => withPage(base, {}, async page => {
+    await page.route('**/api/v1/snapshots?*', () => {}); /* no answer */
+    for (const path of ['/', '/timeline', '/cameras', `/cameras/${FRONT}`, '/system']) {
+        await page.goto(path);
+        await isLive(page);
+        await page.locator('main').locator('.tile, .filters, .camera, .panel').first().waitFor();
+        await page.getByRole('link', {name: path === '/system' ? 'Cameras' : 'System', exact: true}).click();
+        await page.locator('main').locator('.panel, .camera').first().waitFor();
+    }
+});
+
 export const what_the_list_knows_beside_a_picture_is_not_forgotten = base => withPage(base, {}, async page => {
     for (let i = 0; i < 3; i++)
         await take(page, FRONT);

@@ -61,11 +61,14 @@ export async function open(view, {signal}) {
     await loadAll();
 
     async function loadAll() {
-        const loads = [...tiles.values()].map(t => t.load());
+        const [, ...shots] = await Promise.all([loadLately(), ...[...tiles.values()].map(t => t.load())]);
+        keepRatio(wall, shots.filter(Boolean));
+    }
+
+    async function loadLately() {
         const page = await get(api('snapshots') + `?person=1&limit=${SEEN_LATELY}`, signal);
         fill(lately, page.snapshots.map(s => card(brief(s))));
         people.hidden = page.snapshots.length === 0;
-        keepRatio(wall, (await Promise.all(loads)).filter(Boolean));
     }
 
     function showLately(shot) {
