@@ -120,9 +120,11 @@ function goneButton(words, gone, then) {
                 return;
             }
             button.dataset.sure = '1';
+            button.setAttribute('aria-label', `Sure? ${words}`);
             fill(button, h('span', {class: 'sure-word'}, 'Sure?'));
             button.addEventListener('blur', () => {
                 delete button.dataset.sure;
+                button.setAttribute('aria-label', words);
                 fill(button, icon('trash'));
             }, {once: true});
         },
