@@ -26,6 +26,70 @@ export const without_a_login_there_is_only_the_login = (base, {password}) => wit
     await page.waitForURL('**/login?to=*');
 });
 
+export const a_token_is_ended_and_the_page_says_who_did_it = (base, {password}) => withPage(base, {}, async page => {
+    await page.goto('/login?to=/access');
+    await logIn(page, 'anna', password);
+    const panel = name => page.locator('section', {has: page.getByRole('heading', {name, exact: true})});
+    const tokens = panel('Tokens for programs');
+    await tokens.getByRole('textbox', {name: 'What for'}).fill('garage');
+    await tokens.getByLabel('trigger').check();
+    await tokens.getByRole('button', {name: 'Make the token'}).click();
+    const token = await tokens.locator('.secret code').innerText();
+    const asks = () => page.request.fetch(new URL('/api/v1/cameras', base).href, {headers: {Authorization: `Bearer ${token}`, Cookie: ''}});
+    assert.equal((await asks()).status(), 200);
+    const {id} = (await getJson(page, '/api/v1/tokens')).tokens.find(t => t.name === 'garage');
+    const end = tokens.getByRole('button', {name: 'End the token garage'});
+    await end.click();
+    await tokens.getByRole('textbox', {name: 'What for'}).focus(); /* on second thoughts */
+    assert.equal(await tokens.getByText('Sure?').count(), 0);
+    await end.click();
+    await tokens.getByText('Sure?').click();
+    await tokens.getByRole('cell', {name: 'garage', exact: true}).waitFor({state: 'detached'});
+    assert.equal((await asks()).status(), 401);
+    await page.reload();
+    const told = panel('Who did what').locator('tbody tr').filter({hasText: id});
+    await told.first().waitFor();
+    const rows = await told.allInnerTexts();
+    assert.equal(rows.length, 2, `${rows}`); /* newest first */
+    for (const row of rows)
+        assert.match(row, /anna/);
+    assert.match(rows[0], /end|revok|remov|delet/i);
+});
+
+export const a_password_is_changed_by_whoever_has_it = (base, {password}) => withPage(base, {}, async page => {
+    await page.goto('/login');
+    await logIn(page, 'anna', password);
+    await page.locator('.tile').first().waitFor();
+    const {csrf} = await getJson(page, '/api/v1/session');
+    const made = await page.request.post('/api/v1/users', {
+        headers: {'X-CSRF-Token': csrf}, data: {name: 'dora', role: 'viewer', password: 'a first long word'}});
+    assert.ok(made.ok(), await made.text());
+    await page.getByRole('button', {name: /Log out/}).click();
+    await page.waitForURL('**/login');
+    await logIn(page, 'dora', 'a first long word');
+    await page.locator('.tile').first().waitFor();
+    await page.getByRole('link', {name: 'Users and tokens'}).click();
+    const own = page.locator('section', {has: page.getByRole('heading', {name: 'Your password'})});
+    assert.equal(await page.getByRole('heading', {name: 'Tokens for programs'}).count(), 0);
+    const change = async (now, next) => {
+        await own.getByLabel('Password of now').fill(now);
+        await own.getByLabel('The next').fill(next);
+        await own.getByRole('button', {name: 'Change it'}).click();
+    };
+    await change('not this one', 'a second long word');
+    await own.getByRole('alert').filter({hasText: /./}).waitFor();
+    await change('a first long word', 'a second long word');
+    await page.getByText('The password is changed').waitFor();
+    await page.getByRole('link', {name: 'Live', exact: true}).click(); /* one stays logged in */
+    await page.locator('.tile').first().waitFor();
+    await page.getByRole('button', {name: /Log out/}).click();
+    await page.waitForURL('**/login');
+    await logIn(page, 'dora', 'a first long word');
+    await page.getByRole('alert').filter({hasText: /./}).waitFor();
+    await logIn(page, 'dora', 'a second long word');
+    await page.locator('.tile').first().waitFor();
+});
+
 /* What a page does for this session, done beside it. */
 async function change(page, path) {
     const {csrf} = await getJson(page, '/api/v1/session');

@@ -66,6 +66,13 @@ export async function seriousFindings(page) {
     return JSON.parse(result.value);
 }
 
+/* What a browser keeps after a click or a key: {name, bytes}. */
+export async function downloaded(page, act) {
+    const [download] = await Promise.all([page.waitForEvent('download'), act()]);
+    const {readFile} = await import('node:fs/promises');
+    return {name: download.suggestedFilename(), bytes: await readFile(await download.path())};
+}
+
 export async function getJson(page, path) {
     const answer = await page.request.get(path);
     if (!answer.ok())

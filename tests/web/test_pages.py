@@ -113,6 +113,10 @@ def needs(d, method, path):
     "a_camera_that_is_off_offers_no_shutter",
     "what_stops_to_be_like_the_search_leaves_it",
     "in_the_trash_nothing_is_deleted_again",
+    "a_picture_is_downloaded_by_button_and_by_key",
+    "what_a_storage_gave_up_is_uploaded_again",
+    "the_system_page_shows_the_configuration",
+    "every_filter_of_the_bar_chooses_the_pictures",
     "fingers_turn_pages_and_come_nearer",
     "the_first_load_is_small",
     "dark_follows_the_system_and_the_button",
@@ -143,6 +147,11 @@ def test_pages_with_a_route(daemon, play, scenario, method, path):
     ids=["light", "dark", "phone", "dark-phone"])
 def test_axe_finds_nothing_serious(daemon, play, look):
     play(daemon, "axe_finds_nothing_serious", **look)
+
+
+@pytest.mark.parametrize("look", [{}, {"dark": True}, {"size": "phone"}], ids=["light", "dark", "phone"])
+def test_logins_are_for_everybody(locked, play, look):
+    play(locked, "logins_and_their_page_are_for_everybody", password=PASSWORD, **look)
 
 
 @pytest.mark.parametrize("scenario", [
@@ -282,6 +291,8 @@ def locked(rig):
     "a_session_that_ends_elsewhere_leads_to_the_login_and_on",
     "a_viewer_sees_and_changes_nothing",
     "an_admin_changes_things_and_makes_users_and_tokens",
+    "a_token_is_ended_and_the_page_says_who_did_it",
+    "a_password_is_changed_by_whoever_has_it",
 ])
 def test_logins(locked, play, scenario):
     play(locked, scenario, password=PASSWORD)
