@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import {getJson, withPage} from './browser.mjs';
+import {getJson, shownToCopy, withoutClipboard, withPage} from './browser.mjs';
 
 async function logIn(page, user, password) {
     await page.getByLabel('User').fill(user);
@@ -27,6 +27,7 @@ export const without_a_login_there_is_only_the_login = (base, {password}) => wit
 });
 
 export const a_token_is_ended_and_the_page_says_who_did_it = (base, {password}) => withPage(base, {}, async page => {
+    await withoutClipboard(page);
     await page.goto('/login?to=/access');
     await logIn(page, 'anna', password);
     const panel = name => page.locator('section', {has: page.getByRole('heading', {name, exact: true})});
@@ -35,6 +36,8 @@ export const a_token_is_ended_and_the_page_says_who_did_it = (base, {password}) 
     await tokens.getByLabel('trigger').check();
     await tokens.getByRole('button', {name: 'Make the token'}).click();
     const token = await tokens.locator('.secret code').innerText();
+    await tokens.getByRole('button', {name: 'Copy'}).click();
+    assert.equal(await shownToCopy(page), token);
     const asks = () => page.request.fetch(new URL('/api/v1/cameras', base).href, {headers: {Authorization: `Bearer ${token}`, Cookie: ''}});
     assert.equal((await asks()).status(), 200);
     const {id} = (await getJson(page, '/api/v1/tokens')).tokens.find(t => t.name === 'garage');
