@@ -4,7 +4,7 @@ import {onLoginRequired} from './lib/api.js';
 import {on, startEvents, stopEvents} from './lib/events.js';
 import {loadFeatures} from './lib/features.js';
 import {go, route, show, startRouter} from './lib/router.js';
-import {loadSession, needsLogin} from './lib/session.js';
+import {loadSession, needsLogin, sessionEnded} from './lib/session.js';
 import {buildFrame, frameShows, refreshFrame} from './part/frame.js';
 import {trouble} from './part/trouble.js';
 
@@ -22,6 +22,8 @@ const view = buildFrame();
 
 onLoginRequired(() => {
     stopEvents();
+    sessionEnded();
+    refreshFrame();
     if (location.pathname !== '/login')
         go('/login?to=' + encodeURIComponent(location.pathname + location.search));
 });

@@ -66,6 +66,29 @@ export async function seriousFindings(page) {
     return JSON.parse(result.value);
 }
 
+/* From now on the page is as over plain HTTP from elsewhere, where it can copy nothing. */
+export const withoutClipboard = page =>
+    page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'clipboard', {get: () => undefined}));
+
+/* What is shown to be copied by hand; the dialog is closed again. */
+export async function shownToCopy(page) {
+    const shown = page.getByRole('dialog').getByRole('textbox');
+    const text = await shown.inputValue();
+    const selected = await shown.evaluate(field => field === document.activeElement ? field.selectionEnd - field.selectionStart : 0);
+    if (selected !== text.length)
+        throw new Error(`${selected} letters of ${text} are selected`);
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({state: 'detached'});
+    return text;
+}
+
+/* What a browser keeps after a click or a key: {name, bytes}. */
+export async function downloaded(page, act) {
+    const [download] = await Promise.all([page.waitForEvent('download'), act()]);
+    const {readFile} = await import('node:fs/promises');
+    return {name: download.suggestedFilename(), bytes: await readFile(await download.path())};
+}
+
 export async function getJson(page, path) {
     const answer = await page.request.get(path);
     if (!answer.ok())

@@ -10,7 +10,29 @@ const FIRST_LOAD_MAX = 150_000;
 
 async function allPaths(page) {
     const {snapshots: [shot]} = await getJson(page, '/api/v1/snapshots?limit=1&camera=front-door');
-    return ['/', '/timeline', '/timeline?q=nothing-is-like-this', `/snapshots/${shot.id}`, '/cameras', '/cameras/front-door', '/system', '/access', '/nowhere'];
+    return ['/', '/timeline', '/timeline?q=nothing-is-like-this', '/timeline?deleted=1', `/snapshots/${shot.id}`, '/cameras', '/cameras/front-door', '/system', '/access', '/nowhere'];
+}
+
+/* What lies over a page: how it comes, and what is there then. */
+const OVER = [
+    ['the keys', page => page.keyboard.press('?'), '.sheet'],
+    ['a message with an answer', async page => {
+        await page.keyboard.press('j');
+        await page.locator('.shot.selected').waitFor();
+        await page.keyboard.press('x');
+    }, '.toast-action'],
+    ['more filters', page => page.locator('.more-filters summary').click(), '.more-panel'],
+];
+
+async function overTheTimeline(page, look) {
+    for (const [what, open, place] of OVER) {
+        await settled(page, '/timeline');
+        await page.locator('.grid .shot').first().waitFor();
+        await open(page);
+        await page.locator(place).waitFor();
+        await look(what);
+    }
+    await page.keyboard.press('Escape');
 }
 
 async function settled(page, path) {
@@ -18,6 +40,48 @@ async function settled(page, path) {
     await page.locator('main h1').first().waitFor({state: 'attached'});
     await page.waitForFunction(() => [...document.querySelectorAll('main img')].every(i => i.complete || i.loading === 'lazy'));
 }
+
+async function fitsAPhone(page, what) {
+    const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(wide <= window, `${what} is ${wide} pixels wide`);
+    const places = ':is(main, .toasts, .sheet) :is(button, .button, select, summary):visible';
+    const small = await page.locator(places).evaluateAll(all => all
+        .map(e => [e.textContent.trim().slice(0, 30), e.getBoundingClientRect()])
+        .filter(([, r]) => r.width && (r.height < 36 || r.width < 36)).map(([words]) => words));
+    assert.deepEqual(small, [], `${what}: too small for a thumb`);
+}
+
+/* Where a login is required: the login itself, and the page of users and tokens with something in all of its tables. */
+export const logins_and_their_page_are_for_everybody = (base, {password, dark = false, size = 'desktop'}) => withPage(base, {dark, size}, async page => {
+    const look = async what => {
+        assert.deepEqual(await seriousFindings(page), [], what);
+        if (size === 'phone')
+            await fitsAPhone(page, what);
+    };
+    await settled(page, '/login');
+    await page.getByText('No user yet').click();
+    await look('the login');
+    await page.getByLabel('User').fill('anna');
+    await page.getByLabel('Password').fill('not this one');
+    await page.getByRole('button', {name: 'Log in'}).click();
+    await page.getByRole('alert').filter({hasText: /./}).waitFor();
+    await look('a login that failed');
+    await page.getByLabel('Password').fill(password);
+    await page.getByRole('button', {name: 'Log in'}).click();
+    await page.locator('.tile').first().waitFor();
+    await settled(page, '/access');
+    const tokens = page.locator('section', {has: page.getByRole('heading', {name: 'Tokens for programs'})});
+    await tokens.getByRole('textbox', {name: 'What for'}).fill('looks');
+    await tokens.getByRole('button', {name: 'Make the token'}).click();
+    await tokens.locator('.secret code').waitFor();
+    await page.getByRole('heading', {name: 'Your password'}).waitFor();
+    await page.locator('td time').first().waitFor();
+    await look('users and tokens');
+    await tokens.getByRole('button', {name: 'End the token looks'}).first().click();
+    await look('a token about to end');
+    await tokens.getByText('Sure?').click();
+    await tokens.getByRole('cell', {name: 'looks', exact: true}).waitFor({state: 'detached'});
+});
 
 export const the_first_load_is_small = base => withPage(base, {}, async page => {
     await take(page, 'front-door');
@@ -51,6 +115,7 @@ export const axe_finds_nothing_serious = (base, {dark = false, size = 'desktop'}
         await settled(page, path);
         assert.deepEqual(await seriousFindings(page), [], path);
     }
+    await overTheTimeline(page, async what => assert.deepEqual(await seriousFindings(page), [], what));
 });
 
 export const dark_follows_the_system_and_the_button = base => withPage(base, {dark: true}, async page => {
@@ -72,13 +137,9 @@ export const nothing_is_wider_than_a_phone = base => withPage(base, {size: 'phon
     await take(page, 'front-door');
     for (const path of await allPaths(page)) {
         await settled(page, path);
-        const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-        assert.ok(wide <= window, `${path} is ${wide} pixels wide`);
-        const small = await page.locator('main :is(button, .button, select, summary):visible').evaluateAll(all => all
-            .map(e => [e.textContent.trim().slice(0, 30), e.getBoundingClientRect()])
-            .filter(([, r]) => r.width && (r.height < 36 || r.width < 36)).map(([words]) => words));
-        assert.deepEqual(small, [], `${path}: too small for a thumb`);
+        await fitsAPhone(page, path);
     }
+    await overTheTimeline(page, what => fitsAPhone(page, what));
     const places = await page.locator('.places').boundingBox();
     assert.ok(places.y > 844 - 80, 'the places are where the thumb is');
 });

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import {take, withPage} from './browser.mjs';
+import {shownToCopy, take, withoutClipboard, withPage} from './browser.mjs';
 
 /* `control` is the address of the test's other half, which holds the daemon. */
 async function tell(page, control, what) {
@@ -11,6 +11,7 @@ async function tell(page, control, what) {
 }
 
 export const without_a_camera_the_pages_lead_to_the_first = (base, {control, config}) => withPage(base, {}, async page => {
+    await withoutClipboard(page);
     await page.goto('/timeline');
     await page.getByText('No pictures yet').waitFor();
     await page.getByRole('link', {name: 'Add a camera'}).click();
@@ -21,6 +22,8 @@ export const without_a_camera_the_pages_lead_to_the_first = (base, {control, con
     assert.equal(await page.locator('main .why').count(), 0, 'nothing is wrong with what nobody uses');
     await page.goto('/');
     await page.getByText(config).waitFor();
+    await page.locator('.sample', {hasText: '[camera:porch]'}).getByRole('button', {name: 'Copy'}).click();
+    assert.equal((await shownToCopy(page)).split('\n').length, 5);
     await page.getByText('kill -HUP').waitFor();
     await tell(page, control, 'add the camera');
     await page.locator('.tile[data-camera="porch"]').waitFor();

@@ -2,10 +2,14 @@
  * name says what it proves. */
 
 import assert from 'node:assert/strict';
+import {createHash} from 'node:crypto';
 
-import {getJson, take, withPage} from './browser.mjs';
+import {downloaded, getJson, seriousFindings, shownToCopy, take, withoutClipboard, withPage} from './browser.mjs';
 
 const FRONT = 'front-door';
+const ids = (page, cards = '.grid .shot') => page.locator(cards).evaluateAll(all => all.map(card => card.dataset.id));
+const drawn = page => page.evaluate(() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))));
+const isLive = page => page.locator('.pulse[data-state="live"]').waitFor();
 
 export const a_new_picture_appears_on_the_wall_by_itself = base => withPage(base, {}, async page => {
     await page.goto('/');
@@ -193,6 +197,10 @@ export const a_picture_is_examined_again = base => withPage(base, {}, async page
     await page.goto(`/snapshots/${id}`);
     await page.getByRole('button', {name: 'Examine again'}).click();
     await page.getByText('It is examined again').waitFor();
+    await page.locator('.story [data-what="examined again"]').waitFor();
+    const {verdict} = await getJson(page, `/api/v1/snapshots/${id}`);
+    assert.equal(verdict.outcome, 'examined');
+    assert.deepEqual(await page.locator('.detections .detection-label').allTextContents(), verdict.detections.map(d => d.label));
 });
 
 export const neighbours_are_those_of_the_search = base => withPage(base, {}, async page => {
@@ -214,10 +222,19 @@ export const the_zip_of_a_search_can_be_downloaded = base => withPage(base, {}, 
     const link = page.getByRole('link', {name: 'Zip'});
     await link.waitFor();
     assert.equal(await link.getAttribute('href'), '/api/v1/snapshots.zip?camera=garden');
-    const answer = await page.request.get(await link.getAttribute('href'));
-    assert.equal(answer.status(), 200);
-    assert.equal((await answer.body()).subarray(0, 2).toString(), 'PK');
+    const {snapshots} = await getJson(page, '/api/v1/snapshots?camera=garden&limit=500');
+    const zip = await downloaded(page, () => link.click());
+    assert.match(zip.name, /\.zip$/);
+    assert.deepEqual(entries(zip.bytes).sort(), [...snapshots.map(shot => shot.path), 'manifest.csv', 'manifest.json'].sort());
 });
+
+/* The names in the directory at a zip file's end. */
+function entries(zip) {
+    const names = [];
+    for (let at = zip.indexOf('PK\x01\x02'); at >= 0; at = zip.indexOf('PK\x01\x02', at + 46))
+        names.push(zip.subarray(at + 46, at + 46 + zip.readUInt16LE(at + 28)).toString());
+    return names;
+}
 
 export const everything_works_by_keyboard_alone = base => withPage(base, {}, async page => {
     for (let i = 0; i < 3; i++)
@@ -249,6 +266,26 @@ export const everything_works_by_keyboard_alone = base => withPage(base, {}, asy
     await page.keyboard.press('Escape');
     await page.waitForURL('**/timeline');
     await page.waitForFunction(id => document.activeElement?.dataset.id === id, ids[1]);
+});
+
+export const what_was_deleted_comes_back_by_keyboard_alone = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT);
+    await page.goto('/timeline');
+    const shot = page.locator(`.grid .shot[data-id="${id}"]`);
+    await shot.waitFor();
+    await page.keyboard.press('j');
+    await page.locator(`.shot.selected[data-id="${id}"]`).waitFor();
+    await page.keyboard.press('x');
+    await shot.waitFor({state: 'detached'});
+    const undo = page.getByRole('status').getByRole('button', {name: /^Undo\s+by the key u$/}); /* read out with the message */
+    assert.equal(await undo.getAttribute('aria-keyshortcuts'), 'u');
+    await page.keyboard.press('u');
+    await page.getByText('It is back').waitFor();
+    await shot.waitFor();
+    assert.equal((await getJson(page, `/api/v1/snapshots/${id}`)).deleted_at, null);
+    await page.keyboard.press('u'); /* nothing is offered any more */
+    await page.keyboard.press('?');
+    await page.getByRole('dialog').getByText('undo, while that is offered').waitFor();
 });
 
 export const a_camera_takes_a_picture_and_is_switched_off_and_on = base => withPage(base, {}, async page => {
@@ -354,6 +391,15 @@ export const days_are_those_of_the_place = (base, {zone, days}) => withPage(base
     assert.match(await page.locator('.grid h2.day').first().innerText(), count === 1 ? /1 picture\b/i : new RegExp(`${count} pictures`, 'i'));
     assert.equal(await page.locator('.grid h2.day').count(), 1);
     assert.equal(await page.locator(`.activity .chosen[data-day="${day}"]`).count(), 1);
+    const until = page.getByLabel('Up to this day');
+    assert.equal(await until.inputValue(), day, 'what is chosen is to be seen');
+    await until.fill('');
+    await page.waitForURL('**/timeline');
+    await page.locator(`.activity [data-day="${day}"]`).click();
+    await page.waitForURL(`**/timeline?to=${day}`);
+    await page.locator(`.activity .chosen[data-day="${day}"]`).click(); /* the second click takes it away */
+    await page.waitForURL('**/timeline');
+    assert.equal(await until.inputValue(), '');
 });
 
 const finger = (session, type, ...points) => session.send('Input.dispatchTouchEvent', {type, touchPoints: points.map(([x, y], id) => ({x, y, id}))});
@@ -410,4 +456,262 @@ export const a_timeline_that_was_left_knows_what_came_meanwhile = base => withPa
     await page.locator(`.tile a.frame[href="/snapshots/${id}"]`).waitFor();
     await page.getByRole('link', {name: 'Timeline', exact: true}).click();
     await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+});
+
+export const a_page_that_is_left_early_leaves_no_trouble = base => withPage(base, {}, async page => {
+    await page.route('**/api/v1/snapshots?*', () => {}); /* no answer */
+    for (const path of ['/', '/timeline', '/cameras', `/cameras/${FRONT}`, '/system']) {
+        await page.goto(path);
+        await isLive(page);
+        await page.locator('main').locator('.tile, .filters, .camera, .panel').first().waitFor();
+        await page.getByRole('link', {name: path === '/system' ? 'Cameras' : 'System', exact: true}).click();
+        await page.locator('main').locator('.panel, .camera').first().waitFor();
+    }
+});
+
+export const what_the_list_knows_beside_a_picture_is_not_forgotten = base => withPage(base, {}, async page => {
+    for (let i = 0; i < 3; i++)
+        await take(page, FRONT);
+    await page.route('**/neighbours*', route => route.fulfill({json: {newer: null, older: null, exact: false}}));
+    await page.goto('/timeline');
+    await page.locator('.grid .shot').nth(2).waitFor();
+    const [newer, one, older] = await ids(page);
+    const answered = () => page.waitForEvent('requestfinished', request => request.url().includes('/neighbours'));
+    let answer = answered();
+    await page.locator(`.grid .shot[data-id="${one}"]`).click();
+    await answer;
+    await drawn(page);
+    answer = answered();
+    await page.keyboard.press('ArrowRight');
+    await page.waitForURL(`**/snapshots/${older}`);
+    await answer;
+    await drawn(page);
+    for (const id of [one, newer]) {
+        await page.keyboard.press('ArrowLeft');
+        await page.waitForURL(`**/snapshots/${id}`);
+    }
+});
+
+export const a_link_is_copied_or_shown_where_nothing_can_be_copied = base => withPage(base, {}, async (page, context) => {
+    const {id} = await take(page, FRONT);
+    const opens = async url => {
+        const answer = await page.request.get(url, {headers: {Cookie: ''}});
+        assert.equal(answer.status(), 200, url);
+        assert.match(answer.headers()['content-type'], /^image\//);
+    };
+    await context.grantPermissions(['clipboard-read', 'clipboard-write'], {origin: base});
+    await page.goto(`/snapshots/${id}`);
+    await page.getByRole('button', {name: 'Copy link'}).click();
+    await page.getByText('The link is copied').waitFor();
+    await opens(await page.evaluate(() => navigator.clipboard.readText()));
+
+    await withoutClipboard(page);
+    await page.reload();
+    await page.getByRole('button', {name: 'Copy link'}).click();
+    await page.getByRole('dialog').waitFor();
+    assert.deepEqual(await seriousFindings(page), []);
+    await opens(await shownToCopy(page));
+});
+
+/* A daemon that stops counting somewhere says so, and so do the pages. */
+export const what_is_counted_in_part_is_not_shown_as_the_whole = base => withPage(base, {}, async page => {
+    const hour = ago => new Date((Math.floor(Date.now() / 3600000) - ago) * 3600000).toISOString();
+    await page.route('**/snapshots/histogram*', route => route.fulfill({json: {
+        by: 'hour', exact: false, buckets: [{from: hour(0), count: 5, persons: 1}, {from: hour(30), count: 7, persons: 2}]}}));
+    await page.goto('/');
+    await page.getByText(/Today at least \d+ pictures, \d with people/).waitFor();
+    await page.goto('/system');
+    await page.getByRole('img', {name: /^Pictures an hour: at least 5 pictures, 1 with people/}).waitFor();
+    await page.goto('/timeline');
+    const bars = page.locator('.activity [data-day] title');
+    await bars.first().waitFor({state: 'attached'});
+    const [last, ...before] = (await bars.allTextContents()).reverse();
+    assert.match(last, /: at least 7 pictures/);
+    assert.ok(before.length > 0 && before.every(words => !words.includes('at least')), `${before}`);
+});
+
+export const a_picture_examined_again_is_no_new_one = base => withPage(base, {}, async page => {
+    const older = await take(page, FRONT), newer = await take(page, FRONT);
+    await page.route(/\/api\/v1\/snapshots\?.*limit=(12|24)$/, async route => {
+        const document = await (await route.fetch()).json();
+        await route.fulfill({json: {...document, snapshots: document.snapshots.filter(shot => shot.id !== older.id)}});
+    });
+    for (const [path, cards] of [['/', '.lately .shot'], [`/cameras/${FRONT}`, '.shots .shot']]) {
+        await page.goto(path);
+        await isLive(page);
+        await page.locator(`${cards}[data-id="${newer.id}"]`).waitFor();
+        await page.request.post(`/api/v1/snapshots/${older.id}/detect`);
+        await page.locator(`${cards}[data-id="${older.id}"]`).waitFor();
+        assert.deepEqual((await ids(page, cards)).slice(0, 2), [newer.id, older.id], path);
+    }
+});
+
+export const an_undo_changes_no_page_that_was_left = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT);
+    await page.goto('/timeline');
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+    await isLive(page);
+    await page.keyboard.press('j');
+    await page.keyboard.press('x');
+    await page.getByText('Moved to the trash').waitFor();
+    await page.getByRole('link', {name: 'Live', exact: true}).click();
+    await page.locator('.tile').first().waitFor();
+    await page.getByRole('button', {name: 'Undo'}).click();
+    await page.getByText('It is back').waitFor();
+    await drawn(page);
+    assert.match(await page.title(), /^Live/);
+    const later = await take(page, FRONT);
+    await page.locator(`.tile a.frame[href="/snapshots/${later.id}"]`).waitFor();
+    await page.getByRole('link', {name: 'Timeline', exact: true}).click();
+    for (const one of [id, later.id])
+        await page.locator(`.grid .shot[data-id="${one}"]`).waitFor();
+});
+
+export const a_deleted_picture_leaves_the_wall = base => withPage(base, {}, async page => {
+    const before = await take(page, FRONT), {id} = await take(page, FRONT);
+    for (const [path, link] of [['/', `.tile[data-camera="${FRONT}"] a.frame`], ['/cameras', `.camera[data-camera="${FRONT}"] a.frame`],
+        [`/cameras/${FRONT}`, '.camera-page .tile a.frame']]) {
+        await page.goto(path);
+        await isLive(page);
+        await page.locator(`${link}[href="/snapshots/${id}"]`).waitFor();
+        await page.request.delete(`/api/v1/snapshots/${id}`);
+        await page.locator(`${link}[href="/snapshots/${before.id}"]`).waitFor();
+        await page.locator(`.shot[data-id="${id}"]`).waitFor({state: 'detached'});
+        await page.request.post(`/api/v1/snapshots/${id}/undelete`);
+        await page.locator(`${link}[href="/snapshots/${id}"]`).waitFor();
+    }
+});
+
+export const a_camera_that_is_off_offers_no_shutter = base => withPage(base, {}, async page => {
+    await page.goto('/');
+    await isLive(page);
+    const shutter = page.locator('.tile[data-camera="garden"] .shutter');
+    await shutter.waitFor();
+    await page.request.post('/api/v1/cameras/garden/disable');
+    await shutter.waitFor({state: 'hidden'});
+    await page.request.post('/api/v1/cameras/garden/enable');
+    await shutter.waitFor();
+});
+
+export const what_stops_to_be_like_the_search_leaves_it = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT), other = await take(page, FRONT);
+    for (const one of [id, other.id])
+        await page.request.post(`/api/v1/snapshots/${one}/star`);
+    await page.goto('/timeline?starred=1');
+    await isLive(page);
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+    await page.request.post(`/api/v1/snapshots/${id}/unstar`);
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor({state: 'detached'});
+    await page.request.post(`/api/v1/snapshots/${id}/star`);
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+    /* by key, and the selection goes on to the next */
+    await page.keyboard.press('j');
+    await page.locator(`.shot.selected[data-id="${other.id}"]`).waitFor();
+    await page.keyboard.press('s');
+    await page.locator(`.grid .shot[data-id="${other.id}"]`).waitFor({state: 'detached'});
+    await page.locator(`.shot.selected[data-id="${id}"]`).waitFor();
+    await page.keyboard.press('s');
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor({state: 'detached'});
+});
+
+export const in_the_trash_nothing_is_deleted_again = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT);
+    await page.request.delete(`/api/v1/snapshots/${id}`);
+    const asked = [];
+    page.on('request', request => request.method() === 'DELETE' && asked.push(request.url()));
+    await page.goto('/timeline?deleted=1');
+    const shot = page.locator(`.grid .shot[data-id="${id}"]`);
+    await shot.waitFor();
+    await page.keyboard.press('j');
+    await page.locator(`.shot.selected[data-id="${id}"]`).waitFor();
+    await page.keyboard.press('x');
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', {name: 'Bring it back'}).waitFor();
+    await page.keyboard.press('x');
+    await page.keyboard.press('Escape');
+    await shot.waitFor();
+    assert.deepEqual(asked, []);
+    await page.request.post(`/api/v1/snapshots/${id}/undelete`);
+});
+
+export const a_picture_is_downloaded_by_button_and_by_key = base => withPage(base, {}, async page => {
+    const shot = await take(page, FRONT);
+    await page.goto(`/snapshots/${shot.id}`);
+    const button = page.getByRole('link', {name: 'Download'});
+    await button.waitFor();
+    for (const act of [() => button.click(), () => page.keyboard.press('d')]) {
+        const {name, bytes} = await downloaded(page, act);
+        assert.equal(name, shot.path.split('/').pop());
+        assert.equal(createHash('sha256').update(bytes).digest('hex'), shot.sha256);
+    }
+    const answer = await page.request.get(await button.getAttribute('href'));
+    assert.match(answer.headers()['content-disposition'], /^attachment/);
+});
+
+/* A storage that gives up takes a day; here the story says that one did. */
+export const what_a_storage_gave_up_is_uploaded_again = base => withPage(base, {}, async page => {
+    const {id} = await take(page, FRONT);
+    await page.route(`**/api/v1/snapshots/${id}`, async route => {
+        const shot = await (await route.fetch()).json();
+        shot.story.push({at: shot.received_at, what: 'not kept', detail: 'attic: no space'});
+        await route.fulfill({json: shot});
+    });
+    const asked = [];
+    await page.route('**/upload-again', async route => {
+        asked.push(new URL(route.request().url()).pathname);
+        await (asked.length === 1 ? route.fulfill({json: {again: 2}}) : route.continue());
+    });
+    await page.goto(`/snapshots/${id}`);
+    await page.locator('.story li.bad', {hasText: 'Not uploaded'}).waitFor();
+    await page.getByRole('button', {name: 'Upload again'}).click();
+    await page.getByText('2 of its files are tried again').waitFor();
+    await page.getByRole('button', {name: 'Upload again'}).click();
+    await page.getByText('No storage had given it up').waitFor(); /* what the daemon itself says */
+    assert.deepEqual(new Set(asked), new Set([`/api/v1/snapshots/${id}/upload-again`]));
+});
+
+export const the_system_page_shows_the_configuration = base => withPage(base, {}, async page => {
+    await page.goto('/system');
+    await page.getByText('Configuration', {exact: true}).click();
+    const row = name => page.getByRole('region', {name: 'Configuration'}).getByRole('row').filter({has: page.getByRole('cell', {name, exact: true})});
+    await row('camera:front-door.kind').getByRole('cell', {name: 'http', exact: true}).waitFor();
+    await row('web.listen').getByRole('cell', {name: /setting/}).waitFor();
+});
+
+/* Each filter by its own field, and what the page then shows is what the API finds. */
+export const every_filter_of_the_bar_chooses_the_pictures = base => withPage(base, {timezoneId: 'UTC'}, async page => {
+    const {id} = await take(page, FRONT), gone = await take(page, FRONT);
+    await take(page, 'garden');
+    await page.request.post(`/api/v1/snapshots/${id}/star`);
+    await page.request.delete(`/api/v1/snapshots/${gone.id}`);
+    const today = new Date().toISOString().slice(0, 10);
+    const tomorrow = new Date(Date.now() + 86400000).toISOString().slice(0, 10);
+    const bar = page.getByRole('search', {name: 'Filters'});
+    const more = () => bar.locator('.more-filters').evaluate(details => { details.open = true; });
+    const filters = [
+        ['label=person', () => bar.getByLabel('What was seen').selectOption('person')],
+        ['starred=1', () => bar.getByRole('button', {name: 'Starred'}).click()],
+        [`to=${today}`, () => bar.getByLabel('Up to this day').fill(today), `to=${tomorrow}`],
+        [`from=${today}`, () => more().then(() => bar.getByLabel('From this day').fill(today))],
+        ['confidence=0.5', () => more().then(() => bar.getByLabel('At least so sure').selectOption('0.5'))],
+        ['source=fetched', () => more().then(() => bar.getByLabel('How it came').selectOption('fetched'))],
+        ['source=pushed', () => more().then(() => bar.getByLabel('How it came').selectOption('pushed'))],
+        ['state=examined', () => more().then(() => bar.getByLabel('State').selectOption('examined'))],
+        ['deleted=1', () => more().then(() => bar.getByLabel('Place').selectOption('1'))],
+    ];
+    for (const [query, choose, asks = query] of filters) {
+        await page.goto('/timeline');
+        await page.locator('.grid .shot').first().waitFor();
+        await choose();
+        await page.waitForURL(`**/timeline?${query}`);
+        const {snapshots} = await getJson(page, `/api/v1/snapshots?${asks}&limit=5`);
+        assert.equal(snapshots.length === 0, query === 'source=pushed', query);
+        await page.waitForFunction(wanted => JSON.stringify([...document.querySelectorAll('.grid .shot')].slice(0, 5).map(s => s.dataset.id)) ===
+            JSON.stringify(wanted), snapshots.map(s => s.id));
+        await page.reload(); /* and the fields say so */
+        await bar.getByRole('button', {name: 'Clear'}).waitFor();
+        const shown = await bar.evaluate(form => [...form.querySelectorAll('input, select')].map(f => f.value)
+            .concat([...form.querySelectorAll('[aria-pressed="true"]')].map(() => '1')).filter(Boolean));
+        assert.deepEqual(shown, [query.split('=')[1]], query);
+    }
 });

@@ -103,6 +103,20 @@ def needs(d, method, path):
     "the_wall_says_what_came_today",
     "a_timeline_that_was_left_knows_what_came_meanwhile",
     "a_picture_that_is_not_there_says_so_and_leads_on",
+    "a_page_that_is_left_early_leaves_no_trouble",
+    "what_the_list_knows_beside_a_picture_is_not_forgotten",
+    "a_link_is_copied_or_shown_where_nothing_can_be_copied",
+    "what_is_counted_in_part_is_not_shown_as_the_whole",
+    "a_picture_examined_again_is_no_new_one",
+    "an_undo_changes_no_page_that_was_left",
+    "a_deleted_picture_leaves_the_wall",
+    "a_camera_that_is_off_offers_no_shutter",
+    "what_stops_to_be_like_the_search_leaves_it",
+    "in_the_trash_nothing_is_deleted_again",
+    "a_picture_is_downloaded_by_button_and_by_key",
+    "what_a_storage_gave_up_is_uploaded_again",
+    "the_system_page_shows_the_configuration",
+    "every_filter_of_the_bar_chooses_the_pictures",
     "fingers_turn_pages_and_come_nearer",
     "the_first_load_is_small",
     "dark_follows_the_system_and_the_button",
@@ -116,6 +130,7 @@ def test_pages(daemon, play, scenario):
     ("an_event_is_visible_soon_after_the_record", "GET", "/api/v1/events"),
     ("search_finds_words_and_says_when_there_is_nothing", "GET", "/api/v1/snapshots/count"),
     ("a_deleted_picture_comes_back_by_undo", "DELETE", "/api/v1/snapshots/{id}"),
+    ("what_was_deleted_comes_back_by_keyboard_alone", "DELETE", "/api/v1/snapshots/{id}"),
     ("the_trash_has_a_way_in_and_a_way_back", "POST", "/api/v1/snapshots/{id}/undelete"),
     ("a_picture_is_examined_again", "POST", "/api/v1/snapshots/{id}/detect"),
     ("neighbours_are_those_of_the_search", "GET", "/api/v1/snapshots/{id}/neighbours"),
@@ -132,6 +147,11 @@ def test_pages_with_a_route(daemon, play, scenario, method, path):
     ids=["light", "dark", "phone", "dark-phone"])
 def test_axe_finds_nothing_serious(daemon, play, look):
     play(daemon, "axe_finds_nothing_serious", **look)
+
+
+@pytest.mark.parametrize("look", [{}, {"dark": True}, {"size": "phone"}], ids=["light", "dark", "phone"])
+def test_logins_are_for_everybody(locked, play, look):
+    play(locked, "logins_and_their_page_are_for_everybody", password=PASSWORD, **look)
 
 
 @pytest.mark.parametrize("scenario", [
@@ -267,16 +287,20 @@ def locked(rig):
 
 @pytest.mark.parametrize("scenario", [
     "without_a_login_there_is_only_the_login",
+    "after_a_logout_and_a_login_the_news_come_by_stream_again",
+    "a_session_that_ends_elsewhere_leads_to_the_login_and_on",
     "a_viewer_sees_and_changes_nothing",
     "an_admin_changes_things_and_makes_users_and_tokens",
+    "a_token_is_ended_and_the_page_says_who_did_it",
+    "a_password_is_changed_by_whoever_has_it",
 ])
 def test_logins(locked, play, scenario):
     play(locked, scenario, password=PASSWORD)
 
 
-def test_the_grid_is_laid_out_as_its_rules_say():
-    done = subprocess.run(["node", "--test", HERE / "grid_layout.test.mjs"], capture_output=True,
-                          text=True, check=False)
+@pytest.mark.parametrize("module", ["grid_layout", "timeline_store"])
+def test_modules_without_a_browser(module):
+    done = subprocess.run(["node", "--test", HERE / f"{module}.test.mjs"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

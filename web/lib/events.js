@@ -14,6 +14,7 @@ let source = null;
 let lastId = '';
 let pollTimer = 0;
 let streamTimer = 0;
+let listening = 0; /* counts beginnings and ends, so that late answers are dropped */
 export let connection = 'starting'; /* live, polling, lost */
 
 export function on(kind, listener, signal) {
@@ -27,6 +28,7 @@ export function startEvents() {
 export function stopEvents() {
     document.removeEventListener('visibilitychange', follow);
     pause();
+    become('starting');
 }
 
 function follow() {
@@ -37,6 +39,7 @@ function follow() {
 }
 
 function pause() {
+    listening++;
     source?.close();
     source = null;
     clearTimeout(pollTimer);
@@ -93,10 +96,13 @@ const seen = new Map(); /* id -> state of the newest snapshots */
 const conditions = new Map();
 
 async function poll() {
+    const mine = listening;
     try {
         const [page, cameras, status] = await Promise.all([
             get(api('snapshots') + '?limit=50'), get(api('cameras')), get(api('status')),
         ]);
+        if (mine !== listening)
+            return;
         if (source?.readyState !== EventSource.OPEN)
             become('polling');
         compare(page.snapshots);
@@ -108,9 +114,12 @@ async function poll() {
         }
         tell('status', status);
     } catch {
-        become('lost');
+        if (mine !== listening)
+            return;
+        if (source?.readyState !== EventSource.OPEN)
+            become('lost');
     }
-    if (source?.readyState !== EventSource.OPEN && !document.hidden)
+    if (source?.readyState !== EventSource.OPEN)
         pollTimer = setTimeout(poll, POLL_MS);
 }
 

@@ -12,7 +12,7 @@ export async function loadSession() {
         take(await get(api('session')));
     } catch (error) {
         if (error.status === 401)
-            take({...OPEN, role: null, login_required: true});
+            sessionEnded();
         else if (!error.missing)
             throw error;
     }
@@ -26,6 +26,11 @@ export async function logIn(user, password) {
 export async function logOut() {
     await post(api('logout'));
     await loadSession();
+}
+
+/* The daemon wants a login, whatever we thought. */
+export function sessionEnded() {
+    take({...OPEN, role: null, how: null, login_required: true});
 }
 
 export async function changePassword(password, next) {

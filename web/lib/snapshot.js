@@ -36,11 +36,11 @@ export async function newestOf(camera, signal) {
     return page.snapshots[0] ?? null;
 }
 
-/* 'car' and 'truck' for the same box is one thing to people, but both words are worth showing. */
+/* Each word once: 'car' and 'truck' for the same box is one thing to people, but both are worth showing. */
 function labelsOf(verdict) {
     const labels = new Set();
     for (const {label} of verdict?.detections ?? [])
         if (label !== 'person')
             labels.add(label);
-    return [...labels].slice(0, 4);
+    return [...labels];
 }

@@ -10,6 +10,8 @@ import {brief} from './snapshot.js';
 const FIRST_PAGE = 60; /* what a large screen shows, soon */
 const NEXT_PAGE = 500;
 const STORES_KEPT = 4;
+export const WAITING_MAX = 500; /* beyond that a new search is less work than to put them all in their places */
+export const ITEMS_MAX = 200_000; /* tens of megabytes */
 
 const stores = new Map();
 
@@ -42,11 +44,12 @@ const hidden = () => [...stores.values()].filter(store => !store.shown);
 function hear(document) {
     const item = brief(document);
     for (const store of hidden())
-        if (!store.update(item) && matches(store.filters, item) === true)
-            store.arrive(item);
+        if (!store.update(item) && matches(store.filters, item) === true && store.arrive(item) && store.full)
+            stores.delete(store.filters.toString());
 }
 
-function forget() {
+/* The lists that no page shows: they are loaded anew when they are wanted. */
+export function forget() {
     for (const [key, store] of [...stores])
         if (!store.shown)
             stores.delete(key);
@@ -69,6 +72,11 @@ class TimelineStore {
 
     get complete() {
         return this.next === null;
+    }
+
+    /* More waits than is worth keeping. */
+    get full() {
+        return this.waiting.length > WAITING_MAX;
     }
 
     /* Loads the next page; several callers share one transfer. */
@@ -114,7 +122,12 @@ class TimelineStore {
         return this.items.findIndex(item => item.id === id);
     }
 
+    /* What is known of a picture that is here; one that is not like the search any more goes. */
     update(item) {
+        if (this.known.has(item.id) && matches(this.filters, item) === false) {
+            this.drop(item.id);
+            return true;
+        }
         for (const list of [this.items, this.waiting]) {
             const at = list.findIndex(i => i.id === item.id);
             if (at >= 0) {

@@ -5,6 +5,7 @@ import {fill, h, setText} from '../lib/dom.js';
 import {CAN, has} from '../lib/features.js';
 import {changePassword, isAdmin, session} from '../lib/session.js';
 import {ago, clockTime, dayName, wholeTime} from '../lib/words.js';
+import {copy} from '../part/copy.js';
 import {titled} from '../part/frame.js';
 import {icon} from '../part/icon.js';
 import {attempt, toast} from '../part/toast.js';
@@ -84,7 +85,7 @@ async function tokens(signal) {
             });
             secret.hidden = false;
             fill(secret, h('span', {}, 'Shown this once:'), h('code', {}, made.token),
-                h('button', {class: 'button', type: 'button', onclick: () => attempt(() => navigator.clipboard.writeText(made.token), 'Copied')}, 'Copy'));
+                h('button', {class: 'button', type: 'button', onclick: () => copy(made.token, {title: 'The token'})}, 'Copy'));
             await list();
         }));
 }
@@ -119,9 +120,11 @@ function goneButton(words, gone, then) {
                 return;
             }
             button.dataset.sure = '1';
+            button.setAttribute('aria-label', `Sure? ${words}`);
             fill(button, h('span', {class: 'sure-word'}, 'Sure?'));
             button.addEventListener('blur', () => {
                 delete button.dataset.sure;
+                button.setAttribute('aria-label', words);
                 fill(button, icon('trash'));
             }, {once: true});
         },

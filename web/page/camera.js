@@ -7,7 +7,7 @@ import {show} from '../lib/router.js';
 import {brief} from '../lib/snapshot.js';
 import {ago, cameraCondition, cameraTitle} from '../lib/words.js';
 import {cameraActions} from '../part/camera_actions.js';
-import {card} from '../part/card.js';
+import {card, cardOf, placeCard} from '../part/card.js';
 import {titled} from '../part/frame.js';
 import {icon} from '../part/icon.js';
 import {tile} from '../part/tile.js';
@@ -40,6 +40,11 @@ export async function open(view, {params, signal}) {
     changed({});
     on('snapshot', arrived, signal);
     on('verdict', arrived, signal);
+    on('changed', ({id, what}) => {
+        if (what === 'deleted')
+            cardOf(shots, id)?.remove();
+        large.told(id, what);
+    }, signal);
     on('reset', show, signal);
     on('camera', ({name, ...news}) => name === camera.name && changed(news), signal);
     const clock = setInterval(() => { large.tick(); showFacts(); }, 1000);
@@ -58,15 +63,9 @@ export async function open(view, {params, signal}) {
         if (shot.camera !== camera.name)
             return;
         large.arrived(shot);
-        const old = shots.querySelector(`[data-id="${CSS.escape(shot.id)}"]`);
-        const fresh = card(brief(shot), {query: `camera=${encodeURIComponent(camera.name)}`});
-        if (old)
-            old.replaceWith(fresh);
-        else
-            shots.prepend(fresh);
+        cardOf(shots, shot.id)?.remove();
+        placeCard(shots, card(brief(shot), {query: `camera=${encodeURIComponent(camera.name)}`}), BEFORE);
         shots.parentElement.hidden = false;
-        if (shots.childElementCount > BEFORE)
-            shots.lastChild.remove();
     }
 
     function changed(news) {

@@ -27,6 +27,7 @@ export async function open(view, {signal}) {
     const arrived = shot => rows.get(shot.camera)?.arrived(shot);
     on('snapshot', arrived, signal);
     on('verdict', arrived, signal);
+    on('changed', ({id, what, camera}) => rows.get(camera)?.told(id, what), signal);
     on('reset', show, signal);
     on('camera', ({name, ...news}) => rows.get(name)?.changed(news), signal);
     const clock = setInterval(() => rows.forEach(r => r.tick()), 1000);
@@ -51,7 +52,22 @@ function row(camera, signal) {
         actions.element);
     let latest = null;
     changed({});
-    return {element, arrived, changed, tick};
+    return {element, arrived, told, changed, tick};
+
+    /* A picture went to the trash or came back: another may be the newest. */
+    async function told(id, what) {
+        if (what !== 'undeleted' && (what !== 'deleted' || latest?.id !== id))
+            return;
+        if (what === 'deleted')
+            latest = null;
+        const newest = await newestOf(camera.name, signal).catch(() => undefined);
+        if (newest)
+            arrived(newest);
+        else if (newest === null && !latest) {
+            picture.href = page;
+            fill(picture, h('span', {class: 'still-gone'}, icon('camera')));
+        }
+    }
 
     function arrived(shot) {
         const item = brief(shot);

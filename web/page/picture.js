@@ -12,6 +12,7 @@ import {brief, pagePath, pictureUrl, wholeUrl} from '../lib/snapshot.js';
 import {keptStore} from '../lib/timeline_store.js';
 import {aboutTime, cameraTitle, clockTime, dayName} from '../lib/words.js';
 import {boxLabels, boxLines} from '../part/boxes.js';
+import {copy} from '../part/copy.js';
 import {say, titled} from '../part/frame.js';
 import {gestures} from '../part/gestures.js';
 import {icon} from '../part/icon.js';
@@ -152,8 +153,7 @@ export async function open(view, {params, query, signal}) {
     function share() {
         return attempt(async () => {
             const {url} = await post(api('snapshots', shot.id, 'link') + '?expires=3600');
-            await navigator.clipboard.writeText(new URL(url, location.origin).href);
-            toast('The link is copied. It works for an hour.');
+            await copy(new URL(url, location.origin).href, {done: 'The link is copied. It works for an hour.', title: 'The link works for an hour'});
         });
     }
 
@@ -189,15 +189,15 @@ export async function open(view, {params, query, signal}) {
         if (has(CAN.neighbours))
             try {
                 const found = await get(api('snapshots', shot.id, 'neighbours') + '?' + apiFilters(filters), signal);
-                if (mine === shown)
-                    beside = found;
+                if (mine === shown) /* what it has not found in its time the list may know */
+                    beside = found.exact === false ? {newer: found.newer ?? beside.newer, older: found.older ?? beside.older} : found;
             } catch { /* then there are those of the list, or none */ }
         if (mine !== shown || signal.aborted)
             return;
         markNeighbours();
         if (store)
             store.selected = shot.id;
-        for (const id of Object.values(beside))
+        for (const id of [beside.newer, beside.older])
             if (id)
                 new Image().src = wholeUrl(id);
     }
@@ -233,9 +233,9 @@ export async function open(view, {params, query, signal}) {
             [['ArrowLeft', 'k'], 'newer picture', () => step('newer')],
             [['b'], 'boxes on or off', switchBoxes],
             [['z'], 'nearer, or whole again', zoom.toggle],
-            [['s'], 'star it, or take the star away', () => isAdmin() && star()],
+            ...isAdmin() ? [[['s'], 'star it, or take the star away', () => !shot.deleted_at && star()]] : [],
             [['d'], 'download', () => facts.querySelector('a[download]')?.click()],
-            [['x', 'Delete'], 'delete it', () => isAdmin() && has(CAN.delete) && trash()],
+            ...isAdmin() && has(CAN.delete) ? [[['x', 'Delete'], 'delete it', () => !shot.deleted_at && trash()]] : [],
             [['Escape'], 'back to the timeline', () => go(home)],
         ], signal);
     }

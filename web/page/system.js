@@ -4,6 +4,7 @@ import {api, get} from '../lib/api.js';
 import {fill, h} from '../lib/dom.js';
 import {on} from '../lib/events.js';
 import {CAN, has} from '../lib/features.js';
+import {hoursOf} from '../lib/histogram.js';
 import {isAdmin} from '../lib/session.js';
 import {bytes, cameraCondition, cameraTitle, number, plural, span} from '../lib/words.js';
 import {barChart, dotChart, lineChart} from '../part/chart.js';
@@ -54,7 +55,7 @@ export async function open(view, {signal}) {
         if (signal.aborted)
             return;
         fill(charts,
-            hours.value && barChart('Pictures an hour', LOOK_BACK, hours.value),
+            hours.value && barChart('Pictures an hour', LOOK_BACK, ...hours.value),
             waited.value && lineChart('Waiting', LOOK_BACK, ...waited.value),
             shots.value?.snapshots.length > 1 && dotChart('Time to examine a picture', shots.value.snapshots.map(s => ({
                 at: Date.parse(s.event_at), value: (s.verdict?.decode_ms ?? 0) + (s.verdict?.infer_ms ?? 0),
@@ -79,13 +80,12 @@ async function hourly(signal) {
     if (!has(CAN.histogram))
         return null;
     const from = firstHour();
-    const {buckets} = await get(api('snapshots', 'histogram') + '?' +
-        new URLSearchParams({by: 'hour', from: new Date(from).toISOString()}), signal);
-    const found = new Map(buckets.map(b => [Date.parse(b.from), b]));
-    return Array.from({length: LOOK_BACK_H}, (_, i) => {
+    const {hours, exact} = await hoursOf({from: new Date(from).toISOString()}, signal);
+    const found = new Map(hours.map(b => [Date.parse(b.from), b]));
+    return [Array.from({length: LOOK_BACK_H}, (_, i) => {
         const at = from + i * HOUR_MS;
         return {at, count: found.get(at)?.count ?? 0, persons: found.get(at)?.persons ?? 0};
-    });
+    }), exact];
 }
 
 /* One sentence for the whole, and what is wrong beneath it. */

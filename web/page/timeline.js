@@ -6,8 +6,9 @@ import {on} from '../lib/events.js';
 import {CAN, has} from '../lib/features.js';
 import {apiFilters, filtersOf, matches, withFilter} from '../lib/filters.js';
 import {go, rewrite} from '../lib/router.js';
+import {isAdmin} from '../lib/session.js';
 import {brief, pagePath} from '../lib/snapshot.js';
-import {dropEverywhere, storeOf} from '../lib/timeline_store.js';
+import {dropEverywhere, ITEMS_MAX, storeOf} from '../lib/timeline_store.js';
 import {number, plural} from '../lib/words.js';
 import {activity} from '../part/activity.js';
 import {filterBar} from '../part/filter_bar.js';
@@ -172,26 +173,33 @@ export async function open(view, {query, signal}) {
         if (!store)
             return;
         const item = brief(document);
-        if (store.update(item))
+        if (store.update(item)) {
+            if (store.find(item.id) < 0)
+                countAgain();
             return grid.changed();
-        if (matches(filters, item) !== true)
+        }
+        if (stale || matches(filters, item) !== true)
             return;
         item.fresh = Date.now();
         if (!store.arrive(item))
             return;
         countAgain();
+        if (store.full)
+            return missed();
         if (scrollY < AT_TOP_PX)
             return showFresh();
         showWaiting();
     }
 
     function showWaiting() {
+        if (stale)
+            return;
         fresh.hidden = store.waiting.length === 0;
         setText(fresh.lastChild, plural(store.waiting.length, 'new picture'));
     }
 
     function showFresh() {
-        if (stale)
+        if (stale || store.items.length > ITEMS_MAX)
             return search(true);
         const away = scrollY >= AT_TOP_PX;
         store.settle();
@@ -222,7 +230,7 @@ export async function open(view, {query, signal}) {
     async function reload(id, what) {
         if (what === (inTrash() ? 'undeleted' : 'deleted'))
             return vanish(id);
-        if (store.find(id) < 0 && what !== 'undeleted')
+        if (store.find(id) < 0 && what !== 'undeleted' && !(what === 'starred' && filters.has('starred')))
             return;
         try {
             arrived(await get(api('snapshots', id), signal));
@@ -235,9 +243,37 @@ export async function open(view, {query, signal}) {
         countAgain();
     }
 
+    /* The selection goes on to the picture that has come into this place. */
+    function selectAgain(at) {
+        grid.changed();
+        countAgain();
+        if (store.items.length)
+            grid.selectAt(Math.min(at, store.items.length - 1));
+    }
+
     function listenToKeys() {
         const step = name => () => tell(grid.select(name));
         const chosen = () => store.items[store.find(store.selected)];
+        const changing = [
+            [['s'], 'star it, or take the star away', async () => {
+                const item = chosen();
+                const at = store.find(item?.id);
+                if (!item || item.deleted || !await setStar(item.id, !item.starred) || signal.aborted)
+                    return;
+                if (store.find(item.id) < 0)
+                    selectAgain(at);
+                else
+                    grid.changed();
+            }],
+            [['x', 'Delete'], 'delete it', async () => {
+                const item = chosen();
+                const at = store.find(item?.id);
+                if (!item || item.deleted || !await moveToTrash(item.id, () => !signal.aborted && search(true)) || signal.aborted)
+                    return;
+                vanish(item.id);
+                selectAgain(at);
+            }],
+        ];
         keys([
             [['j', 'ArrowRight'], 'next picture', step('next')],
             [['k', 'ArrowLeft'], 'previous picture', step('previous')],
@@ -249,23 +285,7 @@ export async function open(view, {query, signal}) {
                     return false;
                 go(pagePath(item.id, filters.toString()));
             }],
-            [['s'], 'star it, or take the star away', async () => {
-                const item = chosen();
-                const document = item && await setStar(item.id, !item.starred);
-                if (document) {
-                    store.update(brief(document));
-                    grid.changed();
-                }
-            }],
-            [['x', 'Delete'], 'delete it', async () => {
-                const item = chosen();
-                const at = store.find(item?.id);
-                if (item && await moveToTrash(item.id, () => search(true))) {
-                    vanish(item.id);
-                    if (store.items.length)
-                        grid.selectAt(Math.min(at, store.items.length - 1));
-                }
-            }],
+            ...isAdmin() ? changing : [],
             [['/'], 'search', () => bar.focusSearch()],
         ], signal);
     }

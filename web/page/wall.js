@@ -4,10 +4,11 @@ import {api, get} from '../lib/api.js';
 import {fill, h, setText} from '../lib/dom.js';
 import {on} from '../lib/events.js';
 import {CAN, has} from '../lib/features.js';
+import {hoursOf} from '../lib/histogram.js';
 import {show} from '../lib/router.js';
 import {brief} from '../lib/snapshot.js';
 import {midnight, number, plural} from '../lib/words.js';
-import {card} from '../part/card.js';
+import {card, cardOf, placeCard} from '../part/card.js';
 import {firstSteps} from '../part/first_steps.js';
 import {say, titled} from '../part/frame.js';
 import {tile} from '../part/tile.js';
@@ -47,9 +48,10 @@ export async function open(view, {signal}) {
         tiles.get(name)?.changed(news);
         summarise(summary, cameras, tiles);
     }, signal);
-    on('changed', ({id, what}) => {
-        if (what === 'delete' || what === 'deleted')
-            lately.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove();
+    on('changed', ({id, what, camera}) => {
+        if (what === 'deleted')
+            cardOf(lately, id)?.remove();
+        tiles.get(camera)?.told(id, what);
     }, signal);
     on('reset', show, signal);
     const clock = setInterval(() => tiles.forEach(t => t.tick()), CLOCK_MS);
@@ -59,23 +61,27 @@ export async function open(view, {signal}) {
     await loadAll();
 
     async function loadAll() {
-        const loads = [...tiles.values()].map(t => t.load());
+        const [, ...shots] = await Promise.all([loadLately(), ...[...tiles.values()].map(t => t.load())]);
+        keepRatio(wall, shots.filter(Boolean));
+    }
+
+    async function loadLately() {
         const page = await get(api('snapshots') + `?person=1&limit=${SEEN_LATELY}`, signal);
         fill(lately, page.snapshots.map(s => card(brief(s))));
         people.hidden = page.snapshots.length === 0;
-        keepRatio(wall, (await Promise.all(loads)).filter(Boolean));
     }
 
     function showLately(shot) {
-        if (!shot.verdict?.persons || lately.querySelector(`[data-id="${CSS.escape(shot.id)}"]`))
+        cardOf(lately, shot.id)?.remove(); /* examined again, it may show somebody, or nobody any more */
+        if (!shot.verdict?.persons)
             return;
         people.hidden = false;
         const fresh = card(brief(shot));
-        fresh.classList.add('fresh');
-        lately.prepend(fresh);
-        if (lately.childElementCount > SEEN_LATELY)
-            lately.lastChild.remove();
-        say(fresh.words);
+        placeCard(lately, fresh, SEEN_LATELY);
+        if (lately.firstElementChild === fresh) {
+            fresh.classList.add('fresh');
+            say(fresh.words);
+        }
     }
 }
 
@@ -90,11 +96,10 @@ function summarise(place, cameras, tiles) {
 async function countToday(place, signal) {
     if (!has(CAN.histogram))
         return;
-    const query = new URLSearchParams({by: 'hour', from: new Date(midnight(Date.now())).toISOString()});
-    const {buckets} = await get(api('snapshots', 'histogram') + '?' + query, signal).catch(() => ({buckets: []}));
-    const sum = name => buckets.reduce((n, bucket) => n + bucket[name], 0);
+    const {hours, exact} = await hoursOf({from: new Date(midnight(Date.now())).toISOString()}, signal).catch(() => ({hours: []}));
+    const sum = name => hours.reduce((n, hour) => n + hour[name], 0);
     if (sum('count'))
-        setText(place, `Today ${plural(sum('count'), 'picture')}, ${number(sum('persons'))} with people`);
+        setText(place, `Today ${exact ? '' : 'at least '}${plural(sum('count'), 'picture')}, ${number(sum('persons'))} with people`);
 }
 
 /* All tiles have the proportions that most pictures have, so that little is cut off. The browser

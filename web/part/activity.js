@@ -1,16 +1,14 @@
 /* How much happened when: a bar for each day, persons in the accent colour. A click goes to that
- * day; with the keyboard the date field does. */
+ * day, a second one back; with the keyboard the date field does. */
 
-import {api, get} from '../lib/api.js';
 import {fill, h, svg} from '../lib/dom.js';
 import {CAN, has} from '../lib/features.js';
 import {apiFilters} from '../lib/filters.js';
+import {hoursOf} from '../lib/histogram.js';
 import {daysBetween, isoDay, longDay, midnight, plural} from '../lib/words.js';
 
 const DAYS = 90;
-const HOUR_MS = 3600000;
 const HEIGHT = 44;
-const PAGES = 4; /* of the histogram: hours enough for all days */
 
 export function activity(choose, signal) {
     const element = h('div', {class: 'activity', hidden: true});
@@ -24,13 +22,12 @@ export function activity(choose, signal) {
         const first = midnight(Date.now(), 1 - DAYS);
         const query = apiFilters(filters);
         query.delete('to'); /* what is chosen stays in its surroundings */
-        query.set('by', 'hour'); /* days of UTC are no days of this place */
         if (!(Date.parse(query.get('from')) > first))
             query.set('from', new Date(first).toISOString());
         try {
-            const hours = await allHours(query, signal);
+            const {hours, exact} = await hoursOf(query, signal); /* days of UTC are no days of this place */
             if (mine === asked)
-                draw(daysOf(hours), filters.get('to'));
+                draw(daysOf(hours, exact), filters.get('to'));
         } catch {
             element.hidden = true; /* the timeline works without */
         }
@@ -46,40 +43,30 @@ export function activity(choose, signal) {
         const wide = 1000 / Math.max(14, ...shown.map(d => d.age + 1));
         const high = n => n ? Math.max(2, n / most * (HEIGHT - 2)) : 0;
         fill(element, svg('svg', {viewBox: `0 0 1000 ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `Pictures a day, ${plural(shown.length, 'day')} with pictures`},
-            shown.map(({at, age, count, persons}) => {
+            shown.map(({at, age, count, persons, whole}) => {
                 const x = 1000 - (age + 1) * wide;
                 const bar = (n, kind) => svg('rect', {class: kind, x: x + wide * .14, width: wide * .72, y: HEIGHT - high(n), height: high(n)});
-                return svg('g', {class: isoDay(at) === chosen ? 'chosen' : '', data: {day: isoDay(at)}, onclick: () => choose(isoDay(at))},
-                    svg('title', {}, `${longDay(at)}: ${plural(count, 'picture')}, ${persons} with persons`),
+                const day = isoDay(at);
+                return svg('g', {class: `${day === chosen ? 'chosen' : ''}${whole ? '' : ' in-part'}`, data: {day}, onclick: () => choose(day === chosen ? null : day)},
+                    svg('title', {}, `${longDay(at)}: ${whole ? '' : 'at least '}${plural(count, 'picture')}, ${persons} with persons`),
                     svg('rect', {class: 'reach', x, width: wide, y: 0, height: HEIGHT}),
                     bar(count, 'all'), bar(persons, 'people'));
             })));
     }
 }
 
-/* The daemon says so many hours at once; the last one of each answer is asked for again, whole. */
-async function allHours(query, signal) {
-    const hours = new Map();
-    for (let page = 0; page < PAGES; page++) {
-        const {buckets, exact} = await get(api('snapshots', 'histogram') + '?' + query, signal);
-        for (const bucket of buckets)
-            hours.set(bucket.from, bucket);
-        if (exact || buckets.length < 2)
-            break;
-        query.set('to', new Date(Date.parse(buckets.at(-1).from) + HOUR_MS).toISOString());
-    }
-    return [...hours.values()];
-}
-
-/* Newest first, without the empty ones: {at (its midnight here), count, persons}. */
-function daysOf(hours) {
+/* Newest first, without the empty ones: {at (its midnight here), count, persons, whole}. */
+function daysOf(hours, exact) {
     const days = new Map();
     for (const {from, count, persons} of hours) {
         const at = midnight(Date.parse(from));
-        const day = days.get(at) ?? {at, count: 0, persons: 0};
+        const day = days.get(at) ?? {at, count: 0, persons: 0, whole: true};
         day.count += count;
         day.persons += persons;
         days.set(at, day);
     }
-    return [...days.values()];
+    const all = [...days.values()];
+    if (all.length)
+        all.at(-1).whole = exact;
+    return all;
 }

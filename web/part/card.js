@@ -1,5 +1,5 @@
 /* A small picture with the time and the camera below it: a link to the picture's own page.
- * Its `words` say the same to screen readers when it comes by itself. */
+ * Its `words` say the same to screen readers when it comes by itself; `at` is its time. */
 
 import {h} from '../lib/dom.js';
 import {pagePath} from '../lib/snapshot.js';
@@ -17,9 +17,19 @@ export function card(item, {width = 320, query = ''} = {}) {
           h('time', {datetime: new Date(item.at).toISOString()}, clockTime(item.at)),
           h('span', {}, cameraTitle(item.camera)),
           !marks.childElementCount && h('span', {class: 'unseen'}, described(item))));
+    element.at = item.at;
     element.words = `${cameraTitle(item.camera)}, ${clockTime(item.at)}: ${described(item)}`;
     return element;
 }
+
+/* Puts a card where its time is among others, newest first, and keeps so many of them. */
+export function placeCard(list, element, most) {
+    list.insertBefore(element, [...list.children].find(other => other.at <= element.at) ?? null);
+    while (list.childElementCount > most)
+        dropCard(list.lastElementChild);
+}
+
+export const cardOf = (list, id) => list.querySelector(`[data-id="${CSS.escape(id)}"]`);
 
 export function dropCard(element) {
     dropStill(element.querySelector('img'));

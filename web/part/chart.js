@@ -6,14 +6,15 @@ import {clockTime, plural} from '../lib/words.js';
 const W = 600, H = 120;
 const hour = new Intl.DateTimeFormat(undefined, {hour: '2-digit', minute: '2-digit'});
 
-/* Bars: how many pictures, and of those how many with persons. [{at, count, persons}], oldest first */
-export function barChart(title, when, bars) {
+/* Bars: how many pictures, and of those how many with persons. [{at, count, persons}], oldest first; unless `exact`
+ * there are more. */
+export function barChart(title, when, bars, exact) {
     const most = Math.max(1, ...bars.map(b => b.count));
     const wide = W / bars.length;
     const total = bars.reduce((n, b) => n + b.count, 0);
     const people = bars.reduce((n, b) => n + b.persons, 0);
     const high = n => n ? Math.max(2, n / most * (H - 8)) : 0;
-    return chart(title, `${plural(total, 'picture')}, ${people} with people, in ${when}`,
+    return chart(title, `${exact ? '' : 'at least '}${plural(total, 'picture')}, ${people} with people, in ${when}`,
         bars.map((b, i) => svg('g', {},
             svg('title', {}, `${hour.format(b.at)}: ${plural(b.count, 'picture')}, ${b.persons} with people`),
             svg('rect', {class: 'reach', x: i * wide, y: 0, width: wide, height: H}),

@@ -20,10 +20,7 @@ export function filterBar(filters, cameras, change) {
         value: (filters.get('to') ?? '').slice(0, 10),
     });
     until.classList.toggle('set', Boolean(until.value));
-    until.addEventListener('change', () => {
-        until.classList.toggle('set', Boolean(until.value));
-        change('to', until.value);
-    });
+    until.addEventListener('change', () => change('to', until.value));
     const more = moreFilters(filters, change);
     const clear = h('button', {class: 'button quiet clear', type: 'button', onclick: () => change(null)}, 'Clear');
     clear.hidden = filters.size === 0;
@@ -32,8 +29,12 @@ export function filterBar(filters, cameras, change) {
     return {
         element,
         focusSearch: () => search.input.select(),
-        /* Whether there is something to clear. */
-        refresh: now => { clear.hidden = now.size === 0; },
+        /* Shows what may have been chosen elsewhere, and whether there is something to clear. */
+        refresh: now => {
+            until.value = (now.get('to') ?? '').slice(0, 10);
+            until.classList.toggle('set', Boolean(until.value));
+            clear.hidden = now.size === 0;
+        },
     };
 }
 
@@ -87,14 +88,14 @@ function moreFilters(filters, change) {
     const day = h('input', {class: 'input', type: 'date', 'aria-label': 'From this day', value: (filters.get('from') ?? '').slice(0, 10)});
     day.addEventListener('change', () => change('from', day.value));
     const row = (words, field) => h('label', {class: 'field'}, words, field);
-    const of = (name, any, options) => choice(name, any, options, filters.get(name), value => change(name, value));
+    const of = (words, name, any, options) => row(words, choice(words, any, options, filters.get(name), value => change(name, value)));
     const set = ['from', 'confidence', 'source', 'state', 'deleted'].some(name => filters.has(name));
     const panel = h('div', {class: 'more-panel card'},
         row('From', day),
-        row('At least so sure', of('confidence', 'Any', [['0.5', '50 %'], ['0.7', '70 %'], ['0.9', '90 %']])),
-        row('How it came', of('source', 'Any way', [['fetched', 'asked for'], ['pushed', 'pushed by the camera']])),
-        row('State', of('state', 'Any', [['stored', 'not examined yet'], ['examined', 'examined']])),
-        row('Place', of('deleted', 'Pictures', [['1', 'Trash']])));
+        of('At least so sure', 'confidence', 'Any', [['0.5', '50 %'], ['0.7', '70 %'], ['0.9', '90 %']]),
+        of('How it came', 'source', 'Any way', [['fetched', 'asked for'], ['pushed', 'pushed by the camera']]),
+        of('State', 'state', 'Any', [['stored', 'not examined yet'], ['examined', 'examined']]),
+        of('Place', 'deleted', 'Pictures', [['1', 'Trash']]));
     const details = h('details', {class: 'more-filters'},
         h('summary', {class: `button${set ? ' set' : ''}`}, icon('filter'), 'More'), panel);
     details.addEventListener('focusout', event => {

@@ -6,7 +6,7 @@ import {h} from '../lib/dom.js';
 import {CAN, has} from '../lib/features.js';
 import {show} from '../lib/router.js';
 import {isAdmin} from '../lib/session.js';
-import {attempt} from './toast.js';
+import {copy} from './copy.js';
 
 const LOOK_MS = 3000;
 const ASKED = `[camera:porch]
@@ -55,5 +55,5 @@ export function firstSteps(signal) {
 
 function sample(text) {
     return h('div', {class: 'sample'}, h('pre', {tabindex: '0'}, text),
-        h('button', {class: 'button', type: 'button', onclick: () => attempt(() => navigator.clipboard.writeText(text), 'Copied')}, 'Copy'));
+        h('button', {class: 'button', type: 'button', onclick: () => copy(text)}, 'Copy'));
 }

@@ -1,7 +1,7 @@
 /* What surrounds every page: the bar with the four places, who is here, whether what is shown is
  * live, and the regions that speak to screen readers. */
 
-import {connection, on} from '../lib/events.js';
+import {connection, on, stopEvents} from '../lib/events.js';
 import {fill, h, setText} from '../lib/dom.js';
 import {CAN, has} from '../lib/features.js';
 import {go} from '../lib/router.js';
@@ -95,7 +95,8 @@ function showConnection(state) {
         lostTimer = setTimeout(sayLost, LOST_MS);
     } else if (!lost.hidden) {
         lost.hidden = true;
-        toast('The connection is back');
+        if (state !== 'starting')
+            toast('The connection is back');
     }
 }
 
@@ -123,6 +124,8 @@ function themeButton() {
 async function leave() {
     try {
         await logOut();
+        if (needsLogin())
+            stopEvents();
         refreshFrame();
         go('/login');
     } catch (error) {

@@ -1,7 +1,7 @@
 /* Keys of a page: one table gives what they do and the sheet that explains them. */
 
 import {h} from '../lib/dom.js';
-import {icon} from './icon.js';
+import {sheet} from './sheet.js';
 
 /* keys([[['j', 'ArrowRight'], 'next picture', f], ...], signal). Keys in fields are the fields'. */
 export function keys(table, signal) {
@@ -10,8 +10,7 @@ export function keys(table, signal) {
         for (const name of names)
             actions.set(name, action);
     document.addEventListener('keydown', event => {
-        if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || inField(event.target) ||
-            document.querySelector('dialog[open]'))
+        if (isForOthers(event))
             return;
         const action = actions.get(event.key);
         if (action && action(event) !== false)
@@ -19,8 +18,12 @@ export function keys(table, signal) {
     }, {signal});
 }
 
-function inField(target) {
-    return target.matches?.('input, select, textarea, summary') || target.isContentEditable;
+/* Keys of the browser, of a field, or of a dialog. */
+export function isForOthers(event) {
+    const {target} = event;
+    return event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey ||
+        target.matches?.('input, select, textarea, summary') || target.isContentEditable ||
+        document.querySelector('dialog[open]') !== null;
 }
 
 const NAMES = {
@@ -28,12 +31,6 @@ const NAMES = {
 };
 
 function explain(table) {
-    const close = h('button', {class: 'tool', type: 'button', 'aria-label': 'Close', onclick: () => dialog.close()}, icon('close'));
-    const dialog = h('dialog', {class: 'sheet', 'aria-labelledby': 'keys-head', onclose: () => dialog.remove()},
-        h('div', {},
-          h('div', {class: 'section-head'}, h('h2', {id: 'keys-head'}, 'Keys'), h('span', {class: 'more'}, close)),
-          h('dl', {class: 'keys'}, [...table, [['?'], 'this list']].map(([names, words]) => [
-              h('dt', {}, names.map(name => h('kbd', {}, NAMES[name] ?? name))), h('dd', {}, words)]))));
-    document.body.append(dialog);
-    dialog.showModal();
+    sheet('Keys', h('dl', {class: 'keys'}, [...table, [['u'], 'undo, while that is offered'], [['?'], 'this list']].map(([names, words]) => [
+        h('dt', {}, names.map(name => h('kbd', {}, NAMES[name] ?? name))), h('dd', {}, words)])));
 }

@@ -4,6 +4,8 @@ import {h} from '../lib/dom.js';
 import {pictureUrl, wholeUrl} from '../lib/snapshot.js';
 import {icon} from './icon.js';
 
+const THINGS_SAID = 4;
+
 export function still(item, width, alt) {
     const image = h('img', {class: 'still', alt, decoding: 'async', draggable: 'false'});
     image.addEventListener('load', () => image.classList.add('here'));
@@ -44,6 +46,6 @@ export const persons = n => n === 1 ? '1 person' : `${n} persons`;
 
 /* One sentence that stands for the picture where it cannot be seen. */
 export function described(item) {
-    const seen = [item.persons > 0 && persons(item.persons), ...item.labels].filter(Boolean);
+    const seen = [item.persons > 0 && persons(item.persons), ...item.labels.slice(0, THINGS_SAID)].filter(Boolean);
     return seen.length ? seen.join(', ') : item.waiting ? 'not examined yet' : 'nothing recognised';
 }

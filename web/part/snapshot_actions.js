@@ -3,7 +3,7 @@
 import {api, post, remove} from '../lib/api.js';
 import {CAN, has} from '../lib/features.js';
 import {brief} from '../lib/snapshot.js';
-import {dropEverywhere, updateEverywhere} from '../lib/timeline_store.js';
+import {dropEverywhere, forget, updateEverywhere} from '../lib/timeline_store.js';
 import {attempt, toast} from './toast.js';
 
 /* The snapshot as it is then, or null. */
@@ -30,6 +30,8 @@ export async function moveToTrash(id, restored) {
 }
 
 export async function restore(id, restored) {
-    if (await attempt(() => post(api('snapshots', id, 'undelete')), 'It is back'))
+    if (await attempt(() => post(api('snapshots', id, 'undelete')), 'It is back')) {
+        forget(); /* where news are asked for nobody tells them */
         restored();
+    }
 }

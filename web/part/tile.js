@@ -11,37 +11,57 @@ import {badges, described} from './picture.js';
 import {attempt} from './toast.js';
 
 const TILE_WIDTH = 640;
-const ENABLED_KINDS = camera => camera.kind !== 'push' && camera.state !== 'off';
+const canBeAsked = camera => camera.kind !== 'push' && camera.state !== 'off';
 
 export function tile(camera, signal) {
     const title = cameraTitle(camera.name);
-    const pictures = h('span', {class: 'tile-pictures'}, h('span', {class: 'still-gone'}, icon('camera'), h('span', {}, 'No picture yet')));
+    const page = `/cameras/${encodeURIComponent(camera.name)}`;
+    const nothing = () => h('span', {class: 'still-gone'}, icon('camera'), h('span', {}, 'No picture yet'));
+    const pictures = h('span', {class: 'tile-pictures'}, nothing());
     const lines = h('span', {class: 'tile-boxes'});
     const marks = h('span', {class: 'tile-marks'});
-    const link = h('a', {class: 'frame', href: `/cameras/${encodeURIComponent(camera.name)}`}, h('span', {class: 'unseen'}, title), pictures, lines, marks);
+    const link = h('a', {class: 'frame', href: page}, h('span', {class: 'unseen'}, title), pictures, lines, marks);
     const state = h('span', {class: 'tone'});
     const when = h('time', {class: 'soft'});
     const why = h('p', {class: 'tile-why', hidden: true});
     const shutter = h('button', {
-        class: 'shutter', type: 'button', hidden: !isAdmin() || !ENABLED_KINDS(camera),
+        class: 'shutter', type: 'button',
         'aria-label': `Take a picture with ${title} now`, title: 'Take a picture now',
         onclick: take,
     }, icon('shutter'));
     const element = h('li', {class: 'tile', data: {camera: camera.name}}, link,
         h('div', {class: 'tile-words'},
-          h('h2', {}, h('a', {href: `/cameras/${encodeURIComponent(camera.name)}`}, title)),
+          h('h2', {}, h('a', {href: page}, title)),
           state, when, shutter),
         why);
     let shown = null;
     let tone = '';
     changed({});
 
-    return {element, arrived, changed, tick, tone: () => tone, load: async () => {
+    return {element, arrived, told, changed, tick, load, tone: () => tone};
+
+    async function load() {
         const newest = await newestOf(camera.name, signal);
         if (newest)
             arrived(newest);
         return newest;
-    }};
+    }
+
+    /* A picture went to the trash or came back: another may be the newest. */
+    async function told(id, what) {
+        if (what === 'undeleted')
+            return load().catch(() => {}); /* it stays as it is */
+        if (what !== 'deleted' || shown?.id !== id)
+            return;
+        shown = null;
+        if (await load().catch(() => true) || shown)
+            return; /* or nobody knows better */
+        link.href = page;
+        fill(pictures, nothing());
+        fill(lines);
+        fill(marks);
+        tick();
+    }
 
     function arrived(shot) {
         const at = Date.parse(shot.event_at);
@@ -66,7 +86,7 @@ export function tile(camera, signal) {
     function showPicture(item) {
         const image = h('img', {class: 'still', alt: '', decoding: 'async'});
         const ready = () => {
-            if (shown.id !== item.id)
+            if (shown?.id !== item.id)
                 return image.remove();
             image.classList.add('here');
             const old = [...pictures.children].filter(c => c !== image);
@@ -85,6 +105,7 @@ export function tile(camera, signal) {
 
     function changed(news) {
         Object.assign(camera, news);
+        shutter.hidden = !isAdmin() || !canBeAsked(camera);
         tick();
     }
 
