@@ -33,6 +33,8 @@ static void answers_each_path_as_it_should(void **state)
         {"GET", "/api/v1/snapshots/" ID "/image", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/image?annotated=0", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/image?annotated=1", 404, "no-annotated-picture"},
+        {"GET", "/api/v1/snapshots/" ID "/image?download=maybe", 400, "bad-parameter"},
+        {"GET", "/api/v1/snapshots/" ID "/image?width=320", 400, "bad-parameter"},
         {"GET", "/api/v1/snapshots/" ID "/thumbnail", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/thumbnail?width=960", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/thumbnail?width=1", 400, "bad-parameter"},
