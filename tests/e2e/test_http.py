@@ -55,8 +55,9 @@ class Events:
 
     def next(self, *names):
         """(name, data, when it came) of the next event of these names."""
-        name, data = None, ""
+        name, data, end = None, "", time.monotonic() + PATIENCE
         while True:
+            assert time.monotonic() < end, f"no event {' or '.join(names)}: only comments"
             line = self.file.readline()
             assert line, "the stream ended"
             field, _, value = line.decode().rstrip("\n").partition(": ")
