@@ -14,6 +14,8 @@
 #define BENDS 200
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* What a target has to say once its whole corpus has been through it. */
+void fuzz_replayed(void) __attribute__((weak));
 
 static uint8_t bytes[SEED_MAX];
 static uint64_t state;
@@ -44,6 +46,8 @@ int main(int argc, char **argv)
         free(names[i]);
     }
     free(names);
+    if (fuzz_replayed)
+        fuzz_replayed();
     printf("%lu files, %lu runs\n", files, runs);
     return files > 0 ? 0 : 1;
 }

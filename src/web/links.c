@@ -84,10 +84,11 @@ void web_link_get(struct web_context *w, const struct http_request *req,
 {
     static const char *const known[] = {"annotated", "download", NULL};
     struct link link;
-    bool annotated = false;
+    bool annotated = false, download = false;
     char mac[HASH_SHA256_HEX];
     struct err e;
-    if (!query_only(req, known, ret) || !query_bool(req, "annotated", &annotated, ret))
+    if (!query_only(req, known, ret) || !query_bool(req, "annotated", &annotated, ret) ||
+        !query_bool(req, "download", &download, ret))
         return;
     /* Nobody has made a link before there was a key; a stranger makes no file here. */
     bool good = read_link(captures[0], &link) && access_database(w->access, false, &e) &&
@@ -108,7 +109,9 @@ void web_link_get(struct web_context *w, const struct http_request *req,
     if (s->deleted_at.us != 0) /* those who may bring it back still see it */
         http_response_error(ret, 404, "picture-gone", "the picture was deleted");
     else /* no cache shows it when the link has expired */
-        web_answer_picture(
-            w, req, s,
-            &(struct web_picture){.annotated = annotated, .cache_control = WEB_CACHE_ASK}, ret);
+        web_answer_picture(w, req, s,
+                           &(struct web_picture){.annotated = annotated,
+                                                 .attachment = download,
+                                                 .cache_control = WEB_CACHE_ASK},
+                           ret);
 }

@@ -127,8 +127,9 @@ static bool wait_for_copy(const struct http_request *req, const char *id, struct
 void web_image_get(struct web_context *w, const struct http_request *req,
                    const char *const captures[WEB_CAPTURES_MAX], struct http_response *ret)
 {
+    static const char *const known[] = {"annotated", "download", NULL};
     bool annotated = false, download = false;
-    if (!query_bool(req, "annotated", &annotated, ret) ||
+    if (!query_only(req, known, ret) || !query_bool(req, "annotated", &annotated, ret) ||
         !query_bool(req, "download", &download, ret))
         return;
     AUTO(snapshot) s = NULL;

@@ -63,6 +63,7 @@ void web_answer_thumbnail(struct web_context *w, const struct http_request *req,
     hash_sha256_hex(bytes->data, bytes->size, sum);
     (void)text_format(ret->etag, sizeof(ret->etag), "\"%s\"", sum); /* fits */
     http_response_blob(ret, 200, "image/jpeg", &bytes);
+    ret->ranges = true;
     http_response_header(ret, "Cache-Control", "%s", cache_control);
 }
 

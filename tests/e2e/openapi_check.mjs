@@ -35,6 +35,23 @@ ajv.addSchema(closed, "api");
 
 const escape = (part) => encodeURIComponent(part.replaceAll("~", "~0").replaceAll("/", "~1"));
 
+// Nothing, or what is wrong with the body by the schema at this place of the document.
+function against(at, body) {
+  const check = ajv.getSchema(`api#/${at.map(escape).join("/")}`);
+  if (check(JSON.parse(body))) return undefined;
+  return `${ajv.errorsText(check.errors, { separator: "\n  " })}: ${body.slice(0, 600)}`;
+}
+
+// The data of an event of a stream; OpenAPI 3.1 has no place for its schema.
+function judgeEvent({ method, path, event, body }) {
+  const at = ["paths", path, method.toLowerCase(), "responses", "200", "content",
+    "text/event-stream", "x-events"];
+  if (!at.reduce((node, part) => node?.[part], document)?.[event])
+    return `event ${event} is not described`;
+  const wrong = against([...at, event], body);
+  return wrong && `event ${event}: ${wrong}`;
+}
+
 function judge({ method, path, status, type, body }) {
   const operation = document.paths[path]?.[method.toLowerCase()];
   if (!operation) return "is not described";
@@ -48,13 +65,12 @@ function judge({ method, path, status, type, body }) {
   if (!found) return `answers ${status} as ${plain}, described are ${types.join(", ") || "none"}`;
   if (!response.content[found].schema || plain !== "application/json") return undefined;
   const at = ["paths", path, method.toLowerCase(), "responses", name, "content", found, "schema"];
-  const check = ajv.getSchema(`api#/${at.map(escape).join("/")}`);
-  if (check(JSON.parse(body))) return undefined;
-  return `answers ${status} with ${ajv.errorsText(check.errors, { separator: "\n  " })}: ${body.slice(0, 600)}`;
+  const wrong = against(at, body);
+  return wrong && `answers ${status} with ${wrong}`;
 }
 
 for (const exchange of exchanges) {
-  const wrong = judge(exchange);
+  const wrong = exchange.event ? judgeEvent(exchange) : judge(exchange);
   if (wrong) findings.push(`${exchange.method} ${exchange.path}: ${wrong}`);
 }
 process.stdout.write(JSON.stringify(findings));

@@ -9,6 +9,7 @@ import urllib.parse
 import pytest
 
 from conftest import ROOT, missing, wait_until
+from test_http import Events
 
 METHODS = ("get", "post", "delete")
 HOME = ROOT / ".deps/openapi"
@@ -136,6 +137,8 @@ def look_at_snapshots(c, picture):
         c.ask("GET", one + "/image", id=snapshot, headers={"Range": "bytes=999999999-"})
         c.ask("GET", one + "/image", id=snapshot, query="?annotated=1")
         c.ask("GET", one + "/thumbnail", id=snapshot)
+        c.ask("GET", one + "/thumbnail", id=snapshot, headers={"Range": "bytes=0-9"})
+        c.ask("GET", one + "/thumbnail", id=snapshot, headers={"Range": "bytes=999999999-"})
         c.ask("GET", one + "/thumbnail", id=snapshot, query="?width=5")
         c.ask("GET", one + "/neighbours", id=snapshot)
         c.ask("POST", one + "/star", id=snapshot)
@@ -192,8 +195,36 @@ def come_in(c):
     c.ask("GET", "/api/v1/audit", query="?limit=0")
 
 
-# What cannot be asked to its end, or wants a session, is another test's.
-ELSEWHERE = {("GET", "/api/v1/events"), ("POST", "/api/v1/password"), ("GET", "/s/{link}")}
+def change_ones_password(c):
+    """As somebody who has logged in."""
+    who = {"user": "anna", "password": "correct horse battery"}
+    _, headers, body = c.send("POST", "/api/v1/login", {}, who)
+    session = {"Cookie": headers["Set-Cookie"].split(";")[0],
+               "X-CSRF-Token": json.loads(body)["csrf"]}
+    c.ask("POST", "/api/v1/password", headers=session, body={"password": "x", "new": "a new porch"})
+    c.ask("POST", "/api/v1/password", headers=session,
+          body={"password": who["password"], "new": "a new porch"})
+
+
+def show_a_picture_to_a_stranger(c, picture):
+    path = "/s/{link}"
+    for annotated in ("", "?annotated=1"):
+        _, link = c.ask("POST", "/api/v1/snapshots/{id}/link", id=picture["id"], query=annotated)
+        secret = link["url"].removeprefix("/s/").partition("?")[0]
+        for query in (annotated, annotated + ("&" if annotated else "?") + "download=1"):
+            c.ask("GET", path, link=secret, query=query)
+        c.ask("GET", path, link=secret, query=annotated, headers={"Range": "bytes=0-9"})
+        c.ask("GET", path, link=secret, query=annotated, headers={"Range": "bytes=999999999-"})
+        c.ask("GET", path, link=secret, query="?download=perhaps")
+        _, headers, _ = c.send("GET", path.replace("{link}", secret) + annotated, {}, None)
+        status, _ = c.ask("GET", path, link=secret, query=annotated,
+                          headers={"If-None-Match": headers["ETag"]})
+        assert status == 304
+    c.ask("GET", path, link="x")
+
+
+# Its success is a stream: see below.
+ELSEWHERE = {("GET", "/api/v1/events")}
 
 
 def test_answers_are_as_described(house, people):
@@ -209,6 +240,8 @@ def test_answers_are_as_described(house, people):
     bring_a_picture(c, people.read_bytes())
     look_at_the_program(c)
     come_in(c)
+    change_ones_password(c)
+    show_a_picture_to_a_stranger(c, picture)
     assert check(house.get("/api/openapi.json"), c.exchanges) == []
     answered = {(e["method"], e["path"]) for e in c.exchanges if e["status"] < 300}
     assert c.known - answered - ELSEWHERE == set(), "no success of theirs was looked at"
@@ -221,3 +254,81 @@ def test_a_member_that_nobody_described_is_found(house):
     c.exchanges[0]["body"] = json.dumps(cameras)
     found = check(house.get("/api/openapi.json"), c.exchanges)
     assert len(found) == 1 and "additional properties" in found[0], found
+
+
+def parameters(document, method, path):
+    """Those of the query, by name."""
+    listed = document["paths"][path][method.lower()].get("parameters", [])
+    found = [document["components"]["parameters"][p["$ref"].rpartition("/")[2]]
+             if "$ref" in p else p for p in listed]
+    return {p["name"]: p["schema"] for p in found if p["in"] == "query"}
+
+
+def ask_with(c, method, path, query):
+    """A picture's type, so that the route for those looks further."""
+    return c.ask(method, path, query="?" + query, headers={"Content-Type": "image/jpeg"},
+                 body=b"x" if method == "POST" else None, id=NOBODY, name="porch", link="x", path="x")
+
+
+def test_each_route_takes_the_parameters_that_are_described_and_no_other(house):
+    document, c = house.get("/api/openapi.json"), Client(house)
+    for method, path in sorted(c.known):
+        status, answer = ask_with(c, method, path, "no-such=1")
+        error = answer.get("error", {}) if isinstance(answer, dict) else {}
+        taken = set()
+        if status == 400 and error.get("parameter") == "no-such":
+            taken = set(re.findall(r"[a-z_]+", error["message"].partition("right would be one of")[2]))
+        assert taken == set(parameters(document, method, path)), (method, path)
+
+
+def samples(name, schema):
+    by_name = {"cursor": ["60a24181e4000-5"], "from": ["2026-01-31", "2026-01-31T17:30:00%2B01:00"],
+               "to": ["2026-01-31T17:30:00Z"]}
+    ends = [schema[end] for end in ("minimum", "maximum") if end in schema]
+    if schema["type"] == "boolean":
+        return ["true", "false", "1", "0"]
+    return schema.get("enum") or ends or by_name.get(name, ["some%20words"])
+
+
+def test_what_is_described_of_a_parameter_is_so(house):
+    """Its values, and whether there may be several of it."""
+    document, c = house.get("/api/openapi.json"), Client(house)
+    asked = 0
+    for method, path in sorted(c.known - ELSEWHERE):
+        for name, schema in parameters(document, method, path).items() if method == "GET" else ():
+            several = schema["type"] == "array"
+            for value in samples(name, schema["items"] if several else schema):
+                status, answer = ask_with(c, method, path, f"{name}={value}")
+                assert status != 400, (path, name, value, answer)
+                asked += 1
+            status, _ = ask_with(c, method, path, f"{name}={value}&{name}={value}")
+            assert (status == 400) is not several, (path, name, "twice")
+            if schema["type"] not in ("string", "array") or "enum" in schema:
+                assert ask_with(c, method, path, f"{name}=rubbish")[0] == 400, (path, name)
+    assert asked > 100
+
+
+def test_events_are_as_described(house):
+    """One of each kind; a daemon that was there before has its own numbers."""
+    document = house.get("/api/openapi.json")
+    told, anew = Events(house), Events(house, last_id="5f0-3")
+    heard = [(name, data) for name, data, _ in [anew.next("reset"), told.next("status")]]
+    status, picture = house.trigger("porch", wait=60)
+    assert status == 200
+    one = f"/api/v1/snapshots/{picture['id']}"
+    house.request(one + "/star", "POST")
+    house.request("/api/v1/cameras/porch/disable", "POST")
+    wanted = {"snapshot", "verdict", "camera", "drawn", "delivered", "starred"}
+    while wanted:
+        name, data, _ = told.next()
+        heard.append((name, data))
+        wanted -= {name, data.get("what")}
+    for stream in (told, anew):
+        stream.close()
+    exchanges = [{"method": "GET", "path": "/api/v1/events", "event": name, "body": json.dumps(data)}
+                 for name, data in heard]
+    assert check(document, exchanges) == []
+    exchanges[0]["body"] = '{"secret": 1}'
+    assert len(check(document, exchanges)) == 1
+    media = document["paths"]["/api/v1/events"]["get"]["responses"]["200"]["content"]
+    assert set(media["text/event-stream"]["x-events"]) == {name for name, _ in heard}

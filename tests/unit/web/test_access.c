@@ -909,7 +909,16 @@ static void a_link_shows_one_picture_until_it_expires(void **state)
     assert_int_equal(r.response.status, 200);
     assert_string_equal(r.response.content_type, "image/jpeg");
     assert_true(text_starts_with(header_of(&r, "Cache-Control"), "private"));
+    assert_string_equal(header_of(&r, "Content-Disposition"),
+                        "inline; filename=\"fetch_front-door-camera_5.jpg\"");
     reply_done(&r);
+    (void)snprintf(bad, sizeof(bad), "%s?download=1", url);
+    call(h, "GET", bad, &stranger, &r);
+    assert_string_equal(header_of(&r, "Content-Disposition"),
+                        "attachment; filename=\"fetch_front-door-camera_5.jpg\"");
+    reply_done(&r);
+    (void)snprintf(bad, sizeof(bad), "%s?download=rubbish", url);
+    assert_string_equal(code_of(h, "GET", bad, &stranger), "bad-parameter");
     /* Of no other picture, for no longer, in no other form, by no other key. */
     (void)snprintf(bad, sizeof(bad), "/s/" OTHER_ID "%s", url + strlen("/s/" ID));
     assert_int_equal(status_of(h, "GET", bad, &stranger), 404);

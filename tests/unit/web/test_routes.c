@@ -33,6 +33,8 @@ static void answers_each_path_as_it_should(void **state)
         {"GET", "/api/v1/snapshots/" ID "/image", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/image?annotated=0", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/image?annotated=1", 404, "no-annotated-picture"},
+        {"GET", "/api/v1/snapshots/" ID "/image?download=maybe", 400, "bad-parameter"},
+        {"GET", "/api/v1/snapshots/" ID "/image?width=320", 400, "bad-parameter"},
         {"GET", "/api/v1/snapshots/" ID "/thumbnail", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/thumbnail?width=960", 200, NULL},
         {"GET", "/api/v1/snapshots/" ID "/thumbnail?width=1", 400, "bad-parameter"},
@@ -631,6 +633,43 @@ static void a_small_copy_that_is_not_made_yet_is_waited_for(void **state)
     }
 }
 
+static void a_small_copy_can_be_asked_for_in_part(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(snapshot) s = add_snapshot(f, 5, "porch", 1000000);
+    static const char *const targets[] = {
+        "/api/v1/snapshots/00000000000000000000000000000005/thumbnail",
+        "/api/v1/cameras/porch/latest.jpg?width=320"};
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        struct reply r;
+        ask(f, "GET", targets[i], &r);
+        assert_int_equal(r.response.status, 200);
+        assert_string_equal(header_of(&r, "Accept-Ranges"), "bytes");
+        char tag[80];
+        text_copy(tag, sizeof(tag), header_of(&r, "ETag"));
+        reply_done(&r);
+        const char *const part[] = {"Range", "bytes=1-2", "If-Range", tag, NULL};
+        ask_with(f, "GET", targets[i], part, &r);
+        assert_int_equal(r.response.status, 206);
+        assert_string_equal(header_of(&r, "Content-Range"), "bytes 1-2/5");
+        assert_memory_equal(r.response.body->data + r.response.body_offset, "ma", 2);
+        reply_done(&r);
+        const char *const anew[] = {"Range", "bytes=1-2", "If-Range", "\"other\"", NULL};
+        ask_with(f, "GET", targets[i], anew, &r);
+        assert_int_equal(r.response.status, 200);
+        reply_done(&r);
+        const char *const outside[] = {"Range", "bytes=5-", NULL};
+        ask_with(f, "GET", targets[i], outside, &r);
+        assert_int_equal(r.response.status, 416);
+        assert_string_equal(header_of(&r, "Content-Range"), "bytes */5");
+        reply_done(&r);
+        const char *const kept[] = {"Range", "bytes=1-2", "If-None-Match", tag, NULL};
+        ask_with(f, "GET", targets[i], kept, &r);
+        assert_int_equal(r.response.status, 304);
+        reply_done(&r);
+    }
+}
+
 static void says_why_there_is_no_small_copy(void **state)
 {
     struct fixture *f = *state;
@@ -1165,6 +1204,7 @@ int main(void)
         CASE(the_index_lists_each_route),
         CASE(the_document_tells_of_each_route_with_an_example),
         CASE(a_small_copy_that_is_not_made_yet_is_waited_for),
+        CASE(a_small_copy_can_be_asked_for_in_part),
         CASE(says_why_there_is_no_small_copy),
         CASE(the_newest_picture_that_is_here_is_a_cameras_latest),
         CASE(a_camera_that_cannot_be_switched_says_why),
