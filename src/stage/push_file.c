@@ -16,14 +16,16 @@
 #include "base/macros.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ftp/ftp_path.h"
 #include "sys/hash.h"
 
 #define TAKEN ".taken-"
 #define TAKEN_LEN (sizeof(TAKEN) - 1)
 #define MODE_FOLDER 0700
 #define MODE_FILE 0600
-/* Deeper trees than the server or the watch go into are not ours. */
-#define DEPTH_MAX 32
+/* The server makes FTP_DEPTH_MAX folders below an account's own, and that one may lie as deep. Each
+ * costs a descriptor. */
+#define DEPTH_MAX (2 * FTP_DEPTH_MAX)
 /* Names tried for a file whose own is taken. */
 #define ASIDE_TRIES 1000
 #define COPY_BYTES (64 << 10)
