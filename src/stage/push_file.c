@@ -17,9 +17,10 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "ftp/ftp_path.h"
+#include "model/push_name.h"
 #include "sys/hash.h"
 
-#define TAKEN ".taken-"
+#define TAKEN PUSH_HIDDEN_TAKEN
 #define TAKEN_LEN (sizeof(TAKEN) - 1)
 #define MODE_FOLDER 0700
 #define MODE_FILE 0600
@@ -309,7 +310,9 @@ static int walk_entries(struct walk *w, DIR *dir, size_t len, int depth, struct 
         int n = text_format(w->path + len, sizeof(w->path) - len, "%s%s", len ? "/" : "", name);
         if (n < 0)
             continue; /* longer than any path that can be opened */
-        int sub = entry->d_type == DT_REG ? -1 : openat(dirfd(dir), name, FOLDER_FLAGS);
+        int sub = entry->d_type == DT_REG || push_name_is_hidden(name)
+                      ? -1
+                      : openat(dirfd(dir), name, FOLDER_FLAGS);
         if (sub >= 0)
             r = walk_folder(w, sub, len + (size_t)n, depth + 1, e);
         else if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN)
@@ -399,7 +402,7 @@ static int clean_file(void *arg, int folder_fd, const char *name, const char *pa
 {
     struct cleaning *c = arg;
     struct statx x;
-    if (name[0] == '.' || !c->unwanted(path))
+    if (push_name_is_hidden(name) || !c->unwanted(path))
         return 0;
     if (statx(folder_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &x) < 0 ||
         !S_ISREG(x.stx_mode) || ns_of(&x.stx_mtime) > c->before_ns ||

@@ -48,9 +48,6 @@
 /* A picture that does not end is waited for so long after its last change; then it is taken as it
  * is. Its writer may be a slow one that the watch knows nothing of. */
 #define UNENDED_MS 30000
-/* A name that says "unfinished" but is that of a picture otherwise ("_x.jpg"): perhaps all names of
- * this camera are so. */
-#define PATIENCE_MS 60000
 
 #define CLEAN_MS (10 * 60 * 1000)
 #define OPEN_RETRY_MS 10000
@@ -123,12 +120,16 @@ static void clean(struct spool_self *s, struct folder *d);
 
 /* ---- the folders ---- */
 
-/* Names that say "not yet". Those of pictures are told after a while all the same. */
-static int64_t patience_ms(const char *name)
+static bool is_unfinished(const char *name)
 {
-    if (push_name_kind(name) != PUSH_UNFINISHED)
-        return 0;
-    return push_name_is_picture(name) ? PATIENCE_MS : -1;
+    return push_name_kind(name) == PUSH_UNFINISHED;
+}
+
+/* In a folder of others what begins with a dot is theirs: trash, thumbnails, half of an rsync. In
+ * the FTP root it is a camera's, which was told that it will be looked at. */
+static bool is_hidden_elsewhere(const char *name)
+{
+    return name[0] == '.' || push_name_is_hidden(name);
 }
 
 static int open_watch(struct spool_self *s, struct folder *d, struct err *e)
@@ -140,7 +141,9 @@ static int open_watch(struct spool_self *s, struct folder *d, struct err *e)
                               .poll_ms = c->poll_ms,
                               .settle_ms = c->settle_ms,
                               .settle_unsure_ms = MAX(c->settle_ms, c->settle_unsure_ms),
-                              .patience_ms = patience_ms};
+                              .hidden = c->ftp ? push_name_is_hidden : is_hidden_elsewhere,
+                              .unfinished = is_unfinished,
+                              .unfinished_ms = c->settle_unfinished_ms};
     int r = watch_new(&o, &d->watch, e);
     if (r < 0)
         return err_prefix(e, "watch %s", c->root), r;
@@ -390,7 +393,8 @@ static void leave(struct folder *d, enum spool_left why)
     metric_inc(&taken, spool_left_names[why]);
 }
 
-/* True when its name is that of a picture. */
+/* True when its name is that of a picture. "_x.jpg" says "unfinished", but perhaps all names of its
+ * camera are so: it has been waited for. */
 static bool is_picture(struct folder *d, const char *path)
 {
     switch (push_name_kind(path)) {

@@ -153,7 +153,7 @@ def test_more_than_the_kernel_remembers_at_once_is_each_taken_once(launch):
     d.signal(signal.SIGSTOP)
     for i in range(int(pathlib.Path("/proc/sys/fs/inotify/max_queued_events").read_text()) + 1):
         # Two names in turn: the kernel drops an event that is like the one before it.
-        with open(target / (".one", ".other")[i % 2], "w"):
+        with open(target / (".incoming-1", ".incoming-2")[i % 2], "w"):
             pass
     for i in range(FLOOD):
         expected.append(sha256(picture(i)))
@@ -163,7 +163,7 @@ def test_more_than_the_kernel_remembers_at_once_is_each_taken_once(launch):
     wait_until(lambda: count_rows(d) > FLOOD, f"{FLOOD} pictures", patience=PATIENCE + FLOOD / 100)
     settled(d, FLOOD + 1)
     assert digests(d) == sorted([*expected, sha256(picture(FLOOD))])
-    assert tree(target) == [".one", ".other"]
+    assert tree(target) == [".incoming-1", ".incoming-2"]
     assert d.stop() == 0
     assert books_agree(d, []) == FLOOD + 1
 
@@ -394,6 +394,30 @@ def test_an_upload_comes_out_as_a_picture_of_its_camera(launch):
         {("front", "MDAlarm [1].jpg"), ("porch", "alarm.jpg")}
     assert digests(d) == digest_of(picture(1), picture(2))
     assert tree(d.data / "ftp") == []
+
+
+def test_whatever_heard_226_is_taken_or_counted_and_cleaned(launch):
+    """Dot names as lftp has them (.in.NAME), whose session died before its RNTO, and a folder that
+    a camera hides."""
+    d = launch.daemon(CONFIG + FTP + "[spool]\nsettle_unfinished = 1s\nclean_folders = 1s\n")
+    with ftp_of(d, "cam7", "long enough too") as ftp:
+        for name in (".in.renamed.jpg", ".in.died.jpg", ".cam/2026/hidden.jpg"):
+            ftp.storbinary(f"STOR {name}", io.BytesIO(picture(len(name))))
+        ftp.rename(".in.renamed.jpg", "renamed.jpg")
+        for name in ("clip.mp4.part", ".in.clip.mp4", "_clip.mp4", ".DS_Store", "x.jpg~"):
+            ftp.storbinary(f"STOR {name}", io.BytesIO(b"not yet"))
+        for name in (".taken-0.jpg", ".snapshot/a.jpg", "@eaDir/a.jpg"):
+            with pytest.raises(ftplib.error_perm, match="553 Name not allowed"):
+                ftp.storbinary(f"STOR {name}", io.BytesIO(picture(0)))
+    settled(d, 3)
+    assert {os.path.basename(r["path"]) for r in rows(d)} == \
+        {"renamed.jpg", "_in.died.jpg", "hidden.jpg"}
+    wait_until(lambda: folder(d)["left"] == {"unfinished": 5}, "all to be counted")
+    wait_until(lambda: not (d.data / "ftp/cam7/.cam").exists(), "its empty folders to go")
+    assert len(tree(d.data / "ftp")) == 5
+    d.stop()
+    d = launch.daemon(CONFIG + FTP + "[spool]\nclean_after = 1s\n")
+    wait_until(lambda: tree(d.data / "ftp") == [], "the leftovers to go")
 
 
 def test_a_fixed_name_uploaded_faster_than_it_is_taken_loses_none(launch):

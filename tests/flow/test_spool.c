@@ -23,7 +23,8 @@ static struct flow *spool_new(bool keep, int notifiers)
                                                 .recursive = true,
                                                 .poll_ms = 100,
                                                 .settle_ms = 50,
-                                                .settle_unsure_ms = 50};
+                                                .settle_unsure_ms = 50,
+                                                .settle_unfinished_ms = 50};
     f->spool_folders[1] = f->spool_folders[0];
     f->spool_folders[1].name = "cam";
     f->spool_folders[1].root = watched;
@@ -240,6 +241,26 @@ static void what_is_no_picture_by_its_name_is_left_alone_and_counted(void **stat
     assert_true(is_there(f, "ftp/uploads/porch/test.txt"));
     assert_true(is_there(f, "ftp/uploads/porch/alarm.mp4"));
     assert_int_equal(flow_counts(f).snapshots, 1);
+    flow_free(f);
+}
+
+static void a_name_that_stays_unfinished_is_a_picture_or_counted(void **state UNUSED)
+{
+    struct flow *f = spool_new(true, 0);
+    flow_start(f, ALL);
+    put_picture(f, "ftp/uploads/porch/.in.a.jpg", 1);
+    put_picture(f, "ftp/uploads/porch/.cam/b.jpg", 2);
+    put_text(f, "ftp/uploads/porch/c.jpg.part", "half");
+    put_text(f, "ftp/uploads/porch/_d.mp4", "half");
+    put_text(f, "ftp/uploads/porch/.e", "?");
+    put_picture(f, "watched/.x/f.jpg", 3); /* of others */
+    FLOW_WAIT(f, status_of(f, 0).left[SPOOL_LEFT_UNFINISHED] == 3 && status_of(f, 0).taken == 2);
+    flow_stop(f);
+    assert_true(has_base(f, "_in.a.jpg") && has_base(f, "b.jpg"));
+    assert_int_equal(flow_counts(f).snapshots, 2);
+    assert_true(is_there(f, "ftp/uploads/porch/c.jpg.part"));
+    assert_true(is_there(f, "watched/.x/f.jpg"));
+    flow_assert_sound(f);
     flow_free(f);
 }
 
@@ -567,6 +588,7 @@ int main(void)
         cmocka_unit_test(a_name_that_is_always_the_same_gives_a_picture_each_time),
         cmocka_unit_test(a_rename_while_it_settles_is_one_picture_of_the_last_name),
         cmocka_unit_test(what_is_no_picture_by_its_name_is_left_alone_and_counted),
+        cmocka_unit_test(a_name_that_stays_unfinished_is_a_picture_or_counted),
         cmocka_unit_test(pictures_of_no_camera_wait_for_one_and_are_told_once),
         cmocka_unit_test(pictures_of_a_camera_that_is_off_wait),
         cmocka_unit_test(a_file_that_is_no_picture_is_moved_away_and_told),

@@ -377,7 +377,9 @@ static void cleans_what_is_old_and_unwanted_and_nothing_else(void **state)
     struct err e = {0};
     put(f, "cam/a.mp4", "v");
     put(f, "cam/a.jpg", "p");
-    put(f, "cam/.b.mp4", "v"); /* somebody's upload */
+    put(f, "cam/.in.b.mp4", "v");
+    put(f, "cam/.incoming-b.mp4", "v"); /* somebody's upload */
+    put(f, "cam/.Trash-1000/c.mp4", "v");
     char deep[400] = "";
     for (int i = 0; i < 64; i++)
         (void)snprintf(deep + strlen(deep), sizeof(deep) - strlen(deep), "%02d/", i);
@@ -385,11 +387,13 @@ static void cleans_what_is_old_and_unwanted_and_nothing_else(void **state)
     put(f, deep, "v");
     assert_int_equal(symlinkat("a.jpg", f->fd, "cam/link.mp4"), 0);
     assert_int_equal(push_file_clean(f->root, 3600000, is_video, &e), 0);
-    assert_int_equal(push_file_clean(f->root, -1000, is_video, &e), 2); /* older than in a second */
-    assert_false(is_there(f, deep));
+    assert_int_equal(push_file_clean(f->root, -1000, is_video, &e), 3); /* older than in a second */
     assert_false(is_there(f, "cam/a.mp4"));
     assert_true(is_there(f, "cam/a.jpg"));
-    assert_true(is_there(f, "cam/.b.mp4"));
+    assert_false(is_there(f, "cam/.in.b.mp4"));
+    assert_false(is_there(f, deep));
+    assert_true(is_there(f, "cam/.incoming-b.mp4"));
+    assert_true(is_there(f, "cam/.Trash-1000/c.mp4"));
     struct stat st;
     assert_int_equal(fstatat(f->fd, "cam/link.mp4", &st, AT_SYMLINK_NOFOLLOW), 0);
 }
