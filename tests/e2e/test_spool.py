@@ -420,6 +420,29 @@ def test_whatever_heard_226_is_taken_or_counted_and_cleaned(launch):
     wait_until(lambda: tree(d.data / "ftp") == [], "the leftovers to go")
 
 
+@pytest.mark.parametrize("late", (False, True))
+def test_a_picture_has_the_name_that_it_has_when_it_has_settled(launch, late):
+    """STOR and RNTO: within the settle time the last name counts, and the time in it; after that
+    the camera hears 250 all the same, and the picture has its first name."""
+    d = launch.daemon(CONFIG + FTP + f"[spool]\nsettle = {'10ms' if late else '1m'}\n")
+    said = time.strftime("MDAlarm_%Y%m%d-%H%M%S.jpg", time.localtime(time.time() - 3600))
+    with ftp_of(d, "cam7", "long enough too") as ftp:
+        ftp.storbinary("STOR upload1.jpg", io.BytesIO(picture(1)))
+        if late:
+            settled(d, 1)
+        assert ftp.rename("upload1.jpg", said).startswith("250")
+    if not late:
+        wait_until(lambda: folder(d)["settling"] == 1, "it to settle")
+        assert rows(d) == []
+        d.stop()
+        d = launch.daemon(CONFIG + FTP)
+    settled(d, 1)
+    [row] = rows(d)
+    assert os.path.basename(row["path"]) == ("upload1.jpg" if late else said)
+    assert (time.time() - row["event_at"] / 1e6 > 3500) != late
+    assert tree(d.data / "ftp") == []
+
+
 def test_a_fixed_name_uploaded_faster_than_it_is_taken_loses_none(launch):
     d = launch.daemon(CONFIG + FTP)
     with ftp_of(d, "cam7", "long enough too") as ftp:
