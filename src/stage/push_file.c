@@ -140,6 +140,13 @@ bool push_identity_equal(const struct push_identity *a, const struct push_identi
            a->modified_ns == b->modified_ns && a->born_ns == b->born_ns;
 }
 
+bool push_identity_same_file(const struct push_identity *a, const struct push_identity *b)
+{
+    struct push_identity as_b = *a;
+    as_b.modified_ns = b->modified_ns;
+    return push_identity_equal(&as_b, b);
+}
+
 int push_file_read(const struct push_file *f, size_t max, struct blob **ret, struct err *e)
 {
     if ((uint64_t)f->is.size > max)
@@ -208,8 +215,7 @@ int push_file_remove(const struct push_file *f, const char *id, struct err *e)
     if (r == 0 && unlinkat(f->folder_fd, aside, 0) < 0 && errno != ENOENT)
         r = -errno;
     FAULT_POINT("after-push-remove");
-    return r == 0 || r == -ENOENT || r == -ESTALE ? (r == -ESTALE ? 0 : r)
-                                                  : err_errno(e, r, "remove %s", f->name);
+    return r < 0 && r != -ENOENT ? err_errno(e, r, "remove %s", f->name) : r;
 }
 
 int push_file_move(const struct push_file *f, int to_fd, const char *to, struct err *e)
@@ -220,7 +226,7 @@ int push_file_move(const struct push_file *f, int to_fd, const char *to, struct 
         return r < 0 ? r : push_file_remove(f, "00000000000000000000000000000000", e);
     }
     FAULT_POINT("after-push-move");
-    return r == -ESTALE ? 0 : r < 0 && r != -ENOENT ? err_errno(e, r, "move %s", f->name) : r;
+    return r < 0 && r != -ENOENT ? err_errno(e, r, "move %s", f->name) : r;
 }
 
 /* Between a look at a name and its removal another file may come under that name, which would be

@@ -26,6 +26,7 @@
 #include "model/push_name.h"
 #include "picture/picture.h"
 #include "stage/push_file.h"
+#include "stage/push_leftover.h"
 #include "stage/refused.h"
 #include "watch/watch.h"
 
@@ -85,6 +86,7 @@ struct spool_self {
     struct flight flights[FLIGHTS_MAX];
     int flying;
     size_t flying_bytes;
+    struct push_leftovers leftovers;
     struct mono_time sweep_at;   /* when the loop comes by itself */
     struct mono_time deaf_until; /* news are not waited for before */
     char *told[TOLD_MAX];        /* what was named in the log under these settings */
@@ -472,17 +474,21 @@ static const struct camera *find_camera(struct spool_self *s, struct folder *d, 
     return NULL;
 }
 
-static bool is_flying(const struct spool_self *s, const char *id)
+/* Also under another name or with another time, which makes another id. */
+static bool is_flying(const struct spool_self *s, const char *id, const struct push_identity *is)
 {
-    for (int i = 0; i < FLIGHTS_MAX && s->flying; i++)
-        if (s->flights[i].item && strcmp(s->flights[i].item->trigger.id, id) == 0)
+    for (int i = 0; i < FLIGHTS_MAX && s->flying; i++) {
+        const struct flight *fl = &s->flights[i];
+        if (fl->item &&
+            (strcmp(fl->item->trigger.id, id) == 0 || push_identity_same_file(&fl->is, is)))
             return true;
+    }
     return false;
 }
 
-/* Its picture is safe, now or since an earlier run. */
-static void put_away(struct spool_self *s UNUSED, struct folder *d, const struct watch_file *f,
-                     const struct push_file *file, const char *id)
+/* Its picture is safe, now or since an earlier run. `bytes` may be NULL when nobody has them. */
+static void put_away(struct spool_self *s, struct folder *d, const struct watch_file *f,
+                     const struct push_file *file, const char *id, const struct blob *bytes)
 {
     struct err e = {0};
     if (d->conf->keep)
@@ -492,9 +498,23 @@ static void put_away(struct spool_self *s UNUSED, struct folder *d, const struct
         watch_forget(d->watch, f->path);
         return;
     }
+    if (r == -ESTALE) {
+        if (bytes)
+            push_leftovers_add(&s->leftovers, id, &file->is, bytes);
+        watch_again(d->watch, f, CHANGED_MS);
+        return;
+    }
     err_prefix(&e, "its pictures are taken, but stay there");
     show_trouble(d, e.text);
     watch_again(d->watch, f, TROUBLE_MS);
+}
+
+static void met_again(struct spool_self *s, struct folder *d, const struct watch_file *f,
+                      const struct push_file *file, const char *id, const struct blob *bytes)
+{
+    d->status.repeated++;
+    metric_inc(&taken, "known");
+    put_away(s, d, f, file, id, bytes);
 }
 
 /* It will never be a picture. Told first, then moved: what dies between the two is told once more
@@ -529,6 +549,10 @@ static void refuse(struct spool_self *s, struct folder *d, const struct watch_fi
     }
     if (r >= 0 || r == -EFBIG) /* it stays, and is not told again */
         return;
+    if (r == -ESTALE) {
+        watch_again(d->watch, f, CHANGED_MS);
+        return;
+    }
     show_trouble(d, e.text);
     watch_again(d->watch, f, e.retry == ERR_NEVER ? TROUBLE_MS : REFUSED_MS);
 }
@@ -650,24 +674,24 @@ static void take_open_file(struct spool_self *s, struct folder *d, const struct 
                            struct push_file *file, const struct camera *cam)
 {
     struct err e = {0};
-    char id[SNAPSHOT_ID_SIZE];
+    char id[SNAPSHOT_ID_SIZE], before[SNAPSHOT_ID_SIZE];
     AUTO(blob) bytes = NULL;
     push_file_id(d->conf->name, f->path, &file->is, d->conf->keep, id);
     log_context_snapshot(id);
-    if (is_flying(s, id)) {
+    if (is_flying(s, id, &file->is)) {
         watch_again(d->watch, f, BUSY_MS);
         return;
     }
     int r = look_up(s, d, id, &e);
     if (r == 1) {
-        d->status.repeated++;
-        metric_inc(&taken, "known");
-        put_away(s, d, f, file, id);
+        met_again(s, d, f, file, id, NULL);
         return;
     }
     if (r == 0)
         r = read_picture(s, file, cam, &bytes, &e);
-    if (r == 0) {
+    if (r == 0 && !d->conf->keep && push_leftovers_take(&s->leftovers, &file->is, bytes, before)) {
+        met_again(s, d, f, file, before, bytes);
+    } else if (r == 0) {
         struct push_identity is = file->is;
         launch(s, d, f, &is, make_item(s, d, f, file, cam, id, &bytes));
     } else if (e.retry == ERR_NEVER) {
@@ -726,12 +750,19 @@ static void landed(struct spool_self *s, struct flight *fl, enum fetched_outcome
     if (outcome == FETCHED_RECORDED && d->conf->keep)
         return;
     int r = push_file_open(d->conf->root, fl->file.path, &file, &e);
-    /* Another file of that name is another picture, which the watch tells. */
-    if (r == 0 && !push_identity_equal(&file.is, &fl->is))
+    bool same = r == 0 && push_identity_equal(&file.is, &fl->is);
+    if (!same && outcome == FETCHED_RECORDED)
+        push_leftovers_add(&s->leftovers, id, &fl->is, fl->item->bytes);
+    /* Another file of that name is another picture, which the watch tells; not so when this one got
+     * another time. */
+    if (r == 0 && !same) {
+        if (push_identity_same_file(&file.is, &fl->is))
+            watch_again(d->watch, &fl->file, CHANGED_MS);
         return;
+    }
     const struct camera *cam = camera_set_find(s->settings->cameras, fl->item->trigger.camera);
     if (r == 0 && outcome == FETCHED_RECORDED)
-        put_away(s, d, &fl->file, &file, id);
+        put_away(s, d, &fl->file, &file, id, fl->item->bytes);
     else if (r == 0 && cam)
         refuse(s, d, &fl->file, &file, id, cam, fl->item->pushed->why);
     else if (r == -ENOENT)

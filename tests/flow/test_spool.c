@@ -3,10 +3,63 @@
 #include "flow.h"
 
 #include <dirent.h>
+#include <sys/syscall.h>
 
 #define CAMERAS                                                                                    \
     "[camera:front]\nlocation = Front Door\n[camera:porch]\nlocation = Porch\nsize_max = 200000\n"
 #define ALL (FLOW_DELIVER | FLOW_DETECT | FLOW_INTAKE | FLOW_SPOOL)
+
+/* What somebody does to a file in the moment before a name with `moment` in it is made, once. The
+ * store puts a picture in its place so ("porch/20"), whose row is committed by then; the spool
+ * takes a file away so (".taken-"), or makes the folder for what is refused. */
+static struct {
+    const char *moment;
+    void (*act)(struct flow *f);
+    struct flow *flow;
+    atomic_bool armed;
+} meanwhile;
+static atomic_bool births_unknown;
+
+static void arm(struct flow *f, const char *moment, void (*act)(struct flow *f))
+{
+    meanwhile.flow = f;
+    meanwhile.moment = moment;
+    meanwhile.act = act;
+    atomic_store(&meanwhile.armed, true);
+}
+
+static void act_at(const char *path)
+{
+    if (atomic_load(&meanwhile.armed) && strstr(path, meanwhile.moment) &&
+        atomic_exchange(&meanwhile.armed, false))
+        meanwhile.act(meanwhile.flow);
+}
+
+/* These stand before those of the C library. */
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    act_at(to);
+    return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
+}
+
+int mkdirat(int fd, const char *path, mode_t mode)
+{
+    act_at(path);
+    return (int)syscall(SYS_mkdirat, fd, path, mode);
+}
+
+int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    return renameat2(from_fd, from, to_fd, to, 0);
+}
+
+int statx(int fd, const char *restrict path, int flags, unsigned mask, struct statx *restrict ret)
+{
+    int r = (int)syscall(SYS_statx, fd, path, flags, mask, ret);
+    if (r == 0 && atomic_load(&births_unknown))
+        ret->stx_mask &= ~STATX_BTIME;
+    return r;
+}
 
 /* <dir>/ftp is the FTP root, <dir>/watched is [watch:cam] of the camera "porch". */
 static struct flow *spool_new(bool keep, int notifiers)
@@ -393,6 +446,104 @@ static void a_file_whose_picture_is_recorded_is_only_removed(void **state UNUSED
     flow_free(f);
 }
 
+/* MFMT, as lftp sends it after each upload. */
+static void touch(struct flow *f)
+{
+    struct timespec then[2] = {{.tv_sec = 1700000000}, {.tv_sec = 1700000000}};
+    assert_int_equal(utimensat(f->dir_fd, "ftp/uploads/porch/a.jpg", then, 0), 0);
+}
+
+static void rename_and_touch(struct flow *f)
+{
+    touch(f);
+    assert_int_equal(
+        renameat(f->dir_fd, "ftp/uploads/porch/a.jpg", f->dir_fd, "ftp/uploads/porch/b.jpg"), 0);
+}
+
+/* As the server puts an older picture aside. */
+static void upload_again(struct flow *f)
+{
+    assert_int_equal(
+        renameat(f->dir_fd, "ftp/uploads/porch/a.jpg", f->dir_fd, "ftp/uploads/porch/a~1.jpg"), 0);
+    put_picture(f, "ftp/uploads/porch/a.jpg", 2);
+}
+
+static void write_again(struct flow *f)
+{
+    int fd = openat(f->dir_fd, "watched/a.jpg", O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    off_t end = lseek(fd, -1, SEEK_END);
+    assert_int_equal(pwrite(fd, "2", 1, end), 1);
+    assert_int_equal(close(fd), 0);
+}
+
+/* The folder is empty in the end, and it stays so many pictures after a restart. */
+static void expect_pictures(struct flow *f, const char *folder, int count)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s", f->dir, folder);
+    FLOW_WAIT(f, flow_counts(f).examined == count);
+    FLOW_WAIT(f, rmdir(path) == 0);
+    flow_stop(f);
+    assert_false(atomic_load(&meanwhile.armed));
+    flow_start(f, ALL);
+    FLOW_WAIT(f, status_of(f, 0).settling == 0 && status_of(f, 0).taking == 0);
+    flow_stop(f);
+    assert_int_equal(flow_counts(f).snapshots, count);
+    flow_assert_sound(f);
+}
+
+static void a_picture_that_is_touched_while_it_is_taken_is_one(void **state UNUSED)
+{
+    static const struct {
+        const char *moment;
+        void (*act)(struct flow *f);
+    } cases[] = {{"porch/20", touch}, {".taken-", touch}, {"porch/20", rename_and_touch}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct flow *f = spool_new(true, 0);
+        flow_start(f, ALL);
+        arm(f, cases[i].moment, cases[i].act);
+        put_picture(f, "ftp/uploads/porch/a.jpg", 1);
+        expect_pictures(f, "ftp/uploads/porch", 1);
+        flow_free(f);
+    }
+}
+
+static void where_no_births_are_known_one_put_aside_is_one(void **state UNUSED)
+{
+    struct flow *f = spool_new(true, 0);
+    atomic_store(&births_unknown, true);
+    flow_start(f, ALL);
+    arm(f, "porch/20", upload_again);
+    put_picture(f, "ftp/uploads/porch/a.jpg", 1);
+    expect_pictures(f, "ftp/uploads/porch", 2);
+    atomic_store(&births_unknown, false);
+    assert_true(has_base(f, "a.jpg") && has_base(f, "a-2.jpg"));
+    flow_free(f);
+}
+
+static void a_picture_that_is_written_over_while_it_is_taken_is_another(void **state UNUSED)
+{
+    struct flow *f = spool_new(false, 0);
+    flow_start(f, ALL);
+    arm(f, "porch/20", write_again);
+    put_picture(f, "watched/a.jpg", 1);
+    expect_pictures(f, "watched", 2);
+    flow_free(f);
+}
+
+static void a_file_that_is_touched_while_it_is_refused_goes_all_the_same(void **state UNUSED)
+{
+    struct flow *f = spool_new(true, 0);
+    flow_start(f, ALL);
+    arm(f, "refused/porch", touch);
+    put_text(f, "ftp/uploads/porch/a.jpg", "<html>login</html>");
+    FLOW_WAIT(f, !is_there(f, "ftp/uploads/porch/a.jpg"));
+    flow_stop(f);
+    assert_false(atomic_load(&meanwhile.armed));
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
 static void a_folder_that_keeps_its_files_gives_each_once(void **state UNUSED)
 {
     struct flow *f = spool_new(true, 0);
@@ -595,6 +746,10 @@ int main(void)
         cmocka_unit_test(a_file_that_is_too_large_is_moved_away),
         cmocka_unit_test(a_file_too_large_to_be_kept_among_the_refused_stays),
         cmocka_unit_test(a_file_whose_picture_is_recorded_is_only_removed),
+        cmocka_unit_test(a_picture_that_is_touched_while_it_is_taken_is_one),
+        cmocka_unit_test(where_no_births_are_known_one_put_aside_is_one),
+        cmocka_unit_test(a_picture_that_is_written_over_while_it_is_taken_is_another),
+        cmocka_unit_test(a_file_that_is_touched_while_it_is_refused_goes_all_the_same),
         cmocka_unit_test(a_folder_that_keeps_its_files_gives_each_once),
         cmocka_unit_test(a_folder_whose_files_are_removed_is_empty_afterwards),
         cmocka_unit_test(a_picture_that_does_not_end_yet_is_waited_for),
