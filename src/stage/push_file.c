@@ -22,6 +22,8 @@
 
 #define TAKEN PUSH_HIDDEN_TAKEN
 #define TAKEN_LEN (sizeof(TAKEN) - 1)
+/* Of a file that is no picture. */
+#define NO_ID "00000000000000000000000000000000"
 #define MODE_FOLDER 0700
 #define MODE_FILE 0600
 /* The server makes FTP_DEPTH_MAX folders below an account's own, and that one may lie as deep. Each
@@ -223,7 +225,7 @@ int push_file_move(const struct push_file *f, int to_fd, const char *to, struct 
     int r = take(f, to_fd, to);
     if (r == -EXDEV) {
         r = copy(f, to_fd, to, e);
-        return r < 0 ? r : push_file_remove(f, "00000000000000000000000000000000", e);
+        return r < 0 ? r : push_file_remove(f, NO_ID, e);
     }
     FAULT_POINT("after-push-move");
     return r < 0 && r != -ENOENT ? err_errno(e, r, "move %s", f->name) : r;
@@ -399,7 +401,8 @@ int push_file_recover(const char *root, const char *watch,
 
 struct cleaning {
     int64_t before_ns;
-    bool (*unwanted)(const char *path);
+    bool (*unwanted)(void *arg, const char *path, const struct push_identity *is);
+    void *arg;
     int count;
 };
 
@@ -408,21 +411,26 @@ static int clean_file(void *arg, int folder_fd, const char *name, const char *pa
 {
     struct cleaning *c = arg;
     struct statx x;
-    if (push_name_is_hidden(name) || !c->unwanted(path))
+    if (push_name_is_hidden(name))
         return 0;
-    if (statx(folder_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &x) < 0 ||
+    if (statx(folder_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &x) < 0 ||
         !S_ISREG(x.stx_mode) || ns_of(&x.stx_mtime) > c->before_ns ||
         ns_of(&x.stx_ctime) > c->before_ns)
         return 0;
-    c->count += unlinkat(folder_fd, name, 0) == 0;
+    struct push_file f = {.folder_fd = folder_fd, .fd = -1};
+    identity_of(&x, &f.is);
+    (void)text_copy(f.name, sizeof(f.name), name); /* a name fits */
+    if (c->unwanted(c->arg, path, &f.is))
+        c->count += push_file_remove(&f, NO_ID, NULL) == 0; /* else next time */
     return 0;
 }
 
-int push_file_clean(const char *root, int64_t age_ms, bool (*unwanted)(const char *path),
-                    struct err *e)
+int push_file_clean(const char *root, int64_t age_ms,
+                    bool (*unwanted)(void *arg, const char *path, const struct push_identity *is),
+                    void *arg, struct err *e)
 {
-    struct cleaning c = {.before_ns = (clock_wall().us - age_ms * 1000) * 1000,
-                         .unwanted = unwanted};
+    struct cleaning c = {
+        .before_ns = (clock_wall().us - age_ms * 1000) * 1000, .unwanted = unwanted, .arg = arg};
     struct walk *w = xcalloc(1, sizeof(*w));
     w->file = clean_file;
     w->arg = &c;

@@ -71,5 +71,6 @@ int push_file_recover(const char *root, const char *watch,
 
 /* Removes what is no picture and was not changed for `age_ms`: files for which unwanted() is true.
  * Returns how many. */
-int push_file_clean(const char *root, int64_t age_ms, bool (*unwanted)(const char *path),
-                    struct err *e);
+int push_file_clean(const char *root, int64_t age_ms,
+                    bool (*unwanted)(void *arg, const char *path, const struct push_identity *is),
+                    void *arg, struct err *e);

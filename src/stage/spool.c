@@ -517,6 +517,22 @@ static void met_again(struct spool_self *s, struct folder *d, const struct watch
     put_away(s, d, f, file, id, bytes);
 }
 
+static void tell_refused(const struct spool_self *s, const struct folder *d,
+                         const struct watch_file *f, const struct push_file *file,
+                         const char *place, const char *why)
+{
+    if (d->conf->keep)
+        log_warn("push-refused", "\"%s\" is no picture: %s; it is left alone", f->path, why);
+    else if (!refused_has_room(file, &s->settings->spool))
+        log_warn("push-refused",
+                 "\"%s\" is no picture: %s; it stays where it is, because refused_files or "
+                 "refused_size is too small to keep it",
+                 f->path, why);
+    else
+        log_warn("push-refused", "\"%s\" is no picture: %s; it goes to refused/%s", f->path, why,
+                 place);
+}
+
 /* It will never be a picture. Told first, then moved: what dies between the two is told once more
  * at the worst. */
 static void refuse(struct spool_self *s, struct folder *d, const struct watch_file *f,
@@ -528,9 +544,7 @@ static void refuse(struct spool_self *s, struct folder *d, const struct watch_fi
     const char *place = slash || cam->name[0] == '.' ? cam->directory : cam->name;
     int r = ledger_noted(s->ledger, id, &e);
     if (r == 0) {
-        log_warn("push-refused", "\"%s\" is no picture: %s%s%s", f->path, why,
-                 d->conf->keep ? "; it is left alone" : "; it is kept in refused/",
-                 d->conf->keep ? "" : place);
+        tell_refused(s, d, f, file, place, why);
         r = ledger_note(s->ledger, id, "refused", why, &e);
         if (r == 0) {
             d->status.refused++;
@@ -791,11 +805,27 @@ static void finish_flights(struct spool_self *s)
 
 /* ---- tidying ---- */
 
-static bool is_unwanted(const char *path)
+struct cleaned {
+    struct spool_self *s;
+    const struct folder *d;
+};
+
+/* No picture by its content, and the refused ones have no room for it. */
+static bool was_refused(const struct cleaned *c, const char *path, const struct push_identity *is)
 {
-    enum push_kind kind = push_name_kind(path);
-    return kind == PUSH_VIDEO || kind == PUSH_OTHER ||
-           (kind == PUSH_UNFINISHED && !push_name_is_picture(path));
+    char id[SNAPSHOT_ID_SIZE];
+    struct ledger_story word;
+    struct err e = {0};
+    push_file_id(c->d->conf->name, path, is, false, id);
+    return ledger_story(c->s->ledger, id, &word, 1, &e) == 1 && strcmp(word.what, "refused") == 0 &&
+           ledger_note_drop(c->s->ledger, id, &e) == 0;
+}
+
+static bool is_unwanted(void *arg, const char *path, const struct push_identity *is)
+{
+    if (push_name_is_picture(path))
+        return was_refused(arg, path, is);
+    return true;
 }
 
 /* Folders that an account or a camera calls its own stay, and those of the configuration. */
@@ -850,7 +880,8 @@ static void clean(struct spool_self *s, struct folder *d)
     if (rules->clean_folders_ms)
         clean_folders(s, d);
     if (rules->clean_after_ms) {
-        int r = push_file_clean(d->conf->root, rules->clean_after_ms, is_unwanted, &e);
+        struct cleaned c = {s, d};
+        int r = push_file_clean(d->conf->root, rules->clean_after_ms, is_unwanted, &c, &e);
         if (r > 0)
             log_info("cleaned", "%s: %d files that are no pictures removed", d->conf->root, r);
     }

@@ -97,8 +97,9 @@ static const struct cfg_key spool_keys[] = {
      .unit = "s",
      .flags = CFG_RELOAD,
      .help = "Videos and other files in the FTP root are removed when so old; 0 = never",
-     .doc = "What is no picture by its name is left alone and counted. Pictures in folders of no "
-            "camera are never removed."},
+     .doc = "What is no picture by its name is left alone and counted, as is what is none by its "
+            "content and has no room among the refused ones. Pictures in folders of no camera are "
+            "never removed."},
     {.name = "clean_folders",
      .type = CFG_DURATION,
      SPOOL(rules.clean_folders_ms),
@@ -138,8 +139,10 @@ static const struct cfg_key spool_keys[] = {
      .max = 100000,
      .flags = CFG_RELOAD,
      .help = "Files called pictures that are none, kept per camera in data_dir/refused",
-     .doc = "A file that cannot be read as a picture is not tried for ever, and not thrown away "
-            "at once: it is moved there, the log says why. The oldest go first."},
+     .doc =
+         "A file that cannot be read as a picture is not tried for ever, and not thrown away "
+         "at once: it is moved there, the log says why. The oldest go first. One for which there "
+         "is no room at all stays where it is until clean_after."},
     {.name = "refused_size",
      .type = CFG_SIZE,
      SPOOL(rules.refused_size),

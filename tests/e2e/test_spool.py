@@ -2,6 +2,7 @@
 
 WATCH_FLOOD sets how many come at once (50,000 is goal R15 of reliability)."""
 
+import contextlib
 import ftplib
 import http.client
 import io
@@ -260,7 +261,7 @@ def test_pictures_of_a_camera_that_is_off_wait(launch):
 def test_what_is_no_picture_goes_to_the_refused_ones_with_a_reason(launch):
     d = launch.daemon(CONFIG + "[spool]\nrefused_files = 3\n")
     put(place(d) / "login [1].jpg", b"<html>please log in</html>")
-    line = d.wait_line(r"login \[1\].*HTML.*kept in refused/front \[push-refused ([0-9a-f]{32})\]")
+    line = d.wait_line(r"login \[1\].*HTML.*goes to refused/front \[push-refused ([0-9a-f]{32})\]")
     wait_until(lambda: tree(d.data / "ftp") == [], "the file to go")
     id = line.group(1)
     assert tree(d.data / "refused") == [f"front/{id}-login [1].jpg"]
@@ -275,6 +276,27 @@ def test_what_is_no_picture_goes_to_the_refused_ones_with_a_reason(launch):
     settled(d, 1)
     assert d.stop() == 0
     books_agree(d, [])
+
+
+@pytest.mark.parametrize("room", ("refused_files = 0", "refused_size = 1k"))
+def test_what_is_no_picture_and_not_kept_stays_until_it_is_cleaned(launch, room):
+    d = launch.daemon(CONFIG + f"[spool]\n{room}\n")
+    put(place(d) / "login.jpg", b"<html>" + bytes(2000))
+    d.wait_line(r"login.jpg.*HTML.*it stays where it is.*\[push-refused")
+    wait_until(lambda: folder(d)["refused"] == 1, "it to be counted")
+    d.stop()
+    d = launch.daemon(CONFIG + f"[spool]\n{room}\n")
+    put(place(d) / "good.jpg", picture(1))
+    settled(d, 1)
+    put(d.data / "ftp/uploads/attic/of-no-camera.jpg", picture(2))
+    assert tree(place(d)) == ["login.jpg"]
+    assert "push-refused" not in d.text() and not (d.data / "refused").exists()
+    d.stop()
+    d = launch.daemon(CONFIG + f"[spool]\n{room}\nclean_after = 1s\n")
+    wait_until(lambda: tree(place(d)) == [], "it to go")
+    assert len(tree(d.data / "ftp")) == 1, "a picture stays"
+    with contextlib.closing(sqlite3.connect(f"file:{d.data}/snapshotd.db?mode=ro", uri=True)) as db:
+        assert db.execute("SELECT count(*) FROM incidents WHERE what = 'refused'").fetchone()[0] == 0
 
 
 def test_a_picture_above_the_limit_is_refused_and_the_next_goes_on(launch):

@@ -366,8 +366,9 @@ static void gives_back_a_newer_file_that_was_met_instead(void **state)
     expect_text(f, "cam/snap~1.jpg", "fourth");
 }
 
-static bool is_video(const char *path)
+static bool is_video(void *arg UNUSED, const char *path, const struct push_identity *is)
 {
+    assert_true(is->inode != 0 && is->size > 0);
     return text_ends_with(path, ".mp4");
 }
 
@@ -386,8 +387,9 @@ static void cleans_what_is_old_and_unwanted_and_nothing_else(void **state)
     (void)text_copy(deep + strlen(deep), 8, "d.mp4");
     put(f, deep, "v");
     assert_int_equal(symlinkat("a.jpg", f->fd, "cam/link.mp4"), 0);
-    assert_int_equal(push_file_clean(f->root, 3600000, is_video, &e), 0);
-    assert_int_equal(push_file_clean(f->root, -1000, is_video, &e), 3); /* older than in a second */
+    assert_int_equal(push_file_clean(f->root, 3600000, is_video, NULL, &e), 0);
+    assert_int_equal(push_file_clean(f->root, -1000, is_video, NULL, &e),
+                     3); /* older than in a second */
     assert_false(is_there(f, "cam/a.mp4"));
     assert_true(is_there(f, "cam/a.jpg"));
     assert_false(is_there(f, "cam/.in.b.mp4"));
