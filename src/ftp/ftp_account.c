@@ -309,15 +309,8 @@ bool ftp_password_is_good(const char *password, const char *user, char *why, siz
 
 bool ftp_account_directory_is_good(const char *directory)
 {
-    if (!fs_path_is_plain(directory) || strlen(directory) > DIRECTORY_MAX ||
-        strchr(directory, '\\'))
-        return false;
-    for (const char *part = directory; part; part = strchr(part, '/')) {
-        part += *part == '/';
-        if (text_starts_with(part, FTP_HIDDEN_PREFIX))
-            return false;
-    }
-    return true;
+    return fs_path_is_plain(directory) && strlen(directory) <= DIRECTORY_MAX &&
+           !strchr(directory, '\\') && !push_name_is_hidden(directory);
 }
 
 int ftp_rights_parse(const char *const *names, unsigned *ret, const char **ret_wrong)

@@ -150,8 +150,7 @@ static int real_path(const struct ftp_jail *j, const char *path, char ret[JAIL_P
 {
     const char *below = path[0] == '/' ? path + 1 : "//";
     bool home = *below == '\0';
-    bool hidden = text_starts_with(below, FTP_HIDDEN_PREFIX) || strstr(path, "/" FTP_HIDDEN_PREFIX);
-    if ((!home && !fs_path_is_plain(below)) || hidden)
+    if ((!home && !fs_path_is_plain(below)) || push_name_is_hidden(path))
         return err_set(e, -EINVAL, ERR_NEVER, "\"%s\" is no path of this server", path);
     bool root = strcmp(j->home, ".") == 0;
     int r = text_format(ret, JAIL_PATH_MAX, "%s%s%s", root && !home ? "" : j->home,
@@ -392,7 +391,7 @@ static bool list_entry(void *arg, const struct ftp_beneath_entry *entry)
     struct stat st;
     struct ftp_file file;
     bool shown = entry->type == DT_REG || entry->type == DT_DIR;
-    if (!shown || text_starts_with(entry->name, FTP_HIDDEN_PREFIX) ||
+    if (!shown || push_name_is_hidden(entry->name) ||
         fstatat(entry->folder_fd, entry->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return true; /* what has just gone, too */
     if (l->count++ == l->max)

@@ -76,13 +76,13 @@ static int add_part(struct builder *b, const char *part, size_t len)
         }
         return 0;
     }
-    size_t hidden = strlen(FTP_HIDDEN_PREFIX);
-    if (len >= hidden && memcmp(part, FTP_HIDDEN_PREFIX, hidden) == 0)
-        return -EINVAL;
     if (len > FTP_NAME_MAX || b->depth == FTP_DEPTH_MAX || b->len + 1 + len >= FTP_PATH_MAX)
         return -ENAMETOOLONG;
     b->path[b->len] = '/';
     memcpy(b->path + b->len + 1, part, len);
+    b->path[b->len + 1 + len] = '\0';
+    if (push_name_is_hidden(b->path + b->len + 1))
+        return -EINVAL;
     b->len += 1 + len;
     b->depth++;
     return 0;

@@ -36,8 +36,10 @@ static bool resolve(struct ftp_engine *en, struct argument a, int code, char ret
         (void)ftp_reply(en, code, "Path too long: %d bytes a name, %d bytes and %d folders in all.",
                         FTP_NAME_MAX, FTP_PATH_MAX - 1, FTP_DEPTH_MAX);
     else
-        (void)ftp_reply(en, code, "Name not allowed: it has control bytes or begins with \"%s\".",
-                        FTP_HIDDEN_PREFIX);
+        (void)ftp_reply(
+            en, code,
+            "Name not allowed: it has control bytes or is one that nobody looks at, as \"%s\".",
+            FTP_HIDDEN_PREFIX);
     return false;
 }
 

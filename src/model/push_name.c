@@ -94,6 +94,32 @@ bool push_name_is_picture(const char *path)
     return is_one_of(extension, strlen(extension), pictures);
 }
 
+static bool is_hidden_part(const char *name, size_t len)
+{
+    static const char *const begins[] = {PUSH_HIDDEN_UPLOAD, PUSH_HIDDEN_TAKEN, ".Trash-", NULL};
+    static const char *const whole[] = {".Trash",    ".Trashes",   ".recycle",  "#recycle",
+                                        ".snapshot", ".snapshots", "#snapshot", ".zfs",
+                                        "@eaDir",    "lost+found", NULL};
+    for (const char *const *begin = begins; *begin; begin++)
+        if (len >= strlen(*begin) && memcmp(name, *begin, strlen(*begin)) == 0)
+            return true;
+    for (const char *const *word = whole; *word; word++)
+        if (strlen(*word) == len && memcmp(name, *word, len) == 0)
+            return true;
+    return false;
+}
+
+bool push_name_is_hidden(const char *path)
+{
+    for (const char *part = path; *part; part += *part == '/') {
+        size_t len = strcspn(part, "/");
+        if (is_hidden_part(part, len))
+            return true;
+        part += len;
+    }
+    return false;
+}
+
 /* Reading. Each moves *p on success only. */
 
 static bool is_digit(char c)

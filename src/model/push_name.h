@@ -14,7 +14,8 @@ enum push_kind {
     PUSH_PICTURE,    /* by its extension: what src/picture reads */
     PUSH_VIDEO,      /* mp4, mkv, avi, dav, and the index beside them */
     PUSH_OTHER,      /* text of a test button, ... */
-    PUSH_UNFINISHED, /* .part, .tmp, "tmp_", a video with a leading "_": wait for its rename */
+    PUSH_UNFINISHED, /* .part, .tmp, "tmp_", ".x", a video with a leading "_": wait for its rename
+                      */
     PUSH_KIND_COUNT
 };
 extern const char *const push_kind_names[PUSH_KIND_COUNT];
@@ -24,6 +25,14 @@ enum push_kind push_name_kind(const char *path);
 /* Whether it ends as the name of a picture, however it begins: "_x.jpg" is unfinished for
  * push_name_kind(), and perhaps all names of that camera are so. */
 bool push_name_is_picture(const char *path);
+
+/* Our own hidden names: an upload that is under way, and a picture on its way out (push_file.h). */
+#define PUSH_HIDDEN_UPLOAD ".incoming-"
+#define PUSH_HIDDEN_TAKEN ".taken-"
+/* True when a part of the path is a name that nobody looks at in a watched folder: one of ours, or
+ * one under which NAS and desktops keep what was deleted, snapshots and thumbnails. The FTP server
+ * refuses them: nothing is accepted that is not looked at afterwards. */
+bool push_name_is_hidden(const char *path);
 
 struct push_time {
     struct wall_time at; /* what the name says, as if it were UTC */

@@ -16,14 +16,19 @@
 #include "base/macros.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ftp/ftp_path.h"
+#include "model/push_name.h"
 #include "sys/hash.h"
 
-#define TAKEN ".taken-"
+#define TAKEN PUSH_HIDDEN_TAKEN
 #define TAKEN_LEN (sizeof(TAKEN) - 1)
+/* Of a file that is no picture. */
+#define NO_ID "00000000000000000000000000000000"
 #define MODE_FOLDER 0700
 #define MODE_FILE 0600
-/* Deeper trees than the server or the watch go into are not ours. */
-#define DEPTH_MAX 32
+/* The server makes FTP_DEPTH_MAX folders below an account's own, and that one may lie as deep. Each
+ * costs a descriptor. */
+#define DEPTH_MAX (2 * FTP_DEPTH_MAX)
 /* Names tried for a file whose own is taken. */
 #define ASIDE_TRIES 1000
 #define COPY_BYTES (64 << 10)
@@ -137,6 +142,13 @@ bool push_identity_equal(const struct push_identity *a, const struct push_identi
            a->modified_ns == b->modified_ns && a->born_ns == b->born_ns;
 }
 
+bool push_identity_same_file(const struct push_identity *a, const struct push_identity *b)
+{
+    struct push_identity as_b = *a;
+    as_b.modified_ns = b->modified_ns;
+    return push_identity_equal(&as_b, b);
+}
+
 int push_file_read(const struct push_file *f, size_t max, struct blob **ret, struct err *e)
 {
     if ((uint64_t)f->is.size > max)
@@ -205,8 +217,7 @@ int push_file_remove(const struct push_file *f, const char *id, struct err *e)
     if (r == 0 && unlinkat(f->folder_fd, aside, 0) < 0 && errno != ENOENT)
         r = -errno;
     FAULT_POINT("after-push-remove");
-    return r == 0 || r == -ENOENT || r == -ESTALE ? (r == -ESTALE ? 0 : r)
-                                                  : err_errno(e, r, "remove %s", f->name);
+    return r < 0 && r != -ENOENT ? err_errno(e, r, "remove %s", f->name) : r;
 }
 
 int push_file_move(const struct push_file *f, int to_fd, const char *to, struct err *e)
@@ -214,10 +225,10 @@ int push_file_move(const struct push_file *f, int to_fd, const char *to, struct 
     int r = take(f, to_fd, to);
     if (r == -EXDEV) {
         r = copy(f, to_fd, to, e);
-        return r < 0 ? r : push_file_remove(f, "00000000000000000000000000000000", e);
+        return r < 0 ? r : push_file_remove(f, NO_ID, e);
     }
     FAULT_POINT("after-push-move");
-    return r == -ESTALE ? 0 : r < 0 && r != -ENOENT ? err_errno(e, r, "move %s", f->name) : r;
+    return r < 0 && r != -ENOENT ? err_errno(e, r, "move %s", f->name) : r;
 }
 
 /* Between a look at a name and its removal another file may come under that name, which would be
@@ -307,7 +318,9 @@ static int walk_entries(struct walk *w, DIR *dir, size_t len, int depth, struct 
         int n = text_format(w->path + len, sizeof(w->path) - len, "%s%s", len ? "/" : "", name);
         if (n < 0)
             continue; /* longer than any path that can be opened */
-        int sub = entry->d_type == DT_REG ? -1 : openat(dirfd(dir), name, FOLDER_FLAGS);
+        int sub = entry->d_type == DT_REG || push_name_is_hidden(name)
+                      ? -1
+                      : openat(dirfd(dir), name, FOLDER_FLAGS);
         if (sub >= 0)
             r = walk_folder(w, sub, len + (size_t)n, depth + 1, e);
         else if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN)
@@ -388,7 +401,8 @@ int push_file_recover(const char *root, const char *watch,
 
 struct cleaning {
     int64_t before_ns;
-    bool (*unwanted)(const char *path);
+    bool (*unwanted)(void *arg, const char *path, const struct push_identity *is);
+    void *arg;
     int count;
 };
 
@@ -397,21 +411,26 @@ static int clean_file(void *arg, int folder_fd, const char *name, const char *pa
 {
     struct cleaning *c = arg;
     struct statx x;
-    if (name[0] == '.' || !c->unwanted(path))
+    if (push_name_is_hidden(name))
         return 0;
-    if (statx(folder_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &x) < 0 ||
+    if (statx(folder_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &x) < 0 ||
         !S_ISREG(x.stx_mode) || ns_of(&x.stx_mtime) > c->before_ns ||
         ns_of(&x.stx_ctime) > c->before_ns)
         return 0;
-    c->count += unlinkat(folder_fd, name, 0) == 0;
+    struct push_file f = {.folder_fd = folder_fd, .fd = -1};
+    identity_of(&x, &f.is);
+    (void)text_copy(f.name, sizeof(f.name), name); /* a name fits */
+    if (c->unwanted(c->arg, path, &f.is))
+        c->count += push_file_remove(&f, NO_ID, NULL) == 0; /* else next time */
     return 0;
 }
 
-int push_file_clean(const char *root, int64_t age_ms, bool (*unwanted)(const char *path),
-                    struct err *e)
+int push_file_clean(const char *root, int64_t age_ms,
+                    bool (*unwanted)(void *arg, const char *path, const struct push_identity *is),
+                    void *arg, struct err *e)
 {
-    struct cleaning c = {.before_ns = (clock_wall().us - age_ms * 1000) * 1000,
-                         .unwanted = unwanted};
+    struct cleaning c = {
+        .before_ns = (clock_wall().us - age_ms * 1000) * 1000, .unwanted = unwanted, .arg = arg};
     struct walk *w = xcalloc(1, sizeof(*w));
     w->file = clean_file;
     w->arg = &c;

@@ -40,6 +40,8 @@ static inline void push_file_done(struct push_file *f) /* for AUTO_DONE */
         .folder_fd = -1, .fd = -1                                                                  \
     }
 bool push_identity_equal(const struct push_identity *a, const struct push_identity *b);
+/* The same but for the time of change, which anybody may set: what is in it may be the same. */
+bool push_identity_same_file(const struct push_identity *a, const struct push_identity *b);
 /* All of its bytes; -EFBIG above `max`, -ESTALE (ERR_LATER) when it changes meanwhile. */
 int push_file_read(const struct push_file *f, size_t max, struct blob **ret, struct err *e);
 
@@ -53,8 +55,9 @@ int push_file_read(const struct push_file *f, size_t max, struct blob **ret, str
 void push_file_id(const char *watch, const char *path, const struct push_identity *is, bool stays,
                   char ret[SNAPSHOT_ID_SIZE]);
 
-/* Both take away this very file. 0 also when another one stands in its place by now: that one stays
- * or is put back, at worst under "<name>~<number><extension>". -ENOENT when it is gone. */
+/* Both take away this very file. -ESTALE when another one stands in its place by now, or it has
+ * another time of change: that one stays or is put back, at worst under
+ * "<name>~<number><extension>", and nobody tells of it. -ENOENT when it is gone. */
 int push_file_remove(const struct push_file *f, const char *id, struct err *e);
 /* Moves it into another folder, by a copy where that is on another file system. */
 int push_file_move(const struct push_file *f, int to_fd, const char *to, struct err *e);
@@ -68,5 +71,6 @@ int push_file_recover(const char *root, const char *watch,
 
 /* Removes what is no picture and was not changed for `age_ms`: files for which unwanted() is true.
  * Returns how many. */
-int push_file_clean(const char *root, int64_t age_ms, bool (*unwanted)(const char *path),
-                    struct err *e);
+int push_file_clean(const char *root, int64_t age_ms,
+                    bool (*unwanted)(void *arg, const char *path, const struct push_identity *is),
+                    void *arg, struct err *e);

@@ -21,10 +21,15 @@ struct kept {
 
 static int trim(int fd, const struct spool_rules *rules, struct ledger *l);
 
+bool refused_has_room(const struct push_file *f, const struct spool_rules *rules)
+{
+    return rules->refused_max > 0 && f->is.size <= rules->refused_size;
+}
+
 int refused_take(const char *root, const char *camera, const struct push_file *f, const char *id,
                  const struct spool_rules *rules, struct ledger *l, struct err *e)
 {
-    if (f->is.size > rules->refused_size || rules->refused_max == 0)
+    if (!refused_has_room(f, rules))
         return err_set(e, -EFBIG, ERR_NEVER, "too large to be kept in %s", root);
     AUTO_FREE char *folder = xasprintf("%s/%s", root, camera);
     AUTO_CLOSE int fd = -1;

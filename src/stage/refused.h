@@ -7,8 +7,10 @@
 #include "stage/push_file.h"
 #include "stage/spool_config.h"
 
-/* Moves the file into the folder of its camera and makes room there. -EFBIG (ERR_NEVER) when it is
- * larger than all that may be kept: then it stays where it is. */
+/* Whether it may be kept at all: it is not larger than all that may be. */
+bool refused_has_room(const struct push_file *f, const struct spool_rules *rules);
+/* Moves the file into the folder of its camera and makes room there. -EFBIG (ERR_NEVER) when there
+ * is none for it: then it stays where it is. */
 int refused_take(const char *root, const char *camera, const struct push_file *f, const char *id,
                  const struct spool_rules *rules, struct ledger *l, struct err *e);
 /* Makes room in all of its folders. Returns how many files went; an absent root has none. */

@@ -26,6 +26,7 @@
 #include "model/push_name.h"
 #include "picture/picture.h"
 #include "stage/push_file.h"
+#include "stage/push_leftover.h"
 #include "stage/refused.h"
 #include "watch/watch.h"
 
@@ -48,9 +49,6 @@
 /* A picture that does not end is waited for so long after its last change; then it is taken as it
  * is. Its writer may be a slow one that the watch knows nothing of. */
 #define UNENDED_MS 30000
-/* A name that says "unfinished" but is that of a picture otherwise ("_x.jpg"): perhaps all names of
- * this camera are so. */
-#define PATIENCE_MS 60000
 
 #define CLEAN_MS (10 * 60 * 1000)
 #define OPEN_RETRY_MS 10000
@@ -88,6 +86,7 @@ struct spool_self {
     struct flight flights[FLIGHTS_MAX];
     int flying;
     size_t flying_bytes;
+    struct push_leftovers leftovers;
     struct mono_time sweep_at;   /* when the loop comes by itself */
     struct mono_time deaf_until; /* news are not waited for before */
     char *told[TOLD_MAX];        /* what was named in the log under these settings */
@@ -123,12 +122,16 @@ static void clean(struct spool_self *s, struct folder *d);
 
 /* ---- the folders ---- */
 
-/* Names that say "not yet". Those of pictures are told after a while all the same. */
-static int64_t patience_ms(const char *name)
+static bool is_unfinished(const char *name)
 {
-    if (push_name_kind(name) != PUSH_UNFINISHED)
-        return 0;
-    return push_name_is_picture(name) ? PATIENCE_MS : -1;
+    return push_name_kind(name) == PUSH_UNFINISHED;
+}
+
+/* In a folder of others what begins with a dot is theirs: trash, thumbnails, half of an rsync. In
+ * the FTP root it is a camera's, which was told that it will be looked at. */
+static bool is_hidden_elsewhere(const char *name)
+{
+    return name[0] == '.' || push_name_is_hidden(name);
 }
 
 static int open_watch(struct spool_self *s, struct folder *d, struct err *e)
@@ -140,7 +143,9 @@ static int open_watch(struct spool_self *s, struct folder *d, struct err *e)
                               .poll_ms = c->poll_ms,
                               .settle_ms = c->settle_ms,
                               .settle_unsure_ms = MAX(c->settle_ms, c->settle_unsure_ms),
-                              .patience_ms = patience_ms};
+                              .hidden = c->ftp ? push_name_is_hidden : is_hidden_elsewhere,
+                              .unfinished = is_unfinished,
+                              .unfinished_ms = c->settle_unfinished_ms};
     int r = watch_new(&o, &d->watch, e);
     if (r < 0)
         return err_prefix(e, "watch %s", c->root), r;
@@ -390,7 +395,8 @@ static void leave(struct folder *d, enum spool_left why)
     metric_inc(&taken, spool_left_names[why]);
 }
 
-/* True when its name is that of a picture. */
+/* True when its name is that of a picture. "_x.jpg" says "unfinished", but perhaps all names of its
+ * camera are so: it has been waited for. */
 static bool is_picture(struct folder *d, const char *path)
 {
     switch (push_name_kind(path)) {
@@ -468,17 +474,21 @@ static const struct camera *find_camera(struct spool_self *s, struct folder *d, 
     return NULL;
 }
 
-static bool is_flying(const struct spool_self *s, const char *id)
+/* Also under another name or with another time, which makes another id. */
+static bool is_flying(const struct spool_self *s, const char *id, const struct push_identity *is)
 {
-    for (int i = 0; i < FLIGHTS_MAX && s->flying; i++)
-        if (s->flights[i].item && strcmp(s->flights[i].item->trigger.id, id) == 0)
+    for (int i = 0; i < FLIGHTS_MAX && s->flying; i++) {
+        const struct flight *fl = &s->flights[i];
+        if (fl->item &&
+            (strcmp(fl->item->trigger.id, id) == 0 || push_identity_same_file(&fl->is, is)))
             return true;
+    }
     return false;
 }
 
-/* Its picture is safe, now or since an earlier run. */
-static void put_away(struct spool_self *s UNUSED, struct folder *d, const struct watch_file *f,
-                     const struct push_file *file, const char *id)
+/* Its picture is safe, now or since an earlier run. `bytes` may be NULL when nobody has them. */
+static void put_away(struct spool_self *s, struct folder *d, const struct watch_file *f,
+                     const struct push_file *file, const char *id, const struct blob *bytes)
 {
     struct err e = {0};
     if (d->conf->keep)
@@ -488,9 +498,39 @@ static void put_away(struct spool_self *s UNUSED, struct folder *d, const struct
         watch_forget(d->watch, f->path);
         return;
     }
+    if (r == -ESTALE) {
+        if (bytes)
+            push_leftovers_add(&s->leftovers, id, &file->is, bytes);
+        watch_again(d->watch, f, CHANGED_MS);
+        return;
+    }
     err_prefix(&e, "its pictures are taken, but stay there");
     show_trouble(d, e.text);
     watch_again(d->watch, f, TROUBLE_MS);
+}
+
+static void met_again(struct spool_self *s, struct folder *d, const struct watch_file *f,
+                      const struct push_file *file, const char *id, const struct blob *bytes)
+{
+    d->status.repeated++;
+    metric_inc(&taken, "known");
+    put_away(s, d, f, file, id, bytes);
+}
+
+static void tell_refused(const struct spool_self *s, const struct folder *d,
+                         const struct watch_file *f, const struct push_file *file,
+                         const char *place, const char *why)
+{
+    if (d->conf->keep)
+        log_warn("push-refused", "\"%s\" is no picture: %s; it is left alone", f->path, why);
+    else if (!refused_has_room(file, &s->settings->spool))
+        log_warn("push-refused",
+                 "\"%s\" is no picture: %s; it stays where it is, because refused_files or "
+                 "refused_size is too small to keep it",
+                 f->path, why);
+    else
+        log_warn("push-refused", "\"%s\" is no picture: %s; it goes to refused/%s", f->path, why,
+                 place);
 }
 
 /* It will never be a picture. Told first, then moved: what dies between the two is told once more
@@ -504,9 +544,7 @@ static void refuse(struct spool_self *s, struct folder *d, const struct watch_fi
     const char *place = slash || cam->name[0] == '.' ? cam->directory : cam->name;
     int r = ledger_noted(s->ledger, id, &e);
     if (r == 0) {
-        log_warn("push-refused", "\"%s\" is no picture: %s%s%s", f->path, why,
-                 d->conf->keep ? "; it is left alone" : "; it is kept in refused/",
-                 d->conf->keep ? "" : place);
+        tell_refused(s, d, f, file, place, why);
         r = ledger_note(s->ledger, id, "refused", why, &e);
         if (r == 0) {
             d->status.refused++;
@@ -525,6 +563,10 @@ static void refuse(struct spool_self *s, struct folder *d, const struct watch_fi
     }
     if (r >= 0 || r == -EFBIG) /* it stays, and is not told again */
         return;
+    if (r == -ESTALE) {
+        watch_again(d->watch, f, CHANGED_MS);
+        return;
+    }
     show_trouble(d, e.text);
     watch_again(d->watch, f, e.retry == ERR_NEVER ? TROUBLE_MS : REFUSED_MS);
 }
@@ -646,24 +688,24 @@ static void take_open_file(struct spool_self *s, struct folder *d, const struct 
                            struct push_file *file, const struct camera *cam)
 {
     struct err e = {0};
-    char id[SNAPSHOT_ID_SIZE];
+    char id[SNAPSHOT_ID_SIZE], before[SNAPSHOT_ID_SIZE];
     AUTO(blob) bytes = NULL;
     push_file_id(d->conf->name, f->path, &file->is, d->conf->keep, id);
     log_context_snapshot(id);
-    if (is_flying(s, id)) {
+    if (is_flying(s, id, &file->is)) {
         watch_again(d->watch, f, BUSY_MS);
         return;
     }
     int r = look_up(s, d, id, &e);
     if (r == 1) {
-        d->status.repeated++;
-        metric_inc(&taken, "known");
-        put_away(s, d, f, file, id);
+        met_again(s, d, f, file, id, NULL);
         return;
     }
     if (r == 0)
         r = read_picture(s, file, cam, &bytes, &e);
-    if (r == 0) {
+    if (r == 0 && !d->conf->keep && push_leftovers_take(&s->leftovers, &file->is, bytes, before)) {
+        met_again(s, d, f, file, before, bytes);
+    } else if (r == 0) {
         struct push_identity is = file->is;
         launch(s, d, f, &is, make_item(s, d, f, file, cam, id, &bytes));
     } else if (e.retry == ERR_NEVER) {
@@ -722,12 +764,19 @@ static void landed(struct spool_self *s, struct flight *fl, enum fetched_outcome
     if (outcome == FETCHED_RECORDED && d->conf->keep)
         return;
     int r = push_file_open(d->conf->root, fl->file.path, &file, &e);
-    /* Another file of that name is another picture, which the watch tells. */
-    if (r == 0 && !push_identity_equal(&file.is, &fl->is))
+    bool same = r == 0 && push_identity_equal(&file.is, &fl->is);
+    if (!same && outcome == FETCHED_RECORDED)
+        push_leftovers_add(&s->leftovers, id, &fl->is, fl->item->bytes);
+    /* Another file of that name is another picture, which the watch tells; not so when this one got
+     * another time. */
+    if (r == 0 && !same) {
+        if (push_identity_same_file(&file.is, &fl->is))
+            watch_again(d->watch, &fl->file, CHANGED_MS);
         return;
+    }
     const struct camera *cam = camera_set_find(s->settings->cameras, fl->item->trigger.camera);
     if (r == 0 && outcome == FETCHED_RECORDED)
-        put_away(s, d, &fl->file, &file, id);
+        put_away(s, d, &fl->file, &file, id, fl->item->bytes);
     else if (r == 0 && cam)
         refuse(s, d, &fl->file, &file, id, cam, fl->item->pushed->why);
     else if (r == -ENOENT)
@@ -756,11 +805,27 @@ static void finish_flights(struct spool_self *s)
 
 /* ---- tidying ---- */
 
-static bool is_unwanted(const char *path)
+struct cleaned {
+    struct spool_self *s;
+    const struct folder *d;
+};
+
+/* No picture by its content, and the refused ones have no room for it. */
+static bool was_refused(const struct cleaned *c, const char *path, const struct push_identity *is)
 {
-    enum push_kind kind = push_name_kind(path);
-    return kind == PUSH_VIDEO || kind == PUSH_OTHER ||
-           (kind == PUSH_UNFINISHED && !push_name_is_picture(path));
+    char id[SNAPSHOT_ID_SIZE];
+    struct ledger_story word;
+    struct err e = {0};
+    push_file_id(c->d->conf->name, path, is, false, id);
+    return ledger_story(c->s->ledger, id, &word, 1, &e) == 1 && strcmp(word.what, "refused") == 0 &&
+           ledger_note_drop(c->s->ledger, id, &e) == 0;
+}
+
+static bool is_unwanted(void *arg, const char *path, const struct push_identity *is)
+{
+    if (push_name_is_picture(path))
+        return was_refused(arg, path, is);
+    return true;
 }
 
 /* Folders that an account or a camera calls its own stay, and those of the configuration. */
@@ -815,7 +880,8 @@ static void clean(struct spool_self *s, struct folder *d)
     if (rules->clean_folders_ms)
         clean_folders(s, d);
     if (rules->clean_after_ms) {
-        int r = push_file_clean(d->conf->root, rules->clean_after_ms, is_unwanted, &e);
+        struct cleaned c = {s, d};
+        int r = push_file_clean(d->conf->root, rules->clean_after_ms, is_unwanted, &c, &e);
         if (r > 0)
             log_info("cleaned", "%s: %d files that are no pictures removed", d->conf->root, r);
     }

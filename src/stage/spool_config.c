@@ -24,6 +24,11 @@ static_assert(ARRAY_LEN(after_choices) == WATCH_AFTER_COUNT + 1, "a choice per w
 
 #define SETTLE_HELP "How long a file is left alone after its last change before it is taken"
 #define UNSURE_HELP "The same where nobody told that its writer is done"
+#define UNFINISHED_HELP "The same for names that say \"not yet\""
+#define UNFINISHED_DOC                                                                             \
+    "`x.jpg.part`, `x.tmp`, `tmp_x.jpg`, in the FTP root also `.in.x.jpg`. Such a file is taken "  \
+    "under the name that it gets in the end. When it gets none within this time, one that ends "   \
+    "as a picture does is taken as it is; another is left alone and counted."
 #define POLL_HELP "Look again and again instead of being told by the kernel"
 #define POLL_DOC                                                                                   \
     "`auto` looks again and again where the kernel does not tell what others write: NFS, SMB, "    \
@@ -58,6 +63,15 @@ static const struct cfg_key spool_keys[] = {
      .bare_unit_ms = 1000,
      .unit = "s",
      .help = UNSURE_HELP},
+    {.name = "settle_unfinished",
+     .type = CFG_DURATION,
+     SPOOL(settle_unfinished_ms),
+     .fallback = "60s",
+     .max = 60 * MINUTE,
+     .bare_unit_ms = 1000,
+     .unit = "s",
+     .help = UNFINISHED_HELP,
+     .doc = UNFINISHED_DOC},
     {.name = "poll",
      .type = CFG_CHOICE,
      SPOOL(poll),
@@ -83,8 +97,9 @@ static const struct cfg_key spool_keys[] = {
      .unit = "s",
      .flags = CFG_RELOAD,
      .help = "Videos and other files in the FTP root are removed when so old; 0 = never",
-     .doc = "What is no picture by its name is left alone and counted. Pictures in folders of no "
-            "camera are never removed."},
+     .doc = "What is no picture by its name is left alone and counted, as is what is none by its "
+            "content and has no room among the refused ones. Pictures in folders of no camera are "
+            "never removed."},
     {.name = "clean_folders",
      .type = CFG_DURATION,
      SPOOL(rules.clean_folders_ms),
@@ -124,8 +139,10 @@ static const struct cfg_key spool_keys[] = {
      .max = 100000,
      .flags = CFG_RELOAD,
      .help = "Files called pictures that are none, kept per camera in data_dir/refused",
-     .doc = "A file that cannot be read as a picture is not tried for ever, and not thrown away "
-            "at once: it is moved there, the log says why. The oldest go first."},
+     .doc =
+         "A file that cannot be read as a picture is not tried for ever, and not thrown away "
+         "at once: it is moved there, the log says why. The oldest go first. One for which there "
+         "is no room at all stays where it is until clean_after."},
     {.name = "refused_size",
      .type = CFG_SIZE,
      SPOOL(rules.refused_size),
@@ -213,6 +230,15 @@ static const struct cfg_key watch_keys[] = {
      .bare_unit_ms = 1000,
      .unit = "s",
      .help = UNSURE_HELP},
+    {.name = "settle_unfinished",
+     .type = CFG_DURATION,
+     WATCH(settle_unfinished_ms),
+     .fallback = "60s",
+     .max = 60 * MINUTE,
+     .bare_unit_ms = 1000,
+     .unit = "s",
+     .help = UNFINISHED_HELP,
+     .doc = UNFINISHED_DOC},
 };
 
 const struct cfg_section watch_cfg_section = {
@@ -249,7 +275,8 @@ struct spool_folder *spool_config_folders(const struct cfg *cfg, const char *ftp
                                           .poll = (enum watch_poll)spool->poll,
                                           .poll_ms = spool->poll_ms,
                                           .settle_ms = spool->settle_ms,
-                                          .settle_unsure_ms = spool->settle_unsure_ms};
+                                          .settle_unsure_ms = spool->settle_unsure_ms,
+                                          .settle_unfinished_ms = spool->settle_unfinished_ms};
     for (size_t i = 0; i < instances; i++) {
         const struct watch_config *w = cfg_instance_values(cfg, &watch_cfg_section, i);
         list[n++] = (struct spool_folder){.name = cfg_instance_name(cfg, &watch_cfg_section, i),
@@ -260,7 +287,8 @@ struct spool_folder *spool_config_folders(const struct cfg *cfg, const char *ftp
                                           .poll = (enum watch_poll)w->poll,
                                           .poll_ms = w->poll_ms,
                                           .settle_ms = w->settle_ms,
-                                          .settle_unsure_ms = w->settle_unsure_ms};
+                                          .settle_unsure_ms = w->settle_unsure_ms,
+                                          .settle_unfinished_ms = w->settle_unfinished_ms};
     }
     *ret_count = n;
     return list;

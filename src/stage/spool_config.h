@@ -33,7 +33,7 @@ struct spool_rules {
 /* [spool] as it is written. */
 struct spool_config {
     bool enabled;
-    int64_t settle_ms, settle_unsure_ms;
+    int64_t settle_ms, settle_unsure_ms, settle_unfinished_ms;
     int poll; /* enum watch_poll */
     int64_t poll_ms;
     struct spool_rules rules;
@@ -48,7 +48,7 @@ struct watch_config {
     bool recursive;
     int after; /* enum watch_after */
     int poll;
-    int64_t poll_ms, settle_ms, settle_unsure_ms;
+    int64_t poll_ms, settle_ms, settle_unsure_ms, settle_unfinished_ms;
 };
 extern const struct cfg_section watch_cfg_section;
 
@@ -62,7 +62,7 @@ struct spool_folder {
     bool keep; /* files stay where they are */
     bool recursive;
     enum watch_poll poll;
-    int64_t poll_ms, settle_ms, settle_unsure_ms;
+    int64_t poll_ms, settle_ms, settle_unsure_ms, settle_unfinished_ms;
 };
 
 struct spool_options {

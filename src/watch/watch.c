@@ -51,7 +51,7 @@ int watch_new(const struct watch_options *o, struct watch **ret, struct err *e)
 {
     if (!o->root || !*o->root || strlen(o->root) >= WATCH_PATH_MAX)
         return err_set(e, -EINVAL, ERR_NEVER, "watch: no path, or one that is too long");
-    if (o->poll_ms <= 0 || o->settle_ms < 0 || o->settle_unsure_ms < 0)
+    if (o->poll_ms <= 0 || o->settle_ms < 0 || o->settle_unsure_ms < 0 || o->unfinished_ms < 0)
         return err_set(e, -EINVAL, ERR_NEVER, "watch %s: times have to be positive", o->root);
     struct watch *w = xcalloc(1, sizeof(*w));
     w->o = *o;

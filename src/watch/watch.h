@@ -11,8 +11,8 @@
  * is, is not told again while this watch lives, also when a folder above it gets another name. A
  * file that gets another name is told again under that name, and one with two names (hard links)
  * is told for each. An empty file is what a writer begins with: it is held back for
- * WATCH_EMPTY_MS. Symbolic links below the root, devices, and names that begin with a dot are not
- * looked at. What is mounted over a folder below the root later is found by the next rescan.
+ * WATCH_EMPTY_MS. Symbolic links below the root, devices, and hidden names are not looked at. What
+ * is mounted over a folder below the root later is found by the next rescan.
  *
  * Nothing here takes long: each call does a bounded piece of work and says when it wants to go on.
  * One thread owns a watch. Time comes from base/clock.h; wall time is never compared, so clocks
@@ -45,9 +45,11 @@ struct watch_options {
     int64_t settle_ms;        /* for what ended with a close or a rename */
     int64_t settle_unsure_ms; /* for what was found by looking, what a writer has open, or what was
                                  written again after a close */
-    /* More patience for some names (unfinished by their look: "x.jpg.part"): ms, or -1 for never;
-     * NULL = none. */
-    int64_t (*patience_ms)(const char *name);
+    /* Names of files and folders that are not looked at; NULL = those that begin with a dot. */
+    bool (*hidden)(const char *name);
+    /* Names that say "not yet" ("x.jpg.part"): at least unfinished_ms for them; NULL = none. */
+    bool (*unfinished)(const char *name);
+    int64_t unfinished_ms;
     int folders_max;  /* deeper or more are told once and left alone; 0 = WATCH_FOLDERS_MAX */
     int told_max;     /* files that were told and stay; beyond that some are told again when the
                          tree is looked at again. 24 bytes each; 0 = WATCH_TOLD_MAX */

@@ -146,9 +146,11 @@ static void take_event(struct watch *w, const struct inotify_event *e)
         watch_ended(w, f);
     else if (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF))
         watch_check_root(w);
-    else if (e->len > 0 && e->name[0] != '.' && e->mask & IN_ISDIR)
+    else if (e->len == 0 || watch_is_hidden(w, e->name))
+        return;
+    else if (e->mask & IN_ISDIR)
         folder_event(w, f, e);
-    else if (e->len > 0 && e->name[0] != '.')
+    else
         file_event(w, f, e);
 }
 

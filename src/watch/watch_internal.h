@@ -140,6 +140,11 @@ static inline bool watch_folder_is_polled(const struct folder *f)
     return f->wd < 0;
 }
 
+static inline bool watch_is_hidden(const struct watch *w, const char *name)
+{
+    return w->o.hidden ? w->o.hidden(name) : name[0] == '.';
+}
+
 /* watch_look.c */
 void watch_look_queue(struct watch *w, struct folder *f);
 /* Those from `top` on that could not be looked at while they floated. */

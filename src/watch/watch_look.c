@@ -389,7 +389,8 @@ static void look_at_entry(struct watch *w, const struct dirent *entry)
     struct folder *f = w->look->folder;
     int fd = dirfd(w->look->dir);
     bool is_folder = entry->d_type == DT_DIR, is_file = entry->d_type == DT_REG;
-    if (entry->d_name[0] == '.')
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+        watch_is_hidden(w, entry->d_name))
         return;
     struct stat st;
     if (is_file || entry->d_type == DT_UNKNOWN) {

@@ -172,8 +172,7 @@ void watch_settle_drop_all(struct watch *w, struct folder *f)
 
 static int64_t patience_us(const struct watch *w, const char *name)
 {
-    int64_t ms = w->o.patience_ms ? w->o.patience_ms(name) : 0;
-    return ms < 0 ? -1 : ms * 1000;
+    return w->o.unfinished && w->o.unfinished(name) ? w->o.unfinished_ms * 1000 : 0;
 }
 
 static void wait_until(struct watch *w, struct pending *p, int64_t due_us)
@@ -184,7 +183,6 @@ static void wait_until(struct watch *w, struct pending *p, int64_t due_us)
 
 static void wait_again(struct watch *w, struct pending *p, int64_t ms)
 {
-    /* Names that are never told do not get here; the answer for one name does not change. */
     wait_until(w, p, clock_mono().us + MAX(ms * 1000, patience_us(w, p->name)));
 }
 
@@ -192,8 +190,6 @@ void watch_settle_news(struct watch *w, struct folder *f, const char *name, enum
                        bool open)
 {
     f->touched_us = clock_mono().us;
-    if (patience_us(w, name) < 0)
-        return;
     struct pending *p = find(w, f, name);
     if (!p)
         p = add(w, f, name);
@@ -243,7 +239,7 @@ void watch_settle_looked(struct watch *w, struct folder *f, const char *name, co
         return;
     if (!p) {
         struct watch_told_entry e = told_entry(w, f, watch_settle_key(w, f, name), &now);
-        if (watch_told_has(&w->told, &e) || patience_us(w, name) < 0)
+        if (watch_told_has(&w->told, &e))
             return;
         p = add(w, f, name);
     }

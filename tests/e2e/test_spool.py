@@ -2,6 +2,7 @@
 
 WATCH_FLOOD sets how many come at once (50,000 is goal R15 of reliability)."""
 
+import contextlib
 import ftplib
 import http.client
 import io
@@ -153,7 +154,7 @@ def test_more_than_the_kernel_remembers_at_once_is_each_taken_once(launch):
     d.signal(signal.SIGSTOP)
     for i in range(int(pathlib.Path("/proc/sys/fs/inotify/max_queued_events").read_text()) + 1):
         # Two names in turn: the kernel drops an event that is like the one before it.
-        with open(target / (".one", ".other")[i % 2], "w"):
+        with open(target / (".incoming-1", ".incoming-2")[i % 2], "w"):
             pass
     for i in range(FLOOD):
         expected.append(sha256(picture(i)))
@@ -163,7 +164,7 @@ def test_more_than_the_kernel_remembers_at_once_is_each_taken_once(launch):
     wait_until(lambda: count_rows(d) > FLOOD, f"{FLOOD} pictures", patience=PATIENCE + FLOOD / 100)
     settled(d, FLOOD + 1)
     assert digests(d) == sorted([*expected, sha256(picture(FLOOD))])
-    assert tree(target) == [".one", ".other"]
+    assert tree(target) == [".incoming-1", ".incoming-2"]
     assert d.stop() == 0
     assert books_agree(d, []) == FLOOD + 1
 
@@ -260,7 +261,7 @@ def test_pictures_of_a_camera_that_is_off_wait(launch):
 def test_what_is_no_picture_goes_to_the_refused_ones_with_a_reason(launch):
     d = launch.daemon(CONFIG + "[spool]\nrefused_files = 3\n")
     put(place(d) / "login [1].jpg", b"<html>please log in</html>")
-    line = d.wait_line(r"login \[1\].*HTML.*kept in refused/front \[push-refused ([0-9a-f]{32})\]")
+    line = d.wait_line(r"login \[1\].*HTML.*goes to refused/front \[push-refused ([0-9a-f]{32})\]")
     wait_until(lambda: tree(d.data / "ftp") == [], "the file to go")
     id = line.group(1)
     assert tree(d.data / "refused") == [f"front/{id}-login [1].jpg"]
@@ -275,6 +276,27 @@ def test_what_is_no_picture_goes_to_the_refused_ones_with_a_reason(launch):
     settled(d, 1)
     assert d.stop() == 0
     books_agree(d, [])
+
+
+@pytest.mark.parametrize("room", ("refused_files = 0", "refused_size = 1k"))
+def test_what_is_no_picture_and_not_kept_stays_until_it_is_cleaned(launch, room):
+    d = launch.daemon(CONFIG + f"[spool]\n{room}\n")
+    put(place(d) / "login.jpg", b"<html>" + bytes(2000))
+    d.wait_line(r"login.jpg.*HTML.*it stays where it is.*\[push-refused")
+    wait_until(lambda: folder(d)["refused"] == 1, "it to be counted")
+    d.stop()
+    d = launch.daemon(CONFIG + f"[spool]\n{room}\n")
+    put(place(d) / "good.jpg", picture(1))
+    settled(d, 1)
+    put(d.data / "ftp/uploads/attic/of-no-camera.jpg", picture(2))
+    assert tree(place(d)) == ["login.jpg"]
+    assert "push-refused" not in d.text() and not (d.data / "refused").exists()
+    d.stop()
+    d = launch.daemon(CONFIG + f"[spool]\n{room}\nclean_after = 1s\n")
+    wait_until(lambda: tree(place(d)) == [], "it to go")
+    assert len(tree(d.data / "ftp")) == 1, "a picture stays"
+    with contextlib.closing(sqlite3.connect(f"file:{d.data}/snapshotd.db?mode=ro", uri=True)) as db:
+        assert db.execute("SELECT count(*) FROM incidents WHERE what = 'refused'").fetchone()[0] == 0
 
 
 def test_a_picture_above_the_limit_is_refused_and_the_next_goes_on(launch):
@@ -393,6 +415,53 @@ def test_an_upload_comes_out_as_a_picture_of_its_camera(launch):
     assert {(r["camera_name"], os.path.basename(r["path"])) for r in rows(d)} == \
         {("front", "MDAlarm [1].jpg"), ("porch", "alarm.jpg")}
     assert digests(d) == digest_of(picture(1), picture(2))
+    assert tree(d.data / "ftp") == []
+
+
+def test_whatever_heard_226_is_taken_or_counted_and_cleaned(launch):
+    """Dot names as lftp has them (.in.NAME), whose session died before its RNTO, and a folder that
+    a camera hides."""
+    d = launch.daemon(CONFIG + FTP + "[spool]\nsettle_unfinished = 1s\nclean_folders = 1s\n")
+    with ftp_of(d, "cam7", "long enough too") as ftp:
+        for name in (".in.renamed.jpg", ".in.died.jpg", ".cam/2026/hidden.jpg"):
+            ftp.storbinary(f"STOR {name}", io.BytesIO(picture(len(name))))
+        ftp.rename(".in.renamed.jpg", "renamed.jpg")
+        for name in ("clip.mp4.part", ".in.clip.mp4", "_clip.mp4", ".DS_Store", "x.jpg~"):
+            ftp.storbinary(f"STOR {name}", io.BytesIO(b"not yet"))
+        for name in (".taken-0.jpg", ".snapshot/a.jpg", "@eaDir/a.jpg"):
+            with pytest.raises(ftplib.error_perm, match="553 Name not allowed"):
+                ftp.storbinary(f"STOR {name}", io.BytesIO(picture(0)))
+    settled(d, 3)
+    assert {os.path.basename(r["path"]) for r in rows(d)} == \
+        {"renamed.jpg", "_in.died.jpg", "hidden.jpg"}
+    wait_until(lambda: folder(d)["left"] == {"unfinished": 5}, "all to be counted")
+    wait_until(lambda: not (d.data / "ftp/cam7/.cam").exists(), "its empty folders to go")
+    assert len(tree(d.data / "ftp")) == 5
+    d.stop()
+    d = launch.daemon(CONFIG + FTP + "[spool]\nclean_after = 1s\n")
+    wait_until(lambda: tree(d.data / "ftp") == [], "the leftovers to go")
+
+
+@pytest.mark.parametrize("late", (False, True))
+def test_a_picture_has_the_name_that_it_has_when_it_has_settled(launch, late):
+    """STOR and RNTO: within the settle time the last name counts, and the time in it; after that
+    the camera hears 250 all the same, and the picture has its first name."""
+    d = launch.daemon(CONFIG + FTP + f"[spool]\nsettle = {'10ms' if late else '1m'}\n")
+    said = time.strftime("MDAlarm_%Y%m%d-%H%M%S.jpg", time.localtime(time.time() - 3600))
+    with ftp_of(d, "cam7", "long enough too") as ftp:
+        ftp.storbinary("STOR upload1.jpg", io.BytesIO(picture(1)))
+        if late:
+            settled(d, 1)
+        assert ftp.rename("upload1.jpg", said).startswith("250")
+    if not late:
+        wait_until(lambda: folder(d)["settling"] == 1, "it to settle")
+        assert rows(d) == []
+        d.stop()
+        d = launch.daemon(CONFIG + FTP)
+    settled(d, 1)
+    [row] = rows(d)
+    assert os.path.basename(row["path"]) == ("upload1.jpg" if late else said)
+    assert (time.time() - row["event_at"] / 1e6 > 3500) != late
     assert tree(d.data / "ftp") == []
 
 

@@ -3,10 +3,63 @@
 #include "flow.h"
 
 #include <dirent.h>
+#include <sys/syscall.h>
 
 #define CAMERAS                                                                                    \
     "[camera:front]\nlocation = Front Door\n[camera:porch]\nlocation = Porch\nsize_max = 200000\n"
 #define ALL (FLOW_DELIVER | FLOW_DETECT | FLOW_INTAKE | FLOW_SPOOL)
+
+/* What somebody does to a file in the moment before a name with `moment` in it is made, once. The
+ * store puts a picture in its place so ("porch/20"), whose row is committed by then; the spool
+ * takes a file away so (".taken-"), or makes the folder for what is refused. */
+static struct {
+    const char *moment;
+    void (*act)(struct flow *f);
+    struct flow *flow;
+    atomic_bool armed;
+} meanwhile;
+static atomic_bool births_unknown;
+
+static void arm(struct flow *f, const char *moment, void (*act)(struct flow *f))
+{
+    meanwhile.flow = f;
+    meanwhile.moment = moment;
+    meanwhile.act = act;
+    atomic_store(&meanwhile.armed, true);
+}
+
+static void act_at(const char *path)
+{
+    if (atomic_load(&meanwhile.armed) && strstr(path, meanwhile.moment) &&
+        atomic_exchange(&meanwhile.armed, false))
+        meanwhile.act(meanwhile.flow);
+}
+
+/* These stand before those of the C library. */
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    act_at(to);
+    return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
+}
+
+int mkdirat(int fd, const char *path, mode_t mode)
+{
+    act_at(path);
+    return (int)syscall(SYS_mkdirat, fd, path, mode);
+}
+
+int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    return renameat2(from_fd, from, to_fd, to, 0);
+}
+
+int statx(int fd, const char *restrict path, int flags, unsigned mask, struct statx *restrict ret)
+{
+    int r = (int)syscall(SYS_statx, fd, path, flags, mask, ret);
+    if (r == 0 && atomic_load(&births_unknown))
+        ret->stx_mask &= ~STATX_BTIME;
+    return r;
+}
 
 /* <dir>/ftp is the FTP root, <dir>/watched is [watch:cam] of the camera "porch". */
 static struct flow *spool_new(bool keep, int notifiers)
@@ -23,7 +76,8 @@ static struct flow *spool_new(bool keep, int notifiers)
                                                 .recursive = true,
                                                 .poll_ms = 100,
                                                 .settle_ms = 50,
-                                                .settle_unsure_ms = 50};
+                                                .settle_unsure_ms = 50,
+                                                .settle_unfinished_ms = 50};
     f->spool_folders[1] = f->spool_folders[0];
     f->spool_folders[1].name = "cam";
     f->spool_folders[1].root = watched;
@@ -243,6 +297,26 @@ static void what_is_no_picture_by_its_name_is_left_alone_and_counted(void **stat
     flow_free(f);
 }
 
+static void a_name_that_stays_unfinished_is_a_picture_or_counted(void **state UNUSED)
+{
+    struct flow *f = spool_new(true, 0);
+    flow_start(f, ALL);
+    put_picture(f, "ftp/uploads/porch/.in.a.jpg", 1);
+    put_picture(f, "ftp/uploads/porch/.cam/b.jpg", 2);
+    put_text(f, "ftp/uploads/porch/c.jpg.part", "half");
+    put_text(f, "ftp/uploads/porch/_d.mp4", "half");
+    put_text(f, "ftp/uploads/porch/.e", "?");
+    put_picture(f, "watched/.x/f.jpg", 3); /* of others */
+    FLOW_WAIT(f, status_of(f, 0).left[SPOOL_LEFT_UNFINISHED] == 3 && status_of(f, 0).taken == 2);
+    flow_stop(f);
+    assert_true(has_base(f, "_in.a.jpg") && has_base(f, "b.jpg"));
+    assert_int_equal(flow_counts(f).snapshots, 2);
+    assert_true(is_there(f, "ftp/uploads/porch/c.jpg.part"));
+    assert_true(is_there(f, "watched/.x/f.jpg"));
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
 static void pictures_of_no_camera_wait_for_one_and_are_told_once(void **state UNUSED)
 {
     struct flow *f = spool_new(true, 0);
@@ -368,6 +442,104 @@ static void a_file_whose_picture_is_recorded_is_only_removed(void **state UNUSED
     FLOW_WAIT(f, !is_there(f, "ftp/uploads/porch/a.jpg"));
     flow_stop(f);
     assert_int_equal(flow_counts(f).snapshots, 1);
+    flow_assert_sound(f);
+    flow_free(f);
+}
+
+/* MFMT, as lftp sends it after each upload. */
+static void touch(struct flow *f)
+{
+    struct timespec then[2] = {{.tv_sec = 1700000000}, {.tv_sec = 1700000000}};
+    assert_int_equal(utimensat(f->dir_fd, "ftp/uploads/porch/a.jpg", then, 0), 0);
+}
+
+static void rename_and_touch(struct flow *f)
+{
+    touch(f);
+    assert_int_equal(
+        renameat(f->dir_fd, "ftp/uploads/porch/a.jpg", f->dir_fd, "ftp/uploads/porch/b.jpg"), 0);
+}
+
+/* As the server puts an older picture aside. */
+static void upload_again(struct flow *f)
+{
+    assert_int_equal(
+        renameat(f->dir_fd, "ftp/uploads/porch/a.jpg", f->dir_fd, "ftp/uploads/porch/a~1.jpg"), 0);
+    put_picture(f, "ftp/uploads/porch/a.jpg", 2);
+}
+
+static void write_again(struct flow *f)
+{
+    int fd = openat(f->dir_fd, "watched/a.jpg", O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    off_t end = lseek(fd, -1, SEEK_END);
+    assert_int_equal(pwrite(fd, "2", 1, end), 1);
+    assert_int_equal(close(fd), 0);
+}
+
+/* The folder is empty in the end, and it stays so many pictures after a restart. */
+static void expect_pictures(struct flow *f, const char *folder, int count)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s", f->dir, folder);
+    FLOW_WAIT(f, flow_counts(f).examined == count);
+    FLOW_WAIT(f, rmdir(path) == 0);
+    flow_stop(f);
+    assert_false(atomic_load(&meanwhile.armed));
+    flow_start(f, ALL);
+    FLOW_WAIT(f, status_of(f, 0).settling == 0 && status_of(f, 0).taking == 0);
+    flow_stop(f);
+    assert_int_equal(flow_counts(f).snapshots, count);
+    flow_assert_sound(f);
+}
+
+static void a_picture_that_is_touched_while_it_is_taken_is_one(void **state UNUSED)
+{
+    static const struct {
+        const char *moment;
+        void (*act)(struct flow *f);
+    } cases[] = {{"porch/20", touch}, {".taken-", touch}, {"porch/20", rename_and_touch}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct flow *f = spool_new(true, 0);
+        flow_start(f, ALL);
+        arm(f, cases[i].moment, cases[i].act);
+        put_picture(f, "ftp/uploads/porch/a.jpg", 1);
+        expect_pictures(f, "ftp/uploads/porch", 1);
+        flow_free(f);
+    }
+}
+
+static void where_no_births_are_known_one_put_aside_is_one(void **state UNUSED)
+{
+    struct flow *f = spool_new(true, 0);
+    atomic_store(&births_unknown, true);
+    flow_start(f, ALL);
+    arm(f, "porch/20", upload_again);
+    put_picture(f, "ftp/uploads/porch/a.jpg", 1);
+    expect_pictures(f, "ftp/uploads/porch", 2);
+    atomic_store(&births_unknown, false);
+    assert_true(has_base(f, "a.jpg") && has_base(f, "a-2.jpg"));
+    flow_free(f);
+}
+
+static void a_picture_that_is_written_over_while_it_is_taken_is_another(void **state UNUSED)
+{
+    struct flow *f = spool_new(false, 0);
+    flow_start(f, ALL);
+    arm(f, "porch/20", write_again);
+    put_picture(f, "watched/a.jpg", 1);
+    expect_pictures(f, "watched", 2);
+    flow_free(f);
+}
+
+static void a_file_that_is_touched_while_it_is_refused_goes_all_the_same(void **state UNUSED)
+{
+    struct flow *f = spool_new(true, 0);
+    flow_start(f, ALL);
+    arm(f, "refused/porch", touch);
+    put_text(f, "ftp/uploads/porch/a.jpg", "<html>login</html>");
+    FLOW_WAIT(f, !is_there(f, "ftp/uploads/porch/a.jpg"));
+    flow_stop(f);
+    assert_false(atomic_load(&meanwhile.armed));
     flow_assert_sound(f);
     flow_free(f);
 }
@@ -567,12 +739,17 @@ int main(void)
         cmocka_unit_test(a_name_that_is_always_the_same_gives_a_picture_each_time),
         cmocka_unit_test(a_rename_while_it_settles_is_one_picture_of_the_last_name),
         cmocka_unit_test(what_is_no_picture_by_its_name_is_left_alone_and_counted),
+        cmocka_unit_test(a_name_that_stays_unfinished_is_a_picture_or_counted),
         cmocka_unit_test(pictures_of_no_camera_wait_for_one_and_are_told_once),
         cmocka_unit_test(pictures_of_a_camera_that_is_off_wait),
         cmocka_unit_test(a_file_that_is_no_picture_is_moved_away_and_told),
         cmocka_unit_test(a_file_that_is_too_large_is_moved_away),
         cmocka_unit_test(a_file_too_large_to_be_kept_among_the_refused_stays),
         cmocka_unit_test(a_file_whose_picture_is_recorded_is_only_removed),
+        cmocka_unit_test(a_picture_that_is_touched_while_it_is_taken_is_one),
+        cmocka_unit_test(where_no_births_are_known_one_put_aside_is_one),
+        cmocka_unit_test(a_picture_that_is_written_over_while_it_is_taken_is_another),
+        cmocka_unit_test(a_file_that_is_touched_while_it_is_refused_goes_all_the_same),
         cmocka_unit_test(a_folder_that_keeps_its_files_gives_each_once),
         cmocka_unit_test(a_folder_whose_files_are_removed_is_empty_afterwards),
         cmocka_unit_test(a_picture_that_does_not_end_yet_is_waited_for),

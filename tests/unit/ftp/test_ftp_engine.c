@@ -327,7 +327,7 @@ static const struct session sessions[] = {
                          "> RNTO /\n< 553 \"/\" stays.\n> RNTO b\n< 503 Say RNFR first.\n"
                          "> RNFR a\n? file stat /a\nfile ok\n< 350 Now RNTO.\n"
                          "> RNTO .incoming-b\n< 553 Name not allowed: it has control bytes or "
-                         "begins with \".incoming-\".\n"
+                         "is one that nobody looks at, as \".incoming-\".\n"
                          "> RNFR a\n? file stat /a\nfile ok\n< 350 Now RNTO.\n"
                          "> RNTO b\n? file rename /a -> /b overwrite\nfile EEXIST\n"
                          "< 550 \"/b\": File exists.\n"

@@ -105,6 +105,11 @@ static const struct path_case cases[] = {
     {"/", BYTES("/.incoming-x "), NULL},
     /* Its neighbours are ordinary. */
     {"/", BYTES(".incoming"), "/.incoming"},
+    {"/", BYTES(".taken-1"), NULL},
+    {"/", BYTES("a/.Trash-1000/b"), NULL},
+    {"/", BYTES(".snapshot "), NULL},
+    {"/", BYTES(".in.a.jpg"), "/.in.a.jpg"},
+    {"/", BYTES(".cam/a"), "/.cam/a"},
     {"/", BYTES("x.incoming-1"), "/x.incoming-1"},
     {"/", BYTES("..incoming-1"), "/..incoming-1"},
 };

@@ -110,7 +110,8 @@ static const struct verb_case cases[] = {
     {"CWD", NO_LOGIN, "?file enter /"},
     {"CWD //x\\y/ ", NO_LOGIN, "?file enter /x/y"},
     {"CWD a\x01", NO_LOGIN,
-     "550 Name not allowed: it has control bytes or begins with \".incoming-\"."},
+     "550 Name not allowed: it has control bytes or is one that nobody looks at, as "
+     "\".incoming-\"."},
     {"XCWD x", NO_LOGIN, "?file enter /house/x"},
     {"CDUP", NO_LOGIN, "250 In \"/\"."},
     {"XCUP", NO_LOGIN, "250 In \"/\"."},
@@ -120,7 +121,8 @@ static const struct verb_case cases[] = {
     {"MKD a/b/c", NO_LOGIN, "?file make /house/a/b/c"},
     {"MKD", NO_LOGIN, "501 Say MKD folder."},
     {"MKD .incoming-x", NO_LOGIN,
-     "550 Name not allowed: it has control bytes or begins with \".incoming-\"."},
+     "550 Name not allowed: it has control bytes or is one that nobody looks at, as "
+     "\".incoming-\"."},
     {"XMKD x", NO_LOGIN, "?file make /house/x"},
     {"RMD x", NO_LOGIN, "?file remove-folder /house/x"},
     {"RMD /", NO_LOGIN, "550 \"/\" stays."},
@@ -160,9 +162,11 @@ static const struct verb_case cases[] = {
     {"STOR ../../../etc/passwd", NO_LOGIN, "?transfer store /etc/passwd overwrite"},
     {"STOR /", NO_LOGIN, "553 \"/\" is a folder."},
     {"STOR .incoming-x", NO_LOGIN,
-     "553 Name not allowed: it has control bytes or begins with \".incoming-\"."},
+     "553 Name not allowed: it has control bytes or is one that nobody looks at, as "
+     "\".incoming-\"."},
     {"STOR a\nb", NO_LOGIN,
-     "553 Name not allowed: it has control bytes or begins with \".incoming-\"."},
+     "553 Name not allowed: it has control bytes or is one that nobody looks at, as "
+     "\".incoming-\"."},
     {"STOR", NO_LOGIN, "501 Say STOR file."},
     {"APPE a.jpg", NO_LOGIN, "?transfer append /house/a.jpg at -1 overwrite"},
     {"APPE", NO_LOGIN, "501 Say APPE file."},
@@ -175,7 +179,8 @@ static const struct verb_case cases[] = {
     {"LIST -la", NO_LOGIN, "?transfer list /house long"},
     {"LIST -a  -l x y", NO_LOGIN, "?transfer list /house/x y long"},
     {"LIST a\x01", NO_LOGIN,
-     "550 Name not allowed: it has control bytes or begins with \".incoming-\"."},
+     "550 Name not allowed: it has control bytes or is one that nobody looks at, as "
+     "\".incoming-\"."},
     {"NLST", NO_LOGIN, "?transfer list /house names"},
     {"NLST -1 x", NO_LOGIN, "?transfer list /house/x names"},
     {"MLSD", NO_LOGIN, "?transfer list /house facts"},

@@ -65,6 +65,26 @@ static void knows_kinds(void **state UNUSED)
                          push_kind_names[cases[i].kind]);
 }
 
+static void only_what_is_ours_or_a_trash_is_hidden(void **state UNUSED)
+{
+    static const char *const hidden[] = {".incoming-1",    "a/.incoming-", ".taken-1-a.jpg",
+                                         ".taken-/a.jpg",  ".Trash/a.jpg", ".Trash-1000",
+                                         "a/@eaDir/b.jpg", "#recycle",     ".snapshot/x",
+                                         "/.zfs",          "lost+found"};
+    static const char *const seen[] = {"",          "/",
+                                       "a.jpg",     ".a.jpg",
+                                       ".in.a.jpg", ".cam/a.jpg",
+                                       ".incoming", "x.incoming-1",
+                                       "..taken-",  ".Trashy/a.jpg",
+                                       "eaDir",     ".snapshot.jpg"};
+    for (size_t i = 0; i < ARRAY_LEN(hidden); i++)
+        if (!push_name_is_hidden(hidden[i]))
+            CASE_FAILS("%s", hidden[i]);
+    for (size_t i = 0; i < ARRAY_LEN(seen); i++)
+        if (push_name_is_hidden(seen[i]))
+            CASE_FAILS("%s", seen[i]);
+}
+
 static void every_kind_has_a_name(void **state UNUSED)
 {
     for (int i = 0; i < PUSH_KIND_COUNT; i++)
@@ -379,6 +399,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_kinds),
+        cmocka_unit_test(only_what_is_ours_or_a_trash_is_hidden),
         cmocka_unit_test(every_kind_has_a_name),
         cmocka_unit_test(reads_the_makers_names),
         cmocka_unit_test(reads_times_as_people_write_them),

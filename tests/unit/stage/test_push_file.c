@@ -228,7 +228,7 @@ static void a_newer_file_of_the_same_name_is_never_removed(void **state)
     push_file_id("ftp", "snap.jpg", &file.is, false, id);
     put(f, "new", "second");
     assert_int_equal(renameat(f->fd, "new", f->fd, "snap.jpg"), 0);
-    assert_int_equal(push_file_remove(&file, id, &e), 0);
+    assert_int_equal(push_file_remove(&file, id, &e), -ESTALE);
     expect_text(f, "snap.jpg", "second");
     assert_int_equal(unlinkat(f->fd, "snap.jpg", 0), 0);
     assert_int_equal(push_file_remove(&file, id, &e), -ENOENT);
@@ -366,8 +366,9 @@ static void gives_back_a_newer_file_that_was_met_instead(void **state)
     expect_text(f, "cam/snap~1.jpg", "fourth");
 }
 
-static bool is_video(const char *path)
+static bool is_video(void *arg UNUSED, const char *path, const struct push_identity *is)
 {
+    assert_true(is->inode != 0 && is->size > 0);
     return text_ends_with(path, ".mp4");
 }
 
@@ -377,13 +378,24 @@ static void cleans_what_is_old_and_unwanted_and_nothing_else(void **state)
     struct err e = {0};
     put(f, "cam/a.mp4", "v");
     put(f, "cam/a.jpg", "p");
-    put(f, "cam/.b.mp4", "v"); /* somebody's upload */
+    put(f, "cam/.in.b.mp4", "v");
+    put(f, "cam/.incoming-b.mp4", "v"); /* somebody's upload */
+    put(f, "cam/.Trash-1000/c.mp4", "v");
+    char deep[400] = "";
+    for (int i = 0; i < 64; i++)
+        (void)snprintf(deep + strlen(deep), sizeof(deep) - strlen(deep), "%02d/", i);
+    (void)text_copy(deep + strlen(deep), 8, "d.mp4");
+    put(f, deep, "v");
     assert_int_equal(symlinkat("a.jpg", f->fd, "cam/link.mp4"), 0);
-    assert_int_equal(push_file_clean(f->root, 3600000, is_video, &e), 0);
-    assert_int_equal(push_file_clean(f->root, -1000, is_video, &e), 1); /* older than in a second */
+    assert_int_equal(push_file_clean(f->root, 3600000, is_video, NULL, &e), 0);
+    assert_int_equal(push_file_clean(f->root, -1000, is_video, NULL, &e),
+                     3); /* older than in a second */
     assert_false(is_there(f, "cam/a.mp4"));
     assert_true(is_there(f, "cam/a.jpg"));
-    assert_true(is_there(f, "cam/.b.mp4"));
+    assert_false(is_there(f, "cam/.in.b.mp4"));
+    assert_false(is_there(f, deep));
+    assert_true(is_there(f, "cam/.incoming-b.mp4"));
+    assert_true(is_there(f, "cam/.Trash-1000/c.mp4"));
     struct stat st;
     assert_int_equal(fstatat(f->fd, "cam/link.mp4", &st, AT_SYMLINK_NOFOLLOW), 0);
 }

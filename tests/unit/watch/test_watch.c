@@ -393,24 +393,21 @@ static void an_empty_file_is_held_back(void **state)
     expect_told(f, "b.jpg 0");
 }
 
-static int64_t patience(const char *name)
+static bool is_part(const char *name)
 {
-    if (strstr(name, ".never"))
-        return -1;
-    return strstr(name, ".part") ? 20000 : 0;
+    return strstr(name, ".part") != NULL;
 }
 
 static void some_names_get_more_patience(void **state)
 {
     struct fixture *f = *state;
-    f->o.patience_ms = patience;
+    f->o.unfinished = is_part;
+    f->o.unfinished_ms = 20000;
     assert_int_equal(mkdir(f->root, 0755), 0);
     write_file(f, "old.part", "x");
-    write_file(f, "old.never", "x");
     begin(f);
     pass(f, 0);
     write_file(f, "a.part", "a");
-    write_file(f, "b.never", "b");
     write_file(f, "c.part", "cc");
     pass(f, 19999);
     expect_told(f, "");
@@ -419,8 +416,36 @@ static void some_names_get_more_patience(void **state)
     expect_told(f, "a.part 1; old.part 1");
     pass(f, SETTLE_MS - 1);
     expect_told(f, "c.jpg 2");
-    rename_file(f, "b.never", "b.jpg");
-    pass(f, LONG_MS);
+}
+
+static bool is_ours(const char *name)
+{
+    return strncmp(name, ".ours-", 6) == 0;
+}
+
+static void what_is_hidden_the_caller_says(void **state)
+{
+    struct fixture *f = *state;
+    f->o.hidden = is_ours;
+    assert_int_equal(mkdir(f->root, 0755), 0);
+    make_folder(f, ".cam");
+    make_folder(f, ".ours-cam");
+    write_file(f, ".cam/old.jpg", "old");
+    write_file(f, ".cam/.old.jpg", "older");
+    write_file(f, ".ours-cam/old.jpg", "old");
+    begin(f);
+    pass(f, UNSURE_MS);
+    expect_told(f, ".cam/.old.jpg 5; .cam/old.jpg 3");
+    write_file(f, ".a.jpg", "a");
+    write_file(f, ".ours-1", "b");
+    write_file(f, ".cam/c.jpg", "c");
+    write_file(f, ".ours-cam/d.jpg", "d");
+    make_folder(f, ".cam/.new");
+    write_file(f, ".cam/.new/e.jpg", "e");
+    pass(f, UNSURE_MS);
+    expect_told(f, ".a.jpg 1; .cam/.new/e.jpg 1; .cam/c.jpg 1");
+    rename_file(f, ".ours-1", "b.jpg");
+    pass(f, SETTLE_MS);
     expect_told(f, "b.jpg 1");
 }
 
@@ -1106,6 +1131,7 @@ int main(void)
         TEST(times_of_other_centuries_do_no_harm),
         TEST(an_empty_file_is_held_back),
         TEST(some_names_get_more_patience),
+        TEST(what_is_hidden_the_caller_says),
         TEST(tells_again_when_asked),
         TEST(a_caller_that_does_not_ask_gets_them_later),
         TEST(new_folders_are_looked_into),
