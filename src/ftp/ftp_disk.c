@@ -673,6 +673,21 @@ static void complete_end(struct ftp_disk *d, struct ftp_disk_job *job)
 
 /* ---- the other jobs ---- */
 
+static struct ftp_leave leave_of(const struct ftp_request *q)
+{
+    return (struct ftp_leave){.any = q->overwrite, .one = q->over};
+}
+
+/* One that is gone again was made all the same. */
+static int make(struct ftp_disk_job *job)
+{
+    job->file = (struct ftp_file){.folder = true};
+    int r = ftp_jail_make(job->jail, job->request.path, &job->error);
+    if (r == 0)
+        (void)ftp_jail_stat(job->jail, job->request.path, &job->file, NULL);
+    return r;
+}
+
 static int do_file(struct ftp_disk_job *job)
 {
     const struct ftp_request *q = &job->request;
@@ -689,15 +704,15 @@ static int do_file(struct ftp_disk_job *job)
     case FTP_OP_LIST_INLINE:
         return do_list(job);
     case FTP_OP_MAKE:
-        return ftp_jail_make(job->jail, q->path, e);
+        return make(job);
     case FTP_OP_REMOVE_FOLDER:
-        return ftp_jail_remove_folder(job->jail, q->path, e);
+        return ftp_jail_remove_folder(job->jail, q->path, &q->only, e);
     case FTP_OP_DELETE:
-        return ftp_jail_delete(job->jail, q->path, e);
+        return ftp_jail_delete(job->jail, q->path, &q->only, e);
     case FTP_OP_RENAME:
-        return ftp_jail_rename(job->jail, q->path, q->path_to, q->overwrite, e);
+        return ftp_jail_rename(job->jail, q->path, &q->only, q->path_to, leave_of(q), e);
     case FTP_OP_MODIFIED:
-        return ftp_jail_set_modified(job->jail, q->path, q->modified, e);
+        return ftp_jail_set_modified(job->jail, q->path, &q->only, q->modified, e);
     case FTP_OP_STORE:
     case FTP_OP_APPEND:
     case FTP_OP_RETRIEVE:
@@ -745,7 +760,7 @@ static int do_open(struct ftp_disk_job *job)
     if (q->op != FTP_OP_RETRIEVE) {
         struct ftp_upload_options o = {
             .path = q->path,
-            .overwrite = q->overwrite,
+            .leave = leave_of(q),
             .unique = q->unique,
             .offset = q->op == FTP_OP_APPEND ? q->offset : 0,
             .announced = q->announced,

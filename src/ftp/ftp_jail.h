@@ -20,6 +20,12 @@ struct ftp_jail_options {
     int64_t folders_max; /* below an account's folder */
 };
 
+/* What of that name may be changed or make room: any file, or (any false) this one. */
+struct ftp_leave {
+    bool any;
+    struct ftp_mark one;
+};
+
 struct ftp_jail;
 int ftp_jail_open(const struct ftp_jail_options *o, const struct ftp_account *a,
                   struct ftp_jail **ret, struct err *e);
@@ -33,11 +39,16 @@ int ftp_jail_stat(struct ftp_jail *j, const char *path, struct ftp_file *ret, st
 int ftp_jail_list(struct ftp_jail *j, const char *path, size_t max,
                   void (*f)(void *arg, const struct ftp_file *file), void *arg, struct err *e);
 int ftp_jail_make(struct ftp_jail *j, const char *path, struct err *e); /* parents too; -EEXIST */
-int ftp_jail_remove_folder(struct ftp_jail *j, const char *path, struct err *e);
-int ftp_jail_delete(struct ftp_jail *j, const char *path, struct err *e);
-int ftp_jail_rename(struct ftp_jail *j, const char *from, const char *to, bool overwrite,
+/* Where `only` (NULL = any) is set, something else of that name is -ENOENT. */
+int ftp_jail_remove_folder(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
+                           struct err *e);
+int ftp_jail_delete(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
                     struct err *e);
-int ftp_jail_set_modified(struct ftp_jail *j, const char *path, struct wall_time t, struct err *e);
+/* What is not there has no way to a name that is taken, either: -EEXIST, -EISDIR. */
+int ftp_jail_rename(struct ftp_jail *j, const char *from, const struct ftp_mark *only,
+                    const char *to, struct ftp_leave leave, struct err *e);
+int ftp_jail_set_modified(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
+                          struct wall_time t, struct err *e);
 int ftp_jail_open_read(struct ftp_jail *j, const char *path, int *ret_fd, int64_t *ret_size,
                        struct err *e);
 
@@ -46,7 +57,8 @@ int ftp_jail_open_read(struct ftp_jail *j, const char *path, int *ret_fd, int64_
 struct ftp_upload;
 struct ftp_upload_options {
     const char *path;
-    bool overwrite, unique; /* unique: the name gets a suffix that makes it so */
+    struct ftp_leave leave; /* what may be written over */
+    bool unique;            /* the name gets a suffix that makes it so */
     int64_t offset;         /* 0 = from the start; else what is there up to it is kept (-EINVAL when
                                it is shorter); -1 = append */
     int64_t announced;

@@ -581,6 +581,111 @@ static void refuses_what_is_too_large_at_once(void **state UNUSED)
     rig_end(r);
 }
 
+/* ---- whose file it is ---- */
+
+#define STORE_ONLY                                                                                 \
+    "[ftp_account:low]\npassword = " RIG_PASSWORD "\nrights = store\ndirectory = cam\n"
+
+static struct client login_low(struct rig *r)
+{
+    struct client c = client_open(r, "127.0.0.1");
+    client_expect(&c, 220);
+    client_say(&c, 331, "USER low");
+    client_say(&c, 230, "PASS " RIG_PASSWORD);
+    return c;
+}
+
+/* As the spool does. */
+static void take(struct rig *r, const char *name)
+{
+    char path[256];
+    (void)text_format(path, sizeof(path), "%s/cam/%s", r->root, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void a_new_name_for_what_was_taken_makes_no_other_file_ones_own(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, STORE_ONLY);
+    struct client owner = client_login(r), c = login_low(r);
+    upload(&owner, "film.mp4", "of the owner", 12, 226);
+    upload(&c, "t.jpg", picture, PICTURE_SIZE, 226);
+    take(r, "t.jpg");
+    client_say(&c, 350, "RNFR t.jpg");
+    client_say(&c, 550, "RNTO film.mp4");
+    client_say(&c, 550, "DELE film.mp4");
+    assert_true(rig_has(r, "film.mp4", "of the owner", 12));
+    client_say(&c, 350, "RNFR t.jpg"); /* a free name is fine */
+    client_say(&c, 250, "RNTO free.mp4");
+    upload(&owner, "free.mp4", "of the owner", 12, 226);
+    client_say(&c, 250, "DELE free.mp4"); /* its own, which was taken */
+    assert_true(rig_has(r, "free.mp4", "of the owner", 12));
+    client_close(&owner);
+    client_close(&c);
+    rig_end(r);
+}
+
+/* Each of them may be done with what one has stored, whoever has it now. */
+static void what_another_stored_under_ones_name_stays_his(void **state UNUSED)
+{
+    static const struct {
+        const char *first, *then;
+        int code;
+    } table[] = {
+        {"DELE a.txt", NULL, 250},
+        {"RNFR a.txt", "RNTO mine.txt", 350},
+        {"MFMT 20200101000000 a.txt", NULL, 213},
+        {"SIZE a.txt", NULL, 213},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct rig *r = rig_start(NULL, STORE_ONLY);
+        struct client a = login_low(r), b = login_low(r);
+        upload(&a, "a.txt", "mine", 4, 226);
+        take(r, "a.txt");
+        upload(&b, "a.txt", "another's", 9, 226);
+        client_say(&a, table[i].code, table[i].first);
+        if (text_starts_with(table[i].first, "SIZE"))
+            assert_string_equal(a.reply, "213 4\n");
+        if (table[i].then)
+            client_say(&a, 250, table[i].then);
+        assert_true(rig_has(r, "a.txt", "another's", 9));
+        client_say(&b, 213, "MDTM a.txt");
+        assert_null(strstr(b.reply, "2020010100"));
+        int data = client_passive(&a);
+        client_say(&a, 550, "STOR a.txt"); /* nor is it written over */
+        (void)close(data);
+        data = client_passive(&a);
+        client_say(&a, 550, "APPE a.txt");
+        (void)close(data);
+        upload(&b, "a.txt", "once more", 9, 226); /* but by its own session it is */
+        assert_true(rig_has(r, "a.txt", "once more", 9));
+        client_say(&b, 250, "DELE a.txt");
+        assert_false(rig_has(r, "a.txt", "once more", 9));
+        client_close(&a);
+        client_close(&b);
+        rig_end(r);
+    }
+}
+
+static void a_file_stays_ones_own_over_a_new_name_and_a_new_time(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, STORE_ONLY);
+    struct client c = login_low(r);
+    client_say(&c, 257, "MKD d");
+    upload(&c, "d/a.txt", "mine", 4, 226);
+    client_say(&c, 213, "MFMT 20200101000000 d/a.txt");
+    client_say(&c, 350, "RNFR d/a.txt");
+    client_say(&c, 250, "RNTO d/b.txt");
+    client_say(&c, 350, "RNFR d");
+    client_say(&c, 250, "RNTO e");
+    upload(&c, "e/b.txt", "more", 4, 226);
+    assert_true(rig_has(r, "e/b.txt", "more", 4));
+    client_say(&c, 250, "DELE e/b.txt");
+    client_say(&c, 250, "RMD e");
+    assert_int_equal(rig_count_files(r), 0);
+    client_close(&c);
+    rig_end(r);
+}
+
 /* ---- time ---- */
 
 static void a_silent_upload_ends(void **state UNUSED)
@@ -1003,6 +1108,9 @@ int main(void)
         cmocka_unit_test(a_silent_upload_ends),
         cmocka_unit_test(an_upload_that_dribbles_ends),
         cmocka_unit_test(an_idle_session_ends_and_a_transfer_is_not_idle),
+        cmocka_unit_test(a_new_name_for_what_was_taken_makes_no_other_file_ones_own),
+        cmocka_unit_test(what_another_stored_under_ones_name_stays_his),
+        cmocka_unit_test(a_file_stays_ones_own_over_a_new_name_and_a_new_time),
         cmocka_unit_test(strangers_have_little_time),
         cmocka_unit_test(says_no_late_and_three_times_at_most),
         cmocka_unit_test(shuts_an_address_out_that_guesses),
