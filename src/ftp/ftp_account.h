@@ -58,12 +58,16 @@ size_t ftp_accounts_count(const struct ftp_accounts *a);
 const struct ftp_account *ftp_accounts_at(const struct ftp_accounts *a, size_t i);
 
 /* The account of this login from this address, or NULL. Takes the same time for an unknown user, a
- * wrong password and a wrong address; with hashes as far as they are made with one cost. With a
- * hash it takes as long as the hash is made for (some 10 ms): not on a thread that serves others;
- * ftp_accounts_slow() says whether one of them has one. */
+ * wrong password and a wrong address; with hashes as far as they are made with one cost, so the
+ * answer should wait for the clock. With a hash it takes as long as the hash is made for (some 10
+ * ms): not on a thread that serves others; ftp_accounts_slow() says whether one of them has one. */
 const struct ftp_account *ftp_accounts_login(const struct ftp_accounts *a, const char *user,
                                              const char *password, const struct sockaddr *from);
 bool ftp_accounts_slow(const struct ftp_accounts *a);
+/* The same of those whose password is no hash, and at once. NULL says nothing of the others. */
+const struct ftp_account *ftp_accounts_login_text(const struct ftp_accounts *a, const char *user,
+                                                  const char *password,
+                                                  const struct sockaddr *from);
 
 /* ---- rules, for the configuration and for `snapshotd passwd` ---- */
 

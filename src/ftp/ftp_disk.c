@@ -218,6 +218,21 @@ static void push(struct queue *q, struct ftp_disk_job *job)
     q->count++;
 }
 
+/* Before the first login of a stranger that waits, if there is one. */
+static void push_login(struct queue *q, struct ftp_disk_job *job)
+{
+    struct ftp_disk_job **at = &q->first;
+    while (*at != NULL && !(job->known && (*at)->kind == FTP_DISK_LOGIN && !(*at)->known))
+        at = &(*at)->next;
+    if (*at == NULL) {
+        push(q, job);
+        return;
+    }
+    job->next = *at;
+    *at = job;
+    q->count++;
+}
+
 static void unlink_job(struct queue *q, struct ftp_disk_job *before, struct ftp_disk_job *job)
 {
     if (before != NULL)
@@ -236,7 +251,10 @@ void ftp_disk_submit(struct ftp_disk *d, struct ftp_disk_job *job)
     job->code = 0;
     (void)pthread_mutex_lock(&d->lock);
     assert(!d->stopping);
-    push(&d->waiting, job);
+    if (job->kind == FTP_DISK_LOGIN)
+        push_login(&d->waiting, job);
+    else
+        push(&d->waiting, job);
     d->ends_waiting += job->kind == FTP_DISK_FINISH;
     struct worker *w = rouse(d);
     (void)pthread_mutex_unlock(&d->lock);
@@ -804,6 +822,8 @@ static int do_read(struct ftp_disk_job *job)
 
 static int do_login(struct ftp_disk_job *job)
 {
+    if (atomic_load(&job->dropped))
+        return err_set(&job->error, -ECANCELED, ERR_NEVER, "nobody waits for it");
     job->account = ftp_accounts_login(job->accounts, job->user, job->password, job->from);
     return job->account != NULL
                ? 0

@@ -7,7 +7,8 @@
  * thread by ftp_disk_collect() when ftp_disk_fd() is readable.
  *
  * At most half of the threads check passwords at the same time, so that guessing does not hold up
- * cameras. Other than that one slow disk holds up all: there are only so many threads. */
+ * cameras, and those from where somebody has logged in before come first. Other than that one slow
+ * disk holds up all: there are only so many threads. */
 
 #include "ftp/ftp_carry.h"
 #include "ftp/ftp_engine.h"
@@ -43,6 +44,8 @@ struct ftp_disk_job {
     struct ftp_accounts *accounts; /* LOGIN, with user, password, from */
     const char *user, *password;
     const struct sockaddr *from;
+    bool known;          /* it goes before those of strangers */
+    atomic_bool dropped; /* LOGIN, by the session at any time: -ECANCELED if it has not begun */
     const struct ftp_account *account; /* LOGIN gives it */
     /* Results. */
     int code;

@@ -1,6 +1,8 @@
 #include "ftp_rig.h"
 
+#include <crypt.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -26,8 +28,66 @@ int accept4(int fd, struct sockaddr *from, socklen_t *size, int flags)
     return r;
 }
 
+/* Likewise: "correct horse" is the password of every hash. Each check is written down, and waits
+ * where a test wants it to. */
+static struct {
+    pthread_mutex_t lock;
+    atomic_bool gated;
+    sem_t gate;
+    atomic_int count;
+    char passwords[64][32];
+} checks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+char *crypt_r(const char *password, const char *setting, struct crypt_data *data)
+{
+    (void)pthread_mutex_lock(&checks.lock);
+    int n = atomic_load(&checks.count);
+    assert_true(n < (int)ARRAY_LEN(checks.passwords));
+    (void)text_copy(checks.passwords[n], sizeof(checks.passwords[n]), password); /* cut is fine */
+    atomic_store(&checks.count, n + 1);
+    (void)pthread_mutex_unlock(&checks.lock);
+    while (atomic_load(&checks.gated) && sem_wait(&checks.gate) < 0)
+        continue;
+    bool right = strcmp(password, "correct horse") == 0;
+    (void)text_copy(data->output, sizeof(data->output), right ? setting : "*0"); /* fits */
+    return data->output;
+}
+
+static void gate_checks(void)
+{
+    while (sem_trywait(&checks.gate) == 0)
+        continue;
+    atomic_store(&checks.count, 0);
+    atomic_store(&checks.gated, true);
+}
+
+static void let_check(void)
+{
+    (void)sem_post(&checks.gate);
+}
+
+static void let_all_checks(void)
+{
+    atomic_store(&checks.gated, false);
+    for (size_t i = 0; i < ARRAY_LEN(checks.passwords); i++)
+        let_check();
+}
+
+/* Until the n-th has begun. */
+static const char *check_of(int n)
+{
+    struct mono_time until = mono_add_ms(clock_mono(), RIG_PATIENCE_MS);
+    while (atomic_load(&checks.count) < n)
+        if (mono_until_ms(until) == 0)
+            fail_msg("only %d checks began", atomic_load(&checks.count));
+        else
+            (void)poll(NULL, 0, 1);
+    return checks.passwords[n - 1];
+}
+
 static int set_up(void **state UNUSED)
 {
+    (void)sem_init(&checks.gate, 0, 0); /* cannot fail */
     picture = make_picture(PICTURE_SIZE);
     ftp_server_register_metrics();
     return 0;
@@ -819,12 +879,13 @@ static void shuts_an_address_out_that_guesses(void **state UNUSED)
     rig_end(r);
 }
 
-/* bcrypt at its least cost, so that it is checked at the disk threads and takes no time. */
+#define HASHED                                                                                     \
+    "[ftp_account:hash]\n"                                                                         \
+    "password = $2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e\n"
+
 static void checks_hashed_passwords_beside(void **state UNUSED)
 {
-    struct rig *r = rig_start(
-        NULL, "[ftp_account:hash]\n"
-              "password = $2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e\n");
+    struct rig *r = rig_start(NULL, HASHED);
     struct client c = client_open(r, "127.0.0.1");
     client_send(&c, "USER hash\r\nPASS correct horse\r\nPWD\r\n");
     client_expect(&c, 220);
@@ -840,6 +901,215 @@ static void checks_hashed_passwords_beside(void **state UNUSED)
     c = client_login(r);
     client_close(&c);
     rig_end(r);
+}
+
+/* The server has seen all that was sent before. */
+static void come_round(struct rig *r)
+{
+    struct client c = client_open(r, "127.0.0.99");
+    client_expect(&c, 220);
+    client_say(&c, 530, "PWD");
+    client_close(&c);
+}
+
+/* Comes back when the server has been asked for the check. */
+static struct client ask_for_login(struct rig *r, const char *from, const char *user,
+                                   const char *password)
+{
+    struct client c = client_open(r, from);
+    AUTO_FREE char *pass = xasprintf("PASS %s\r\n", password);
+    AUTO_FREE char *name = xasprintf("USER %s", user);
+    client_expect(&c, 220);
+    client_say(&c, 331, name);
+    client_send(&c, pass);
+    come_round(r);
+    return c;
+}
+
+static void known_cameras_pass_the_queue_of_strangers(void **state UNUSED)
+{
+    struct rig *r = rig_start("disk_threads = 2", HASHED);
+    struct client camera = ask_for_login(r, "127.0.0.5", "hash", "correct horse");
+    client_expect(&camera, 230);
+    client_close(&camera);
+    gate_checks();
+    struct client strangers[6];
+    for (int i = 0; i < 6; i++)
+        strangers[i] = ask_for_login(r, (const char *[]){"127.0.0.11", "127.0.0.12"}[i % 2],
+                                     i < 4 ? "hash" : "nobody", "guess");
+    assert_string_equal(check_of(1), "guess");
+    camera = ask_for_login(r, "127.0.0.5", "hash", "correct horse");
+    struct client plain = client_login(r); /* has no need of the queue */
+    let_check();
+    assert_string_equal(check_of(2), "correct horse");
+    let_all_checks();
+    client_expect(&camera, 230);
+    check_of(1 + 1 + 5);
+    for (int i = 0; i < 6; i++)
+        client_close(&strangers[i]);
+    client_close(&camera);
+    client_close(&plain);
+    rig_end(r);
+}
+
+/* All that are open at once do not buy more guesses, nor more work, than one after the other. */
+static void an_address_has_one_check_at_a_time_and_none_once_it_is_banned(void **state UNUSED)
+{
+    struct rig *r = rig_start("login_failures_max = 2\ndisk_threads = 8", HASHED);
+    struct client guessers[5];
+    gate_checks();
+    for (int i = 0; i < 5; i++)
+        guessers[i] = ask_for_login(r, "127.0.0.11", "hash", "guess");
+    check_of(1);
+    struct client other = ask_for_login(r, "127.0.0.12", "hash", "correct horse");
+    assert_string_equal(check_of(2), "correct horse");
+    assert_int_equal(atomic_load(&checks.count), 2);
+    client_close(&guessers[0]); /* who does not wait for the answer has failed as well */
+    let_all_checks();
+    client_expect(&other, 230);
+    for (int i = 2; i < 5; i++)
+        client_expect(&guessers[i], 421);
+    assert_int_equal(atomic_load(&checks.count), 3);
+    rig_pass(r, 1000);
+    client_expect(&guessers[1], 530);
+    for (int i = 1; i < 5; i++)
+        client_close(&guessers[i]);
+    client_close(&other);
+    rig_end(r);
+}
+
+static void who_waits_for_a_check_may_go_and_the_server_may_stop(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, HASHED);
+    struct client c[4];
+    gate_checks();
+    for (int i = 0; i < 4; i++)
+        c[i] = ask_for_login(r, "127.0.0.11", "hash", "correct horse");
+    check_of(1);
+    cut(c[1].fd);
+    client_send(&c[2], "QUIT\r\n");
+    come_round(r);
+    let_check();
+    client_expect(&c[0], 230);
+    let_check();
+    client_expect(&c[2], 230);
+    client_expect(&c[2], 221);
+    check_of(3);
+    let_all_checks();
+    for (int i = 0; i < 4; i++)
+        if (i != 1)
+            client_close(&c[i]);
+    rig_end(r);
+}
+
+static void find_refused(const struct metric *m, void *arg)
+{
+    if (strcmp(m->name, "snapshotd_ftp_logins_refused_total") == 0)
+        *(double *)arg = metric_value((struct metric *)m, NULL);
+}
+
+static double count_refused(void)
+{
+    double n = 0;
+    metrics_each(find_refused, &n);
+    return n;
+}
+
+static void nobody_is_checked_who_has_gone(void **state UNUSED)
+{
+    static const char *const from[] = {"127.0.0.11", "127.0.0.12", "127.0.0.13"};
+    struct rig *r = rig_start("disk_threads = 2", HASHED);
+    struct client c[3];
+    gate_checks();
+    for (int i = 0; i < 3; i++)
+        c[i] = ask_for_login(r, from[i], "hash", "guess");
+    check_of(1);
+    for (int i = 1; i < 3; i++)
+        cut(c[i].fd);
+    come_round(r);
+    double before = count_refused();
+    let_all_checks();
+    rig_pass(r, 1000);
+    client_expect(&c[0], 530);
+    client_close(&c[0]);
+    rig_end(r); /* what was asked for is done */
+    assert_int_equal(atomic_load(&checks.count), 1);
+    assert_int_equal(count_refused() - before, 1);
+}
+
+/* What of the real time passes until the answer, where the server's clock has gone on for `wait_ms`
+ * from the question on, `check_ms` of them before the check was done. */
+static int64_t answer_ms(struct rig *r, const char *from, int check_ms, int wait_ms)
+{
+    gate_checks();
+    struct client c = ask_for_login(r, from, "hash", "guess");
+    check_of(1);
+    double before = count_refused();
+    rig_pass(r, check_ms);
+    let_all_checks();
+    while (count_refused() == before)
+        (void)poll(NULL, 0, 1);
+    struct mono_time begin = clock_mono();
+    atomic_fetch_add(&rig_ahead_us, (wait_ms - check_ms) * 1000LL);
+    begin = mono_add_ms(begin, wait_ms - check_ms);
+    come_round(r);
+    client_expect(&c, 530);
+    client_close(&c);
+    return mono_diff_us(clock_mono(), begin) / 1000;
+}
+
+/* How long the check takes would tell whose name it was. An answer that comes too late waits for
+ * the real clock; on a busy machine one in time may, too, but not each time. */
+static void says_no_a_second_after_the_question_however_long_the_check_takes(void **state UNUSED)
+{
+    static const struct {
+        int check_ms, wait_ms;
+    } table[] = {{0, 1000}, {400, 1000}, {800, 1000}, {1300, 2000}};
+    struct rig *r = rig_start(NULL, HASHED);
+    int address = 20;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        int64_t least = INT64_MAX;
+        for (int n = 0; n < 10 && least >= 250; n++) {
+            AUTO_FREE char *from = xasprintf("127.0.0.%d", address++);
+            least = MIN(least, answer_ms(r, from, table[i].check_ms, table[i].wait_ms));
+        }
+        if (least >= 250)
+            CASE_FAILS("%d ms: %lld ms late", table[i].check_ms, (long long)least);
+    }
+    rig_end(r);
+}
+
+static void a_login_is_of_the_accounts_that_there_are_at_its_end(void **state UNUSED)
+{
+    static const struct {
+        const char *accounts;
+        int code;
+    } table[] = {{"[ftp_account:other]\npassword = another one\n", 530},
+                 {"[ftp_account:other]\npassword = another one\n" HASHED "rights = list\n", 230}};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct rig *r = rig_start(NULL, HASHED);
+        gate_checks();
+        struct client c = ask_for_login(r, "127.0.0.5", "hash", "correct horse");
+        check_of(1);
+        AUTO(cfg) cfg = rig_load(table[i].accounts);
+        AUTO(ftp_accounts) accounts = NULL;
+        struct err e = {0};
+        assert_int_equal(ftp_accounts_load(cfg, &accounts, &e), 0);
+        assert_int_equal(ftp_server_set_accounts(r->server, accounts, &e), 0);
+        struct client other = client_open(r, "127.0.0.1"); /* by its answer it has come to pass */
+        client_expect(&other, 220);
+        client_say(&other, 331, "USER other");
+        client_say(&other, 230, "PASS another one");
+        let_all_checks();
+        if (table[i].code == 530)
+            rig_pass(r, 1000);
+        client_expect(&c, table[i].code);
+        if (table[i].code == 230)
+            client_say(&c, 550, "MKD folder");
+        client_close(&c);
+        client_close(&other);
+        rig_end(r);
+    }
 }
 
 /* ---- limits ---- */
@@ -1115,6 +1385,12 @@ int main(void)
         cmocka_unit_test(says_no_late_and_three_times_at_most),
         cmocka_unit_test(shuts_an_address_out_that_guesses),
         cmocka_unit_test(checks_hashed_passwords_beside),
+        cmocka_unit_test(known_cameras_pass_the_queue_of_strangers),
+        cmocka_unit_test(an_address_has_one_check_at_a_time_and_none_once_it_is_banned),
+        cmocka_unit_test(who_waits_for_a_check_may_go_and_the_server_may_stop),
+        cmocka_unit_test(nobody_is_checked_who_has_gone),
+        cmocka_unit_test(says_no_a_second_after_the_question_however_long_the_check_takes),
+        cmocka_unit_test(a_login_is_of_the_accounts_that_there_are_at_its_end),
         cmocka_unit_test(limits_sessions),
         cmocka_unit_test(survives_without_descriptors),
         cmocka_unit_test(slow_uploads_do_not_starve_a_fast_one),
