@@ -659,6 +659,9 @@ static int receive_last(struct ftp_disk_job *job)
     if (r == 0 && job->check_end && ftp_upload_is_cut(job->upload))
         r = err_set(&job->error, -EBADMSG, ERR_NOW, "store %s: a JPEG without its end, %lld bytes",
                     file->name, (long long)file->size);
+    else if (r == 0 && job->check_end && ftp_upload_is_short(job->upload))
+        r = err_set(&job->error, -EBADMSG, ERR_NOW, "store %s: %lld bytes, and more were announced",
+                    file->name, (long long)file->size);
     return r;
 }
 
@@ -782,6 +785,7 @@ static int do_open(struct ftp_disk_job *job)
             .unique = q->unique,
             .offset = q->op == FTP_OP_APPEND ? q->offset : 0,
             .announced = q->announced,
+            .exact = q->exact,
         };
         int r = ftp_upload_open(job->jail, &o, &job->upload, e);
         if (r == 0)

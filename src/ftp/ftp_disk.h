@@ -38,7 +38,7 @@ struct ftp_disk_job {
     int fd;                        /* OPEN of a file to read gives it */
     void *block;                   /* WRITE, FINISH: bytes; READ: room; the session's */
     size_t block_size;             /* READ: what came */
-    bool check_end;                /* FINISH, CARRY: a JPEG that does not end is -EBADMSG */
+    bool check_end;                /* FINISH, CARRY: what is cut or short is -EBADMSG */
     unsigned rights;               /* LIST, LIST_INLINE */
     struct wall_time now;          /* LIST, LIST_INLINE */
     struct ftp_accounts *accounts; /* LOGIN, with user, password, from */

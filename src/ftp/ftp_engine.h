@@ -60,6 +60,7 @@ struct ftp_request {
     char path_to[FTP_PATH_MAX];
     int64_t offset;
     int64_t announced; /* ALLO before it, 0 = none: refuse at once what cannot fit */
+    bool exact;        /* STORE: fewer bytes than announced are not all of them */
     bool unique;
     bool overwrite;       /* STORE, APPEND, RENAME: what is there may be changed; else -EEXIST */
     struct ftp_mark over; /* of what may be changed without `overwrite` */
@@ -149,8 +150,8 @@ enum ftp_transfer_end {
     FTP_TRANSFER_NO_CONNECTION, /* 425 */
     FTP_TRANSFER_CUT,           /* 426: reset, stalled, aborted by the client (then 226 for ABOR) */
     FTP_TRANSFER_NO_TLS,        /* 522 */
-    FTP_TRANSFER_INCOMPLETE,    /* 451: the picture does not end, or TLS without close_notify */
-    FTP_TRANSFER_LOCAL,         /* by code: 452 no space, 552 quota or too large, 553 name, 451 */
+    FTP_TRANSFER_INCOMPLETE, /* 451: no end, shorter than announced, or TLS without close_notify */
+    FTP_TRANSFER_LOCAL,      /* by code: 452 no space, 552 quota or too large, 553 name, 451 */
 };
 /* The end; also instead of ftp_engine_opened(), when there was no connection to begin with. `file`
  * of an upload that is DONE: its final name, size and time, which the engine remembers. */

@@ -61,7 +61,8 @@ struct ftp_upload_options {
     bool unique;            /* the name gets a suffix that makes it so */
     int64_t offset;         /* 0 = from the start; else what is there up to it is kept (-EINVAL when
                                it is shorter); -1 = append */
-    int64_t announced;
+    int64_t announced;      /* 0 = nothing was */
+    bool exact;             /* and fewer bytes are not all; not with an offset */
 };
 /* Missing folders above it are made: a camera that entered its folder yesterday finds it gone
  * today, because empty ones are cleaned. */
@@ -71,6 +72,10 @@ const struct ftp_file *ftp_upload_file(const struct ftp_upload *u);
 int ftp_upload_write(struct ftp_upload *u, const void *bytes, size_t size, struct err *e);
 /* Whether what was written looks cut: a JPEG that does not end. */
 bool ftp_upload_is_cut(const struct ftp_upload *u);
+/* Fewer bytes came than were announced, and they are no JPEG that has its end. ALLO is room to be
+ * made, so more may be announced than comes (RFC 959 4.1.3); but a connection that breaks looks
+ * like the end of the file, and of a film or PNG nothing else tells. */
+bool ftp_upload_is_short(const struct ftp_upload *u);
 /* Whether its end waits for the disk (the jail's `sync`). */
 bool ftp_upload_is_durable(const struct ftp_upload *u);
 /* Makes `count` uploads durable together and puts them under their final names: all files are

@@ -58,6 +58,7 @@ struct ftp_upload {
     bool entry_held;        /* it will be one more entry of its folder */
     int64_t held;           /* bytes of the quota */
     int64_t kept;           /* bytes that were there before */
+    int64_t announced;      /* 0 = nothing, or it does not bind */
     int64_t written_behind; /* up to here the disk was told to begin */
     struct jpeg_end end;    /* of what came, when nothing was kept */
     struct ftp_file file;
@@ -95,6 +96,7 @@ int ftp_upload_open(struct ftp_jail *j, const struct ftp_upload_options *o, stru
     u->jail = ftp_jail_ref(j);
     u->fd = u->place.folder_fd = -1;
     u->leave = o->leave;
+    u->announced = o->exact ? o->announced : 0;
     int r = -ENOENT;
     for (int i = 0; r == -ENOENT && i < OPEN_TRIES; i++)
         r = open_in_folder(u, o, e);
@@ -355,6 +357,11 @@ bool ftp_upload_is_cut(const struct ftp_upload *u)
         return jpeg_end_is_cut(&u->end);
     follow_from_disk(u, &all);
     return jpeg_end_is_cut(&all);
+}
+
+bool ftp_upload_is_short(const struct ftp_upload *u)
+{
+    return u->file.size < u->announced && !jpeg_end_is_whole(&u->end);
 }
 
 /* What was kept never passed through our hands. */

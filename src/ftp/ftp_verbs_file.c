@@ -552,6 +552,8 @@ static enum ftp_ask store(struct ftp_engine *en, struct argument a, enum ftp_op 
                           bool unique)
 {
     char path[FTP_PATH_MAX];
+    int64_t announced = en->announced;
+    en->announced = 0; /* it is of this one, whatever comes of it */
     if (!ftp_engine_may(en, FTP_RIGHT_STORE))
         return refuse(en, "store files", "store");
     if (!resolve(en, a, 553, path))
@@ -566,8 +568,8 @@ static enum ftp_ask store(struct ftp_engine *en, struct argument a, enum ftp_op 
     q->overwrite = !unique && ftp_engine_may(en, FTP_RIGHT_OVERWRITE);
     if (!unique)
         q->over = own_mark(en, FTP_RIGHT_OVERWRITE, path);
-    q->announced = en->announced;
-    en->announced = 0;
+    q->announced = announced;
+    q->exact = op == FTP_OP_STORE && !en->type_ascii;
     return ask_transfer(en);
 }
 

@@ -641,6 +641,70 @@ static void refuses_what_is_too_large_at_once(void **state UNUSED)
     rig_end(r);
 }
 
+/* ---- what was announced ---- */
+
+static void fewer_bytes_than_announced_are_not_all(void **state UNUSED)
+{
+    const char *film = "twenty bytes of film", *whole = picture;
+    const struct {
+        const char *first, *command;
+        const char *bytes;
+        size_t size;
+        int code;
+    } table[] = {
+        {"ALLO 21", "STOR a.mp4", film, 20, 451},          {"ALLO 21", "STOU a.mp4", film, 20, 451},
+        {"ALLO 21", "STOR a.mp4", film, 0, 451},           {"ALLO 20", "STOR a.mp4", film, 20, 226},
+        {"ALLO 19", "STOR a.mp4", film, 20, 226},          {"NOOP", "STOR a.mp4", film, 20, 226},
+        {"ALLO 21", "APPE b.mp4", film, 20, 226},          /* the whole, or what is added? */
+        {"ALLO 100001", "STOR a.jpg", whole, 100000, 226}, /* it has its end */
+        {"ALLO 100000", "STOR a.jpg", whole, 99000, 451},  /* and here it has not */
+        {"ALLO 100000", "STOR a.jpg", "\xff\xd8", 2, 451},
+    };
+    for (int late = 0; late < 2; late++)
+        for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+            struct rig *r = rig_start(NULL, NULL);
+            struct client c = client_login(r);
+            client_say(&c, table[i].first[0] == 'A' ? 202 : 200, table[i].first);
+            int port = client_passive_port(&c);
+            int data = late ? -1 : rig_connect_from("127.0.0.1", port);
+            client_say(&c, late ? 150 : 125, table[i].command);
+            if (late)
+                data = rig_connect_from("127.0.0.1", port);
+            send_all(data, table[i].bytes, table[i].size);
+            client_finish(&c, data, table[i].code);
+            assert_int_equal(rig_count_files(r), table[i].code == 226);
+            client_close(&c);
+            rig_end(r);
+        }
+}
+
+static void an_announced_size_is_no_promise_of(struct rig *r, struct client *c, const char *name)
+{
+    upload(c, name, "short", 5, 226);
+    assert_true(rig_has(r, name, "short", 5));
+}
+
+static void what_was_announced_is_of_one_binary_upload(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    client_say(&c, 202, "ALLO 10");
+    client_say(&c, 200, "TYPE A"); /* line ends may count otherwise here */
+    an_announced_size_is_no_promise_of(r, &c, "text.txt");
+    client_say(&c, 200, "TYPE I");
+    client_say(&c, 202, "ALLO 10");
+    client_say(&c, 425, "STOR refused.txt");
+    an_announced_size_is_no_promise_of(r, &c, "next.txt");
+    client_close(&c);
+    rig_end(r);
+    r = rig_start("check_end = no", NULL);
+    c = client_login(r);
+    client_say(&c, 202, "ALLO 10");
+    an_announced_size_is_no_promise_of(r, &c, "a.txt");
+    client_close(&c);
+    rig_end(r);
+}
+
 /* ---- whose file it is ---- */
 
 #define STORE_ONLY                                                                                 \
@@ -1378,6 +1442,8 @@ int main(void)
         cmocka_unit_test(a_silent_upload_ends),
         cmocka_unit_test(an_upload_that_dribbles_ends),
         cmocka_unit_test(an_idle_session_ends_and_a_transfer_is_not_idle),
+        cmocka_unit_test(fewer_bytes_than_announced_are_not_all),
+        cmocka_unit_test(what_was_announced_is_of_one_binary_upload),
         cmocka_unit_test(a_new_name_for_what_was_taken_makes_no_other_file_ones_own),
         cmocka_unit_test(what_another_stored_under_ones_name_stays_his),
         cmocka_unit_test(a_file_stays_ones_own_over_a_new_name_and_a_new_time),
