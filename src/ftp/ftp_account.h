@@ -46,8 +46,8 @@ struct ftp_accounts;
 
 /* From [ftp] user/password (the original's one account: every right, home = the root) and the
  * sections [ftp_account:NAME]. Empty when the server is switched off, or nobody may log in. Each
- * password has at least 8 characters and is no known default; -EINVAL: the faults as
- * ftp_accounts_check() has them, of which a loaded configuration has none. The set keeps the
+ * password that is no hash has at least 8 characters and is no known default; -EINVAL: the faults
+ * as ftp_accounts_check() has them, of which a loaded configuration has none. The set keeps the
  * configuration alive. */
 int ftp_accounts_load(const struct cfg *cfg, struct ftp_accounts **ret, struct err *e);
 struct ftp_accounts *ftp_accounts_ref(struct ftp_accounts *a);
@@ -77,7 +77,8 @@ void ftp_accounts_check(const struct cfg *cfg, struct cfg_faults *faults);
 /* What is allowed and yet perhaps not meant. */
 void ftp_accounts_warn(const struct cfg *cfg, struct cfg_faults *warnings);
 /* Whether nobody guesses this password of this user (may be NULL) at the first try. Else what would
- * be right, as "it must ...", without the password. Of a crypt(5) hash only its form is judged. */
+ * be right, as "it must ...", without the password. Of a crypt(5) hash only its form is judged; its
+ * password is when somebody logs in with it. */
 bool ftp_password_is_good(const char *password, const char *user, char *why, size_t why_size);
 /* "store", "list", "read", "delete", "overwrite", "all" in any case; -EINVAL with the name that is
  * none of them. `names` is NULL-terminated. */

@@ -353,10 +353,10 @@ static const struct cfg_key account_keys[] = {
      .offset = ACCOUNT(password),
      .flags = CFG_RELOAD,
      .help = "Its password, or a hash of it as `snapshotd passwd` prints it",
-     .doc = "At least 8 characters, and none of those that everybody knows. A hash keeps it from "
-            "whoever reads the file; its check takes some 50 ms of a processor per login, so for "
-            "cameras that log in for each picture many times a second the password itself, by "
-            "file: or credential:, is the better choice."},
+     .doc = "At least 8 characters, and none of those that everybody knows: with the hash of such "
+            "a one nobody gets in. A hash keeps it from whoever reads the file; its check takes "
+            "some 50 ms of a processor per login, so for cameras that log in for each picture many "
+            "times a second the password itself, by file: or credential:, is the better choice."},
     {.name = "camera",
      .type = CFG_STRING,
      .offset = ACCOUNT(camera),

@@ -748,6 +748,20 @@ static void try_login(struct ftp_session *s)
         refuse(s);
 }
 
+/* What a hash is of shows when somebody says it: a default password opens nothing in this form,
+ * either. */
+static bool is_weak(struct ftp_session *s, const struct ftp_account *a)
+{
+    char why[256];
+    if (ftp_password_is_good(ftp_engine_password(s->engine), a->name, why, sizeof(why)))
+        return false;
+    log_warn("ftp-password-weak",
+             "account '%s': nobody is let in, for its password, of which the configuration has the "
+             "hash, is not accepted: %s",
+             a->name, why);
+    return true;
+}
+
 /* The look took a while: the accounts may be others now, and attempts over other sessions may have
  * had their answers. */
 static void conclude_login(struct ftp_session *s, int code, const struct ftp_account *a)
@@ -758,7 +772,8 @@ static void conclude_login(struct ftp_session *s, int code, const struct ftp_acc
         obey(s, ftp_engine_login(s->engine, NULL));
     else if (s->realm != sh->realm)
         try_login(s);
-    else if (a && !ftp_guard_is_banned(sh->guard, &s->peer.any, ftp_loop_now(sh->loop)))
+    else if (a && !ftp_guard_is_banned(sh->guard, &s->peer.any, ftp_loop_now(sh->loop)) &&
+             !is_weak(s, a))
         welcome(s, a);
     else
         refuse(s);

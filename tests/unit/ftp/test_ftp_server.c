@@ -28,7 +28,7 @@ int accept4(int fd, struct sockaddr *from, socklen_t *size, int flags)
     return r;
 }
 
-/* Likewise: "correct horse" is the password of every hash. Each check is written down, and waits
+/* Likewise: these are the passwords of every hash. Each check is written down, and waits
  * where a test wants it to. */
 static struct {
     pthread_mutex_t lock;
@@ -37,6 +37,8 @@ static struct {
     atomic_int count;
     char passwords[64][32];
 } checks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static const char *const hash_passwords[] = {"correct horse", "short", "PassWord", "hash"};
 
 char *crypt_r(const char *password, const char *setting, struct crypt_data *data)
 {
@@ -48,7 +50,9 @@ char *crypt_r(const char *password, const char *setting, struct crypt_data *data
     (void)pthread_mutex_unlock(&checks.lock);
     while (atomic_load(&checks.gated) && sem_wait(&checks.gate) < 0)
         continue;
-    bool right = strcmp(password, "correct horse") == 0;
+    bool right = false;
+    for (size_t i = 0; i < ARRAY_LEN(hash_passwords); i++)
+        right |= strcmp(password, hash_passwords[i]) == 0;
     (void)text_copy(data->output, sizeof(data->output), right ? setting : "*0"); /* fits */
     return data->output;
 }
@@ -1079,6 +1083,17 @@ static double count_refused(void)
     return n;
 }
 
+/* Until one more login was refused. */
+static void wait_refused(double before)
+{
+    struct mono_time until = mono_add_ms(clock_mono(), RIG_PATIENCE_MS);
+    while (count_refused() == before)
+        if (mono_until_ms(until) == 0)
+            fail_msg("nobody was refused");
+        else
+            (void)poll(NULL, 0, 1);
+}
+
 static void nobody_is_checked_who_has_gone(void **state UNUSED)
 {
     static const char *const from[] = {"127.0.0.11", "127.0.0.12", "127.0.0.13"};
@@ -1111,8 +1126,7 @@ static int64_t answer_ms(struct rig *r, const char *from, int check_ms, int wait
     double before = count_refused();
     rig_pass(r, check_ms);
     let_all_checks();
-    while (count_refused() == before)
-        (void)poll(NULL, 0, 1);
+    wait_refused(before);
     struct mono_time begin = clock_mono();
     atomic_fetch_add(&rig_ahead_us, (wait_ms - check_ms) * 1000LL);
     begin = mono_add_ms(begin, wait_ms - check_ms);
@@ -1139,6 +1153,44 @@ static void says_no_a_second_after_the_question_however_long_the_check_takes(voi
         }
         if (least >= 250)
             CASE_FAILS("%d ms: %lld ms late", table[i].check_ms, (long long)least);
+    }
+    rig_end(r);
+}
+
+static bool keep_weak(enum log_level level, const char *id, const char *text, void *arg)
+{
+    char *ret = arg;
+    if (level == LOG_LEVEL_WARNING && strcmp(id, "ftp-password-weak") == 0)
+        (void)text_copy(ret, 256, text); /* cut is fine */
+    return true;
+}
+
+/* A hash does not show what it is of until somebody says it. */
+static void a_hash_of_a_bad_password_lets_nobody_in(void **state UNUSED)
+{
+    static const struct {
+        const char *password, *why; /* NULL = good */
+    } table[] = {{"correct horse", NULL},
+                 {"short", "at least 8 characters"},
+                 {"PassWord", "everybody tries first"},
+                 {"hash", "at least 8 characters"}};
+    struct rig *r = rig_start("login_failures_max = 100", HASHED);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char said[256] = "";
+        log_set_hook(keep_weak, said);
+        double before = count_refused();
+        struct client c = ask_for_login(r, "127.0.0.5", "hash", table[i].password);
+        if (table[i].why)
+            wait_refused(before);
+        rig_pass(r, 1000);
+        client_expect(&c, table[i].why ? 530 : 230);
+        log_set_hook(rig_swallow, NULL); /* from now on `said` is ours */
+        if (table[i].why) {
+            assert_non_null(strstr(said, table[i].why));
+            assert_non_null(strstr(said, "'hash'"));
+        }
+        assert_null(strstr(said, "PassWord"));
+        client_close(&c);
     }
     rig_end(r);
 }
@@ -1456,6 +1508,7 @@ int main(void)
         cmocka_unit_test(who_waits_for_a_check_may_go_and_the_server_may_stop),
         cmocka_unit_test(nobody_is_checked_who_has_gone),
         cmocka_unit_test(says_no_a_second_after_the_question_however_long_the_check_takes),
+        cmocka_unit_test(a_hash_of_a_bad_password_lets_nobody_in),
         cmocka_unit_test(a_login_is_of_the_accounts_that_there_are_at_its_end),
         cmocka_unit_test(limits_sessions),
         cmocka_unit_test(survives_without_descriptors),
