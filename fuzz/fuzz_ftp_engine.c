@@ -4,7 +4,9 @@
  *   every line ends in exactly one final reply, ABOR during a transfer in one of its own;
  *   replies are lines, of three digits at each end, without control bytes inside;
  *   at most one request is open, and its paths are normal, below "/" and not hidden;
- *   nothing is asked for that the account has no right to, and nothing before the login. */
+ *   nothing is asked for that the account has no right to, and nothing before the login; where it
+ *   may touch its own only, the request says so, and by the mark of what it was told is stored;
+ *   what another thread says in the engine's stead is what the engine would say. */
 
 #include <assert.h>
 #include <errno.h>
@@ -28,6 +30,8 @@ struct session {
     struct input in;
     int finals; /* final replies that came since the last look */
     bool transfers_need_tls;
+    const char *stored_by; /* name of the account that stored ... */
+    bool stored[256];      /* ... files with these inodes */
 };
 
 static uint8_t next_byte(struct input *in)
@@ -89,6 +93,12 @@ static void read_replies(struct session *s)
     dynbuf_reset(replies);
 }
 
+/* It goes for what this session stored and for nothing else. */
+static void check_mark(const struct session *s, const struct ftp_mark *m)
+{
+    assert(!m->set || (m->inode < ARRAY_LEN(s->stored) && s->stored[m->inode]));
+}
+
 static void check_request(const struct session *s, enum ftp_ask ask)
 {
     const struct ftp_request *q = ftp_engine_request(s->en);
@@ -117,8 +127,13 @@ static void check_request(const struct session *s, enum ftp_ask ask)
         assert(q->empty == !(a->rights & FTP_RIGHT_LIST));
     if (q->op == FTP_OP_LIST_INLINE)
         assert(a->rights & FTP_RIGHT_LIST);
-    if (q->op == FTP_OP_DELETE || q->op == FTP_OP_REMOVE_FOLDER) /* else its own, which it stored */
-        assert(a->rights & (FTP_RIGHT_DELETE | FTP_RIGHT_STORE));
+    assert(!q->overwrite || (a->rights & FTP_RIGHT_OVERWRITE));
+    check_mark(s, &q->over);
+    check_mark(s, &q->only);
+    if (q->op == FTP_OP_DELETE || q->op == FTP_OP_REMOVE_FOLDER || q->op == FTP_OP_RENAME)
+        assert(q->only.set || (a->rights & FTP_RIGHT_DELETE));
+    if (q->op == FTP_OP_MODIFIED)
+        assert(q->only.set || (a->rights & FTP_RIGHT_OVERWRITE));
 }
 
 /* ---- results ---- */
@@ -184,6 +199,43 @@ static void list(const struct session *s, uint8_t b)
         assert((uint8_t)*c >= 0x20 || (c[0] == '\r' && c[1] == '\n'));
 }
 
+static bool is_upload(const struct session *s)
+{
+    const struct ftp_request *q = ftp_engine_request(s->en);
+    return q && (q->op == FTP_OP_STORE || q->op == FTP_OP_APPEND);
+}
+
+static enum ftp_ask open_file(struct session *s, int code, bool connected, const struct ftp_file *f)
+{
+    AUTO_DONE(dynbuf) ready;
+    dynbuf_init(&ready, FTP_PATH_MAX + 64);
+    bool known = ftp_engine_put_ready(s->en, &ready);
+    assert(known == (is_upload(s) && !ftp_engine_request(s->en)->unique) && !ready.failed);
+    struct dynbuf *replies = ftp_engine_replies(s->en);
+    size_t before = replies->len;
+    enum ftp_ask ask = ftp_engine_opened(s->en, code, connected, f);
+    if (known && code == 0 && connected)
+        assert(text_starts_with(dynbuf_str(replies) + before, dynbuf_str(&ready)));
+    return ask;
+}
+
+static enum ftp_ask end_transfer(struct session *s, enum ftp_transfer_end end, int code,
+                                 const struct ftp_file *f)
+{
+    AUTO_DONE(dynbuf) stored;
+    dynbuf_init(&stored, 128);
+    bool good = is_upload(s) && end == FTP_TRANSFER_DONE;
+    if (good) {
+        ftp_engine_put_stored(&stored, f);
+        s->stored[f->inode] = true;
+    }
+    struct dynbuf *replies = ftp_engine_replies(s->en);
+    size_t before = replies->len;
+    enum ftp_ask ask = ftp_engine_transferred(s->en, end, code, f);
+    assert(!good || text_starts_with(dynbuf_str(replies) + before, dynbuf_str(&stored)));
+    return ask;
+}
+
 static enum ftp_ask transfer(struct session *s, int *due)
 {
     uint8_t b = next_byte(&s->in);
@@ -194,7 +246,7 @@ static enum ftp_ask transfer(struct session *s, int *due)
     if (b & 0x08)
         return ftp_engine_transferred(s->en, FTP_TRANSFER_NO_CONNECTION, 0, NULL);
     int code = code_of(b);
-    enum ftp_ask ask = ftp_engine_opened(s->en, code, b & 1, b & 2 ? &f : NULL);
+    enum ftp_ask ask = open_file(s, code, b & 1, b & 2 ? &f : NULL);
     if (code < 0)
         return ask;
     assert(ask == FTP_ASK_NOTHING && ftp_engine_request(s->en));
@@ -202,8 +254,20 @@ static enum ftp_ask transfer(struct session *s, int *due)
         list(s, b);
     for (int i = 0; i < 3 && (b = next_byte(&s->in)) & 0x80; i++)
         (void)interrupt(s, b, due);
-    return ftp_engine_transferred(s->en, (enum ftp_transfer_end)(b % (FTP_TRANSFER_LOCAL + 1)),
-                                  code_of(b | 0x40), &f);
+    return end_transfer(s, (enum ftp_transfer_end)(b % (FTP_TRANSFER_LOCAL + 1)), code_of(b | 0x40),
+                        &f);
+}
+
+/* What another one stored is not his. */
+static enum ftp_ask log_in_as(struct session *s, const struct ftp_account *a)
+{
+    enum ftp_ask ask = ftp_engine_login(s->en, a);
+    if (!ftp_engine_account(s->en))
+        return ask;
+    if (!s->stored_by || strcmp(s->stored_by, a->name) != 0)
+        memset(s->stored, 0, sizeof(s->stored));
+    s->stored_by = a->name;
+    return ask;
 }
 
 static enum ftp_ask answer(struct session *s, enum ftp_ask ask, int *due)
@@ -214,13 +278,15 @@ static enum ftp_ask answer(struct session *s, enum ftp_ask ask, int *due)
     switch (ask) {
     case FTP_ASK_LOGIN:
         assert(ftp_engine_user(s->en)[0]);
-        ask = ftp_engine_login(s->en, b % 8 < ARRAY_LEN(accounts) ? &accounts[b % 8] : NULL);
+        ask = log_in_as(s, b % 8 < ARRAY_LEN(accounts) ? &accounts[b % 8] : NULL);
         assert(!ftp_engine_password(s->en)[0]);
         return ask;
     case FTP_ASK_LISTEN:
         return ftp_engine_listening(s->en, b & 0x40 ? -EMFILE : 1024 + b, address);
     case FTP_ASK_FILE:
         check_request(s, ask);
+        if (ftp_engine_request(s->en)->op == FTP_OP_MAKE && code_of(b) == 0)
+            s->stored[f.inode] = true;
         return ftp_engine_file_done(s->en, code_of(b), &f,
                                     b & 1 ? "-rw x\r\ndrwx 213 y\r\n" : NULL);
     case FTP_ASK_TRANSFER:
@@ -271,13 +337,13 @@ static bool run_line(struct session *s, const char *text, size_t len)
     return ask != FTP_ASK_CLOSE;
 }
 
-static void log_in(struct ftp_engine *en, const struct ftp_account *a)
+static void log_in(struct session *s, const struct ftp_account *a)
 {
-    enum ftp_ask ask = ftp_engine_line(en, "USER cam", 8);
+    enum ftp_ask ask = ftp_engine_line(s->en, "USER cam", 8);
     assert(ask == FTP_ASK_NOTHING);
-    ask = ftp_engine_line(en, "PASS secret", 11);
+    ask = ftp_engine_line(s->en, "PASS secret", 11);
     assert(ask == FTP_ASK_LOGIN);
-    (void)ftp_engine_login(en, a);
+    (void)log_in_as(s, a);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -298,7 +364,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.transfers_need_tls = o.tls_required;
     ftp_engine_greet(s.en);
     if (!o.tls_required && (data[0] & 32)) /* logged in, so that the rest is reached soon */
-        log_in(s.en, &accounts[data[0] >> 6]);
+        log_in(&s, &accounts[data[0] >> 6]);
     read_replies(&s);
     const char *line;
     size_t len;

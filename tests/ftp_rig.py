@@ -5,6 +5,7 @@ the events. The tests hold what clients were told (ftp_load.Ledger) against both
 
 import collections
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -19,12 +20,19 @@ from conftest import BINARY, Daemon, wait_until
 USER, PASSWORD = "porch", "porch-password"
 
 
+def hashed(rounds=1000, password=PASSWORD):
+    """As crypt(5) has it; a thousand rounds take a millisecond or less."""
+    crypt = ctypes.CDLL("libcrypt.so.1").crypt
+    crypt.restype = ctypes.c_char_p
+    return crypt(password.encode(), f"$5$rounds={rounds}$saltsaltsalt".encode()).decode()
+
+
 class Rig:
     """One camera, `porch`, whose account is called the same. The FTP server's ports stay the same
     over restarts, as cameras expect it. `ftp` and `account` are further lines of their sections,
-    `more` further sections."""
+    `more` further sections; `stored` is how the password is written."""
 
-    def __init__(self, folder, ftp="", account="", more="", tls=None, ipv6=False):
+    def __init__(self, folder, ftp="", account="", more="", tls=None, ipv6=False, stored=PASSWORD):
         self.folder = folder
         self.port, self.tls_port = rabbit.free_port(), rabbit.free_port()
         self.server = ("127.0.0.1", self.port)
@@ -57,7 +65,7 @@ enabled = yes
 listen = {listen}
 {ftp}
 [ftp_account:{USER}]
-password = {PASSWORD}
+password = {stored}
 camera = porch
 {account}
 {more}

@@ -108,24 +108,49 @@ bool ftp_accounts_slow(const struct ftp_accounts *a)
     return a->dummy != NULL;
 }
 
-/* What is done must not depend on which part is wrong, so nothing returns early. */
-const struct ftp_account *ftp_accounts_login(const struct ftp_accounts *a, const char *user,
-                                             const char *password, const struct sockaddr *from)
+static const struct entry *find(const struct ftp_accounts *a, const char *user)
 {
-    char digest[HASH_SHA256_HEX];
     const struct entry *n = &a->nobody;
     for (size_t i = 0; i < a->count; i++)
         if (strcmp(a->entries[i].account.name, user) == 0)
             n = &a->entries[i];
+    return n;
+}
+
+static bool text_is_right(const struct ftp_accounts *a, const struct entry *n, const char *password)
+{
+    char digest[HASH_SHA256_HEX];
     digest_of(a, password, digest);
     bool right = passwd_same(digest, n->digest, sizeof(digest));
+    explicit_bzero(digest, sizeof(digest));
+    return right && !n->hashed;
+}
+
+static const struct ftp_account *let_in(const struct ftp_accounts *a, const struct entry *n,
+                                        bool right, const struct sockaddr *from)
+{
+    bool welcome = !n->hosts || host_list_has_address(n->hosts, from);
+    return right && welcome && n != &a->nobody ? &n->account : NULL;
+}
+
+/* What is done must not depend on which part is wrong, so nothing returns early. */
+const struct ftp_account *ftp_accounts_login(const struct ftp_accounts *a, const char *user,
+                                             const char *password, const struct sockaddr *from)
+{
+    const struct entry *n = find(a, user);
+    bool right = text_is_right(a, n, password);
     if (n->hashed)
         right = passwd_matches(n->account.password, password);
     else if (!right && a->dummy)
         (void)passwd_matches(a->dummy, password); /* for the time that it takes */
-    bool welcome = !n->hosts || host_list_has_address(n->hosts, from);
-    explicit_bzero(digest, sizeof(digest));
-    return right && welcome && n != &a->nobody ? &n->account : NULL;
+    return let_in(a, n, right, from);
+}
+
+const struct ftp_account *ftp_accounts_login_text(const struct ftp_accounts *a, const char *user,
+                                                  const char *password, const struct sockaddr *from)
+{
+    const struct entry *n = find(a, user);
+    return let_in(a, n, text_is_right(a, n, password), from);
 }
 
 static void digest_of(const struct ftp_accounts *a, const char *password, char ret[HASH_SHA256_HEX])

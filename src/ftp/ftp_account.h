@@ -46,8 +46,8 @@ struct ftp_accounts;
 
 /* From [ftp] user/password (the original's one account: every right, home = the root) and the
  * sections [ftp_account:NAME]. Empty when the server is switched off, or nobody may log in. Each
- * password has at least 8 characters and is no known default; -EINVAL: the faults as
- * ftp_accounts_check() has them, of which a loaded configuration has none. The set keeps the
+ * password that is no hash has at least 8 characters and is no known default; -EINVAL: the faults
+ * as ftp_accounts_check() has them, of which a loaded configuration has none. The set keeps the
  * configuration alive. */
 int ftp_accounts_load(const struct cfg *cfg, struct ftp_accounts **ret, struct err *e);
 struct ftp_accounts *ftp_accounts_ref(struct ftp_accounts *a);
@@ -58,12 +58,16 @@ size_t ftp_accounts_count(const struct ftp_accounts *a);
 const struct ftp_account *ftp_accounts_at(const struct ftp_accounts *a, size_t i);
 
 /* The account of this login from this address, or NULL. Takes the same time for an unknown user, a
- * wrong password and a wrong address; with hashes as far as they are made with one cost. With a
- * hash it takes as long as the hash is made for (some 10 ms): not on a thread that serves others;
- * ftp_accounts_slow() says whether one of them has one. */
+ * wrong password and a wrong address; with hashes as far as they are made with one cost, so the
+ * answer should wait for the clock. With a hash it takes as long as the hash is made for (some 10
+ * ms): not on a thread that serves others; ftp_accounts_slow() says whether one of them has one. */
 const struct ftp_account *ftp_accounts_login(const struct ftp_accounts *a, const char *user,
                                              const char *password, const struct sockaddr *from);
 bool ftp_accounts_slow(const struct ftp_accounts *a);
+/* The same of those whose password is no hash, and at once. NULL says nothing of the others. */
+const struct ftp_account *ftp_accounts_login_text(const struct ftp_accounts *a, const char *user,
+                                                  const char *password,
+                                                  const struct sockaddr *from);
 
 /* ---- rules, for the configuration and for `snapshotd passwd` ---- */
 
@@ -73,7 +77,8 @@ void ftp_accounts_check(const struct cfg *cfg, struct cfg_faults *faults);
 /* What is allowed and yet perhaps not meant. */
 void ftp_accounts_warn(const struct cfg *cfg, struct cfg_faults *warnings);
 /* Whether nobody guesses this password of this user (may be NULL) at the first try. Else what would
- * be right, as "it must ...", without the password. Of a crypt(5) hash only its form is judged. */
+ * be right, as "it must ...", without the password. Of a crypt(5) hash only its form is judged; its
+ * password is when somebody logs in with it. */
 bool ftp_password_is_good(const char *password, const char *user, char *why, size_t why_size);
 /* "store", "list", "read", "delete", "overwrite", "all" in any case; -EINVAL with the name that is
  * none of them. `names` is NULL-terminated. */

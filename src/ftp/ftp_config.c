@@ -93,7 +93,7 @@ static const struct cfg_key keys[] = {
      .fallback = "0",
      .min = 0,
      .max = 65535,
-     .help = "Lowest port for data connections that cameras open (PASV, EPSV); 0 = any free one",
+     .help = "Lowest port for data connections that cameras open (PASV, EPSV); 0 = 49152 to 65535",
      .doc = "Only needed where a firewall or a container's port list must know them. They are "
             "picked at random, so that nobody guesses the next one, and each is taken for as long "
             "as an upload: leave room for all uploads at once, for example 50000 to 50199."},
@@ -208,10 +208,12 @@ static const struct cfg_key keys[] = {
      .type = CFG_BOOL,
      .offset = FIELD(check_end),
      .fallback = "yes",
-     .help = "Whether a JPEG that does not end is refused",
+     .help = "Whether a JPEG that does not end, or a file shorter than announced, is refused",
      .doc = "In FTP the end of a connection is the end of the file, so a camera that loses its "
             "power leaves a cut picture that looks delivered. It hears 451 instead, and sends it "
-            "again when it is back."},
+            "again when it is back. Of other files (films, PNG) nothing is known but the size that "
+            "some clients announce (`ALLO`): fewer bytes are refused, more are not, nor is a JPEG "
+            "that has its end."},
     {.name = "folders_max",
      .type = CFG_INT,
      .offset = FIELD(folders_max),
@@ -351,10 +353,10 @@ static const struct cfg_key account_keys[] = {
      .offset = ACCOUNT(password),
      .flags = CFG_RELOAD,
      .help = "Its password, or a hash of it as `snapshotd passwd` prints it",
-     .doc = "At least 8 characters, and none of those that everybody knows. A hash keeps it from "
-            "whoever reads the file; its check takes some 50 ms of a processor per login, so for "
-            "cameras that log in for each picture many times a second the password itself, by "
-            "file: or credential:, is the better choice."},
+     .doc = "At least 8 characters, and none of those that everybody knows: with the hash of such "
+            "a one nobody gets in. A hash keeps it from whoever reads the file; its check takes "
+            "some 50 ms of a processor per login, so for cameras that log in for each picture many "
+            "times a second the password itself, by file: or credential:, is the better choice."},
     {.name = "camera",
      .type = CFG_STRING,
      .offset = ACCOUNT(camera),
@@ -399,7 +401,10 @@ static const struct cfg_key account_keys[] = {
      .min = 1,
      .max = 1e6,
      .flags = CFG_RELOAD,
-     .help = "Entries in one of its folders"},
+     .help = "Entries in one of its folders",
+     .doc =
+         "There is none for all of them together: that is this times [ftp] folders_max, and what "
+         "they may take of the disk is `quota`."},
     {.name = "size_max",
      .type = CFG_SIZE,
      .offset = ACCOUNT(size_max),

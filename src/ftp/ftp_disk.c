@@ -218,6 +218,21 @@ static void push(struct queue *q, struct ftp_disk_job *job)
     q->count++;
 }
 
+/* Before the first login of a stranger that waits, if there is one. */
+static void push_login(struct queue *q, struct ftp_disk_job *job)
+{
+    struct ftp_disk_job **at = &q->first;
+    while (*at != NULL && !(job->known && (*at)->kind == FTP_DISK_LOGIN && !(*at)->known))
+        at = &(*at)->next;
+    if (*at == NULL) {
+        push(q, job);
+        return;
+    }
+    job->next = *at;
+    *at = job;
+    q->count++;
+}
+
 static void unlink_job(struct queue *q, struct ftp_disk_job *before, struct ftp_disk_job *job)
 {
     if (before != NULL)
@@ -236,7 +251,10 @@ void ftp_disk_submit(struct ftp_disk *d, struct ftp_disk_job *job)
     job->code = 0;
     (void)pthread_mutex_lock(&d->lock);
     assert(!d->stopping);
-    push(&d->waiting, job);
+    if (job->kind == FTP_DISK_LOGIN)
+        push_login(&d->waiting, job);
+    else
+        push(&d->waiting, job);
     d->ends_waiting += job->kind == FTP_DISK_FINISH;
     struct worker *w = rouse(d);
     (void)pthread_mutex_unlock(&d->lock);
@@ -641,6 +659,9 @@ static int receive_last(struct ftp_disk_job *job)
     if (r == 0 && job->check_end && ftp_upload_is_cut(job->upload))
         r = err_set(&job->error, -EBADMSG, ERR_NOW, "store %s: a JPEG without its end, %lld bytes",
                     file->name, (long long)file->size);
+    else if (r == 0 && job->check_end && ftp_upload_is_short(job->upload))
+        r = err_set(&job->error, -EBADMSG, ERR_NOW, "store %s: %lld bytes, and more were announced",
+                    file->name, (long long)file->size);
     return r;
 }
 
@@ -673,6 +694,21 @@ static void complete_end(struct ftp_disk *d, struct ftp_disk_job *job)
 
 /* ---- the other jobs ---- */
 
+static struct ftp_leave leave_of(const struct ftp_request *q)
+{
+    return (struct ftp_leave){.any = q->overwrite, .one = q->over};
+}
+
+/* One that is gone again was made all the same. */
+static int make(struct ftp_disk_job *job)
+{
+    job->file = (struct ftp_file){.folder = true};
+    int r = ftp_jail_make(job->jail, job->request.path, &job->error);
+    if (r == 0)
+        (void)ftp_jail_stat(job->jail, job->request.path, &job->file, NULL);
+    return r;
+}
+
 static int do_file(struct ftp_disk_job *job)
 {
     const struct ftp_request *q = &job->request;
@@ -689,15 +725,15 @@ static int do_file(struct ftp_disk_job *job)
     case FTP_OP_LIST_INLINE:
         return do_list(job);
     case FTP_OP_MAKE:
-        return ftp_jail_make(job->jail, q->path, e);
+        return make(job);
     case FTP_OP_REMOVE_FOLDER:
-        return ftp_jail_remove_folder(job->jail, q->path, e);
+        return ftp_jail_remove_folder(job->jail, q->path, &q->only, e);
     case FTP_OP_DELETE:
-        return ftp_jail_delete(job->jail, q->path, e);
+        return ftp_jail_delete(job->jail, q->path, &q->only, e);
     case FTP_OP_RENAME:
-        return ftp_jail_rename(job->jail, q->path, q->path_to, q->overwrite, e);
+        return ftp_jail_rename(job->jail, q->path, &q->only, q->path_to, leave_of(q), e);
     case FTP_OP_MODIFIED:
-        return ftp_jail_set_modified(job->jail, q->path, q->modified, e);
+        return ftp_jail_set_modified(job->jail, q->path, &q->only, q->modified, e);
     case FTP_OP_STORE:
     case FTP_OP_APPEND:
     case FTP_OP_RETRIEVE:
@@ -745,10 +781,11 @@ static int do_open(struct ftp_disk_job *job)
     if (q->op != FTP_OP_RETRIEVE) {
         struct ftp_upload_options o = {
             .path = q->path,
-            .overwrite = q->overwrite,
+            .leave = leave_of(q),
             .unique = q->unique,
             .offset = q->op == FTP_OP_APPEND ? q->offset : 0,
             .announced = q->announced,
+            .exact = q->exact,
         };
         int r = ftp_upload_open(job->jail, &o, &job->upload, e);
         if (r == 0)
@@ -789,6 +826,8 @@ static int do_read(struct ftp_disk_job *job)
 
 static int do_login(struct ftp_disk_job *job)
 {
+    if (atomic_load(&job->dropped))
+        return err_set(&job->error, -ECANCELED, ERR_NEVER, "nobody waits for it");
     job->account = ftp_accounts_login(job->accounts, job->user, job->password, job->from);
     return job->account != NULL
                ? 0

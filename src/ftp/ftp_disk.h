@@ -7,7 +7,8 @@
  * thread by ftp_disk_collect() when ftp_disk_fd() is readable.
  *
  * At most half of the threads check passwords at the same time, so that guessing does not hold up
- * cameras. Other than that one slow disk holds up all: there are only so many threads. */
+ * cameras, and those from where somebody has logged in before come first. Other than that one slow
+ * disk holds up all: there are only so many threads. */
 
 #include "ftp/ftp_carry.h"
 #include "ftp/ftp_engine.h"
@@ -37,12 +38,14 @@ struct ftp_disk_job {
     int fd;                        /* OPEN of a file to read gives it */
     void *block;                   /* WRITE, FINISH: bytes; READ: room; the session's */
     size_t block_size;             /* READ: what came */
-    bool check_end;                /* FINISH, CARRY: a JPEG that does not end is -EBADMSG */
+    bool check_end;                /* FINISH, CARRY: what is cut or short is -EBADMSG */
     unsigned rights;               /* LIST, LIST_INLINE */
     struct wall_time now;          /* LIST, LIST_INLINE */
     struct ftp_accounts *accounts; /* LOGIN, with user, password, from */
     const char *user, *password;
     const struct sockaddr *from;
+    bool known;          /* it goes before those of strangers */
+    atomic_bool dropped; /* LOGIN, by the session at any time: -ECANCELED if it has not begun */
     const struct ftp_account *account; /* LOGIN gives it */
     /* Results. */
     int code;

@@ -60,8 +60,13 @@ struct ftp_request {
     char path_to[FTP_PATH_MAX];
     int64_t offset;
     int64_t announced; /* ALLO before it, 0 = none: refuse at once what cannot fit */
+    bool exact;        /* STORE: fewer bytes than announced are not all of them */
     bool unique;
-    bool overwrite; /* STORE, APPEND, RENAME: what is there may be changed; else -EEXIST */
+    bool overwrite;       /* STORE, APPEND, RENAME: what is there may be changed; else -EEXIST */
+    struct ftp_mark over; /* of what may be changed without `overwrite` */
+    /* REMOVE_FOLDER, DELETE, RENAME, MODIFIED: anything else of that name is let alone and as good
+     * as nothing (-ENOENT). */
+    struct ftp_mark only;
     struct wall_time modified;
     enum ftp_list_form form;
     unsigned facts;
@@ -120,7 +125,7 @@ enum ftp_data_mode ftp_engine_data_mode(const struct ftp_engine *en);
 int ftp_engine_active_port(const struct ftp_engine *en);     /* at the control peer's address */
 bool ftp_engine_data_protected(const struct ftp_engine *en); /* PROT P */
 
-/* `file` of STAT (and what MAKE, RENAME... need not). code: 0 or -errno, with the text for logs in
+/* `file` of STAT and MAKE (the others need not). code: 0 or -errno, with the text for logs in
  * `why` (may be NULL). LIST_INLINE: `text` are the lines. */
 enum ftp_ask ftp_engine_file_done(struct ftp_engine *en, int code, const struct ftp_file *file,
                                   const char *text);
@@ -145,8 +150,8 @@ enum ftp_transfer_end {
     FTP_TRANSFER_NO_CONNECTION, /* 425 */
     FTP_TRANSFER_CUT,           /* 426: reset, stalled, aborted by the client (then 226 for ABOR) */
     FTP_TRANSFER_NO_TLS,        /* 522 */
-    FTP_TRANSFER_INCOMPLETE,    /* 451: the picture does not end, or TLS without close_notify */
-    FTP_TRANSFER_LOCAL,         /* by code: 452 no space, 552 quota or too large, 553 name, 451 */
+    FTP_TRANSFER_INCOMPLETE, /* 451: no end, shorter than announced, or TLS without close_notify */
+    FTP_TRANSFER_LOCAL,      /* by code: 452 no space, 552 quota or too large, 553 name, 451 */
 };
 /* The end; also instead of ftp_engine_opened(), when there was no connection to begin with. `file`
  * of an upload that is DONE: its final name, size and time, which the engine remembers. */

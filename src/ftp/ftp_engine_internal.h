@@ -47,7 +47,7 @@ struct ftp_engine {
     bool type_ascii : 1;          /* for STAT only: bytes are never changed */
     bool epsv_only : 1;           /* EPSV ALL */
     bool listen_extended : 1;
-    bool rename_gone : 1; /* what RNFR named is known from memory only */
+    bool rename_gone : 1; /* what RNFR named was the session's, and was taken */
     bool quitting : 1;    /* QUIT came during a transfer */
 };
 

@@ -19,7 +19,8 @@ enum { SLICES = 7 };
 /* After so long without a failure the next ban is a first one again. */
 #define FORGIVEN_US (3600 * INT64_C(1000000))
 
-/* Which list an address is in. What has a session is never forgotten: its end must be counted. */
+/* Which list an address is in. What has a session, or a password under examination, is never
+ * forgotten: its end must be counted. */
 enum kind { ACTIVE, STRANGER, KNOWN, KINDS };
 
 struct address {
@@ -28,6 +29,7 @@ struct address {
     struct address *newer, *older; /* in its list */
     enum kind kind;
     bool known; /* also while ACTIVE */
+    bool looking;
     int sessions;
     struct mono_time known_until;
     struct mono_time banned_until;
@@ -174,6 +176,32 @@ void ftp_guard_succeeded(struct ftp_guard *g, const struct sockaddr *from, struc
     sort_in(g, a);
 }
 
+bool ftp_guard_knows(struct ftp_guard *g, const struct sockaddr *from, struct mono_time now)
+{
+    struct address *a = find(g, from);
+    if (a)
+        look_at_clock(g, a, now);
+    return a && a->known;
+}
+
+bool ftp_guard_look(struct ftp_guard *g, const struct sockaddr *from)
+{
+    struct address *a = find_or_add(g, from);
+    if (a->looking)
+        return false;
+    a->looking = true;
+    sort_in(g, a);
+    return true;
+}
+
+void ftp_guard_looked(struct ftp_guard *g, const struct sockaddr *from)
+{
+    struct address *a = find(g, from);
+    assert(a && a->looking);
+    a->looking = false;
+    sort_in(g, a);
+}
+
 int ftp_guard_sessions(const struct ftp_guard *g)
 {
     return g->sessions;
@@ -252,6 +280,14 @@ static void key_of(const struct sockaddr *from, uint8_t ret[static 16])
     } /* else a local socket: they all count as one */
 }
 
+bool ftp_guard_is_same(const struct sockaddr *a, const struct sockaddr *b)
+{
+    uint8_t x[16], y[16];
+    key_of(a, x);
+    key_of(b, y);
+    return memcmp(x, y, sizeof(x)) == 0;
+}
+
 static size_t bucket_of(const struct ftp_guard *g, const uint8_t bytes[static 16])
 {
     uint8_t both[32];
@@ -297,7 +333,7 @@ static void list_remove(struct list *l, struct address *a)
 
 static void forget(struct ftp_guard *g, struct address *a)
 {
-    assert(a->sessions == 0);
+    assert(a->sessions == 0 && !a->looking);
     struct address **p = &g->buckets[bucket_of(g, a->bytes)];
     while (*p != a)
         p = &(*p)->next_in_bucket;
@@ -326,7 +362,7 @@ static struct address *find_or_add(struct ftp_guard *g, const struct sockaddr *f
 static void sort_in(struct ftp_guard *g, struct address *a)
 {
     list_remove(&g->lists[a->kind], a);
-    a->kind = a->sessions > 0 ? ACTIVE : a->known ? KNOWN : STRANGER;
+    a->kind = a->sessions > 0 || a->looking ? ACTIVE : a->known ? KNOWN : STRANGER;
     struct list *l = &g->lists[a->kind];
     list_add(l, a);
     if (a->kind != ACTIVE && l->count > FTP_GUARD_QUIET_MAX)

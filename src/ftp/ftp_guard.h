@@ -57,6 +57,14 @@ int64_t ftp_guard_failed(struct ftp_guard *g, const struct sockaddr *from, struc
 /* A login succeeded. Failures stay counted: who has an account must not be able to guess at others
  * in between. */
 void ftp_guard_succeeded(struct ftp_guard *g, const struct sockaddr *from, struct mono_time now);
+/* Logged in within a day. */
+bool ftp_guard_knows(struct ftp_guard *g, const struct sockaddr *from, struct mono_time now);
+/* A look at a password that takes long; false while another of that address is under way. True is
+ * ended by ftp_guard_looked(), whether the session is still there or not. */
+bool ftp_guard_look(struct ftp_guard *g, const struct sockaddr *from);
+void ftp_guard_looked(struct ftp_guard *g, const struct sockaddr *from);
+/* Whether both count as one. */
+bool ftp_guard_is_same(const struct sockaddr *a, const struct sockaddr *b);
 int ftp_guard_sessions(const struct ftp_guard *g);
 int ftp_guard_banned(const struct ftp_guard *g,
                      struct mono_time now);         /* addresses, for the status */

@@ -39,7 +39,7 @@ static int make_part(struct ftp_jail *j, struct chain *c, struct err *e);
 static int sync_made(struct ftp_jail *j, const struct chain *c, struct err *e);
 static bool unmake(struct ftp_jail *j, struct chain *c);
 static int move(struct ftp_jail *j, const struct jail_place *from, const struct stat *st,
-                const struct jail_place *to, bool overwrite, struct err *e);
+                const struct jail_place *to, const struct ftp_leave *leave, struct err *e);
 static int put_aside(const struct jail_place *p, struct err *e);
 static int put_new(int from_fd, const char *from, int to_fd, const char *to);
 /* ---- opening ---- */
@@ -354,6 +354,31 @@ void jail_describe(const char *name, const struct stat *st, struct ftp_file *ret
     (void)text_copy(ret->name, sizeof(ret->name), name); /* at most FTP_NAME_MAX */
 }
 
+bool jail_is(const struct ftp_mark *m, const struct stat *st)
+{
+    struct ftp_file file;
+    jail_describe("", st, &file);
+    return ftp_mark_is(m, &file);
+}
+
+bool jail_may_leave(const struct ftp_leave *leave, const struct stat *st)
+{
+    return leave->any || jail_is(&leave->one, st);
+}
+
+/* They come all the time, those by a mark seldom: without preference these would wait for ever. */
+static pthread_rwlock_t names = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+void jail_names_lock(bool alone)
+{
+    (void)(alone ? pthread_rwlock_wrlock(&names) : pthread_rwlock_rdlock(&names));
+}
+
+void jail_names_unlock(void)
+{
+    (void)pthread_rwlock_unlock(&names);
+}
+
 /* Locates and looks; the caller closes folder_fd when that gave 0. */
 static int find(struct ftp_jail *j, const char *path, struct jail_place *p, struct stat *st,
                 struct err *e)
@@ -365,6 +390,17 @@ static int find(struct ftp_jail *j, const char *path, struct jail_place *p, stru
     if (r < 0)
         (void)close(p->folder_fd); /* only read */
     return r;
+}
+
+/* The same; `only` must be what is there. */
+static int find_only(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
+                     struct jail_place *p, struct stat *st, struct err *e)
+{
+    int r = find(j, path, p, st, e);
+    if (r < 0 || !only || !only->set || jail_is(only, st))
+        return r;
+    (void)close(p->folder_fd); /* only read */
+    return err_set(e, -ENOENT, ERR_NEVER, "%s: another was stored there since", path);
 }
 
 int ftp_jail_stat(struct ftp_jail *j, const char *path, struct ftp_file *ret, struct err *e)
@@ -471,23 +507,38 @@ int ftp_jail_make(struct ftp_jail *j, const char *path, struct err *e)
     return open_folder(j, folder, true, &fd, e);
 }
 
+/* Closes its folder when that failed. */
+static int unlink_name(const struct jail_place *p, const struct stat *st, const char *path,
+                       bool folder, struct err *e)
+{
+    int r = 0;
+    if (strcmp(p->name, ".") == 0)
+        r = err_set(e, -EACCES, ERR_NEVER, "remove /: the account's own folder stays");
+    else if (S_ISDIR(st->st_mode) != folder)
+        r = err_set(e, folder ? -ENOTDIR : -EISDIR, ERR_NEVER, "remove %s: %s", path,
+                    folder ? "not a folder" : "a folder");
+    else if (unlinkat(p->folder_fd, p->name, folder ? AT_REMOVEDIR : 0) < 0)
+        r = err_errno(e, errno == EEXIST ? -ENOTEMPTY : jail_code(-errno), "remove %s", path);
+    if (r < 0)
+        (void)close(p->folder_fd); /* only read */
+    return r;
+}
+
 /* Takes a name out of its folder; `folder` is what it has to be. */
-static int take_out(struct ftp_jail *j, const char *path, bool folder, struct err *e)
+static int take_out(struct ftp_jail *j, const char *path, const struct ftp_mark *only, bool folder,
+                    struct err *e)
 {
     struct jail_place p;
     struct stat st;
     struct ftp_tally_folder place;
-    int r = find(j, path, &p, &st, e);
+    jail_names_lock(only && only->set);
+    int r = find_only(j, path, only, &p, &st, e);
+    if (r == 0)
+        r = unlink_name(&p, &st, path, folder, e);
+    jail_names_unlock();
     if (r < 0)
         return r;
     AUTO_CLOSE int folder_fd = p.folder_fd;
-    if (strcmp(p.name, ".") == 0)
-        return err_set(e, -EACCES, ERR_NEVER, "remove /: the account's own folder stays");
-    if (S_ISDIR(st.st_mode) != folder)
-        return err_set(e, folder ? -ENOTDIR : -EISDIR, ERR_NEVER, "remove %s: %s", path,
-                       folder ? "not a folder" : "a folder");
-    if (unlinkat(folder_fd, p.name, folder ? AT_REMOVEDIR : 0) < 0)
-        return err_errno(e, errno == EEXIST ? -ENOTEMPTY : jail_code(-errno), "remove %s", path);
     if (folder)
         ftp_tally_drop_folder(j->tally);
     else
@@ -497,32 +548,43 @@ static int take_out(struct ftp_jail *j, const char *path, bool folder, struct er
     return jail_sync_folder(j, folder_fd, e);
 }
 
-int ftp_jail_remove_folder(struct ftp_jail *j, const char *path, struct err *e)
+int ftp_jail_remove_folder(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
+                           struct err *e)
 {
-    return take_out(j, path, true, e);
+    return take_out(j, path, only, true, e);
 }
 
-int ftp_jail_delete(struct ftp_jail *j, const char *path, struct err *e)
+int ftp_jail_delete(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
+                    struct err *e)
 {
-    return take_out(j, path, false, e);
+    return take_out(j, path, only, false, e);
 }
 
-int ftp_jail_set_modified(struct ftp_jail *j, const char *path, struct wall_time t, struct err *e)
+static int set_time(const struct jail_place *p, const char *path, struct wall_time t, struct err *e)
 {
-    struct jail_place p;
-    struct stat st;
-    int r = find(j, path, &p, &st, e);
-    if (r < 0)
-        return r;
-    AUTO_CLOSE int folder_fd = p.folder_fd;
     int64_t seconds = wall_seconds(t);
     struct timespec times[2] = {
         {.tv_nsec = UTIME_OMIT},
         {.tv_sec = (time_t)seconds, .tv_nsec = (t.us - seconds * 1000000) * 1000},
     };
-    if (utimensat(folder_fd, p.name, times, AT_SYMLINK_NOFOLLOW) < 0)
+    if (utimensat(p->folder_fd, p->name, times, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, jail_code(-errno), "set the time of %s", path);
     return 0;
+}
+
+int ftp_jail_set_modified(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
+                          struct wall_time t, struct err *e)
+{
+    struct jail_place p;
+    struct stat st;
+    jail_names_lock(only && only->set);
+    int r = find_only(j, path, only, &p, &st, e);
+    if (r == 0) {
+        r = set_time(&p, path, t, e);
+        (void)close(p.folder_fd); /* only read */
+    }
+    jail_names_unlock();
+    return r;
 }
 
 int jail_check_space(struct ftp_jail *j, int64_t bytes, struct err *e)
@@ -541,12 +603,41 @@ int jail_check_space(struct ftp_jail *j, int64_t bytes, struct err *e)
 
 /* ---- renaming ---- */
 
-int ftp_jail_rename(struct ftp_jail *j, const char *from, const char *to, bool overwrite,
-                    struct err *e)
+/* Nobody gets told that it has a name which is another's. */
+static int refuse_taken(struct ftp_jail *j, const char *to, const struct ftp_leave *leave,
+                        struct err *e)
+{
+    struct jail_place p;
+    struct stat st;
+    if (find(j, to, &p, &st, NULL) < 0)
+        return -ENOENT;       /* and that is told */
+    (void)close(p.folder_fd); /* only read */
+    if (S_ISREG(st.st_mode) && jail_may_leave(leave, &st))
+        return -ENOENT;
+    return err_set(e, S_ISREG(st.st_mode) ? -EEXIST : -EISDIR, ERR_NEVER,
+                   "rename to %s: it is there", to);
+}
+
+static int rename_locked(struct ftp_jail *j, const char *from, const struct ftp_mark *only,
+                         const char *to, const struct ftp_leave *leave, struct err *e);
+
+int ftp_jail_rename(struct ftp_jail *j, const char *from, const struct ftp_mark *only,
+                    const char *to, struct ftp_leave leave, struct err *e)
+{
+    jail_names_lock((only && only->set) || leave.one.set);
+    int r = rename_locked(j, from, only, to, &leave, e);
+    jail_names_unlock();
+    return r;
+}
+
+static int rename_locked(struct ftp_jail *j, const char *from, const struct ftp_mark *only,
+                         const char *to, const struct ftp_leave *leave, struct err *e)
 {
     struct jail_place a, b;
     struct stat st;
-    int r = find(j, from, &a, &st, e);
+    int r = find_only(j, from, only, &a, &st, e);
+    if (r == -ENOENT)
+        return refuse_taken(j, to, leave, e);
     if (r < 0)
         return r;
     AUTO_CLOSE int from_fd = a.folder_fd;
@@ -559,12 +650,13 @@ int ftp_jail_rename(struct ftp_jail *j, const char *from, const char *to, bool o
                        from, to);
     if (strcmp(from, to) == 0)
         return 0;
-    return move(j, &a, &st, &b, overwrite, e);
+    return move(j, &a, &st, &b, leave, e);
 }
 
 static int move(struct ftp_jail *j, const struct jail_place *from, const struct stat *st,
-                const struct jail_place *to, bool overwrite, struct err *e)
+                const struct jail_place *to, const struct ftp_leave *leave, struct err *e)
 {
+    static const struct ftp_leave nothing;
     struct ftp_tally_folder above_from = {0}, above_to = {0};
     struct jail_replaced old = {0};
     int r = ftp_tally_folder_of(from->folder_fd, &above_from);
@@ -576,8 +668,8 @@ static int move(struct ftp_jail *j, const struct jail_place *from, const struct 
     if (!same)
         r = ftp_tally_hold_entry(j->tally, &above_to, to->folder_fd, e);
     if (r == 0) {
-        r = jail_put_name(from->folder_fd, from->name, to, overwrite && S_ISREG(st->st_mode), false,
-                          &old, e);
+        r = jail_put_name(from->folder_fd, from->name, to, S_ISREG(st->st_mode) ? leave : &nothing,
+                          false, &old, e);
         if (!same)
             ftp_tally_let_entry(j->tally, &above_to, r == 0 && !old.gone);
     }
@@ -592,8 +684,9 @@ static int move(struct ftp_jail *j, const struct jail_place *from, const struct 
     return r;
 }
 
-int jail_put_name(int from_fd, const char *from, const struct jail_place *to, bool overwrite,
-                  bool contained, struct jail_replaced *ret, struct err *e)
+int jail_put_name(int from_fd, const char *from, const struct jail_place *to,
+                  const struct ftp_leave *leave, bool contained, struct jail_replaced *ret,
+                  struct err *e)
 {
     struct stat st;
     int r = put_new(from_fd, from, to->folder_fd, to->name);
@@ -605,7 +698,7 @@ int jail_put_name(int from_fd, const char *from, const struct jail_place *to, bo
     if (r == 0 && S_ISDIR(st.st_mode))
         return err_set(e, -EISDIR, ERR_NEVER, "rename to %s/%s: a folder of that name is there",
                        to->folder, to->name);
-    if (!overwrite)
+    if (r == 0 ? !jail_may_leave(leave, &st) : !leave->any && !leave->one.set)
         return err_set(e, -EEXIST, ERR_NEVER, "rename to %s/%s: it is there", to->folder, to->name);
     err_clear(e); /* it may just have been taken, which is no failure */
     bool there = r == 0;

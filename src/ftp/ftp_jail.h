@@ -20,6 +20,12 @@ struct ftp_jail_options {
     int64_t folders_max; /* below an account's folder */
 };
 
+/* What of that name may be changed or make room: any file, or (any false) this one. */
+struct ftp_leave {
+    bool any;
+    struct ftp_mark one;
+};
+
 struct ftp_jail;
 int ftp_jail_open(const struct ftp_jail_options *o, const struct ftp_account *a,
                   struct ftp_jail **ret, struct err *e);
@@ -33,11 +39,16 @@ int ftp_jail_stat(struct ftp_jail *j, const char *path, struct ftp_file *ret, st
 int ftp_jail_list(struct ftp_jail *j, const char *path, size_t max,
                   void (*f)(void *arg, const struct ftp_file *file), void *arg, struct err *e);
 int ftp_jail_make(struct ftp_jail *j, const char *path, struct err *e); /* parents too; -EEXIST */
-int ftp_jail_remove_folder(struct ftp_jail *j, const char *path, struct err *e);
-int ftp_jail_delete(struct ftp_jail *j, const char *path, struct err *e);
-int ftp_jail_rename(struct ftp_jail *j, const char *from, const char *to, bool overwrite,
+/* Where `only` (NULL = any) is set, something else of that name is -ENOENT. */
+int ftp_jail_remove_folder(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
+                           struct err *e);
+int ftp_jail_delete(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
                     struct err *e);
-int ftp_jail_set_modified(struct ftp_jail *j, const char *path, struct wall_time t, struct err *e);
+/* What is not there has no way to a name that is taken, either: -EEXIST, -EISDIR. */
+int ftp_jail_rename(struct ftp_jail *j, const char *from, const struct ftp_mark *only,
+                    const char *to, struct ftp_leave leave, struct err *e);
+int ftp_jail_set_modified(struct ftp_jail *j, const char *path, const struct ftp_mark *only,
+                          struct wall_time t, struct err *e);
 int ftp_jail_open_read(struct ftp_jail *j, const char *path, int *ret_fd, int64_t *ret_size,
                        struct err *e);
 
@@ -46,10 +57,12 @@ int ftp_jail_open_read(struct ftp_jail *j, const char *path, int *ret_fd, int64_
 struct ftp_upload;
 struct ftp_upload_options {
     const char *path;
-    bool overwrite, unique; /* unique: the name gets a suffix that makes it so */
+    struct ftp_leave leave; /* what may be written over */
+    bool unique;            /* the name gets a suffix that makes it so */
     int64_t offset;         /* 0 = from the start; else what is there up to it is kept (-EINVAL when
                                it is shorter); -1 = append */
-    int64_t announced;
+    int64_t announced;      /* 0 = nothing was */
+    bool exact;             /* and fewer bytes are not all; not with an offset */
 };
 /* Missing folders above it are made: a camera that entered its folder yesterday finds it gone
  * today, because empty ones are cleaned. */
@@ -59,6 +72,10 @@ const struct ftp_file *ftp_upload_file(const struct ftp_upload *u);
 int ftp_upload_write(struct ftp_upload *u, const void *bytes, size_t size, struct err *e);
 /* Whether what was written looks cut: a JPEG that does not end. */
 bool ftp_upload_is_cut(const struct ftp_upload *u);
+/* Fewer bytes came than were announced, and they are no JPEG that has its end. ALLO is room to be
+ * made, so more may be announced than comes (RFC 959 4.1.3); but a connection that breaks looks
+ * like the end of the file, and of a film or PNG nothing else tells. */
+bool ftp_upload_is_short(const struct ftp_upload *u);
 /* Whether its end waits for the disk (the jail's `sync`). */
 bool ftp_upload_is_durable(const struct ftp_upload *u);
 /* Makes `count` uploads durable together and puts them under their final names: all files are

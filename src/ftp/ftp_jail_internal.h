@@ -41,16 +41,24 @@ int jail_locate(struct ftp_jail *j, const char *path, bool make, struct jail_pla
 /* What the name is, links not followed: -ENOENT, -EACCES for what is neither file nor folder. */
 int jail_look(const struct jail_place *p, struct stat *ret, struct err *e);
 void jail_describe(const char *name, const struct stat *st, struct ftp_file *ret);
-/* Gives a file or folder its name there. With `overwrite` a file that is there makes room, never
- * anything else: a picture gets another name, "a~1.jpg", since it may not have been taken yet and
- * was promised; anything else is replaced, and so is a picture that is `contained` in the new one.
- * -EEXIST, -EISDIR, -EACCES. */
+/* Whether it is the one that the mark is of. */
+bool jail_is(const struct ftp_mark *m, const struct stat *st);
+bool jail_may_leave(const struct ftp_leave *leave, const struct stat *st);
+/* Between the look at a name and what is done with it another session must not give it to a file of
+ * its own. So who gives a name holds this shared, who goes by a mark alone (`alone`). */
+void jail_names_lock(bool alone);
+void jail_names_unlock(void);
+/* Gives a file or folder its name there, with the names locked. What `leave` says makes room if it
+ * is a file, never anything else: a picture gets another name, "a~1.jpg", since it may not have
+ * been taken yet and was promised; anything else is replaced, and so is a picture that is
+ * `contained` in the new one. -EEXIST, -EISDIR, -EACCES. */
 struct jail_replaced {
     bool gone; /* a file was replaced */
     int64_t gone_bytes;
 };
-int jail_put_name(int from_fd, const char *from, const struct jail_place *to, bool overwrite,
-                  bool contained, struct jail_replaced *ret, struct err *e);
+int jail_put_name(int from_fd, const char *from, const struct jail_place *to,
+                  const struct ftp_leave *leave, bool contained, struct jail_replaced *ret,
+                  struct err *e);
 /* A file of this name gets another name instead of being replaced. */
 bool jail_keeps(const char *name, bool contained);
 /* "a.jpg" with sign "~" and more "1" is "a~1.jpg"; a name that gets too long loses of its stem. */

@@ -8,9 +8,7 @@
 
 struct ftp_recent_item {
     struct ftp_recent_item *older;
-    int64_t size;
-    struct wall_time modified;
-    bool folder;
+    struct ftp_mark mark;
     char path[];
 };
 
@@ -58,9 +56,7 @@ void ftp_recent_add(struct ftp_recent *r, const char *path, const struct ftp_fil
     ftp_recent_remove(r, path);
     struct ftp_recent_item *item = item_new(path);
     item->older = r->newest;
-    item->size = file->size;
-    item->modified = file->modified;
-    item->folder = file->folder;
+    item->mark = ftp_mark_of(file);
     r->newest = item;
 
     struct ftp_recent_item **link = &r->newest;
@@ -72,8 +68,8 @@ void ftp_recent_add(struct ftp_recent *r, const char *path, const struct ftp_fil
 
 static void describe(const struct ftp_recent_item *item, struct ftp_file *ret)
 {
-    *ret =
-        (struct ftp_file){.folder = item->folder, .size = item->size, .modified = item->modified};
+    const struct ftp_mark *m = &item->mark;
+    *ret = (struct ftp_file){.folder = m->folder, .size = m->size, .modified = m->modified};
     const char *slash = strrchr(item->path, '/');
     (void)text_copy(ret->name, sizeof(ret->name), slash ? slash + 1 : ""); /* a part fits */
 }
@@ -99,7 +95,7 @@ bool ftp_recent_file_of(const struct ftp_recent *r, const char *folder, size_t n
                         struct ftp_file *ret)
 {
     for (const struct ftp_recent_item *item = r->newest; item; item = item->older) {
-        if (item->folder || !is_listed(item->path, folder) || n-- > 0)
+        if (item->mark.folder || !is_listed(item->path, folder) || n-- > 0)
             continue;
         describe(item, ret);
         return true;
@@ -110,6 +106,12 @@ bool ftp_recent_file_of(const struct ftp_recent *r, const char *folder, size_t n
 bool ftp_recent_has(const struct ftp_recent *r, const char *path)
 {
     return item_of(r, path) != NULL;
+}
+
+struct ftp_mark ftp_recent_mark(const struct ftp_recent *r, const char *path)
+{
+    const struct ftp_recent_item *item = item_of(r, path);
+    return item ? item->mark : (struct ftp_mark){0};
 }
 
 void ftp_recent_remove(struct ftp_recent *r, const char *path)
@@ -134,9 +136,7 @@ void ftp_recent_rename(struct ftp_recent *r, const char *from, const char *to)
             moved[0] = '\0'; /* too long to be asked for by a path: nobody finds it */
         struct ftp_recent_item *item = item_new(moved);
         item->older = old->older;
-        item->size = old->size;
-        item->modified = old->modified;
-        item->folder = old->folder;
+        item->mark = old->mark;
         *link = item;
         free(old);
     }
@@ -146,5 +146,5 @@ void ftp_recent_set_modified(struct ftp_recent *r, const char *path, struct wall
 {
     struct ftp_recent_item *item = item_of(r, path);
     if (item)
-        item->modified = t;
+        item->mark.modified = t;
 }

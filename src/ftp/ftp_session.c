@@ -25,7 +25,7 @@
 
 enum session_state {
     SESSION_IDLE,    /* takes lines */
-    SESSION_WAITING, /* for the disk threads */
+    SESSION_WAITING, /* for the disk threads, or for its turn to have its password checked */
     SESSION_DELAYED, /* a login failed; the answer is held back */
     SESSION_TRANSFER,
     SESSION_SECURING,  /* 234 is on its way, or the TLS handshake goes on */
@@ -37,6 +37,7 @@ enum session_state {
 struct ftp_session {
     struct ftp_shared *shared;
     struct ftp_session *next, *previous;
+    struct ftp_session *login_next; /* of those that wait for their turn */
     struct ftp_watch watch;
     struct ftp_timer timer;
     struct ftp_task reap;
@@ -49,10 +50,11 @@ struct ftp_session {
     bool gone;       /* the control connection is no more */
     bool seen;       /* a command came */
     bool known;      /* logged in once */
+    bool queued;     /* waits for its turn */
     char *dismissed; /* why it ends after its upload */
     char *held;      /* a line that was taken too early, for after the transfer */
     size_t held_len;
-    struct mono_time began, active_at;
+    struct mono_time began, active_at, asked_at; /* the last to log in */
     struct ftp_engine *engine;
     struct ftp_reader reader;
     struct tls_conn *tls;
@@ -147,6 +149,22 @@ static void hang_up(struct ftp_session *s)
         (void)close(STEAL_FD(s->watch.fd)); /* nothing of it is still wanted */
 }
 
+static void drop_login(struct ftp_session *s)
+{
+    struct ftp_shared *sh = s->shared;
+    if (s->errand && s->errand->job.kind == FTP_DISK_LOGIN)
+        atomic_store(&s->errand->job.dropped, true);
+    struct ftp_session **at = &sh->login_first, *before = NULL;
+    if (!s->queued)
+        return;
+    for (; *at != s; at = &(*at)->login_next)
+        before = *at;
+    *at = s->login_next;
+    if (sh->login_last == s)
+        sh->login_last = before;
+    s->queued = false;
+}
+
 /* The connection goes now, so that the client sees it; the rest when the disk threads are done with
  * what is ours. */
 static void end(struct ftp_session *s)
@@ -156,6 +174,7 @@ static void end(struct ftp_session *s)
     if (s->state != SESSION_OVER) {
         s->state = SESSION_OVER;
         ftp_loop_disarm(sh->loop, &s->timer);
+        drop_login(s);
         tls_conn_free(STEAL(s->tls));
         ftp_loop_unwatch(sh->loop, &s->watch);
         ftp_guard_leave(sh->guard, &s->peer.any, ftp_loop_now(sh->loop));
@@ -217,6 +236,7 @@ void ftp_session_dismiss(struct ftp_session *s, const char *reason, bool patient
         ftp_transfer_abort(&s->transfer, reason); /* its end goes on from here */
     else if (!s->errand)
         obey(s, FTP_ASK_CLOSE);
+    drop_login(s);
     advance(s);
 }
 
@@ -541,6 +561,7 @@ static void obey(struct ftp_session *s, enum ftp_ask ask)
     case FTP_ASK_NOTHING:
         break;
     case FTP_ASK_LOGIN:
+        s->asked_at = ftp_loop_now(s->shared->loop);
         try_login(s);
         break;
     case FTP_ASK_LISTEN:
@@ -629,7 +650,8 @@ static void welcome(struct ftp_session *s, const struct ftp_account *a)
     arm_idle(s);
 }
 
-static void refuse(struct ftp_session *s)
+/* Returns how long to wait with the answer. */
+static int64_t note_failure(struct ftp_session *s)
 {
     struct ftp_shared *sh = s->shared;
     char peer[FTP_ADDRESS_TEXT_MAX], user[128];
@@ -644,8 +666,59 @@ static void refuse(struct ftp_session *s)
         ftp_metrics_banned();
         log_notice("ftp-banned", "%s tried too many passwords and is shut out for a while", peer);
     }
+    return delay;
+}
+
+/* The delay counts from the question: what it took to find the answer, which depends on whose name
+ * it was, is not to be seen. If it took longer, neither is that, but for a whole delay. */
+static void refuse(struct ftp_session *s)
+{
+    int64_t delay_us = note_failure(s) * 1000;
+    int64_t took_us = mono_diff_us(ftp_loop_now(s->shared->loop), s->asked_at);
+    int64_t wait_us = (took_us / delay_us + 1) * delay_us;
     s->state = SESSION_DELAYED;
-    ftp_loop_arm(sh->loop, &s->timer, mono_add_ms(now, delay));
+    ftp_loop_arm(s->shared->loop, &s->timer, (struct mono_time){s->asked_at.us + wait_us});
+}
+
+/* One of an address at a time: who opens many sessions has no more of the disk threads for it, and
+ * is banned after as many guesses as one after the other. */
+static void check_password(struct ftp_session *s)
+{
+    struct ftp_shared *sh = s->shared;
+    s->state = SESSION_WAITING;
+    if (!ftp_guard_look(sh->guard, &s->peer.any)) {
+        s->queued = true;
+        s->login_next = NULL;
+        *(sh->login_last ? &sh->login_last->login_next : &sh->login_first) = s;
+        sh->login_last = s;
+        return;
+    }
+    struct ftp_errand *j = ftp_errand_new(sh, FTP_DISK_LOGIN, s, on_login_done);
+    j->job.accounts = ftp_realm_accounts(s->realm);
+    j->job.user = ftp_engine_user(s->engine);
+    j->job.password = ftp_engine_password(s->engine);
+    j->job.from = &s->peer.any;
+    j->job.known = ftp_guard_knows(sh->guard, &s->peer.any, ftp_loop_now(sh->loop));
+    s->errand = j;
+    ftp_errand_send(sh, j);
+}
+
+/* The next of that address. One that needs no check, or gets none any more, is not the last. */
+static void check_next(struct ftp_shared *sh, const union ftp_address *peer)
+{
+    struct ftp_session *next;
+    for (struct ftp_session *s = sh->login_first; s; s = next) {
+        next = s->login_next;
+        if (!ftp_guard_is_same(&s->peer.any, &peer->any))
+            continue;
+        drop_login(s);
+        s->state = SESSION_IDLE;
+        try_login(s);
+        bool checks = s->errand != NULL;
+        advance(s);
+        if (checks)
+            return;
+    }
 }
 
 static void try_login(struct ftp_session *s)
@@ -666,43 +739,65 @@ static void try_login(struct ftp_session *s)
     }
     struct ftp_accounts *accounts = ftp_realm_accounts(s->realm);
     const char *user = ftp_engine_user(s->engine), *password = ftp_engine_password(s->engine);
-    if (!ftp_accounts_slow(accounts)) {
-        const struct ftp_account *a = ftp_accounts_login(accounts, user, password, &s->peer.any);
-        if (a)
-            welcome(s, a);
-        else
-            refuse(s);
-        return;
-    }
-    struct ftp_errand *j = ftp_errand_new(sh, FTP_DISK_LOGIN, s, on_login_done);
-    j->job.accounts = accounts;
-    j->job.user = user;
-    j->job.password = password;
-    j->job.from = &s->peer.any;
-    s->state = SESSION_WAITING;
-    s->errand = j;
-    ftp_errand_send(sh, j);
+    const struct ftp_account *a = ftp_accounts_login_text(accounts, user, password, &s->peer.any);
+    if (a)
+        welcome(s, a);
+    else if (ftp_accounts_slow(accounts))
+        check_password(s);
+    else
+        refuse(s);
+}
+
+/* What a hash is of shows when somebody says it: a default password opens nothing in this form,
+ * either. */
+static bool is_weak(struct ftp_session *s, const struct ftp_account *a)
+{
+    char why[256];
+    if (ftp_password_is_good(ftp_engine_password(s->engine), a->name, why, sizeof(why)))
+        return false;
+    log_warn("ftp-password-weak",
+             "account '%s': nobody is let in, for its password, of which the configuration has the "
+             "hash, is not accepted: %s",
+             a->name, why);
+    return true;
+}
+
+/* The look took a while: the accounts may be others now, and attempts over other sessions may have
+ * had their answers. */
+static void conclude_login(struct ftp_session *s, int code, const struct ftp_account *a)
+{
+    struct ftp_shared *sh = s->shared;
+    s->state = SESSION_IDLE;
+    if (code == -ECANCELED) /* it was dismissed */
+        obey(s, ftp_engine_login(s->engine, NULL));
+    else if (s->realm != sh->realm)
+        try_login(s);
+    else if (a && !ftp_guard_is_banned(sh->guard, &s->peer.any, ftp_loop_now(sh->loop)) &&
+             !is_weak(s, a))
+        welcome(s, a);
+    else
+        refuse(s);
 }
 
 static void on_login_done(struct ftp_errand *j)
 {
     struct ftp_session *s = j->owner;
+    struct ftp_shared *sh = s->shared;
     const struct ftp_account *a = j->job.account;
+    int code = j->job.code;
+    const union ftp_address peer = s->peer;
     s->errand = NULL;
-    ftp_errand_free(s->shared, j);
-    if (s->state == SESSION_OVER) {
+    ftp_errand_free(sh, j);
+    ftp_guard_looked(sh->guard, &peer.any);
+    if (s->state == SESSION_OVER) { /* that spares nobody the ban */
+        if (!a && code != -ECANCELED)
+            (void)note_failure(s);
         end(s);
-        return;
+    } else {
+        conclude_login(s, code, a);
+        advance(s);
     }
-    s->state = SESSION_IDLE;
-    /* The look took a while: attempts over other sessions may have had their answers meanwhile. */
-    if (ftp_guard_is_banned(s->shared->guard, &s->peer.any, ftp_loop_now(s->shared->loop)))
-        a = NULL;
-    if (a)
-        welcome(s, a);
-    else
-        refuse(s);
-    advance(s);
+    check_next(sh, &peer);
 }
 
 /* ---- data connections ---- */

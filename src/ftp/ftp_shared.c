@@ -32,6 +32,8 @@ struct ftp_errand *ftp_errand_new(struct ftp_shared *sh, enum ftp_disk_kind kind
     job->accounts = NULL;
     job->user = job->password = NULL;
     job->from = NULL;
+    job->known = false;
+    atomic_init(&job->dropped, false);
     job->account = NULL;
     job->code = 0;
     err_clear(&job->error);

@@ -29,6 +29,7 @@ struct ftp_shared {
     struct ftp_ports ports;
     struct ftp_realm *realm; /* of this moment */
     struct ftp_session *sessions;
+    struct ftp_session *login_first, *login_last; /* wait until another of their address is done */
     int session_count;
     int errands; /* at the disk threads */
     bool stopping;

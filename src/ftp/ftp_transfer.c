@@ -740,7 +740,7 @@ static void set_result(struct ftp_transfer *t, int code, const char *text)
              : code == -EBADMSG ? FTP_TRANSFER_INCOMPLETE
                                 : FTP_TRANSFER_LOCAL;
     t->code = MIN(code, 0);
-    t->why = code == -EBADMSG ? "the picture has no end" : "";
+    t->why = code == -EBADMSG ? "it has no end, or is shorter than announced" : "";
     if (t->end == FTP_TRANSFER_LOCAL)
         tell_failure(t, code, text);
 }

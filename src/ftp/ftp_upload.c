@@ -51,13 +51,14 @@ struct ftp_upload {
     struct jail_place place; /* the final name */
     struct ftp_tally_folder folder;
     char temporary[TEMPORARY_MAX]; /* "" before there is one */
-    bool overwrite;
+    struct ftp_leave leave;
     bool keeps_all;    /* what is replaced is contained in the new file */
     bool folder_tried; /* its folder was synced, with this result */
     int folder_code;
     bool entry_held;        /* it will be one more entry of its folder */
     int64_t held;           /* bytes of the quota */
     int64_t kept;           /* bytes that were there before */
+    int64_t announced;      /* 0 = nothing, or it does not bind */
     int64_t written_behind; /* up to here the disk was told to begin */
     struct jpeg_end end;    /* of what came, when nothing was kept */
     struct ftp_file file;
@@ -94,7 +95,8 @@ int ftp_upload_open(struct ftp_jail *j, const struct ftp_upload_options *o, stru
     struct ftp_upload *u = xcalloc(1, sizeof(*u));
     u->jail = ftp_jail_ref(j);
     u->fd = u->place.folder_fd = -1;
-    u->overwrite = o->overwrite;
+    u->leave = o->leave;
+    u->announced = o->exact ? o->announced : 0;
     int r = -ENOENT;
     for (int i = 0; r == -ENOENT && i < OPEN_TRIES; i++)
         r = open_in_folder(u, o, e);
@@ -147,7 +149,7 @@ static int look_at_target(struct ftp_upload *u, const struct ftp_upload_options 
     err_clear(e); /* that there is none is no failure */
     if (r == 0 && S_ISDIR(st.st_mode))
         return err_set(e, -EISDIR, ERR_NEVER, "a folder of that name is there");
-    if (r == 0 && !o->overwrite)
+    if (r == 0 && !jail_may_leave(&o->leave, &st))
         return err_set(e, -EEXIST, ERR_NEVER, "a file of that name is there");
     int64_t size = r == 0 ? st.st_size : -1;
     if (o->offset > MAX(size, 0))
@@ -357,6 +359,11 @@ bool ftp_upload_is_cut(const struct ftp_upload *u)
     return jpeg_end_is_cut(&all);
 }
 
+bool ftp_upload_is_short(const struct ftp_upload *u)
+{
+    return u->file.size < u->announced && !jpeg_end_is_whole(&u->end);
+}
+
 /* What was kept never passed through our hands. */
 static void follow_from_disk(const struct ftp_upload *u, struct jpeg_end *end)
 {
@@ -423,8 +430,10 @@ static void put_name(struct ftp_upload *u, int *code, struct err *e)
     struct stat st;
     if (*code < 0)
         return;
-    *code = jail_put_name(u->place.folder_fd, u->temporary, &u->place, u->overwrite, u->keeps_all,
+    jail_names_lock(u->leave.one.set);
+    *code = jail_put_name(u->place.folder_fd, u->temporary, &u->place, &u->leave, u->keeps_all,
                           &old, e);
+    jail_names_unlock();
     if (*code == -ENOENT) /* somebody took our file away: whatever the reason, it is not safe */
         *code = -EIO;
     if (*code < 0) {

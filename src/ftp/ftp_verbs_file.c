@@ -20,6 +20,19 @@ static bool own(const struct ftp_engine *en, const char *path)
     return ftp_recent_has(&en->recent, path);
 }
 
+/* Of what the session has stored under that name: all that it may touch where it lacks the right.
+ */
+static struct ftp_mark own_mark(const struct ftp_engine *en, unsigned right, const char *path)
+{
+    return ftp_engine_may(en, right) ? (struct ftp_mark){0} : ftp_recent_mark(&en->recent, path);
+}
+
+static bool is_own(const struct ftp_engine *en, const char *path, const struct ftp_file *file)
+{
+    struct ftp_mark m = ftp_recent_mark(&en->recent, path);
+    return file && ftp_mark_is(&m, file);
+}
+
 /* The disk no longer has what this session put there: it was taken, as it should be. */
 static bool was_taken(const struct ftp_engine *en, int code, const char *path)
 {
@@ -146,7 +159,7 @@ enum ftp_ask ftp_run_mkd(struct ftp_engine *en, struct argument a)
     return resolve(en, a, 550, path) ? ask_file(en, FTP_OP_MAKE, path) : FTP_ASK_NOTHING;
 }
 
-void ftp_done_mkd(struct ftp_engine *en, int code, const struct ftp_file *file UNUSED,
+void ftp_done_mkd(struct ftp_engine *en, int code, const struct ftp_file *file,
                   const char *text UNUSED)
 {
     const char *path = en->request->path;
@@ -154,7 +167,12 @@ void ftp_done_mkd(struct ftp_engine *en, int code, const struct ftp_file *file U
         (void)ftp_reply_failure(en, code, path);
         return;
     }
-    ftp_recent_add(&en->recent, path, &(struct ftp_file){.folder = true});
+    struct ftp_file made = {.folder = true};
+    if (file) {
+        made.device = file->device;
+        made.inode = file->inode;
+    }
+    ftp_recent_add(&en->recent, path, &made);
     char quoted[FTP_QUOTED_MAX];
     (void)ftp_reply(en, 257, "%s", ftp_quote(path, quoted));
 }
@@ -169,7 +187,9 @@ static enum ftp_ask remove_one(struct ftp_engine *en, struct argument a, enum ft
         return refuse(en, what, "delete");
     if (!path[1])
         return ftp_reply(en, 550, "\"/\" stays.");
-    return ask_file(en, op, path);
+    enum ftp_ask ask = ask_file(en, op, path);
+    en->request->only = own_mark(en, FTP_RIGHT_DELETE, path);
+    return ask;
 }
 
 static void removed(struct ftp_engine *en, int code, const char *what)
@@ -221,10 +241,12 @@ enum ftp_ask ftp_run_rnfr(struct ftp_engine *en, struct argument a)
     return ask_file(en, FTP_OP_STAT, path);
 }
 
-void ftp_done_rnfr(struct ftp_engine *en, int code, const struct ftp_file *file UNUSED,
+void ftp_done_rnfr(struct ftp_engine *en, int code, const struct ftp_file *file,
                    const char *text UNUSED)
 {
     const char *path = en->request->path;
+    if (code == 0 && !ftp_engine_may(en, FTP_RIGHT_DELETE) && !is_own(en, path, file))
+        code = -ENOENT; /* another's by now */
     en->rename_gone = was_taken(en, code, path);
     if (code < 0 && !en->rename_gone) {
         (void)ftp_reply_failure(en, code, path);
@@ -250,11 +272,12 @@ enum ftp_ask ftp_run_rnto(struct ftp_engine *en, struct argument a)
         return FTP_ASK_NOTHING;
     if (!to[1])
         return ftp_reply(en, 553, "\"/\" stays.");
-    if (en->rename_gone)
-        return renamed(en, from, to);
     enum ftp_ask ask = ask_file(en, FTP_OP_RENAME, from);
-    (void)text_copy(en->request->path_to, sizeof(en->request->path_to), to); /* the same size */
-    en->request->overwrite = ftp_engine_may(en, FTP_RIGHT_OVERWRITE) || own(en, to);
+    struct ftp_request *q = en->request;
+    (void)text_copy(q->path_to, sizeof(q->path_to), to); /* the same size */
+    q->only = own_mark(en, en->rename_gone ? 0 : FTP_RIGHT_DELETE, from);
+    q->overwrite = ftp_engine_may(en, FTP_RIGHT_OVERWRITE);
+    q->over = own_mark(en, FTP_RIGHT_OVERWRITE, to);
     return ask;
 }
 
@@ -282,14 +305,17 @@ static enum ftp_ask look_at(struct ftp_engine *en, struct argument a)
     return ask_file(en, FTP_OP_STAT, path);
 }
 
-/* The file as the disk or the memory has it; NULL when a reply was given. */
+/* The file as the disk or, when it is gone or another's by now, the memory has it; NULL when a
+ * reply was given. */
 static const struct ftp_file *looked_at(struct ftp_engine *en, int code,
                                         const struct ftp_file *file, struct ftp_file *memory)
 {
     const char *path = en->request->path;
-    if (code == 0 && file)
+    bool may = ftp_engine_may(en, FTP_RIGHT_READ | FTP_RIGHT_LIST);
+    if (code == 0 && file && (may || is_own(en, path, file)))
         return file;
-    if (was_taken(en, code, path) && ftp_recent_find(&en->recent, path, memory))
+    if (was_taken(en, code == 0 ? -ENOENT : code, path) &&
+        ftp_recent_find(&en->recent, path, memory))
         return memory;
     (void)ftp_reply_failure(en, code < 0 ? code : -EIO, path);
     return NULL;
@@ -322,6 +348,7 @@ static enum ftp_ask set_modified(struct ftp_engine *en, struct wall_time t, stru
         return refuse(en, "change files that it has not just stored", "overwrite");
     enum ftp_ask ask = ask_file(en, FTP_OP_MODIFIED, path);
     en->request->modified = t;
+    en->request->only = own_mark(en, FTP_RIGHT_OVERWRITE, path);
     return ask;
 }
 
@@ -527,6 +554,8 @@ static enum ftp_ask store(struct ftp_engine *en, struct argument a, enum ftp_op 
                           bool unique)
 {
     char path[FTP_PATH_MAX];
+    int64_t announced = en->announced;
+    en->announced = 0; /* it is of this one, whatever comes of it */
     if (!ftp_engine_may(en, FTP_RIGHT_STORE))
         return refuse(en, "store files", "store");
     if (!resolve(en, a, 553, path))
@@ -538,9 +567,11 @@ static enum ftp_ask store(struct ftp_engine *en, struct argument a, enum ftp_op 
     struct ftp_request *q = request_new(en, op, path);
     q->offset = offset;
     q->unique = unique;
-    q->overwrite = !unique && (ftp_engine_may(en, FTP_RIGHT_OVERWRITE) || own(en, path));
-    q->announced = en->announced;
-    en->announced = 0;
+    q->overwrite = !unique && ftp_engine_may(en, FTP_RIGHT_OVERWRITE);
+    if (!unique)
+        q->over = own_mark(en, FTP_RIGHT_OVERWRITE, path);
+    q->announced = announced;
+    q->exact = op == FTP_OP_STORE && !en->type_ascii;
     return ask_transfer(en);
 }
 

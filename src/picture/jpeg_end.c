@@ -51,6 +51,11 @@ bool jpeg_end_is_cut(const struct jpeg_end *j)
     return j->state != AT_START && j->state < AT_END && !(j->scan && j->tail_ends);
 }
 
+bool jpeg_end_is_whole(const struct jpeg_end *j)
+{
+    return j->state != AT_START && j->state != AT_NOTHING && !jpeg_end_is_cut(j);
+}
+
 /* Takes at least one byte. */
 static size_t feed_some(struct jpeg_end *j, const uint8_t *p, size_t size)
 {

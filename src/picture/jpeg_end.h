@@ -28,3 +28,5 @@ void jpeg_end_feed(struct jpeg_end *j, const void *bytes, size_t size);
 bool jpeg_end_is_known(const struct jpeg_end *j);
 /* A JPEG, and the end of its picture was not in what came so far. */
 bool jpeg_end_is_cut(const struct jpeg_end *j);
+/* A JPEG, and it was. */
+bool jpeg_end_is_whole(const struct jpeg_end *j);

@@ -21,6 +21,7 @@ import ftp_load
 import ftp_trace
 from conftest import SANITIZED, tmpfs, wait_until
 from ftp_load import Broken, Client, Crowd, Refused, addresses, percentile
+from ftp_rig import PASSWORD, USER, hashed
 from inotify import Eyes
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -124,8 +125,13 @@ def at_once(jobs):
     return results
 
 
-def test_a_failed_login_takes_a_second_whatever_was_wrong(ftp_rig):
-    rig = ftp_rig()
+# Hashes are checked elsewhere than plain passwords.
+text_and_hash = pytest.mark.parametrize("stored", [PASSWORD, hashed()], ids=["text", "hash"])
+
+
+@text_and_hash
+def test_a_failed_login_takes_a_second_whatever_was_wrong(ftp_rig, stored):
+    rig = ftp_rig(stored=stored)
     rig.start()
     sources = addresses(40)
     took = {"nobody": [], "porch": []}
@@ -151,8 +157,9 @@ def test_a_connection_has_three_tries(ftp_rig):
             c.command("PASS porch-password", 230)
 
 
-def test_an_address_that_guesses_is_banned_and_no_other(ftp_rig):
-    rig = ftp_rig(ftp="login_failures_max = 10\nban = 5s\n")
+@text_and_hash
+def test_an_address_that_guesses_is_banned_and_no_other(ftp_rig, stored):
+    rig = ftp_rig(ftp="login_failures_max = 10\nban = 5s\n", stored=stored)
     rig.start()
     guesser, camera = "127.0.1.1", "127.0.1.2"
     during = rig.load(clients=1, ways={"store": 1}, sources=[camera]).start()
@@ -175,6 +182,30 @@ def test_an_address_that_guesses_is_banned_and_no_other(ftp_rig):
         return None
     assert wait_until(allowed, "the end of the ban")
     rig.check(ledger)
+
+
+def test_a_camera_does_not_wait_behind_the_guesses_of_strangers(ftp_rig):
+    """Each of which costs the server a hash; the camera logs in for each picture."""
+    rig = ftp_rig(stored=hashed(rounds=100_000))
+    rig.start()
+    camera = "127.0.0.1"
+
+    def log_in():
+        start = time.monotonic()
+        with Client(rig.server, camera) as c:
+            c.login(USER, PASSWORD)
+        return time.monotonic() - start
+
+    alone = [log_in() for _ in range(5)]
+    with contextlib.ExitStack() as open_ones:
+        for source in addresses(120):
+            for user in (USER, "nobody"):
+                c = open_ones.enter_context(Client(rig.server, source))
+                c.command(f"USER {user}", 331)
+                c.send("PASS wrong-password")
+        took = [log_in() for _ in range(5)]
+    # For the strangers' 240 hashes it takes some 20 s; those that are under way are waited for.
+    assert max(took) < max(20 * statistics.median(alone), 4), (took, alone)
 
 
 # ---- S3: paths ----

@@ -112,10 +112,14 @@ static inline UNUSED void script_describe(const struct ftp_engine *en, enum ftp_
         stamp[0] = ' ';
         ftp_time_format(q->modified, stamp + 1);
     }
-    (void)text_format(ret + n, size - (size_t)n, " %s %s%s%s%s%s%s%s%s%s%s", ops[q->op], q->path,
+    (void)text_format(ret + n, size - (size_t)n, " %s %s%s%s%s%s%s%s%s%s%s%s", ops[q->op], q->path,
                       to, offset, announced, q->unique ? " unique" : "",
-                      q->overwrite ? " overwrite" : "", stamp, q->op == FTP_OP_LIST ? " " : "",
-                      q->op == FTP_OP_LIST ? forms[q->form] : "", q->empty ? " empty" : "");
+                      q->overwrite  ? " overwrite"
+                      : q->over.set ? " overwrite-own"
+                                    : "",
+                      stamp, q->op == FTP_OP_LIST ? " " : "",
+                      q->op == FTP_OP_LIST ? forms[q->form] : "", q->empty ? " empty" : "",
+                      q->only.set ? " own" : "");
 }
 
 struct script {

@@ -14,6 +14,8 @@
 #include "ftp/ftp_jail.h"
 #include "ftp/ftp_path.h"
 
+static const struct ftp_leave any = {.any = true}, none;
+
 struct fixture {
     char folder[64]; /* holds the root, and beside it what nobody may reach */
     int fd;

@@ -19,6 +19,10 @@ static char *const no_environment[] = {NULL};
 
 /* Of "correct horse", with the least cost of its kind. */
 #define HASH_CORRECT_HORSE "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
+#define SHA_CORRECT_HORSE                                                                          \
+    "$6$rounds=1000$saltsalt$4GMtaIz3E1AdDi2SmCokEW0ehi."                                          \
+    "HdxNDcL3fGE1XXuzvo6kbx7UOloZKONqEk5H3JrQA4NOfU8BmqFPrpGqwA1"
+#define YES_CORRECT_HORSE "$y$j75$saltsaltsalt$zQziiNee/3jd.PJJvsNgy7GH5uO3HbsUNcQ3Jsopj2B"
 
 static struct cfg *load_cfg(const char *text)
 {
@@ -221,23 +225,49 @@ static int64_t cost_us(const struct ftp_accounts *a, const char *user, const cha
  * more, so half and twice as much are one and the same. */
 static void a_login_that_fails_costs_one_hash_whatever_is_wrong(void **state UNUSED)
 {
-    AUTO(ftp_accounts)
-    a = load("[ftp_account:hashed]\npassword=" HASH_CORRECT_HORSE "\n"
-             "[ftp_account:far]\npassword=" HASH_CORRECT_HORSE "\nhosts=10.0.0.1\n"
-             "[ftp_account:text]\npassword=battery staple\n");
+    static const char *const hashes[] = {HASH_CORRECT_HORSE, SHA_CORRECT_HORSE, YES_CORRECT_HORSE};
     static const struct {
         const char *user, *password;
     } cases[] = {{"nobody", "correct horse"},
                  {"text", "correct horse"},
                  {"far", "correct horse"}, /* the right one, from a wrong address */
                  {"", ""}};
-    int64_t one = cost_us(a, "hashed", "wrong one");
-    assert_true(one > 100);
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        int64_t us = cost_us(a, cases[i].user, cases[i].password);
-        if (us < one / 2 || us > one * 2)
-            CASE_FAILS("%s: %lld us instead of %lld", cases[i].user, (long long)us, (long long)one);
+    for (size_t k = 0; k < ARRAY_LEN(hashes); k++) {
+        AUTO_FREE char *text = xasprintf("[ftp_account:hashed]\npassword=%s\n"
+                                         "[ftp_account:far]\npassword=%s\nhosts=10.0.0.1\n"
+                                         "[ftp_account:text]\npassword=battery staple\n",
+                                         hashes[k], hashes[k]);
+        AUTO(ftp_accounts) a = load(text);
+        assert_true(logs_in(a, "hashed", "correct horse"));
+        int64_t one = cost_us(a, "hashed", "wrong one");
+        assert_true(one > 100);
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            int64_t us = cost_us(a, cases[i].user, cases[i].password);
+            if (us < one / 2 || us > one * 2)
+                CASE_FAILS("%.4s, %s: %lld us instead of %lld", hashes[k], cases[i].user,
+                           (long long)us, (long long)one);
+        }
     }
+}
+
+/* Beside costly ones as well: nobody waits for them. */
+static void the_right_text_costs_no_hash(void **state UNUSED)
+{
+    AUTO(ftp_accounts)
+    a = load("[ftp_account:hashed]\npassword=" YES_CORRECT_HORSE "\n"
+             "[ftp_account:text]\npassword=battery staple\n"
+             "[ftp_account:far]\npassword=battery staple\nhosts=10.0.0.1\n");
+    const struct sockaddr *here = from("192.0.2.1");
+    assert_true(ftp_accounts_slow(a));
+    const struct ftp_account *got = ftp_accounts_login_text(a, "text", "battery staple", here);
+    assert_non_null(got);
+    assert_string_equal(got->name, "text");
+    assert_null(ftp_accounts_login_text(a, "text", "battery stapl", here));
+    assert_null(ftp_accounts_login_text(a, "far", "battery staple", here));
+    assert_null(ftp_accounts_login_text(a, "nobody", "battery staple", here));
+    assert_null(ftp_accounts_login_text(a, "hashed", "correct horse", here));
+    assert_null(ftp_accounts_login_text(a, "hashed", YES_CORRECT_HORSE, here));
+    assert_null(ftp_accounts_login_text(a, "hashed", "", here));
 }
 
 /* ---- what is refused ---- */
@@ -379,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_login_takes_the_right_user_with_the_right_password),
         cmocka_unit_test(a_hash_is_as_good_as_its_password),
         cmocka_unit_test(a_login_that_fails_costs_one_hash_whatever_is_wrong),
+        cmocka_unit_test(the_right_text_costs_no_hash),
         cmocka_unit_test(a_login_from_a_wrong_address_is_no_login),
         cmocka_unit_test(passwords_that_are_guessed_at_once_are_refused),
         cmocka_unit_test(what_is_wrong_is_said_with_its_place_and_what_would_be_right),

@@ -192,7 +192,7 @@ static void lists_in_every_form(void **state)
     struct ftp_disk *d = start(f, 1);
     struct wall_time t = wall_from_seconds(1700000000);
     fixture_put(f, "/a.jpg", "12345");
-    assert_int_equal(ftp_jail_set_modified(f->jail, "/a.jpg", t, &f->e), 0);
+    assert_int_equal(ftp_jail_set_modified(f->jail, "/a.jpg", NULL, t, &f->e), 0);
     static const struct {
         enum ftp_list_form form;
         const char *text;

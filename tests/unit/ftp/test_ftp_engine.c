@@ -63,8 +63,8 @@ static const struct session clients[] = {
      "> SIZE a.jpg\n< 550 This account may not look at files that it has not just stored "
      "(right \"list\").\n" SCRIPT_PASV STOR(
          "tmp_a.jpg",
-         "/tmp_a.jpg") "> RNFR tmp_a.jpg\n? file stat /tmp_a.jpg\nfile ok\n< 350 Now RNTO.\n"
-                       "> RNTO a.jpg\n? file rename /tmp_a.jpg -> /a.jpg overwrite\nfile ok\n"
+         "/tmp_a.jpg") "> RNFR tmp_a.jpg\n? file stat /tmp_a.jpg\nfile ok 4711\n< 350 Now RNTO.\n"
+                       "> RNTO a.jpg\n? file rename /tmp_a.jpg -> /a.jpg overwrite own\nfile ok\n"
                        "< 250 Renamed.\n"
                        "> MFMT 20250102030405 a.jpg\n? file modified /a.jpg 20250102030405\nfile "
                        "ENOENT\n"
@@ -86,10 +86,10 @@ static const struct session clients[] = {
                     "/.in.a.jpg") "> MFMT 20250102030405 .in.a.jpg\n"
                                   "? file modified /.in.a.jpg 20250102030405\nfile ok\n"
                                   "< 213 Modify=20250102030405; /.in.a.jpg\n"
-                                  "> RNFR .in.a.jpg\n? file stat /.in.a.jpg\nfile ok\n< 350 Now "
-                                  "RNTO.\n"
+                                  "> RNFR .in.a.jpg\n? file stat /.in.a.jpg\nfile ok 4711 "
+                                  "20250102030405\n< 350 Now RNTO.\n"
                                   "> RNTO a.jpg\n? file rename /.in.a.jpg -> /a.jpg "
-                                  "overwrite\nfile ok\n"
+                                  "overwrite own\nfile ok\n"
                                   "< 250 Renamed.\n" QUIT},
     {"a camera that keeps its session",
      SCRIPT_LOGIN("cam") "> SYST\n< 215 UNIX Type: L8\n" TYPE_I SCRIPT_PASV
@@ -109,25 +109,25 @@ static const struct session clients[] = {
      SCRIPT_LOGIN("cam") "> TYPE A\n< 200 Type A; bytes are kept as they are.\n" SCRIPT_PASV STOR(
          "a.jpg", "/a.jpg")},
     {"the test button of a camera",
-     SCRIPT_LOGIN("cam") MAKE("test", "/test") ENTER("test", "/test")
-         SCRIPT_PASV STOR("test.txt", "/test/test.txt") "> DELE test.txt\n? file delete "
-                                                        "/test/test.txt\nfile ok\n< 250 Deleted.\n"
-                                                        "> CDUP\n< 250 In \"/\".\n"
-                                                        "> RMD test\n? file remove-folder "
-                                                        "/test\nfile ok\n< 250 Folder removed.\n"
-                                                        "> RMD test\n< 550 This account may not "
-                                                        "remove folders that it has not just made "
-                                                        "(right \"delete\").\n" QUIT},
+     SCRIPT_LOGIN("cam") MAKE("test", "/test") ENTER("test", "/test") SCRIPT_PASV STOR(
+         "test.txt", "/test/test.txt") "> DELE test.txt\n? file delete "
+                                       "/test/test.txt own\nfile ok\n< 250 Deleted.\n"
+                                       "> CDUP\n< 250 In \"/\".\n"
+                                       "> RMD test\n? file remove-folder "
+                                       "/test own\nfile ok\n< 250 Folder removed.\n"
+                                       "> RMD test\n< 550 This account may not "
+                                       "remove folders that it has not just made "
+                                       "(right \"delete\").\n" QUIT},
     {"the test button, when others were quicker",
      SCRIPT_LOGIN("cam") MAKE("test", "/test") SCRIPT_PASV STOR(
          "test/a.txt",
-         "/test/a.txt") "> DELE test/a.txt\n? file delete /test/a.txt\nfile ENOENT\n< 250 "
+         "/test/a.txt") "> DELE test/a.txt\n? file delete /test/a.txt own\nfile ENOENT\n< 250 "
                         "Deleted.\n"
                         "> DELE test/a.txt\n< 550 This account may not delete files that it has "
                         "not just stored "
                         "(right \"delete\").\n"
                         "> CWD test\n? file enter /test\nfile ENOENT\n< 250 In \"/test\".\n"
-                        "> RMD /test\n? file remove-folder /test\nfile ENOENT\n< 250 Folder "
+                        "> RMD /test\n? file remove-folder /test own\nfile ENOENT\n< 250 Folder "
                         "removed.\n"},
     {"a camera that looks first", SCRIPT_LOGIN("cam") SCRIPT_PASV
      "> LIST -a\n? transfer list / long empty\nopened connected\n< 125 Here comes the list.\n"
@@ -338,30 +338,50 @@ static const struct session sessions[] = {
      SCRIPT_LOGIN("cam") SCRIPT_PASV STOR(
          "tmp",
          "/tmp") "> RNFR tmp\n? file stat /tmp\nfile ENOENT\n< 350 Now RNTO.\n"
-                 "> RNTO a.jpg\n< 250 Renamed.\n"
+                 "> RNTO a.jpg\n? file rename /tmp -> /a.jpg overwrite own\nfile ENOENT\n"
+                 "< 250 Renamed.\n"
                  "> SIZE a.jpg\n? file stat /a.jpg\nfile ENOENT\n< 213 4711\n"
                  "> SIZE tmp\n< 550 This account may not look at files that it has not just stored "
                  "(right \"list\").\n"},
     {"a rename of what is taken between the two",
      SCRIPT_LOGIN("cam") SCRIPT_PASV STOR(
-         "tmp", "/tmp") "> RNFR tmp\n? file stat /tmp\nfile ok\n< 350 Now RNTO.\n"
-                        "> RNTO a.jpg\n? file rename /tmp -> /a.jpg overwrite\nfile ENOENT\n< 250 "
-                        "Renamed.\n"
+         "tmp", "/tmp") "> RNFR tmp\n? file stat /tmp\nfile ok 4711\n< 350 Now RNTO.\n"
+                        "> RNTO a.jpg\n? file rename /tmp -> /a.jpg overwrite own\nfile ENOENT\n"
+                        "< 250 Renamed.\n"
                         "> MLST a.jpg\n? file stat /a.jpg\nfile ENOENT\n< 250-Facts:\n"
                         "<  type=file;size=4711;modify=20260102030405;perm=aw; "
                         "/a.jpg\n< 250 End.\n"},
+    {"a rename of what another has stored since",
+     SCRIPT_LOGIN("store") SCRIPT_PASV "> STOR tmp\n? transfer store /tmp\n" STORE(
+         "/tmp") "> RNFR tmp\n? file stat /tmp\nfile ok 5\n< 350 Now RNTO.\n"
+                 "> RNTO a.jpg\n? file rename /tmp -> /a.jpg own\nfile EEXIST\n"
+                 "< 550 \"/a.jpg\": File exists.\n"
+                 "> DELE a.jpg\n< 550 This account may not delete files that it has not just "
+                 "stored "
+                 "(right \"delete\").\n"
+                 "> DELE tmp\n? file delete /tmp own\nfile ENOENT\n< 250 Deleted.\n"},
+    {"whoever may rename anything renames what is there, or what was taken and nothing else",
+     SCRIPT_LOGIN("all") SCRIPT_PASV STOR(
+         "tmp", "/tmp") "> RNFR tmp\n? file stat /tmp\nfile ok 5\n< 350 Now RNTO.\n"
+                        "> RNTO a.jpg\n? file rename /tmp -> /a.jpg overwrite\nfile ok\n< 250 "
+                        "Renamed.\n" SCRIPT_PASV STOR(
+                            "tmp",
+                            "/tmp") "> RNFR tmp\n? file stat /tmp\nfile ENOENT\n< 350 Now RNTO.\n"
+                                    "> RNTO a.jpg\n? file rename /tmp -> /a.jpg overwrite "
+                                    "own\nfile ENOENT\n"
+                                    "< 250 Renamed.\n"},
     {"a folder that is renamed takes its files along",
      SCRIPT_LOGIN("store") MAKE("d", "/d") SCRIPT_PASV "> STOR d/a\n? transfer store /d/a\n" STORE(
          "/d/a") "> RNFR d\n? file stat /d\nfile folder\n< 350 Now RNTO.\n"
-                 "> RNTO e\n? file rename /d -> /e\nfile ok\n< 250 Renamed.\n"
+                 "> RNTO e\n? file rename /d -> /e own\nfile ok\n< 250 Renamed.\n"
                  "> SIZE e/a\n? file stat /e/a\nfile ENOENT\n< 213 4711\n"
                  "> SIZE d/a\n< 550 This account may not look at files that it has not just stored "
                  "(right \"list\").\n"},
     {"what one stored one may write over",
      SCRIPT_LOGIN("store") SCRIPT_PASV "> STOR a\n? transfer store /a\n" STORE("/a") SCRIPT_PASV
-     "> STOR a\n? transfer store /a overwrite\n" STORE("/a") SCRIPT_PASV
-     "> APPE a\n? transfer append /a at -1 overwrite\n" STORE(
-         "/a") "> MFMT 20250102030405 a\n? file modified /a 20250102030405\nfile ok\n"
+     "> STOR a\n? transfer store /a overwrite-own\n" STORE("/a") SCRIPT_PASV
+     "> APPE a\n? transfer append /a at -1 overwrite-own\n" STORE(
+         "/a") "> MFMT 20250102030405 a\n? file modified /a 20250102030405 own\nfile ok\n"
                "< 213 Modify=20250102030405; /a\n"},
     {"STOU is remembered under the name that it got",
      SCRIPT_LOGIN("cam") ENTER("x", "/x") SCRIPT_PASV

@@ -317,6 +317,47 @@ static void new_limits_count_at_once(void **state UNUSED)
     ftp_guard_free(g);
 }
 
+static void an_address_has_one_look_at_a_time(void **state UNUSED)
+{
+    struct ftp_guard *g = ftp_guard_new(&limits);
+    struct place a = v4(1), b = v4(2);
+    assert_int_equal(ftp_guard_enter(g, AT(a), start), FTP_GUARD_WELCOME);
+    assert_true(ftp_guard_look(g, AT(a)));
+    assert_false(ftp_guard_look(g, AT(a)));
+    assert_true(ftp_guard_look(g, AT(b)));
+    ftp_guard_leave(g, AT(a), start);
+    assert_false(ftp_guard_look(g, AT(a)));                  /* whoever asked for it is gone */
+    for (uint32_t i = 0; i < 2 * FTP_GUARD_QUIET_MAX; i++) { /* nor is it forgotten */
+        struct place p = v4(100 + i);
+        (void)ftp_guard_failed(g, AT(p), start);
+    }
+    assert_false(ftp_guard_look(g, AT(a)));
+    ftp_guard_looked(g, AT(a));
+    assert_true(ftp_guard_look(g, AT(a)));
+    ftp_guard_looked(g, AT(a));
+    ftp_guard_looked(g, AT(b));
+    assert_true(ftp_guard_addresses(g) <= FTP_GUARD_QUIET_MAX);
+    ftp_guard_free(g);
+}
+
+static void knows_who_logged_in_within_a_day(void **state UNUSED)
+{
+    struct ftp_guard *g = ftp_guard_new(&limits);
+    struct place a = v4(1), b = v4(2);
+    ftp_guard_succeeded(g, AT(a), start);
+    assert_true(ftp_guard_knows(g, AT(a), after(DAY_MS - 1)));
+    assert_false(ftp_guard_knows(g, AT(a), after(DAY_MS)));
+    assert_false(ftp_guard_knows(g, AT(b), start));
+    assert_true(ftp_guard_is_same(AT(a), AT(a)));
+    assert_false(ftp_guard_is_same(AT(a), AT(b)));
+    struct place x = v6("2001:db8::1"), y = v6("2001:db8::2:0:0:1"), z = v6("2001:db8:0:1::1");
+    struct place mapped = v6("::ffff:10.0.0.1");
+    assert_true(ftp_guard_is_same(AT(x), AT(y)));
+    assert_false(ftp_guard_is_same(AT(x), AT(z)));
+    assert_true(ftp_guard_is_same(AT(a), AT(mapped)));
+    ftp_guard_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +379,8 @@ int main(void)
         cmocka_unit_test(thousands_of_addresses_do_not_fill_it),
         cmocka_unit_test(known_addresses_are_bounded_as_well),
         cmocka_unit_test(new_limits_count_at_once),
+        cmocka_unit_test(an_address_has_one_look_at_a_time),
+        cmocka_unit_test(knows_who_logged_in_within_a_day),
     };
     return RUN_TESTS(tests);
 }

@@ -84,21 +84,21 @@ static int call(struct fixture *f, int which, const char *path)
             (void)close(fd);
         return r;
     case 2:
-        return ftp_jail_delete(f->jail, path, &f->e);
+        return ftp_jail_delete(f->jail, path, NULL, &f->e);
     case 3:
-        return ftp_jail_remove_folder(f->jail, path, &f->e);
+        return ftp_jail_remove_folder(f->jail, path, NULL, &f->e);
     case 4:
         return ftp_jail_make(f->jail, path, &f->e);
     case 5:
-        return ftp_jail_rename(f->jail, path, "/to", true, &f->e);
+        return ftp_jail_rename(f->jail, path, NULL, "/to", any, &f->e);
     case 6:
-        return ftp_jail_rename(f->jail, "/from", path, true, &f->e);
+        return ftp_jail_rename(f->jail, "/from", NULL, path, any, &f->e);
     case 7:
-        return ftp_jail_set_modified(f->jail, path, t, &f->e);
+        return ftp_jail_set_modified(f->jail, path, NULL, t, &f->e);
     case 8:
     case 9: {
         struct ftp_upload_options o = {
-            .path = path, .overwrite = true, .offset = which == 9 ? -1 : 0};
+            .path = path, .leave = {.any = true}, .offset = which == 9 ? -1 : 0};
         r = ftp_upload_open(f->jail, &o, &u, &f->e);
         if (r == 0)
             r = ftp_upload_write(u, "evil", 4, &f->e);
@@ -245,23 +245,23 @@ static void says_what_is_wrong(void **state)
     expect_code(f, ftp_jail_make(f->jail, "/a.txt/x", &f->e), -ENOTDIR);
     expect_code(f, ftp_jail_make(f->jail, "/a.txt/x/y", &f->e), -ENOTDIR);
 
-    expect_code(f, ftp_jail_remove_folder(f->jail, "/d/e", &f->e), -ENOTEMPTY);
-    expect_code(f, ftp_jail_remove_folder(f->jail, "/a.txt", &f->e), -ENOTDIR);
-    expect_code(f, ftp_jail_remove_folder(f->jail, "/no", &f->e), -ENOENT);
-    expect_code(f, ftp_jail_remove_folder(f->jail, "/", &f->e), -EACCES);
-    expect_code(f, ftp_jail_delete(f->jail, "/d", &f->e), -EISDIR);
-    expect_code(f, ftp_jail_delete(f->jail, "/no", &f->e), -ENOENT);
-    expect_code(f, ftp_jail_delete(f->jail, "/", &f->e), -EACCES);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/d/e", NULL, &f->e), -ENOTEMPTY);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/a.txt", NULL, &f->e), -ENOTDIR);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/no", NULL, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/", NULL, &f->e), -EACCES);
+    expect_code(f, ftp_jail_delete(f->jail, "/d", NULL, &f->e), -EISDIR);
+    expect_code(f, ftp_jail_delete(f->jail, "/no", NULL, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_delete(f->jail, "/", NULL, &f->e), -EACCES);
 
-    expect_code(f, ftp_jail_rename(f->jail, "/no", "/x", true, &f->e), -ENOENT);
-    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", "/no/x", true, &f->e), -ENOENT);
-    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", "/b.txt", false, &f->e), -EEXIST);
-    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", "/d", true, &f->e), -EISDIR);
-    expect_code(f, ftp_jail_rename(f->jail, "/d", "/a.txt", true, &f->e), -EEXIST);
-    expect_code(f, ftp_jail_rename(f->jail, "/d", "/d/e/x", true, &f->e), -EINVAL);
-    expect_code(f, ftp_jail_rename(f->jail, "/", "/x", true, &f->e), -EACCES);
-    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", "/", true, &f->e), -EACCES);
-    expect_code(f, ftp_jail_set_modified(f->jail, "/no", t, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_rename(f->jail, "/no", NULL, "/x", any, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", NULL, "/no/x", any, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", NULL, "/b.txt", none, &f->e), -EEXIST);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", NULL, "/d", any, &f->e), -EISDIR);
+    expect_code(f, ftp_jail_rename(f->jail, "/d", NULL, "/a.txt", any, &f->e), -EEXIST);
+    expect_code(f, ftp_jail_rename(f->jail, "/d", NULL, "/d/e/x", any, &f->e), -EINVAL);
+    expect_code(f, ftp_jail_rename(f->jail, "/", NULL, "/x", any, &f->e), -EACCES);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", NULL, "/", any, &f->e), -EACCES);
+    expect_code(f, ftp_jail_set_modified(f->jail, "/no", NULL, t, &f->e), -ENOENT);
 
     char longer[FTP_PATH_MAX + 100];
     memset(longer, 'a', sizeof(longer));
@@ -281,7 +281,7 @@ static void tells_what_a_file_is(void **state)
     struct stat st;
     fixture_put(f, "/a.jpg", "12345");
     struct wall_time t = {1700000000123456};
-    expect_code(f, ftp_jail_set_modified(f->jail, "/a.jpg", t, &f->e), 0);
+    expect_code(f, ftp_jail_set_modified(f->jail, "/a.jpg", NULL, t, &f->e), 0);
     expect_code(f, ftp_jail_stat(f->jail, "/a.jpg", &file, &f->e), 0);
     assert_int_equal(stat(fixture_real(f, "/a.jpg"), &st), 0);
     assert_string_equal(file.name, "a.jpg");
@@ -291,13 +291,56 @@ static void tells_what_a_file_is(void **state)
     assert_int_equal(file.inode, st.st_ino);
     assert_int_equal(file.device, st.st_dev);
     t.us = -1500000; /* before 1970: an unset clock */
-    expect_code(f, ftp_jail_set_modified(f->jail, "/a.jpg", t, &f->e), 0);
+    expect_code(f, ftp_jail_set_modified(f->jail, "/a.jpg", NULL, t, &f->e), 0);
     expect_code(f, ftp_jail_stat(f->jail, "/a.jpg", &file, &f->e), 0);
     assert_int_equal(file.modified.us, t.us);
     expect_code(f, ftp_jail_stat(f->jail, "/", &file, &f->e), 0);
     assert_true(file.folder);
     assert_string_equal(file.name, "/");
     assert_int_equal(file.size, 0);
+}
+
+static struct ftp_mark mark_of(struct fixture *f, const char *path)
+{
+    struct ftp_file file;
+    expect_code(f, ftp_jail_stat(f->jail, path, &file, &f->e), 0);
+    return ftp_mark_of(&file);
+}
+
+/* Under the old name is another file, mostly with the old one's inode. */
+static void touches_by_a_mark_nothing_but_what_it_is_of(void **state)
+{
+    struct fixture *f = *state;
+    struct wall_time t = {1000000};
+    fixture_put(f, "/a.txt", "mine");
+    fixture_put(f, "/to.txt", "mine");
+    expect_code(f, ftp_jail_make(f->jail, "/d", &f->e), 0);
+    struct ftp_mark file = mark_of(f, "/a.txt"), to = mark_of(f, "/to.txt"), d = mark_of(f, "/d");
+    assert_int_equal(unlink(fixture_real(f, "/a.txt")), 0);
+    fixture_put(f, "/a.txt", "another's");
+    const struct ftp_leave over_file = {.one = file}, over_to = {.one = to};
+    expect_code(f, ftp_jail_delete(f->jail, "/a.txt", &file, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_delete(f->jail, "/a.txt", &to, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_delete(f->jail, "/a.txt", &d, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/d", &file, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_set_modified(f->jail, "/a.txt", &file, t, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", &file, "/x", any, &f->e), -ENOENT);
+    expect_code(f, ftp_jail_rename(f->jail, "/to.txt", &to, "/a.txt", over_file, &f->e), -EEXIST);
+    /* Nor does it go by what is not there. */
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", &file, "/to.txt", none, &f->e), -EEXIST);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", &file, "/d", any, &f->e), -EISDIR);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", &file, "/to.txt", over_to, &f->e), -ENOENT);
+    /* A new time is a new mark. */
+    expect_code(f, ftp_jail_set_modified(f->jail, "/to.txt", &to, t, &f->e), 0);
+    expect_code(f, ftp_jail_delete(f->jail, "/to.txt", &to, &f->e), -ENOENT);
+    to.modified = t;
+    expect_code(f, ftp_jail_rename(f->jail, "/to.txt", &to, "/d/to.txt", none, &f->e), 0);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/d", &d, &f->e), -ENOTEMPTY);
+    expect_code(f, ftp_jail_delete(f->jail, "/d/to.txt", &to, &f->e), 0);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/d", &d, &f->e), 0);
+    fixture_put(f, "/b.txt", "b");
+    struct ftp_leave over_b = {.one = mark_of(f, "/b.txt")};
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", NULL, "/b.txt", over_b, &f->e), 0);
 }
 
 static void reads_a_file(void **state)
@@ -367,7 +410,7 @@ static void makes_folders_with_their_parents(void **state)
     assert_int_equal(st.st_mode & 07777, 0750);
     assert_int_equal(stat(fixture_real(f, "/a/e"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
-    expect_code(f, ftp_jail_remove_folder(f->jail, "/a/e", &f->e), 0);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/a/e", NULL, &f->e), 0);
     assert_false(fixture_has(f, "/a/e"));
 }
 
@@ -397,12 +440,12 @@ static void renames_files_and_folders(void **state)
     fixture_put(f, "/a.txt", "a");
     fixture_put(f, "/b.txt", "b");
     expect_code(f, ftp_jail_make(f->jail, "/d", &f->e), 0);
-    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", "/a.txt", false, &f->e), 0);
-    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", "/d/c.txt", false, &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", NULL, "/a.txt", none, &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/a.txt", NULL, "/d/c.txt", none, &f->e), 0);
     fixture_expect(f, "/d/c.txt", "a");
-    expect_code(f, ftp_jail_rename(f->jail, "/d", "/e", false, &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/d", NULL, "/e", none, &f->e), 0);
     fixture_expect(f, "/e/c.txt", "a");
-    expect_code(f, ftp_jail_rename(f->jail, "/e/c.txt", "/b.txt", true, &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/e/c.txt", NULL, "/b.txt", any, &f->e), 0);
     fixture_expect(f, "/b.txt", "a");
     assert_int_equal(fixture_count(f, "/", ""), 2);
 }
@@ -414,14 +457,14 @@ static void loses_no_picture_by_a_rename(void **state)
     for (int i = 1; i <= 3; i++) {
         char text[2] = {(char)('0' + i), '\0'};
         fixture_put(f, "/new.tmp", text);
-        expect_code(f, ftp_jail_rename(f->jail, "/new.tmp", "/snap.jpg", true, &f->e), 0);
+        expect_code(f, ftp_jail_rename(f->jail, "/new.tmp", NULL, "/snap.jpg", any, &f->e), 0);
     }
     fixture_expect(f, "/snap.jpg", "3");
     fixture_expect(f, "/snap~1.jpg", "1");
     fixture_expect(f, "/snap~2.jpg", "2");
     assert_int_equal(fixture_count(f, "/", ""), 3);
     fixture_put(f, "/new.tmp", "x");
-    expect_code(f, ftp_jail_rename(f->jail, "/new.tmp", "/snap.jpg", false, &f->e), -EEXIST);
+    expect_code(f, ftp_jail_rename(f->jail, "/new.tmp", NULL, "/snap.jpg", none, &f->e), -EEXIST);
     fixture_expect(f, "/snap.jpg", "3");
 }
 
@@ -464,7 +507,7 @@ static void keeps_to_the_number_of_folders(void **state)
     expect_code(f, ftp_jail_make(f->jail, "/d", &f->e), -EMLINK); /* 4 */
     assert_non_null(strstr(f->e.text, "folders_max"));
     expect_code(f, call(f, 8, "/d/x.jpg"), -EMLINK);
-    expect_code(f, ftp_jail_remove_folder(f->jail, "/c", &f->e), 0);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/c", NULL, &f->e), 0);
     expect_code(f, ftp_jail_make(f->jail, "/d", &f->e), 0);
     expect_code(f, ftp_jail_make(f->jail, "/e", &f->e), -EMLINK);
     assert_int_equal(rmdir(fixture_real(f, "/d")), 0); /* behind our back */
@@ -491,10 +534,10 @@ static void keeps_to_the_number_of_entries_in_one_folder(void **state)
     expect_code(f, call(f, 8, "/a"), 0);           /* replaces */
     expect_code(f, call(f, 8, "/b.jpg"), -EMLINK); /* does not, it is a picture */
     expect_code(f, call(f, 8, "/d/x"), 0);         /* another folder */
-    expect_code(f, ftp_jail_rename(f->jail, "/d/x", "/x", true, &f->e), -EMLINK);
-    expect_code(f, ftp_jail_rename(f->jail, "/a", "/y", true, &f->e), 0); /* within it */
-    expect_code(f, ftp_jail_delete(f->jail, "/y", &f->e), 0);
-    expect_code(f, ftp_jail_rename(f->jail, "/d/x", "/x", true, &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/d/x", NULL, "/x", any, &f->e), -EMLINK);
+    expect_code(f, ftp_jail_rename(f->jail, "/a", NULL, "/y", any, &f->e), 0); /* within it */
+    expect_code(f, ftp_jail_delete(f->jail, "/y", NULL, &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/d/x", NULL, "/x", any, &f->e), 0);
     expect_code(f, call(f, 8, "/z"), -EMLINK);
     assert_int_equal(fixture_count(f, "/", ""), 3);
 }
@@ -616,6 +659,7 @@ int main(void)
         BOTH_WAYS(touches_no_device_or_fifo),
         BOTH_WAYS(says_what_is_wrong),
         BOTH_WAYS(tells_what_a_file_is),
+        BOTH_WAYS(touches_by_a_mark_nothing_but_what_it_is_of),
         BOTH_WAYS(reads_a_file),
         BOTH_WAYS(lists_files_and_folders_only),
         BOTH_WAYS(lists_no_more_than_asked),

@@ -1,6 +1,8 @@
 #include "ftp_rig.h"
 
+#include <crypt.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -26,8 +28,70 @@ int accept4(int fd, struct sockaddr *from, socklen_t *size, int flags)
     return r;
 }
 
+/* Likewise: these are the passwords of every hash. Each check is written down, and waits
+ * where a test wants it to. */
+static struct {
+    pthread_mutex_t lock;
+    atomic_bool gated;
+    sem_t gate;
+    atomic_int count;
+    char passwords[64][32];
+} checks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static const char *const hash_passwords[] = {"correct horse", "short", "PassWord", "hash"};
+
+char *crypt_r(const char *password, const char *setting, struct crypt_data *data)
+{
+    (void)pthread_mutex_lock(&checks.lock);
+    int n = atomic_load(&checks.count);
+    assert_true(n < (int)ARRAY_LEN(checks.passwords));
+    (void)text_copy(checks.passwords[n], sizeof(checks.passwords[n]), password); /* cut is fine */
+    atomic_store(&checks.count, n + 1);
+    (void)pthread_mutex_unlock(&checks.lock);
+    while (atomic_load(&checks.gated) && sem_wait(&checks.gate) < 0)
+        continue;
+    bool right = false;
+    for (size_t i = 0; i < ARRAY_LEN(hash_passwords); i++)
+        right |= strcmp(password, hash_passwords[i]) == 0;
+    (void)text_copy(data->output, sizeof(data->output), right ? setting : "*0"); /* fits */
+    return data->output;
+}
+
+static void gate_checks(void)
+{
+    while (sem_trywait(&checks.gate) == 0)
+        continue;
+    atomic_store(&checks.count, 0);
+    atomic_store(&checks.gated, true);
+}
+
+static void let_check(void)
+{
+    (void)sem_post(&checks.gate);
+}
+
+static void let_all_checks(void)
+{
+    atomic_store(&checks.gated, false);
+    for (size_t i = 0; i < ARRAY_LEN(checks.passwords); i++)
+        let_check();
+}
+
+/* Until the n-th has begun. */
+static const char *check_of(int n)
+{
+    struct mono_time until = mono_add_ms(clock_mono(), RIG_PATIENCE_MS);
+    while (atomic_load(&checks.count) < n)
+        if (mono_until_ms(until) == 0)
+            fail_msg("only %d checks began", atomic_load(&checks.count));
+        else
+            (void)poll(NULL, 0, 1);
+    return checks.passwords[n - 1];
+}
+
 static int set_up(void **state UNUSED)
 {
+    (void)sem_init(&checks.gate, 0, 0); /* cannot fail */
     picture = make_picture(PICTURE_SIZE);
     ftp_server_register_metrics();
     return 0;
@@ -581,6 +645,175 @@ static void refuses_what_is_too_large_at_once(void **state UNUSED)
     rig_end(r);
 }
 
+/* ---- what was announced ---- */
+
+static void fewer_bytes_than_announced_are_not_all(void **state UNUSED)
+{
+    const char *film = "twenty bytes of film", *whole = picture;
+    const struct {
+        const char *first, *command;
+        const char *bytes;
+        size_t size;
+        int code;
+    } table[] = {
+        {"ALLO 21", "STOR a.mp4", film, 20, 451},          {"ALLO 21", "STOU a.mp4", film, 20, 451},
+        {"ALLO 21", "STOR a.mp4", film, 0, 451},           {"ALLO 20", "STOR a.mp4", film, 20, 226},
+        {"ALLO 19", "STOR a.mp4", film, 20, 226},          {"NOOP", "STOR a.mp4", film, 20, 226},
+        {"ALLO 21", "APPE b.mp4", film, 20, 226},          /* the whole, or what is added? */
+        {"ALLO 100001", "STOR a.jpg", whole, 100000, 226}, /* it has its end */
+        {"ALLO 100000", "STOR a.jpg", whole, 99000, 451},  /* and here it has not */
+        {"ALLO 100000", "STOR a.jpg", "\xff\xd8", 2, 451},
+    };
+    for (int late = 0; late < 2; late++)
+        for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+            struct rig *r = rig_start(NULL, NULL);
+            struct client c = client_login(r);
+            client_say(&c, table[i].first[0] == 'A' ? 202 : 200, table[i].first);
+            int port = client_passive_port(&c);
+            int data = late ? -1 : rig_connect_from("127.0.0.1", port);
+            client_say(&c, late ? 150 : 125, table[i].command);
+            if (late)
+                data = rig_connect_from("127.0.0.1", port);
+            send_all(data, table[i].bytes, table[i].size);
+            client_finish(&c, data, table[i].code);
+            assert_int_equal(rig_count_files(r), table[i].code == 226);
+            client_close(&c);
+            rig_end(r);
+        }
+}
+
+static void an_announced_size_is_no_promise_of(struct rig *r, struct client *c, const char *name)
+{
+    upload(c, name, "short", 5, 226);
+    assert_true(rig_has(r, name, "short", 5));
+}
+
+static void what_was_announced_is_of_one_binary_upload(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, NULL);
+    struct client c = client_login(r);
+    client_say(&c, 202, "ALLO 10");
+    client_say(&c, 200, "TYPE A"); /* line ends may count otherwise here */
+    an_announced_size_is_no_promise_of(r, &c, "text.txt");
+    client_say(&c, 200, "TYPE I");
+    client_say(&c, 202, "ALLO 10");
+    client_say(&c, 425, "STOR refused.txt");
+    an_announced_size_is_no_promise_of(r, &c, "next.txt");
+    client_close(&c);
+    rig_end(r);
+    r = rig_start("check_end = no", NULL);
+    c = client_login(r);
+    client_say(&c, 202, "ALLO 10");
+    an_announced_size_is_no_promise_of(r, &c, "a.txt");
+    client_close(&c);
+    rig_end(r);
+}
+
+/* ---- whose file it is ---- */
+
+#define STORE_ONLY                                                                                 \
+    "[ftp_account:low]\npassword = " RIG_PASSWORD "\nrights = store\ndirectory = cam\n"
+
+static struct client login_low(struct rig *r)
+{
+    struct client c = client_open(r, "127.0.0.1");
+    client_expect(&c, 220);
+    client_say(&c, 331, "USER low");
+    client_say(&c, 230, "PASS " RIG_PASSWORD);
+    return c;
+}
+
+/* As the spool does. */
+static void take(struct rig *r, const char *name)
+{
+    char path[256];
+    (void)text_format(path, sizeof(path), "%s/cam/%s", r->root, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void a_new_name_for_what_was_taken_makes_no_other_file_ones_own(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, STORE_ONLY);
+    struct client owner = client_login(r), c = login_low(r);
+    upload(&owner, "film.mp4", "of the owner", 12, 226);
+    upload(&c, "t.jpg", picture, PICTURE_SIZE, 226);
+    take(r, "t.jpg");
+    client_say(&c, 350, "RNFR t.jpg");
+    client_say(&c, 550, "RNTO film.mp4");
+    client_say(&c, 550, "DELE film.mp4");
+    assert_true(rig_has(r, "film.mp4", "of the owner", 12));
+    client_say(&c, 350, "RNFR t.jpg"); /* a free name is fine */
+    client_say(&c, 250, "RNTO free.mp4");
+    upload(&owner, "free.mp4", "of the owner", 12, 226);
+    client_say(&c, 250, "DELE free.mp4"); /* its own, which was taken */
+    assert_true(rig_has(r, "free.mp4", "of the owner", 12));
+    client_close(&owner);
+    client_close(&c);
+    rig_end(r);
+}
+
+/* Each of them may be done with what one has stored, whoever has it now. */
+static void what_another_stored_under_ones_name_stays_his(void **state UNUSED)
+{
+    static const struct {
+        const char *first, *then;
+        int code;
+    } table[] = {
+        {"DELE a.txt", NULL, 250},
+        {"RNFR a.txt", "RNTO mine.txt", 350},
+        {"MFMT 20200101000000 a.txt", NULL, 213},
+        {"SIZE a.txt", NULL, 213},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct rig *r = rig_start(NULL, STORE_ONLY);
+        struct client a = login_low(r), b = login_low(r);
+        upload(&a, "a.txt", "mine", 4, 226);
+        take(r, "a.txt");
+        upload(&b, "a.txt", "another's", 9, 226);
+        client_say(&a, table[i].code, table[i].first);
+        if (text_starts_with(table[i].first, "SIZE"))
+            assert_string_equal(a.reply, "213 4\n");
+        if (table[i].then)
+            client_say(&a, 250, table[i].then);
+        assert_true(rig_has(r, "a.txt", "another's", 9));
+        client_say(&b, 213, "MDTM a.txt");
+        assert_null(strstr(b.reply, "2020010100"));
+        int data = client_passive(&a);
+        client_say(&a, 550, "STOR a.txt"); /* nor is it written over */
+        (void)close(data);
+        data = client_passive(&a);
+        client_say(&a, 550, "APPE a.txt");
+        (void)close(data);
+        upload(&b, "a.txt", "once more", 9, 226); /* but by its own session it is */
+        assert_true(rig_has(r, "a.txt", "once more", 9));
+        client_say(&b, 250, "DELE a.txt");
+        assert_false(rig_has(r, "a.txt", "once more", 9));
+        client_close(&a);
+        client_close(&b);
+        rig_end(r);
+    }
+}
+
+static void a_file_stays_ones_own_over_a_new_name_and_a_new_time(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, STORE_ONLY);
+    struct client c = login_low(r);
+    client_say(&c, 257, "MKD d");
+    upload(&c, "d/a.txt", "mine", 4, 226);
+    client_say(&c, 213, "MFMT 20200101000000 d/a.txt");
+    client_say(&c, 350, "RNFR d/a.txt");
+    client_say(&c, 250, "RNTO d/b.txt");
+    client_say(&c, 350, "RNFR d");
+    client_say(&c, 250, "RNTO e");
+    upload(&c, "e/b.txt", "more", 4, 226);
+    assert_true(rig_has(r, "e/b.txt", "more", 4));
+    client_say(&c, 250, "DELE e/b.txt");
+    client_say(&c, 250, "RMD e");
+    assert_int_equal(rig_count_files(r), 0);
+    client_close(&c);
+    rig_end(r);
+}
+
 /* ---- time ---- */
 
 static void a_silent_upload_ends(void **state UNUSED)
@@ -714,12 +947,13 @@ static void shuts_an_address_out_that_guesses(void **state UNUSED)
     rig_end(r);
 }
 
-/* bcrypt at its least cost, so that it is checked at the disk threads and takes no time. */
+#define HASHED                                                                                     \
+    "[ftp_account:hash]\n"                                                                         \
+    "password = $2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e\n"
+
 static void checks_hashed_passwords_beside(void **state UNUSED)
 {
-    struct rig *r = rig_start(
-        NULL, "[ftp_account:hash]\n"
-              "password = $2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e\n");
+    struct rig *r = rig_start(NULL, HASHED);
     struct client c = client_open(r, "127.0.0.1");
     client_send(&c, "USER hash\r\nPASS correct horse\r\nPWD\r\n");
     client_expect(&c, 220);
@@ -735,6 +969,263 @@ static void checks_hashed_passwords_beside(void **state UNUSED)
     c = client_login(r);
     client_close(&c);
     rig_end(r);
+}
+
+/* The server has seen all that was sent before. */
+static void come_round(struct rig *r)
+{
+    struct client c = client_open(r, "127.0.0.99");
+    client_expect(&c, 220);
+    client_say(&c, 530, "PWD");
+    client_close(&c);
+}
+
+/* Comes back when the server has been asked for the check. */
+static struct client ask_for_login(struct rig *r, const char *from, const char *user,
+                                   const char *password)
+{
+    struct client c = client_open(r, from);
+    AUTO_FREE char *pass = xasprintf("PASS %s\r\n", password);
+    AUTO_FREE char *name = xasprintf("USER %s", user);
+    client_expect(&c, 220);
+    client_say(&c, 331, name);
+    client_send(&c, pass);
+    come_round(r);
+    return c;
+}
+
+static void known_cameras_pass_the_queue_of_strangers(void **state UNUSED)
+{
+    struct rig *r = rig_start("disk_threads = 2", HASHED);
+    struct client camera = ask_for_login(r, "127.0.0.5", "hash", "correct horse");
+    client_expect(&camera, 230);
+    client_close(&camera);
+    gate_checks();
+    struct client strangers[6];
+    for (int i = 0; i < 6; i++)
+        strangers[i] = ask_for_login(r, (const char *[]){"127.0.0.11", "127.0.0.12"}[i % 2],
+                                     i < 4 ? "hash" : "nobody", "guess");
+    assert_string_equal(check_of(1), "guess");
+    camera = ask_for_login(r, "127.0.0.5", "hash", "correct horse");
+    struct client plain = client_login(r); /* has no need of the queue */
+    let_check();
+    assert_string_equal(check_of(2), "correct horse");
+    let_all_checks();
+    client_expect(&camera, 230);
+    check_of(1 + 1 + 5);
+    for (int i = 0; i < 6; i++)
+        client_close(&strangers[i]);
+    client_close(&camera);
+    client_close(&plain);
+    rig_end(r);
+}
+
+/* All that are open at once do not buy more guesses, nor more work, than one after the other. */
+static void an_address_has_one_check_at_a_time_and_none_once_it_is_banned(void **state UNUSED)
+{
+    struct rig *r = rig_start("login_failures_max = 2\ndisk_threads = 8", HASHED);
+    struct client guessers[5];
+    gate_checks();
+    for (int i = 0; i < 5; i++)
+        guessers[i] = ask_for_login(r, "127.0.0.11", "hash", "guess");
+    check_of(1);
+    struct client other = ask_for_login(r, "127.0.0.12", "hash", "correct horse");
+    assert_string_equal(check_of(2), "correct horse");
+    assert_int_equal(atomic_load(&checks.count), 2);
+    client_close(&guessers[0]); /* who does not wait for the answer has failed as well */
+    let_all_checks();
+    client_expect(&other, 230);
+    for (int i = 2; i < 5; i++)
+        client_expect(&guessers[i], 421);
+    assert_int_equal(atomic_load(&checks.count), 3);
+    rig_pass(r, 1000);
+    client_expect(&guessers[1], 530);
+    for (int i = 1; i < 5; i++)
+        client_close(&guessers[i]);
+    client_close(&other);
+    rig_end(r);
+}
+
+static void who_waits_for_a_check_may_go_and_the_server_may_stop(void **state UNUSED)
+{
+    struct rig *r = rig_start(NULL, HASHED);
+    struct client c[4];
+    gate_checks();
+    for (int i = 0; i < 4; i++)
+        c[i] = ask_for_login(r, "127.0.0.11", "hash", "correct horse");
+    check_of(1);
+    cut(c[1].fd);
+    client_send(&c[2], "QUIT\r\n");
+    come_round(r);
+    let_check();
+    client_expect(&c[0], 230);
+    let_check();
+    client_expect(&c[2], 230);
+    client_expect(&c[2], 221);
+    check_of(3);
+    let_all_checks();
+    for (int i = 0; i < 4; i++)
+        if (i != 1)
+            client_close(&c[i]);
+    rig_end(r);
+}
+
+static void find_refused(const struct metric *m, void *arg)
+{
+    if (strcmp(m->name, "snapshotd_ftp_logins_refused_total") == 0)
+        *(double *)arg = metric_value((struct metric *)m, NULL);
+}
+
+static double count_refused(void)
+{
+    double n = 0;
+    metrics_each(find_refused, &n);
+    return n;
+}
+
+/* Until one more login was refused. */
+static void wait_refused(double before)
+{
+    struct mono_time until = mono_add_ms(clock_mono(), RIG_PATIENCE_MS);
+    while (count_refused() == before)
+        if (mono_until_ms(until) == 0)
+            fail_msg("nobody was refused");
+        else
+            (void)poll(NULL, 0, 1);
+}
+
+static void nobody_is_checked_who_has_gone(void **state UNUSED)
+{
+    static const char *const from[] = {"127.0.0.11", "127.0.0.12", "127.0.0.13"};
+    struct rig *r = rig_start("disk_threads = 2", HASHED);
+    struct client c[3];
+    gate_checks();
+    for (int i = 0; i < 3; i++)
+        c[i] = ask_for_login(r, from[i], "hash", "guess");
+    check_of(1);
+    for (int i = 1; i < 3; i++)
+        cut(c[i].fd);
+    come_round(r);
+    double before = count_refused();
+    let_all_checks();
+    rig_pass(r, 1000);
+    client_expect(&c[0], 530);
+    client_close(&c[0]);
+    rig_end(r); /* what was asked for is done */
+    assert_int_equal(atomic_load(&checks.count), 1);
+    assert_int_equal(count_refused() - before, 1);
+}
+
+/* What of the real time passes until the answer, where the server's clock has gone on for `wait_ms`
+ * from the question on, `check_ms` of them before the check was done. */
+static int64_t answer_ms(struct rig *r, const char *from, int check_ms, int wait_ms)
+{
+    gate_checks();
+    struct client c = ask_for_login(r, from, "hash", "guess");
+    check_of(1);
+    double before = count_refused();
+    rig_pass(r, check_ms);
+    let_all_checks();
+    wait_refused(before);
+    struct mono_time begin = clock_mono();
+    atomic_fetch_add(&rig_ahead_us, (wait_ms - check_ms) * 1000LL);
+    begin = mono_add_ms(begin, wait_ms - check_ms);
+    come_round(r);
+    client_expect(&c, 530);
+    client_close(&c);
+    return mono_diff_us(clock_mono(), begin) / 1000;
+}
+
+/* How long the check takes would tell whose name it was. An answer that comes too late waits for
+ * the real clock; on a busy machine one in time may, too, but not each time. */
+static void says_no_a_second_after_the_question_however_long_the_check_takes(void **state UNUSED)
+{
+    static const struct {
+        int check_ms, wait_ms;
+    } table[] = {{0, 1000}, {400, 1000}, {800, 1000}, {1300, 2000}};
+    struct rig *r = rig_start(NULL, HASHED);
+    int address = 20;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        int64_t least = INT64_MAX;
+        for (int n = 0; n < 10 && least >= 250; n++) {
+            AUTO_FREE char *from = xasprintf("127.0.0.%d", address++);
+            least = MIN(least, answer_ms(r, from, table[i].check_ms, table[i].wait_ms));
+        }
+        if (least >= 250)
+            CASE_FAILS("%d ms: %lld ms late", table[i].check_ms, (long long)least);
+    }
+    rig_end(r);
+}
+
+static bool keep_weak(enum log_level level, const char *id, const char *text, void *arg)
+{
+    char *ret = arg;
+    if (level == LOG_LEVEL_WARNING && strcmp(id, "ftp-password-weak") == 0)
+        (void)text_copy(ret, 256, text); /* cut is fine */
+    return true;
+}
+
+/* A hash does not show what it is of until somebody says it. */
+static void a_hash_of_a_bad_password_lets_nobody_in(void **state UNUSED)
+{
+    static const struct {
+        const char *password, *why; /* NULL = good */
+    } table[] = {{"correct horse", NULL},
+                 {"short", "at least 8 characters"},
+                 {"PassWord", "everybody tries first"},
+                 {"hash", "at least 8 characters"}};
+    struct rig *r = rig_start("login_failures_max = 100", HASHED);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char said[256] = "";
+        log_set_hook(keep_weak, said);
+        double before = count_refused();
+        struct client c = ask_for_login(r, "127.0.0.5", "hash", table[i].password);
+        if (table[i].why)
+            wait_refused(before);
+        rig_pass(r, 1000);
+        client_expect(&c, table[i].why ? 530 : 230);
+        log_set_hook(rig_swallow, NULL); /* from now on `said` is ours */
+        if (table[i].why) {
+            assert_non_null(strstr(said, table[i].why));
+            assert_non_null(strstr(said, "'hash'"));
+        }
+        assert_null(strstr(said, "PassWord"));
+        client_close(&c);
+    }
+    rig_end(r);
+}
+
+static void a_login_is_of_the_accounts_that_there_are_at_its_end(void **state UNUSED)
+{
+    static const struct {
+        const char *accounts;
+        int code;
+    } table[] = {{"[ftp_account:other]\npassword = another one\n", 530},
+                 {"[ftp_account:other]\npassword = another one\n" HASHED "rights = list\n", 230}};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct rig *r = rig_start(NULL, HASHED);
+        gate_checks();
+        struct client c = ask_for_login(r, "127.0.0.5", "hash", "correct horse");
+        check_of(1);
+        AUTO(cfg) cfg = rig_load(table[i].accounts);
+        AUTO(ftp_accounts) accounts = NULL;
+        struct err e = {0};
+        assert_int_equal(ftp_accounts_load(cfg, &accounts, &e), 0);
+        assert_int_equal(ftp_server_set_accounts(r->server, accounts, &e), 0);
+        struct client other = client_open(r, "127.0.0.1"); /* by its answer it has come to pass */
+        client_expect(&other, 220);
+        client_say(&other, 331, "USER other");
+        client_say(&other, 230, "PASS another one");
+        let_all_checks();
+        if (table[i].code == 530)
+            rig_pass(r, 1000);
+        client_expect(&c, table[i].code);
+        if (table[i].code == 230)
+            client_say(&c, 550, "MKD folder");
+        client_close(&c);
+        client_close(&other);
+        rig_end(r);
+    }
 }
 
 /* ---- limits ---- */
@@ -1003,10 +1494,22 @@ int main(void)
         cmocka_unit_test(a_silent_upload_ends),
         cmocka_unit_test(an_upload_that_dribbles_ends),
         cmocka_unit_test(an_idle_session_ends_and_a_transfer_is_not_idle),
+        cmocka_unit_test(fewer_bytes_than_announced_are_not_all),
+        cmocka_unit_test(what_was_announced_is_of_one_binary_upload),
+        cmocka_unit_test(a_new_name_for_what_was_taken_makes_no_other_file_ones_own),
+        cmocka_unit_test(what_another_stored_under_ones_name_stays_his),
+        cmocka_unit_test(a_file_stays_ones_own_over_a_new_name_and_a_new_time),
         cmocka_unit_test(strangers_have_little_time),
         cmocka_unit_test(says_no_late_and_three_times_at_most),
         cmocka_unit_test(shuts_an_address_out_that_guesses),
         cmocka_unit_test(checks_hashed_passwords_beside),
+        cmocka_unit_test(known_cameras_pass_the_queue_of_strangers),
+        cmocka_unit_test(an_address_has_one_check_at_a_time_and_none_once_it_is_banned),
+        cmocka_unit_test(who_waits_for_a_check_may_go_and_the_server_may_stop),
+        cmocka_unit_test(nobody_is_checked_who_has_gone),
+        cmocka_unit_test(says_no_a_second_after_the_question_however_long_the_check_takes),
+        cmocka_unit_test(a_hash_of_a_bad_password_lets_nobody_in),
+        cmocka_unit_test(a_login_is_of_the_accounts_that_there_are_at_its_end),
         cmocka_unit_test(limits_sessions),
         cmocka_unit_test(survives_without_descriptors),
         cmocka_unit_test(slow_uploads_do_not_starve_a_fast_one),

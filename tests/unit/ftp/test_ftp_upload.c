@@ -25,7 +25,7 @@ static int tear_down(void **state)
 static struct ftp_upload *open_upload(struct fixture *f, const char *path)
 {
     struct ftp_upload *u = NULL;
-    struct ftp_upload_options o = {.path = path, .overwrite = true};
+    struct ftp_upload_options o = {.path = path, .leave = {.any = true}};
     if (ftp_upload_open(f->jail, &o, &u, &f->e) < 0)
         CASE_FAILS("%s", f->e.text);
     return u;
@@ -50,7 +50,7 @@ static int finish_one(struct fixture *f, struct ftp_upload *u)
 static int store(struct fixture *f, const char *path, const char *text)
 {
     struct ftp_upload *u = NULL;
-    struct ftp_upload_options o = {.path = path, .overwrite = true};
+    struct ftp_upload_options o = {.path = path, .leave = {.any = true}};
     int r = ftp_upload_open(f->jail, &o, &u, &f->e);
     if (r == 0)
         r = ftp_upload_write(u, text, strlen(text), &f->e);
@@ -64,6 +64,40 @@ static int store(struct fixture *f, const char *path, const char *text)
 static void expect_nothing_hidden(struct fixture *f, const char *path)
 {
     assert_int_equal(fixture_count(f, path, FTP_HIDDEN_PREFIX), 0);
+}
+
+/* ---- what is written over ---- */
+
+static int store_over(struct fixture *f, const char *path, const struct ftp_mark *m,
+                      const char *meanwhile)
+{
+    struct ftp_upload *u = NULL;
+    struct ftp_upload_options o = {.path = path, .leave = {.one = *m}};
+    int r = ftp_upload_open(f->jail, &o, &u, &f->e);
+    if (r < 0)
+        return r;
+    if (meanwhile)
+        assert_int_equal(store(f, path, meanwhile), 0);
+    expect_code(f, ftp_upload_write(u, "new", 3, &f->e), 0);
+    return finish_one(f, u);
+}
+
+static void by_a_mark_writes_over_nothing_but_what_it_is_of(void **state)
+{
+    struct fixture *f = *state;
+    struct ftp_file file;
+    assert_int_equal(store(f, "/a.txt", "mine"), 0);
+    expect_code(f, ftp_jail_stat(f->jail, "/a.txt", &file, &f->e), 0);
+    struct ftp_mark m = ftp_mark_of(&file);
+    assert_int_equal(store_over(f, "/a.txt", &m, "another's"), -EEXIST);
+    assert_int_equal(store_over(f, "/a.txt", &m, NULL), -EEXIST);
+    fixture_expect(f, "/a.txt", "another's");
+    expect_code(f, ftp_jail_stat(f->jail, "/a.txt", &file, &f->e), 0);
+    m = ftp_mark_of(&file);
+    assert_int_equal(store_over(f, "/a.txt", &m, NULL), 0);
+    fixture_expect(f, "/a.txt", "new");
+    assert_int_equal(store_over(f, "/free.txt", &m, NULL), 0);
+    expect_nothing_hidden(f, "/");
 }
 
 /* ---- what is seen, and when ---- */
@@ -124,8 +158,8 @@ static void keeps_a_folder_in_use(void **state)
 {
     struct fixture *f = *state;
     struct ftp_upload *u = open_upload(f, "/d/a.jpg");
-    expect_code(f, ftp_jail_remove_folder(f->jail, "/d", &f->e), -ENOTEMPTY);
-    expect_code(f, ftp_jail_rename(f->jail, "/d", "/e", false, &f->e), 0);
+    expect_code(f, ftp_jail_remove_folder(f->jail, "/d", NULL, &f->e), -ENOTEMPTY);
+    expect_code(f, ftp_jail_rename(f->jail, "/d", NULL, "/e", none, &f->e), 0);
     expect_code(f, finish_one(f, u), 0);
     fixture_expect(f, "/e/a.jpg", "");
 }
@@ -134,7 +168,7 @@ static void refuses_what_is_no_file(void **state)
 {
     struct fixture *f = *state;
     struct ftp_upload *u = NULL;
-    struct ftp_upload_options o = {.path = "/d", .overwrite = true};
+    struct ftp_upload_options o = {.path = "/d", .leave = {.any = true}};
     expect_code(f, ftp_jail_make(f->jail, "/d", &f->e), 0);
     expect_code(f, ftp_upload_open(f->jail, &o, &u, &f->e), -EISDIR);
     o.path = "/";
@@ -269,7 +303,7 @@ static void makes_names_unique(void **state)
 static int go_on(struct fixture *f, const char *path, int64_t offset, const char *text)
 {
     struct ftp_upload *u = NULL;
-    struct ftp_upload_options o = {.path = path, .overwrite = true, .offset = offset};
+    struct ftp_upload_options o = {.path = path, .leave = {.any = true}, .offset = offset};
     int r = ftp_upload_open(f->jail, &o, &u, &f->e);
     if (r == 0)
         r = ftp_upload_write(u, text, strlen(text), &f->e);
@@ -302,7 +336,7 @@ static void shows_half_a_change_to_nobody(void **state)
 {
     struct fixture *f = *state;
     struct ftp_upload *u = NULL;
-    struct ftp_upload_options o = {.path = "/a.txt", .overwrite = true, .offset = -1};
+    struct ftp_upload_options o = {.path = "/a.txt", .leave = {.any = true}, .offset = -1};
     fixture_put(f, "/a.txt", "12345");
     AUTO_FREE char *kept = xstrdup(fixture_real(f, "/a.txt"));
     AUTO_FREE char *other = xasprintf("%s/link", f->folder);
@@ -392,8 +426,8 @@ static void syncs_nothing_when_told_so(void **state)
     assert_int_equal(codes[0] | codes[1], 0);
     calls_trace();
     expect_code(f, ftp_jail_make(f->jail, "/q/r", &f->e), 0);
-    expect_code(f, ftp_jail_rename(f->jail, "/x/a", "/q/a", true, &f->e), 0);
-    expect_code(f, ftp_jail_delete(f->jail, "/q/a", &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/x/a", NULL, "/q/a", any, &f->e), 0);
+    expect_code(f, ftp_jail_delete(f->jail, "/q/a", NULL, &f->e), 0);
     assert_string_equal(calls.trace, "n");
 }
 
@@ -405,13 +439,13 @@ static void syncs_other_changes(void **state)
     assert_string_equal(calls.trace, "ddd"); /* the parents of all three */
     fixture_put(f, "/a/x", "x");
     calls_trace();
-    expect_code(f, ftp_jail_rename(f->jail, "/a/x", "/a/y", true, &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/a/x", NULL, "/a/y", any, &f->e), 0);
     assert_string_equal(calls.trace, "nd");
     calls_trace();
-    expect_code(f, ftp_jail_rename(f->jail, "/a/y", "/a/b/y", true, &f->e), 0);
+    expect_code(f, ftp_jail_rename(f->jail, "/a/y", NULL, "/a/b/y", any, &f->e), 0);
     assert_string_equal(calls.trace, "ndd");
     calls_trace();
-    expect_code(f, ftp_jail_delete(f->jail, "/a/b/y", &f->e), 0);
+    expect_code(f, ftp_jail_delete(f->jail, "/a/b/y", NULL, &f->e), 0);
     assert_string_equal(calls.trace, "d");
 }
 
@@ -667,7 +701,7 @@ static int store_bytes(struct fixture *f, const char *path, size_t size)
 static int announce(struct fixture *f, const char *path, int64_t size)
 {
     struct ftp_upload *u = NULL;
-    struct ftp_upload_options o = {.path = path, .overwrite = true, .announced = size};
+    struct ftp_upload_options o = {.path = path, .leave = {.any = true}, .announced = size};
     int r = ftp_upload_open(f->jail, &o, &u, &f->e);
     ftp_upload_close(u);
     return r;
@@ -725,7 +759,7 @@ static void keeps_to_the_quota(void **state)
     expect_code(f, store_bytes(f, "/b", 481), -EDQUOT);
     expect_code(f, store_bytes(f, "/b", 480), 0);
     /* So does what is deleted. */
-    expect_code(f, ftp_jail_delete(f->jail, "/b", &f->e), 0);
+    expect_code(f, ftp_jail_delete(f->jail, "/b", NULL, &f->e), 0);
     expect_code(f, store_bytes(f, "/c", 480), 0);
     expect_code(f, go_on(f, "/c", -1, "x"), -EDQUOT);
     expect_code(f, go_on(f, "/c", 479, "x"), 0);
@@ -867,7 +901,7 @@ static void knows_a_cut_picture(void **state)
 static void knows_a_cut_picture_that_goes_on(void **state)
 {
     struct fixture *f = *state;
-    struct ftp_upload_options o = {.path = "/a.jpg", .overwrite = true, .offset = -1};
+    struct ftp_upload_options o = {.path = "/a.jpg", .leave = {.any = true}, .offset = -1};
     struct ftp_upload *u = open_upload(f, "/a.jpg");
     assert_int_equal(ftp_upload_write(u, jpeg, 30, &f->e), 0);
     expect_code(f, finish_one(f, u), 0); /* nobody checked */
@@ -884,6 +918,7 @@ static void knows_a_cut_picture_that_goes_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(by_a_mark_writes_over_nothing_but_what_it_is_of),
         TEST(shows_a_file_only_when_it_is_whole),
         TEST(leaves_nothing_of_what_was_not_finished),
         TEST(stores_an_empty_file),

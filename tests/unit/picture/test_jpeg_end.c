@@ -67,6 +67,27 @@ static bool is_cut(const struct sample *s, size_t block)
     return jpeg_end_is_cut(&j);
 }
 
+static void calls_nothing_whole_of_which_it_knows_nothing(void **state UNUSED)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        bool whole;
+    } table[] = {{WHOLE, sizeof(WHOLE) - 1, true},
+                 {SOI SOF0 SOS PIXELS, sizeof(SOI SOF0 SOS PIXELS) - 1, false},
+                 {"\xff", 1, false},
+                 {"", 0, false},
+                 {"text", 4, false},
+                 {"\xff\xd8 no", 5, false}};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct jpeg_end j = {0};
+        if (table[i].size > 0)
+            jpeg_end_feed(&j, table[i].bytes, table[i].size);
+        if (jpeg_end_is_whole(&j) != table[i].whole)
+            CASE_FAILS("%zu", i);
+    }
+}
+
 static void knows_whether_a_picture_has_ended(void **state UNUSED)
 {
     for (size_t i = 0; i < ARRAY_LEN(samples); i++)
@@ -109,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_whether_a_picture_has_ended),
+        cmocka_unit_test(calls_nothing_whole_of_which_it_knows_nothing),
         cmocka_unit_test(agrees_with_the_probe),
         cmocka_unit_test(knows_it_at_every_length),
     };
