@@ -55,7 +55,8 @@ def get(url, accept="*/*"):
 def test_what_the_demo_says_to_look_at_shows_its_pictures_until_ctrl_c(demo, tmp_path):
     said = tmp_path / "said.txt"
     with open(said, "wb") as to:
-        running = subprocess.Popen([ROOT / "tools/demo"], stdout=to, stderr=to, env=demo[1])
+        running = subprocess.Popen([ROOT / "tools/demo"], stdout=to, stderr=to, env=demo[1],
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         address = wait_until(lambda: re.search(r"Look at it in a browser:  (http://[0-9.:]+) ",
                                                said.read_text()), "the address")[1]
