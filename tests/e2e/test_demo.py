@@ -76,5 +76,8 @@ def test_what_the_demo_says_to_look_at_shows_its_pictures_until_ctrl_c(demo, tmp
         assert running.poll() is None
     finally:
         running.send_signal(signal.SIGINT)
-        code = running.wait(PATIENCE)
+        try:
+            code = running.wait(PATIENCE)
+        finally:
+            running.terminate()  # it stops what it started
     assert code == 0 and "Everything is kept in" in said.read_text(), said.read_text()
