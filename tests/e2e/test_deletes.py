@@ -18,6 +18,8 @@ PICTURES = 24
 CLIENTS = 6
 ROUNDS = 40  # of each client at least
 PURGED = 8  # pictures at least, before they end
+# Without it no picture may stay in the trash for as long as a command needs to come by.
+PAUSE_S = 0.1
 JANITOR_S = 60  # after its start it looks for the first time
 CONFIG = PUSH + OFF + "[retention]\ntrash_keep = 1s\n[web]\nthumbnails = asked\n"
 
@@ -45,8 +47,8 @@ LOOKS = {
 class Crowd:
     """Clients that do all of that to these pictures until they are told to end."""
 
-    def __init__(self, d, ids, pause):
-        self.d, self.ids, self.pause, self.over = d, ids, pause, threading.Event()
+    def __init__(self, d, ids):
+        self.d, self.ids, self.over = d, ids, threading.Event()
         self.wrong, self.answers = [], {}
         self.deleted = set()  # by whomever, whenever
         self.lock = threading.Lock()
@@ -66,7 +68,7 @@ class Crowd:
                 self.ask(method, pattern, one, table[method, pattern])
             except (OSError, AssertionError, ValueError, zipfile.BadZipFile) as e:
                 self.wrong.append(f"{method} {pattern} {one}: {e!r}")
-            self.over.wait(self.pause)
+            self.over.wait(PAUSE_S)
 
     def ask(self, method, pattern, one, may_be):
         status, headers, body = self.d.request(pattern.replace("{id}", one), method)
@@ -134,8 +136,7 @@ def test_deleting_at_once_loses_nothing_and_leaves_nothing(launch, people, purge
             prune(d)
         return sum(r[2] for r in rows(d).values())
 
-    # Without a pause no picture may stay in the trash for as long as a command needs to come by.
-    crowd = Crowd(d, ids, pause=0.1)
+    crowd = Crowd(d, ids)
     try:
         wait_until(lambda: crowd.wrong or purge() >= PURGED, "some to be purged",
                    JANITOR_S + PATIENCE)

@@ -34,6 +34,9 @@ class Server:
             pass
 
         class Handler(base):
+            # Its own looks into a file that may be closed, for a line of debugging, and the server ends.
+            __repr__ = object.__repr__
+
             def on_connect(self):
                 self.told = []
                 server.sessions.append(self.told)
@@ -291,12 +294,7 @@ def test_a_server_that_is_away(push):
 
 @pytest.mark.parametrize("fault", ["vanish", "abort"])
 def test_a_cut_upload_is_tried_again(server, push, frames, fault):
-    try:
-        p = push("--push-fault", f"{fault}@3")
-    except subprocess.TimeoutExpired:
-        if fault != "vanish":
-            raise
-        pytest.skip("after a reset this server at times answers nobody any more")
+    p = push("--push-fault", f"{fault}@3")
     assert len(lines(p, "not pushed")) == 1
     assert len(lines(p, "pushed")) == 3
     assert len(server.files()) == 3  # the same name again, so nothing is there twice
