@@ -359,6 +359,37 @@ export const a_picture_that_is_not_there_says_so_and_leads_on = base => withPage
     await page.locator('.stage .box').first().waitFor({state: 'attached'});
 });
 
+/* The answer that is on the way does not know it, and nobody tells it again. */
+export const a_picture_that_arrives_before_the_first_page_is_shown = base => withPage(base, {}, async page => {
+    const before = await take(page, FRONT);
+    await page.goto('/system');
+    await isLive(page);
+    let answer;
+    const asked = new Promise(resolve => {
+        page.route('**/api/v1/snapshots?*', async route => {
+            const response = await route.fetch();
+            resolve();
+            await new Promise(go => { answer = go; });
+            await route.fulfill({response});
+        }, {times: 1});
+    });
+    await page.getByRole('link', {name: 'Timeline', exact: true}).click();
+    await asked;
+    await page.evaluate(() => new Promise(resolve => {
+        window.heard = [];
+        const source = new EventSource('/api/v1/events');
+        source.addEventListener('verdict', e => window.heard.push(JSON.parse(e.data).id));
+        source.onopen = resolve;
+    }));
+    const {id} = await take(page, FRONT);
+    await page.waitForFunction(wanted => window.heard.includes(wanted), id);
+    answer();
+    await page.locator(`.grid .shot[data-id="${before.id}"]`).waitFor();
+    await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
+    if ((await ids(page))[0] !== id)
+        throw new Error('the newest picture is not the first');
+});
+
 export const the_trash_has_a_way_in_and_a_way_back = base => withPage(base, {}, async page => {
     const {id} = await take(page, 'garden');
     await page.request.delete(`/api/v1/snapshots/${id}`);

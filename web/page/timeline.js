@@ -82,8 +82,6 @@ export async function open(view, {query, signal}) {
         setText(count, '');
         chart.load(filters);
         showCount(mine);
-        if (from < AT_TOP_PX)
-            store.settle();
         try {
             if (store.items.length === 0 && !store.complete)
                 await store.more();
@@ -94,6 +92,8 @@ export async function open(view, {query, signal}) {
         }
         if (mine !== newest || signal.aborted)
             return;
+        if (from < AT_TOP_PX)
+            store.settle(); /* what came while the first page did, too */
         grid.use(store, filters.toString());
         scrollTo(0, from);
         grid.render();
@@ -184,6 +184,8 @@ export async function open(view, {query, signal}) {
         if (!store.arrive(item))
             return;
         countAgain();
+        if (grid.store !== store)
+            return; /* its first page is on the way, and takes what waits along */
         if (store.full)
             return missed();
         if (scrollY < AT_TOP_PX)
@@ -221,6 +223,8 @@ export async function open(view, {query, signal}) {
     }
 
     function moved() {
+        if (grid.store !== store)
+            return;
         store.wasAt = scrollY;
         if (scrollY < AT_TOP_PX && (stale || store.waiting.length))
             showFresh();

@@ -62,6 +62,8 @@ export class PictureGrid {
 
     /* The store has other pictures than before. */
     changed() {
+        if (!this.store)
+            return; /* the first page is on the way */
         this.width = this.element.clientWidth;
         this.size = measure(this.width);
         this.layout = layOut(this.store.items, item => (item.day ??= midnight(item.at)), this.size);
