@@ -7,8 +7,6 @@ import json
 import os
 import pathlib
 import re
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -217,12 +215,6 @@ def books_agree(d, accepted):
 
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def missing(what):

@@ -14,8 +14,8 @@ import sqlite3
 import subprocess
 
 import ftp_load
-import rabbit
 from conftest import BINARY, Daemon, wait_until
+from ports import free_port
 
 USER, PASSWORD = "porch", "porch-password"
 
@@ -34,7 +34,7 @@ class Rig:
 
     def __init__(self, folder, ftp="", account="", more="", tls=None, ipv6=False, stored=PASSWORD):
         self.folder = folder
-        self.port, self.tls_port = rabbit.free_port(), rabbit.free_port()
+        self.port, self.tls_port = free_port(), free_port()
         self.server = ("127.0.0.1", self.port)
         self.data = folder / "daemon/data"
         self.root = self.data / "ftp"

@@ -1,15 +1,14 @@
 """A real RabbitMQ for tests: a server of its own on free loopback ports in a folder of its own, with
 a TLS listener, and the means to treat it badly. It ends exactly what it started."""
 
-import contextlib
 import os
 import pathlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
+
+from ports import free_port
 
 LIB = pathlib.Path("/usr/lib/rabbitmq/bin")
 START_SECONDS_MAX = 120
@@ -17,17 +16,6 @@ START_SECONDS_MAX = 120
 
 def installed():
     return (LIB / "rabbitmq-server").exists() and shutil.which("epmd") is not None
-
-
-def free_port():
-    """Below the ports that the system gives to clients: while the server is down, one that tries to
-    reach it may be given its port, even connect to itself there, and the server cannot start."""
-    first_of_clients = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(first_of_clients - 20000, first_of_clients)
-        with contextlib.suppress(OSError), socket.socket() as s:
-            s.bind(("127.0.0.1", port))
-            return port
 
 
 def openssl(*arguments):

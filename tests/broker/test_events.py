@@ -13,7 +13,7 @@ from PIL import Image
 
 from conftest import BINARY, PATIENCE, wait_until
 from house import decode, house, umsgpack  # noqa: F401, one is a fixture
-from rabbit import free_port
+from ports import free_port, refusing_port
 
 # How soon a broker that is back has us again (goal R5), with the time that this machine takes.
 RECONNECT_SECONDS_MAX = 5
@@ -491,7 +491,7 @@ def test_an_event_that_no_queue_takes_is_held_until_one_does(house, broker):
 # ---- limits ----
 
 def test_of_too_many_waiting_events_the_oldest_are_given_up(house, broker):
-    house.start(cameras=2, address=f"127.0.0.1:{free_port()}", rabbitmq="event_backlog_max = 10")
+    house.start(cameras=2, address=f"127.0.0.1:{refusing_port()}", rabbitmq="event_backlog_max = 10")
     ids = house.trigger(25)
     wait_until(lambda: house.destination()["pending"] == 25, "the events")
     assert house.daemon.stop() == 0

@@ -15,9 +15,10 @@ import uuid
 import pika
 import pytest
 
-from conftest import BINARY, ROOT, free_port, wait_until
+from conftest import BINARY, ROOT, wait_until
 from fakes.aws import FakeAws, Key
 from fakes.cloudwatch import CloudWatchFault, FakeCloudWatch
+from ports import refusing_port
 
 collections.Hashable = collections.abc.Hashable  # u-msgpack 2.3 looks for it there
 
@@ -69,7 +70,7 @@ class House:
         values.update(settings)
         text = "".join(f"{k} = {v}\n" for k, v in values.items() if v is not None)
         cameras = camera("porch", self.sim.address) + camera(
-            "dead", f"127.0.0.1:{free_port()}", "give_up = 200ms\ntries = 3\nretry_delay = 50ms\n")
+            "dead", f"127.0.0.1:{refusing_port()}", "give_up = 200ms\ntries = 3\nretry_delay = 50ms\n")
         return self.launch.daemon(BASE + cameras + config + "[cloudwatch]\n" + text + section,
                                   env=self.env())
 
@@ -144,7 +145,7 @@ def test_triggers_of_the_broker_are_counted(house, broker):
         channel.confirm_delivery()
         for one in (body("Porch Camera", good), body("Barn Camera", good),
                     body("Porch Camera", "no at sign"), b"\xc1rubbish",
-                    body("Porch Camera", f"a:b@127.0.0.1:{free_port()}", note="x"),):
+                    body("Porch Camera", f"a:b@127.0.0.1:{refusing_port()}", note="x"),):
             channel.basic_publish(name + "_control", "event.trigger.snapshot", one,
                                   pika.BasicProperties())
     reasons = {"unknown_camera": 1, "malformed": 2}

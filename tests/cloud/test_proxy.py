@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 import rabbit
-from conftest import BINARY, free_port
+from conftest import BINARY
 from fakes.aws import FakeAws, Key
 from fakes.proxy import ConnectProxy
 from fakes.rekognition import FakeRekognition
+from ports import refusing_port
 
 DUBLIN, VIRGINIA = (f"rekognition.{r}.amazonaws.com:443" for r in ("eu-west-1", "us-east-1"))
 STS = "sts.eu-west-1.amazonaws.com:443"
@@ -145,7 +146,7 @@ def test_a_proxy_may_want_a_login(house):
 def test_what_a_proxy_says_instead_is_told_and_costs_nothing(house, answer, says):
     with ConnectProxy(house.ways, fault=answer) as proxy:
         house.environment["https_proxy"] = (proxy.url if answer else
-                                            f"http://127.0.0.1:{free_port()}")
+                                            f"http://127.0.0.1:{refusing_port()}")
         error = house.one(patience="300ms")["error"]
         assert says in error, error
     assert house.dublin.billed == 0 and not house.dublin.requests

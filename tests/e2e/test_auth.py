@@ -22,6 +22,7 @@ from conftest import BINARY, PATIENCE, ROOT, Process
 from fakes.aws import FakeAws, Fault, Key
 from drive_rig import drive_in_thread, write_login
 from fakes.oauth import DESKTOP_CLIENT, DEVICE_CLIENT, DRIVE, DRIVE_FILE
+from ports import free_port
 
 PROGRAMS = pathlib.Path(os.environ.get("BUILD_ROOT", ROOT / "build")) / "tests/unit/storage"
 DRIVER = PROGRAMS / "google_login_drive"
@@ -173,7 +174,6 @@ def test_a_browser_comes_back(tmp_path, drive):
 
 
 def test_the_port_can_be_chosen_for_a_tunnel(tmp_path, drive):
-    from conftest import free_port
     port = free_port()
     login = Login(tmp_path, drive, DESKTOP_CLIENT["id"])
     login.start("--port", port)
@@ -217,7 +217,6 @@ def test_on_a_terminal_the_browser_or_a_paste_will_do(tmp_path, drive):
 
 
 def test_a_web_client_uses_the_redirect_that_it_has(tmp_path, drive):
-    from conftest import free_port
     redirect = f"http://localhost:{free_port()}/done"
     drive.add_client(client_id="333-web", secret="GOCSPX-web", kind="web", redirects=[redirect])
     login = Login(tmp_path, drive, "333-web")

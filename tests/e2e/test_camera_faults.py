@@ -3,6 +3,7 @@
 import pytest
 
 from conftest import wait_until
+from ports import refusing_port
 
 OFF = "[detection]\nenabled = no\n"
 
@@ -72,10 +73,8 @@ def test_a_camera_that_hangs_does_not_delay_the_others(launch, people):
 
 
 def test_a_dead_address_leaves_a_clear_state(launch, people):
-    from conftest import free_port
-
     good = launch.camera(people, *login())
-    dead = (f"[camera:dead]\nkind = foscam\naddress = 127.0.0.1:{free_port()}\nuser = a\n"
+    dead = (f"[camera:dead]\nkind = foscam\naddress = 127.0.0.1:{refusing_port()}\nuser = a\n"
             "password = bbbbbbbb\ngive_up = 1s\n")
     d = launch.daemon(dead + camera("good", good) + OFF)
     status, doc = d.trigger("dead", wait=60)

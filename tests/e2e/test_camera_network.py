@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from conftest import free_port, wait_until
+from conftest import wait_until
+from ports import free_port, refusing_port
 from resolver import NameServer
 
 OFF = "[detection]\nenabled = no\n"
@@ -61,7 +62,7 @@ def test_no_password_reaches_log_api_or_store(launch, people):
         + http_camera("query", f"http://{foscam.address}/cgi-bin/CGIProxy.fcgi"
                       "?cmd=snapPicture2&usr={user}&pwd={password}", login)
         + http_camera("path", f"http://{basic.address}/{{user}}/{{password}}/a.jpg", login)
-        + f"[camera:dead]\nkind = foscam\naddress = 127.0.0.1:{free_port()}\n{login}"
+        + f"[camera:dead]\nkind = foscam\naddress = 127.0.0.1:{refusing_port()}\n{login}"
         + OFF, "--set", "app.log_level=debug")
     for fault in ("html", "close", "short-body", "bad-header", "404", "redirect-file", "xml:-1"):
         foscam.fault(fault)

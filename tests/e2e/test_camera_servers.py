@@ -9,7 +9,8 @@ import subprocess
 
 import pytest
 
-from conftest import free_port, wait_until
+from conftest import wait_until
+from ports import free_port
 
 USER = "view er"
 PASSWORD = "c4n4ry p@ss:w&rd"

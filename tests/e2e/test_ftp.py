@@ -16,7 +16,8 @@ import time
 import pytest
 
 import rabbit
-from conftest import BINARY, free_port, wait_until
+from conftest import BINARY, wait_until
+from ports import free_port
 
 USER, PASSWORD = "porch", "porch-password"
 BYTES = os.urandom(300000)

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from conftest import books_agree, free_port, wait_until
+from conftest import books_agree, wait_until
+from ports import refusing_port
 
 GOOD, REFUSED, HANGING, DRIPPING = 10, 30, 30, 30
 
@@ -70,7 +71,7 @@ def test_ninety_dead_cameras_do_not_touch_ten_good_ones(launch, people, silent):
     for i in range(GOOD):
         cameras[f"good{i}"] = sim.address
     for i in range(REFUSED):
-        cameras[f"refused{i}"] = f"127.0.0.1:{free_port()}"
+        cameras[f"refused{i}"] = f"127.0.0.1:{refusing_port()}"
     for i in range(HANGING):
         cameras[f"hanging{i}"] = silent.address
     for i in range(DRIPPING):

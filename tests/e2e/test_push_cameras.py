@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from conftest import BINARY, FOOTAGE, Process, free_port, sha256, wait_until
+from conftest import BINARY, FOOTAGE, Process, sha256, wait_until
+from ports import free_port
 
 PASSWORD = "a-password-of-tests"
 OFF = "[detection]\nenabled = no\n"

@@ -9,11 +9,12 @@ import threading
 
 import pytest
 
-from conftest import BINARY, FOOTAGE, Process, free_port, wait_until
+from conftest import BINARY, FOOTAGE, Process, wait_until
+from ports import refusing_port
 
 pyftpdlib = pytest.importorskip("pyftpdlib")
 from pyftpdlib.authorizers import DummyAuthorizer  # noqa: E402
-from pyftpdlib.handlers import DTPHandler, FTPHandler  # noqa: E402
+from pyftpdlib.handlers import FTPHandler  # noqa: E402
 from pyftpdlib.ioloop import IOLoop  # noqa: E402
 from pyftpdlib.servers import FTPServer  # noqa: E402
 
@@ -30,12 +31,13 @@ class Server:
         self.sessions = []
         self.refuse = {}
 
-        class Data(DTPHandler):
-            pass
+        # Theirs look into a file that may be closed, for a line of debugging, and the server ends.
+        class Data(base.dtp_handler):
+            __repr__ = object.__repr__
 
         class Handler(base):
-            # Its own looks into a file that may be closed, for a line of debugging, and the server ends.
             __repr__ = object.__repr__
+            dtp_handler = Data
 
             def on_connect(self):
                 self.told = []
@@ -53,8 +55,6 @@ class Server:
         authorizer.add_user(USER, PASSWORD, str(root), perm="elradfmwMT")
         Handler.authorizer = authorizer
         Handler.auth_failed_timeout = 0
-        if base is FTPHandler:
-            Handler.dtp_handler = Data
         for name, value in attributes.items():
             setattr(Handler, name, value)
         self.server = FTPServer(("127.0.0.1", 0), Handler, ioloop=IOLoop())
@@ -288,7 +288,7 @@ def test_a_picture_is_lost_after_its_tries(server, push):
 
 
 def test_a_server_that_is_away(push):
-    p = push("--push-tries", "2", count=1, code=1, port=free_port())
+    p = push("--push-tries", "2", count=1, code=1, port=refusing_port())
     assert "connection refused" in lines(p, "not pushed")[0]
 
 

@@ -14,13 +14,11 @@ import base64
 import binascii
 import collections
 import functools
-import hashlib
 import io
 import json
 import os
 import re
 import sys
-import threading
 import time
 
 import botocore.session

@@ -17,9 +17,10 @@ import time
 
 import pytest
 
-from conftest import BINARY, SANITIZED, free_port, missing, wait_until
+from conftest import BINARY, SANITIZED, missing, wait_until
 from fakes.connect import FakeConnect
 from fakes.wire import Answer, Server
+from ports import free_port
 
 # By section and key. In a value that has a form, {} stands for the canary.
 PLACES = {
