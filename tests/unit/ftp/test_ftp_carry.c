@@ -358,7 +358,8 @@ struct held_up {
     int data;
     char *picture;
 };
-#define HALF 30000
+/* More than a block: also when a slow machine makes the thread give it back, it is written at once. */
+#define HALF (300 * 1024)
 
 /* Half of a picture has come and is being written. */
 static struct held_up hold_up(void)
