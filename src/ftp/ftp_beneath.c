@@ -22,7 +22,7 @@
 /* Once the kernel has refused openat2() it is not asked again. */
 static atomic_bool by_parts;
 
-static int open_at_once(int root_fd, const char *path);
+static int open_whole(int root_fd, const char *path, uint64_t also);
 static int open_by_parts(int root_fd, const char *path);
 static int open_part(int folder_fd, const char *name, int how);
 static int list(int fd, bool (*f)(void *arg, const struct ftp_beneath_entry *entry), void *arg);
@@ -31,7 +31,7 @@ int ftp_beneath_open(int root_fd, const char *path, int *ret_fd)
 {
     int fd = -ENOSYS;
     if (!atomic_load_explicit(&by_parts, memory_order_relaxed))
-        fd = open_at_once(root_fd, path);
+        fd = open_whole(root_fd, path, 0);
     if (fd == -ENOSYS || fd == -EPERM) {
         atomic_store_explicit(&by_parts, true, memory_order_relaxed);
         fd = open_by_parts(root_fd, path);
@@ -42,17 +42,28 @@ int ftp_beneath_open(int root_fd, const char *path, int *ret_fd)
     return 0;
 }
 
+int ftp_beneath_open_same(int root_fd, const char *path, int *ret_fd)
+{
+    if (atomic_load_explicit(&by_parts, memory_order_relaxed))
+        return -EXDEV;
+    int fd = open_whole(root_fd, path, RESOLVE_NO_XDEV);
+    if (fd < 0)
+        return fd == -ENOSYS || fd == -EPERM ? -EXDEV : fd;
+    *ret_fd = fd;
+    return 0;
+}
+
 void ftp_beneath_by_parts(bool always)
 {
     atomic_store(&by_parts, always);
 }
 
-static int open_at_once(int root_fd, const char *path)
+static int open_whole(int root_fd, const char *path, uint64_t also)
 {
     struct open_how how = {
         /* Without O_NOFOLLOW, which would tell a link as "no folder". */
         .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | also,
     };
     long fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
     return fd < 0 ? -errno : (int)fd;

@@ -13,6 +13,10 @@
  * a link, -ENOTDIR for anything else that is no folder. */
 int ftp_beneath_open(int root_fd, const char *path, int *ret_fd);
 
+/* The same, and only where it is one file system all the way: -EXDEV behind a mount, also when the
+ * kernel cannot tell. */
+int ftp_beneath_open_same(int root_fd, const char *path, int *ret_fd);
+
 /* Calls f for each entry below the folder `top`, in no order, folders too. f may remove what it is
  * shown. Links are not followed; folders that vanish, that may not be read, or that lie deeper than
  * a path can tell are passed over. Holds one descriptor at a time. Returns 0 or -errno. */

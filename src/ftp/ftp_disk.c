@@ -116,6 +116,7 @@ static int receive_last(struct ftp_disk_job *job);
 static void finish_group(struct ftp_disk *d, struct ftp_disk_job **jobs, int count);
 static void complete_end(struct ftp_disk *d, struct ftp_disk_job *job);
 static void complete(struct ftp_disk *d, struct ftp_disk_job *job);
+static struct ftp_upload_options options_of(const struct ftp_request *q);
 static int do_file(struct ftp_disk_job *job);
 static int do_list(struct ftp_disk_job *job);
 static int do_open(struct ftp_disk_job *job);
@@ -652,16 +653,11 @@ static void end_uploads(struct ftp_disk *d, struct ftp_disk_job **jobs, int coun
 
 static int receive_last(struct ftp_disk_job *job)
 {
-    const struct ftp_file *file = ftp_upload_file(job->upload);
     int r = 0;
     if (job->block_size > 0)
         r = ftp_upload_write(job->upload, job->block, job->block_size, &job->error);
-    if (r == 0 && job->check_end && ftp_upload_is_cut(job->upload))
-        r = err_set(&job->error, -EBADMSG, ERR_NOW, "store %s: a JPEG without its end, %lld bytes",
-                    file->name, (long long)file->size);
-    else if (r == 0 && job->check_end && ftp_upload_is_short(job->upload))
-        r = err_set(&job->error, -EBADMSG, ERR_NOW, "store %s: %lld bytes, and more were announced",
-                    file->name, (long long)file->size);
+    if (r == 0 && job->check_end)
+        r = ftp_upload_check_end(job->upload, &job->error);
     return r;
 }
 
@@ -692,11 +688,46 @@ static void complete_end(struct ftp_disk *d, struct ftp_disk_job *job)
     complete(d, job);
 }
 
+/* ---- where nothing waits ---- */
+
+int ftp_disk_open_at_once(struct ftp_jail *j, const struct ftp_request *q, struct ftp_upload **ret,
+                          struct err *e)
+{
+    struct ftp_upload_options o = options_of(q);
+    o.at_once = true;
+    return ftp_upload_open(j, &o, ret, e);
+}
+
+int ftp_disk_end_at_once(struct ftp_upload **u, bool check_end, struct ftp_file *ret, struct err *e)
+{
+    int r = check_end ? ftp_upload_check_end(*u, e) : 0;
+    if (r == 0)
+        r = ftp_upload_finish_at_once(*u, e);
+    if (r == -EAGAIN)
+        return r;
+    *ret = *ftp_upload_file(*u);
+    ftp_upload_close(STEAL(*u));
+    metric_inc(&finished, NULL);
+    return r;
+}
+
 /* ---- the other jobs ---- */
 
 static struct ftp_leave leave_of(const struct ftp_request *q)
 {
     return (struct ftp_leave){.any = q->overwrite, .one = q->over};
+}
+
+static struct ftp_upload_options options_of(const struct ftp_request *q)
+{
+    return (struct ftp_upload_options){
+        .path = q->path,
+        .leave = leave_of(q),
+        .unique = q->unique,
+        .offset = q->op == FTP_OP_APPEND ? q->offset : 0,
+        .announced = q->announced,
+        .exact = q->exact,
+    };
 }
 
 /* One that is gone again was made all the same. */
@@ -779,14 +810,7 @@ static int do_open(struct ftp_disk_job *job)
     struct err *e = &job->error;
     int64_t size;
     if (q->op != FTP_OP_RETRIEVE) {
-        struct ftp_upload_options o = {
-            .path = q->path,
-            .leave = leave_of(q),
-            .unique = q->unique,
-            .offset = q->op == FTP_OP_APPEND ? q->offset : 0,
-            .announced = q->announced,
-            .exact = q->exact,
-        };
+        struct ftp_upload_options o = options_of(q);
         int r = ftp_upload_open(job->jail, &o, &job->upload, e);
         if (r == 0)
             job->file = *ftp_upload_file(job->upload);

@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/fsutil.h"
@@ -26,8 +28,11 @@
 
 static int open_root(struct ftp_jail *j, struct err *e);
 static bool is_root_gone(const struct ftp_jail *j);
+static bool is_in_memory(int fd);
 static int real_path(const struct ftp_jail *j, const char *path, char ret[JAIL_PATH_MAX],
                      struct err *e);
+static int place_of(const struct ftp_jail *j, const char *path, struct jail_place *ret,
+                    struct err *e);
 static int open_folder(struct ftp_jail *j, const char *folder, bool make, int *ret_fd,
                        struct err *e);
 struct chain;
@@ -55,6 +60,7 @@ int ftp_jail_open(const struct ftp_jail_options *o, const struct ftp_account *a,
     j->reserve = o->reserve;
     j->size_max = a->size_max;
     j->sync = o->sync;
+    j->counted = a->quota > 0;
     if (strcmp(home, ".") != 0 && !fs_path_is_plain(home))
         return err_set(e, -EINVAL, ERR_NEVER, "\"%s\" is no folder below the FTP root", home);
     if (!text_copy(j->home, sizeof(j->home), home))
@@ -98,6 +104,7 @@ static int open_root(struct ftp_jail *j, struct err *e)
         r = fs_open_dir(AT_FDCWD, j->root, &fd, e);
     if (r < 0)
         return err_prefix(e, "FTP root"), r;
+    atomic_store(&j->in_memory, is_in_memory(fd));
     if (j->root_fd < 0)
         j->root_fd = STEAL_FD(fd);
     else if (dup3(fd, j->root_fd, O_CLOEXEC) < 0)
@@ -109,6 +116,12 @@ static bool is_root_gone(const struct ftp_jail *j)
 {
     struct stat st;
     return fstat(j->root_fd, &st) == 0 && st.st_nlink == 0;
+}
+
+static bool is_in_memory(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
 int jail_code(int code)
@@ -129,6 +142,26 @@ int jail_code(int code)
 int jail_locate(struct ftp_jail *j, const char *path, bool make, struct jail_place *ret,
                 struct err *e)
 {
+    int r = place_of(j, path, ret, e);
+    return r < 0 ? r : open_folder(j, ret->folder, make, &ret->folder_fd, e);
+}
+
+int jail_locate_at_once(struct ftp_jail *j, const char *path, struct jail_place *ret, struct err *e)
+{
+    if (!atomic_load_explicit(&j->in_memory, memory_order_relaxed) || j->counted)
+        return -EAGAIN;
+    int r = place_of(j, path, ret, e);
+    if (r < 0)
+        return r;
+    r = ftp_beneath_open_same(j->root_fd, ret->folder, &ret->folder_fd);
+    if (r == -ENOENT || r == -EXDEV)
+        return -EAGAIN;
+    return r < 0 ? err_errno(e, jail_code(r), "folder %s", ret->folder) : 0;
+}
+
+static int place_of(const struct ftp_jail *j, const char *path, struct jail_place *ret,
+                    struct err *e)
+{
     int r = real_path(j, path, ret->folder, e);
     if (r < 0)
         return r;
@@ -140,7 +173,7 @@ int jail_locate(struct ftp_jail *j, const char *path, bool make, struct jail_pla
         *slash = '\0';
     else if (*name != '\0')
         (void)text_copy(ret->folder, sizeof(ret->folder), ".");
-    return open_folder(j, ret->folder, make, &ret->folder_fd, e);
+    return 0;
 }
 
 /* The path from the FTP root on. ftp_path_resolve() has refused all that is refused here; but this
@@ -372,6 +405,11 @@ static pthread_rwlock_t names = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_N
 void jail_names_lock(bool alone)
 {
     (void)(alone ? pthread_rwlock_wrlock(&names) : pthread_rwlock_rdlock(&names));
+}
+
+bool jail_names_try_lock(bool alone)
+{
+    return (alone ? pthread_rwlock_trywrlock(&names) : pthread_rwlock_tryrdlock(&names)) == 0;
 }
 
 void jail_names_unlock(void)

@@ -63,6 +63,7 @@ struct ftp_upload_options {
                                it is shorter); -1 = append */
     int64_t announced;      /* 0 = nothing was */
     bool exact;             /* and fewer bytes are not all; not with an offset */
+    bool at_once;           /* only if nothing of it ever has to wait, else -EAGAIN */
 };
 /* Missing folders above it are made: a camera that entered its folder yesterday finds it gone
  * today, because empty ones are cleaned. */
@@ -84,6 +85,15 @@ bool ftp_upload_is_durable(const struct ftp_upload *u);
  * could not be synced, its name is taken back, too. A picture that is in the way gets another name
  * ("a~1.jpg"), since it may not have been taken yet. Frees none. */
 void ftp_upload_finish(struct ftp_upload *const *uploads, int count, int *codes, struct err *errs);
+/* The end is not here: -EBADMSG for a JPEG that is cut, or fewer bytes than announced. */
+int ftp_upload_check_end(const struct ftp_upload *u, struct err *e);
+
+/* In a file system of memory (tmpfs, ramfs) there is no device to wait for. So an upload that was
+ * opened with `at_once` may be opened, written, finished and closed on a thread that must not
+ * block: its folder is there, on the file system of the FTP root, it begins at its first byte, and
+ * no quota makes us look at the whole tree. This is the finish for it: there is nothing to sync.
+ * -EAGAIN: another thread holds the names; then ftp_upload_finish() on a thread that may wait. */
+int ftp_upload_finish_at_once(struct ftp_upload *u, struct err *e);
 /* Frees it; of one that was not finished nothing stays. NULL is fine. */
 void ftp_upload_close(struct ftp_upload *u);
 

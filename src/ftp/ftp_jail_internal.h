@@ -23,6 +23,8 @@ struct ftp_jail {
     char home[JAIL_HOME_MAX]; /* relative to the root, "." = the root itself */
     int64_t reserve, size_max;
     bool sync;
+    atomic_bool in_memory; /* the root is of a file system that never waits for a device */
+    bool counted;          /* by a quota: a look at the whole tree now and then */
     struct ftp_tally *tally;
     atomic_int_fast64_t unchecked; /* bytes written since the free space was last looked at */
 };
@@ -38,6 +40,9 @@ struct jail_place {
  * caller closes folder_fd. */
 int jail_locate(struct ftp_jail *j, const char *path, bool make, struct jail_place *ret,
                 struct err *e);
+/* The same where nothing has to be waited for or made: else -EAGAIN. */
+int jail_locate_at_once(struct ftp_jail *j, const char *path, struct jail_place *ret,
+                        struct err *e);
 /* What the name is, links not followed: -ENOENT, -EACCES for what is neither file nor folder. */
 int jail_look(const struct jail_place *p, struct stat *ret, struct err *e);
 void jail_describe(const char *name, const struct stat *st, struct ftp_file *ret);
@@ -47,6 +52,7 @@ bool jail_may_leave(const struct ftp_leave *leave, const struct stat *st);
 /* Between the look at a name and what is done with it another session must not give it to a file of
  * its own. So who gives a name holds this shared, who goes by a mark alone (`alone`). */
 void jail_names_lock(bool alone);
+bool jail_names_try_lock(bool alone);
 void jail_names_unlock(void);
 /* Gives a file or folder its name there, with the names locked. What `leave` says makes room if it
  * is a file, never anything else: a picture gets another name, "a~1.jpg", since it may not have

@@ -29,6 +29,10 @@ static void on_moved(struct ftp_errand *j);
 static void on_finished(struct ftp_errand *j);
 static void on_dropped(struct ftp_errand *j);
 static void pump(struct ftp_transfer *t);
+static void tell_failure(struct ftp_transfer *t, int code, const char *text);
+static void count(struct ftp_transfer *t);
+static void set_result(struct ftp_transfer *t, int code, const char *text);
+static void conclude(struct ftp_transfer *t, const struct ftp_file *file);
 static void end(struct ftp_transfer *t, enum ftp_transfer_end how, int code, const char *why);
 
 void ftp_transfer_init(struct ftp_transfer *t, struct ftp_shared *sh, const union ftp_address *peer)
@@ -221,6 +225,23 @@ static bool carry(struct ftp_transfer *t, const struct ftp_request *q)
     return true;
 }
 
+/* opened() is told soon. False when it is a disk thread's. */
+static bool open_at_once(struct ftp_transfer *t, const struct ftp_request *q)
+{
+    struct err e = {0};
+    if (!stores(t))
+        return false;
+    int r = ftp_disk_open_at_once(t->seat->jail, q, &t->upload, &e);
+    if (r == -EAGAIN)
+        return false;
+    t->at_once = true;
+    t->code = r;
+    if (r < 0)
+        tell_failure(t, r, e.text);
+    ftp_loop_defer(t->shared->loop, &t->again);
+    return true;
+}
+
 bool ftp_transfer_is_away(const struct ftp_transfer *t)
 {
     return t->data.state == FTP_DATA_LENT;
@@ -241,7 +262,7 @@ void ftp_transfer_start(struct ftp_transfer *t, const struct ftp_request *q, str
     t->account = seat->account;
     t->bytes = 0;
     t->filled = t->sent = 0;
-    t->all_here = t->paused = t->provable = t->alone = t->carried = false;
+    t->all_here = t->paused = t->provable = t->alone = t->carried = t->at_once = false;
     t->end = FTP_TRANSFER_DONE;
     t->code = 0;
     t->why = "";
@@ -251,7 +272,7 @@ void ftp_transfer_start(struct ftp_transfer *t, const struct ftp_request *q, str
     t->carry.ready_said = t->carry.stored_said = 0;
     if (stores(t))
         atomic_fetch_add(&t->shared->uploads_shown, 1);
-    if (may_be_carried(t, q, way) && carry(t, q))
+    if (open_at_once(t, q) || (may_be_carried(t, q, way) && carry(t, q)))
         return;
     struct ftp_errand *j =
         new_errand(t, t->op == FTP_OP_LIST ? FTP_DISK_LIST : FTP_DISK_OPEN, on_opened);
@@ -277,11 +298,6 @@ static void reset(struct ftp_transfer *t)
     ftp_seat_unref(STEAL(t->seat));
     t->phase = FTP_PHASE_NONE;
 }
-
-static void tell_failure(struct ftp_transfer *t, int code, const char *text);
-static void count(struct ftp_transfer *t);
-static void set_result(struct ftp_transfer *t, int code, const char *text);
-static void conclude(struct ftp_transfer *t, const struct ftp_file *file);
 
 static void refuse(struct ftp_transfer *t, int code)
 {
@@ -316,6 +332,19 @@ static void on_opened(struct ftp_errand *j)
         refuse(t, code);
         return;
     }
+    t->phase = FTP_PHASE_OPENED;
+    if (t->data.state == FTP_DATA_LISTENING)
+        ftp_data_look(&t->data);
+    t->opened(t, 0, t->data.state == FTP_DATA_CONNECTED, &file);
+}
+
+static void tell_opened(struct ftp_transfer *t)
+{
+    if (t->code < 0) {
+        refuse(t, t->code);
+        return;
+    }
+    struct ftp_file file = *ftp_upload_file(t->upload);
     t->phase = FTP_PHASE_OPENED;
     if (t->data.state == FTP_DATA_LISTENING)
         ftp_data_look(&t->data);
@@ -386,6 +415,19 @@ static void give_block_back(struct ftp_transfer *t)
     t->filled = t->sent = 0;
 }
 
+/* False when that was the end of it. */
+static bool write_at_once(struct ftp_transfer *t)
+{
+    struct err e = {0};
+    int r = ftp_upload_write(t->upload, t->block, t->filled, &e);
+    t->filled = 0;
+    if (r < 0) {
+        tell_failure(t, r, e.text);
+        end(t, FTP_TRANSFER_LOCAL, r, "");
+    }
+    return r >= 0;
+}
+
 static void write_block(struct ftp_transfer *t)
 {
     struct ftp_errand *j = new_errand(t, FTP_DISK_WRITE, on_moved);
@@ -397,6 +439,18 @@ static void write_block(struct ftp_transfer *t)
     give(t, j);
 }
 
+static bool finish_at_once(struct ftp_transfer *t)
+{
+    struct err e = {0};
+    struct ftp_file file;
+    int r = ftp_disk_end_at_once(&t->upload, t->shared->config.check_end, &file, &e);
+    if (r == -EAGAIN)
+        return false;
+    set_result(t, r, e.text);
+    conclude(t, r >= 0 ? &file : NULL);
+    return true;
+}
+
 static void finish_upload(struct ftp_transfer *t)
 {
     t->phase = FTP_PHASE_FINISHING;
@@ -405,6 +459,8 @@ static void finish_upload(struct ftp_transfer *t)
     ftp_data_close(&t->data);
     if (t->block && t->filled == 0)
         give_block_back(t);
+    if (t->at_once && finish_at_once(t))
+        return;
     struct ftp_errand *j = new_errand(t, FTP_DISK_FINISH, on_finished);
     j->job.upload = STEAL(t->upload);
     j->job.check_end = t->shared->config.check_end;
@@ -463,9 +519,10 @@ static void pump_upload(struct ftp_transfer *t)
         if (!t->block)
             return;
         if (t->filled == FTP_BLOCK_SIZE) {
-            if (t->errand)
+            if (t->errand || (t->at_once && !write_at_once(t)))
                 return;
-            write_block(t);
+            if (!t->at_once)
+                write_block(t);
             continue;
         }
         size_t room = allowance(t, FTP_BLOCK_SIZE - t->filled);
@@ -476,7 +533,7 @@ static void pump_upload(struct ftp_transfer *t)
         end(t, FTP_TRANSFER_CUT, -ECONNRESET, "the client is gone");
         return;
     }
-    if (t->errand)
+    if (t->errand || (t->at_once && t->filled > 0 && !write_at_once(t)))
         return;
     if (t->all_here)
         finish_upload(t);
@@ -555,7 +612,11 @@ static void pump(struct ftp_transfer *t)
 
 static void on_again(struct ftp_task *task)
 {
-    pump(container_of(task, struct ftp_transfer, again));
+    struct ftp_transfer *t = container_of(task, struct ftp_transfer, again);
+    if (t->phase == FTP_PHASE_OPENING)
+        tell_opened(t);
+    else
+        pump(t);
 }
 
 static void on_granted(struct ftp_block_user *u)
@@ -573,6 +634,11 @@ static void on_wanted(struct ftp_block_user *u)
     struct ftp_transfer *t = container_of(u, struct ftp_transfer, user);
     if (t->errand || !t->block || t->phase != FTP_PHASE_MOVING)
         return; /* soon */
+    if (t->at_once) {
+        if (t->filled == 0 || write_at_once(t))
+            give_block_back(t);
+        return;
+    }
     if (stores(t)) {
         if (t->filled > 0)
             write_block(t);
@@ -716,6 +782,8 @@ static void end(struct ftp_transfer *t, enum ftp_transfer_end how, int code, con
     ftp_data_close(&t->data);
     if (t->errand)
         return;
+    if (t->at_once)
+        ftp_upload_close(STEAL(t->upload));
     if (t->upload) {
         struct ftp_errand *j = new_errand(t, FTP_DISK_DROP, on_dropped);
         j->job.upload = STEAL(t->upload);

@@ -7,14 +7,15 @@
  * An upload has at most two blocks: one is filled while the other is written. One that fits into a
  * block takes two trips to the disk threads, for its opening and for its end. Where a disk thread
  * may have it whole (ftp_carry.h: the data connection is there, in clear, and no rate is set) it is
- * one, and opened() is skipped when the end comes with it. */
+ * one, and opened() is skipped when the end comes with it. And where its folder is memory
+ * (ftp_upload_finish_at_once()) it takes none. */
 
 #include "ftp/ftp_engine.h"
 #include "ftp/ftp_shared.h"
 
 enum ftp_transfer_phase {
     FTP_PHASE_NONE,
-    FTP_PHASE_OPENING, /* at the disk threads; carried, too */
+    FTP_PHASE_OPENING, /* at the disk threads; carried, too; or open, and not told yet */
     FTP_PHASE_OPENED,  /* told; the session answers */
     FTP_PHASE_WAITING, /* for the data connection */
     FTP_PHASE_MOVING,
@@ -51,6 +52,7 @@ struct ftp_transfer {
     struct ftp_block_user user;
     struct ftp_timer timer;
     struct ftp_task again;
+    bool at_once;  /* nothing of the upload waits: no disk thread has to do with it */
     bool all_here; /* the sender is done: the other end of an upload, the disk of a download */
     bool paused;   /* by the account's rate */
     bool provable; /* begins as a JPEG does, so that its end can be seen */

@@ -80,7 +80,9 @@ static void write_behind(struct ftp_upload *u);
 static void follow_from_disk(const struct ftp_upload *u, struct jpeg_end *end);
 static void start_writing(struct ftp_upload *const *uploads, int count, const int *codes);
 static void sync_file(struct ftp_upload *u, int *code, struct err *e);
+static int failed_before(const struct ftp_upload *u, struct err *e);
 static void put_name(struct ftp_upload *u, int *code, struct err *e);
+static void put_name_locked(struct ftp_upload *u, int *code, struct err *e);
 static void sync_folders(struct ftp_upload *const *uploads, int count, int *codes,
                          struct err *errs);
 static void end(struct ftp_upload *u, int code);
@@ -97,11 +99,13 @@ int ftp_upload_open(struct ftp_jail *j, const struct ftp_upload_options *o, stru
     u->fd = u->place.folder_fd = -1;
     u->leave = o->leave;
     u->announced = o->exact ? o->announced : 0;
-    int r = -ENOENT;
+    int r = o->at_once && o->offset != 0 ? -EAGAIN : -ENOENT;
     for (int i = 0; r == -ENOENT && i < OPEN_TRIES; i++)
         r = open_in_folder(u, o, e);
     if (r < 0) {
         ftp_upload_close(u);
+        if (r == -EAGAIN && o->at_once)
+            return r; /* not the end of the story */
         return err_prefix(e, "store %s", o->path), r;
     }
     err_clear(e); /* of an earlier try */
@@ -113,7 +117,8 @@ static int open_in_folder(struct ftp_upload *u, const struct ftp_upload_options 
 {
     int64_t target_size = -1;
     discard(u); /* of an earlier try */
-    int r = jail_locate(u->jail, o->path, true, &u->place, e);
+    int r = o->at_once ? jail_locate_at_once(u->jail, o->path, &u->place, e)
+                       : jail_locate(u->jail, o->path, true, &u->place, e);
     if (r < 0) {
         u->place.folder_fd = -1;
         return r;
@@ -364,6 +369,19 @@ bool ftp_upload_is_short(const struct ftp_upload *u)
     return u->file.size < u->announced && !jpeg_end_is_whole(&u->end);
 }
 
+int ftp_upload_check_end(const struct ftp_upload *u, struct err *e)
+{
+    const char *name = u->place.name;
+    long long size = (long long)u->file.size;
+    if (ftp_upload_is_cut(u))
+        return err_set(e, -EBADMSG, ERR_NOW, "store %s: a JPEG without its end, %lld bytes", name,
+                       size);
+    if (ftp_upload_is_short(u))
+        return err_set(e, -EBADMSG, ERR_NOW, "store %s: %lld bytes, and more were announced", name,
+                       size);
+    return 0;
+}
+
 /* What was kept never passed through our hands. */
 static void follow_from_disk(const struct ftp_upload *u, struct jpeg_end *end)
 {
@@ -389,13 +407,8 @@ static struct err *error_of(struct err *errs, int i)
 
 void ftp_upload_finish(struct ftp_upload *const *uploads, int count, int *codes, struct err *errs)
 {
-    for (int i = 0; i < count; i++) {
-        assert(uploads[i]->state != UPLOAD_FINISHED);
-        codes[i] = uploads[i]->state == UPLOAD_FAILED ? uploads[i]->failure : 0;
-        if (codes[i] < 0)
-            (void)err_set(error_of(errs, i), codes[i], ERR_NEVER, "store %s: failed before",
-                          uploads[i]->place.name);
-    }
+    for (int i = 0; i < count; i++)
+        codes[i] = failed_before(uploads[i], error_of(errs, i));
     FAULT_POINT("ftp-before-sync");
     start_writing(uploads, count, codes);
     for (int i = 0; i < count; i++)
@@ -408,6 +421,27 @@ void ftp_upload_finish(struct ftp_upload *const *uploads, int count, int *codes,
     FAULT_POINT("ftp-after-folder-sync");
     for (int i = 0; i < count; i++)
         end(uploads[i], codes[i]);
+}
+
+int ftp_upload_finish_at_once(struct ftp_upload *u, struct err *e)
+{
+    int code = failed_before(u, e);
+    FAULT_POINT("ftp-before-rename");
+    if (code == 0 && !jail_names_try_lock(u->leave.one.set))
+        return -EAGAIN;
+    if (code == 0)
+        put_name_locked(u, &code, e);
+    FAULT_POINT("ftp-after-folder-sync");
+    end(u, code);
+    return code;
+}
+
+static int failed_before(const struct ftp_upload *u, struct err *e)
+{
+    assert(u->state != UPLOAD_FINISHED);
+    return u->state == UPLOAD_FAILED
+               ? err_set(e, u->failure, ERR_NEVER, "store %s: failed before", u->place.name)
+               : 0;
 }
 
 static void start_writing(struct ftp_upload *const *uploads, int count, const int *codes)
@@ -426,11 +460,17 @@ static void sync_file(struct ftp_upload *u, int *code, struct err *e)
 
 static void put_name(struct ftp_upload *u, int *code, struct err *e)
 {
-    struct jail_replaced old = {0};
-    struct stat st;
     if (*code < 0)
         return;
     jail_names_lock(u->leave.one.set);
+    put_name_locked(u, code, e);
+}
+
+/* Unlocks the names. */
+static void put_name_locked(struct ftp_upload *u, int *code, struct err *e)
+{
+    struct jail_replaced old = {0};
+    struct stat st;
     *code = jail_put_name(u->place.folder_fd, u->temporary, &u->place, &u->leave, u->keeps_all,
                           &old, e);
     jail_names_unlock();

@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -62,6 +63,25 @@ def start_upload(c, name, first=1000):
     data = c.transfercmd(f"STOR {name}")
     data.sendall(BYTES[:first])
     return data
+
+
+def test_where_the_folder_is_memory_no_disk_thread_has_to_do_with_it(launch):
+    if subprocess.run(["stat", "-f", "-c", "%T", "/dev/shm"], capture_output=True, text=True,
+                      check=True).stdout.strip() != "tmpfs":
+        pytest.skip("/dev/shm is no tmpfs")
+    port = free_port()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        d = launch.daemon(config(port), name=f"{place}/daemon")
+        c = login(port)
+        c.mkd("deep")
+        for i in range(5):
+            c.storbinary(f"STOR deep/{i}.bin", io.BytesIO(BYTES))
+        assert all(stored(d, f"deep/{i}.bin") == BYTES for i in range(5))
+        metrics = d.request("/metrics")[2].decode()
+        assert re.search(r"^snapshotd_ftp_uploads_finished_total 5$", metrics, re.M)
+        assert not re.search(r"^snapshotd_ftp_upload_groups_total [1-9]", metrics, re.M)
+        c.close()
+        assert d.stop() == 0
 
 
 def test_a_file_arrives_and_the_daemon_shows_it(launch):

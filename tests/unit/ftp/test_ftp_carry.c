@@ -27,6 +27,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     calls_reset();
+    ftp_beneath_by_parts(false);
     return fixture_tear_down(state);
 }
 
@@ -358,12 +359,13 @@ struct held_up {
     int data;
     char *picture;
 };
-/* More than a block: also when a slow machine makes the thread give it back, it is written at once. */
+/* More than a block: also when a slow machine makes the thread give it back it is written soon. */
 #define HALF (300 * 1024)
 
 /* Half of a picture has come and is being written. */
 static struct held_up hold_up(void)
 {
+    ftp_beneath_by_parts(true);                      /* nothing at once, a thread is to have it */
     calls.before[CALL_WRITE] = pause_at_first_write; /* before there are threads */
     struct held_up h = {.rig = rig_start(NULL, NULL), .picture = make_picture(2 * (size_t)HALF)};
     (void)sem_init(&writing, 0, 0);
