@@ -698,15 +698,14 @@ int ftp_disk_open_at_once(struct ftp_jail *j, const struct ftp_request *q, struc
     return ftp_upload_open(j, &o, ret, e);
 }
 
-int ftp_disk_end_at_once(struct ftp_upload **u, bool check_end, struct ftp_file *ret, struct err *e)
+int ftp_disk_end_at_once(struct ftp_upload *u, bool check_end, struct ftp_file *ret, struct err *e)
 {
-    int r = check_end ? ftp_upload_check_end(*u, e) : 0;
+    int r = check_end ? ftp_upload_check_end(u, e) : 0;
     if (r == 0)
-        r = ftp_upload_finish_at_once(*u, e);
+        r = ftp_upload_finish_at_once(u, e);
     if (r == -EAGAIN)
         return r;
-    *ret = *ftp_upload_file(*u);
-    ftp_upload_close(STEAL(*u));
+    *ret = *ftp_upload_file(u);
     metric_inc(&finished, NULL);
     return r;
 }

@@ -61,9 +61,7 @@ struct ftp_disk_job {
  * -EAGAIN: not this one, or not its end; then it is a job, and nothing has changed. */
 int ftp_disk_open_at_once(struct ftp_jail *j, const struct ftp_request *q, struct ftp_upload **ret,
                           struct err *e);
-/* Otherwise it is freed. */
-int ftp_disk_end_at_once(struct ftp_upload **u, bool check_end, struct ftp_file *ret,
-                         struct err *e);
+int ftp_disk_end_at_once(struct ftp_upload *u, bool check_end, struct ftp_file *ret, struct err *e);
 
 struct ftp_disk;
 void ftp_disk_register_metrics(void);

@@ -225,11 +225,12 @@ static bool carry(struct ftp_transfer *t, const struct ftp_request *q)
     return true;
 }
 
-/* opened() is told soon. False when it is a disk thread's. */
+/* opened() is told soon. False when it is a disk thread's: also when these have nothing else to do,
+ * so that a second processor has its share. */
 static bool open_at_once(struct ftp_transfer *t, const struct ftp_request *q)
 {
     struct err e = {0};
-    if (!stores(t))
+    if (!stores(t) || t->shared->errands == 0)
         return false;
     int r = ftp_disk_open_at_once(t->seat->jail, q, &t->upload, &e);
     if (r == -EAGAIN)
@@ -439,15 +440,19 @@ static void write_block(struct ftp_transfer *t)
     give(t, j);
 }
 
+/* The client hears of it before we clear up. */
 static bool finish_at_once(struct ftp_transfer *t)
 {
     struct err e = {0};
     struct ftp_file file;
-    int r = ftp_disk_end_at_once(&t->upload, t->shared->config.check_end, &file, &e);
+    struct ftp_upload *u = t->upload;
+    int r = ftp_disk_end_at_once(u, t->shared->config.check_end, &file, &e);
     if (r == -EAGAIN)
         return false;
+    t->upload = NULL;
     set_result(t, r, e.text);
     conclude(t, r >= 0 ? &file : NULL);
+    ftp_upload_close(u);
     return true;
 }
 

@@ -8,7 +8,7 @@
  * block takes two trips to the disk threads, for its opening and for its end. Where a disk thread
  * may have it whole (ftp_carry.h: the data connection is there, in clear, and no rate is set) it is
  * one, and opened() is skipped when the end comes with it. And where its folder is memory
- * (ftp_upload_finish_at_once()) it takes none. */
+ * (ftp_upload_finish_at_once()) it takes none while the threads are busy. */
 
 #include "ftp/ftp_engine.h"
 #include "ftp/ftp_shared.h"

@@ -247,7 +247,9 @@ int schema_migrate(struct db *db, struct err *e)
     if (r == 0)
         r = migrate_from(db, version, e);
     FAULT_POINT("before-migration-commit");
-    return db_finish(db, r, e);
+    r = db_finish(db, r, e);
+    db_release_memory(db); /* so many pages at once are not needed again */
+    return r;
 }
 
 static int read_version(struct db *db, int64_t *ret, struct err *e)

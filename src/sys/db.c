@@ -189,6 +189,11 @@ const char *db_path(const struct db *db)
     return db->path;
 }
 
+void db_release_memory(struct db *db)
+{
+    (void)sqlite3_db_release_memory(db->handle); /* always SQLITE_OK */
+}
+
 int db_exec(struct db *db, const char *sql, struct err *e)
 {
     int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);

@@ -33,6 +33,9 @@ void db_close(struct db *db);
 DEFINE_AUTO(db, db_close)
 const char *db_path(const struct db *db);
 
+/* Gives back the memory of pages that are only cached. */
+void db_release_memory(struct db *db);
+
 /* Runs statements without parameters and rows (schema, pragmas). */
 int db_exec(struct db *db, const char *sql, struct err *e);
 

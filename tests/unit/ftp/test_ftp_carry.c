@@ -4,8 +4,10 @@
 
 #include "ftp_rig.h"
 
+#include <linux/magic.h>
 #include <poll.h>
 #include <semaphore.h>
+#include <sys/vfs.h>
 
 #include "ftp/ftp_disk.h"
 
@@ -27,7 +29,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     calls_reset();
-    ftp_beneath_by_parts(false);
     return fixture_tear_down(state);
 }
 
@@ -363,11 +364,10 @@ struct held_up {
 #define HALF (300 * 1024)
 
 /* Half of a picture has come and is being written. */
-static struct held_up hold_up(void)
+static struct held_up hold_up_with(const char *ftp)
 {
-    ftp_beneath_by_parts(true);                      /* nothing at once, a thread is to have it */
     calls.before[CALL_WRITE] = pause_at_first_write; /* before there are threads */
-    struct held_up h = {.rig = rig_start(NULL, NULL), .picture = make_picture(2 * (size_t)HALF)};
+    struct held_up h = {.rig = rig_start(ftp, NULL), .picture = make_picture(2 * (size_t)HALF)};
     (void)sem_init(&writing, 0, 0);
     (void)sem_init(&write_on, 0, 0);
     h.client = client_login(h.rig);
@@ -377,6 +377,11 @@ static struct held_up hold_up(void)
     send_all(h.data, h.picture, HALF);
     test_wait(&writing);
     return h;
+}
+
+static struct held_up hold_up(void)
+{
+    return hold_up_with(NULL);
 }
 
 /* The server has seen what was done before. */
@@ -446,6 +451,27 @@ static void finishes_a_picture_whose_client_has_gone(void **state UNUSED)
     let_go(&h);
 }
 
+/* Where there is no device to wait for. */
+static void in_memory_it_does_not_wait_for_a_thread_that_is_stuck(void **state UNUSED)
+{
+    struct statfs fs;
+    if (statfs("/dev/shm", &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+        skip();
+    (void)setenv("SNAPSHOT_TEST_FOLDER", "/dev/shm", 1);
+    struct held_up h = hold_up_with("disk_threads = 1");
+    (void)unsetenv("SNAPSHOT_TEST_FOLDER");
+    int data = client_begin(&h.other, "b.jpg");
+    send_all(data, h.picture, 2 * (size_t)HALF);
+    client_finish(&h.other, data, 226);
+    assert_true(rig_has(h.rig, "b.jpg", h.picture, 2 * (size_t)HALF));
+    go_on(&h);
+    send_all(h.data, h.picture + HALF, HALF);
+    client_finish(&h.client, h.data, 226);
+    assert_true(rig_has(h.rig, "a.jpg", h.picture, 2 * (size_t)HALF));
+    client_close(&h.client);
+    let_go(&h);
+}
+
 static void a_stop_without_grace_waits_for_the_thread_only(void **state UNUSED)
 {
     struct held_up h = hold_up();
@@ -477,6 +503,7 @@ int main(void)
         TEST(stat_is_answered_and_the_upload_goes_on),
         TEST(what_is_sent_ahead_waits_for_the_end),
         TEST(finishes_a_picture_whose_client_has_gone),
+        TEST(in_memory_it_does_not_wait_for_a_thread_that_is_stuck),
         TEST(a_stop_without_grace_waits_for_the_thread_only),
     };
     return RUN_TESTS(tests);
