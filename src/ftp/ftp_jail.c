@@ -28,7 +28,6 @@
 
 static int open_root(struct ftp_jail *j, struct err *e);
 static bool is_root_gone(const struct ftp_jail *j);
-static bool is_in_memory(int fd);
 static int real_path(const struct ftp_jail *j, const char *path, char ret[JAIL_PATH_MAX],
                      struct err *e);
 static int place_of(const struct ftp_jail *j, const char *path, struct jail_place *ret,
@@ -48,6 +47,12 @@ static int move(struct ftp_jail *j, const struct jail_place *from, const struct 
 static int put_aside(const struct jail_place *p, struct err *e);
 static int put_new(int from_fd, const char *from, int to_fd, const char *to);
 /* ---- opening ---- */
+
+bool ftp_jail_is_memory(int folder_fd)
+{
+    struct statfs fs;
+    return fstatfs(folder_fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
 
 int ftp_jail_open(const struct ftp_jail_options *o, const struct ftp_account *a,
                   struct ftp_jail **ret, struct err *e)
@@ -104,7 +109,7 @@ static int open_root(struct ftp_jail *j, struct err *e)
         r = fs_open_dir(AT_FDCWD, j->root, &fd, e);
     if (r < 0)
         return err_prefix(e, "FTP root"), r;
-    atomic_store(&j->in_memory, is_in_memory(fd));
+    atomic_store(&j->in_memory, ftp_jail_is_memory(fd));
     if (j->root_fd < 0)
         j->root_fd = STEAL_FD(fd);
     else if (dup3(fd, j->root_fd, O_CLOEXEC) < 0)
@@ -116,12 +121,6 @@ static bool is_root_gone(const struct ftp_jail *j)
 {
     struct stat st;
     return fstat(j->root_fd, &st) == 0 && st.st_nlink == 0;
-}
-
-static bool is_in_memory(int fd)
-{
-    struct statfs fs;
-    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
 int jail_code(int code)

@@ -27,6 +27,8 @@ struct ftp_leave {
 };
 
 struct ftp_jail;
+/* Whether the folder is on a file system of memory (tmpfs, ramfs). */
+bool ftp_jail_is_memory(int folder_fd);
 int ftp_jail_open(const struct ftp_jail_options *o, const struct ftp_account *a,
                   struct ftp_jail **ret, struct err *e);
 struct ftp_jail *ftp_jail_ref(struct ftp_jail *j);

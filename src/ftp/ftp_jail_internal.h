@@ -23,7 +23,7 @@ struct ftp_jail {
     char home[JAIL_HOME_MAX]; /* relative to the root, "." = the root itself */
     int64_t reserve, size_max;
     bool sync;
-    atomic_bool in_memory; /* the root is of a file system that never waits for a device */
+    atomic_bool in_memory; /* the root is; there no device is waited for */
     bool counted;          /* by a quota: a look at the whole tree now and then */
     struct ftp_tally *tally;
     atomic_int_fast64_t unchecked; /* bytes written since the free space was last looked at */

@@ -144,6 +144,12 @@ static int make_folders(struct ftp_server *s, const struct ftp_server_options *o
     if (cleaned > 0)
         log_notice("ftp-cleaned", "%d unfinished upload%s of an earlier run removed", cleaned,
                    cleaned == 1 ? "" : "s");
+    if (c->sync && ftp_jail_is_memory(fd))
+        log_notice(
+            "ftp-in-memory",
+            "the FTP root %s is in memory: what is there when the machine loses its power is "
+            "lost, although the camera heard 226 (sync = no: that is meant)",
+            s->root);
     return 0;
 }
 

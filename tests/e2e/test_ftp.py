@@ -81,6 +81,7 @@ def test_a_crowd_uploads_into_memory(launch):
 
     with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
         d = launch.daemon(config(port), name=f"{place}/daemon")
+        d.wait_line(r"in memory: .* \[ftp-in-memory\]")
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:
             list(pool.map(one, range(clients)))
         assert all(stored(d, f"{i}-{k}.bin") == BYTES[i:] for i in range(clients) for k in range(each))

@@ -359,21 +359,18 @@ export const a_picture_that_is_not_there_says_so_and_leads_on = base => withPage
     await page.locator('.stage .box').first().waitFor({state: 'attached'});
 });
 
-/* The answer that is on the way does not know it, and nobody tells it again. */
-export const a_picture_that_arrives_before_the_first_page_is_shown = base => withPage(base, {}, async page => {
-    const before = await take(page, FRONT);
-    await page.goto('/system');
-    await isLive(page);
+/* Takes a picture while the answer of a list is on the way, which does not know it. */
+async function takeWhileListing(page, list, go) {
     let answer;
     const asked = new Promise(resolve => {
-        page.route('**/api/v1/snapshots?*', async route => {
+        page.route(list, async route => {
             const response = await route.fetch();
             resolve();
-            await new Promise(go => { answer = go; });
+            await new Promise(goOn => { answer = goOn; });
             await route.fulfill({response});
         }, {times: 1});
     });
-    await page.getByRole('link', {name: 'Timeline', exact: true}).click();
+    await go();
     await asked;
     await page.evaluate(() => new Promise(resolve => {
         window.heard = [];
@@ -384,10 +381,29 @@ export const a_picture_that_arrives_before_the_first_page_is_shown = base => wit
     const {id} = await take(page, FRONT);
     await page.waitForFunction(wanted => window.heard.includes(wanted), id);
     answer();
+    return id;
+}
+
+export const a_picture_that_arrives_before_the_list_is_in_it = base => withPage(base, {}, async page => {
+    const before = await take(page, FRONT);
+    await page.goto('/system');
+    await isLive(page);
+    const id = await takeWhileListing(page, '**/api/v1/snapshots?*',
+        () => page.getByRole('link', {name: 'Timeline', exact: true}).click());
     await page.locator(`.grid .shot[data-id="${before.id}"]`).waitFor();
     await page.locator(`.grid .shot[data-id="${id}"]`).waitFor();
     if ((await ids(page))[0] !== id)
         throw new Error('the newest picture is not the first');
+    const seen = await takeWhileListing(page, '**/api/v1/snapshots?person=1*',
+        () => page.getByRole('link', {name: 'Live', exact: true}).click());
+    await page.locator(`.strip .shot[data-id="${id}"]`).waitFor();
+    await page.locator(`.strip .shot[data-id="${seen}"]`).waitFor();
+    await page.getByRole('link', {name: 'Cameras', exact: true}).click();
+    await page.locator('main .camera').first().waitFor();
+    const last = await takeWhileListing(page, `**/api/v1/snapshots?camera=${FRONT}*`,
+        () => page.locator(`.camera[data-camera="${FRONT}"] h2 a`).click());
+    await page.locator(`.shots .shot[data-id="${seen}"]`).waitFor();
+    await page.locator(`.shots .shot[data-id="${last}"]`).waitFor();
 });
 
 export const the_trash_has_a_way_in_and_a_way_back = base => withPage(base, {}, async page => {

@@ -103,7 +103,7 @@ def needs(d, method, path):
     "the_wall_says_what_came_today",
     "a_timeline_that_was_left_knows_what_came_meanwhile",
     "a_picture_that_is_not_there_says_so_and_leads_on",
-    "a_picture_that_arrives_before_the_first_page_is_shown",
+    "a_picture_that_arrives_before_the_list_is_in_it",
     "a_page_that_is_left_early_leaves_no_trouble",
     "what_the_list_knows_beside_a_picture_is_not_forgotten",
     "a_link_is_copied_or_shown_where_nothing_can_be_copied",

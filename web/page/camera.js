@@ -37,6 +37,7 @@ export async function open(view, {params, signal}) {
           h('div', {class: 'section-head'}, h('h2', {id: 'before'}, 'Its last pictures'),
             h('a', {class: 'more', href: `/timeline?camera=${encodeURIComponent(camera.name)}`}, 'All in the timeline')),
           shots));
+    let early = []; /* came before the list that may not know them */
     changed({});
     on('snapshot', arrived, signal);
     on('verdict', arrived, signal);
@@ -53,6 +54,9 @@ export async function open(view, {params, signal}) {
     const page = await get(api('snapshots') + '?' + new URLSearchParams({camera: camera.name, limit: BEFORE}), signal);
     fill(shots, page.snapshots.map(s => card(brief(s), {query: `camera=${encodeURIComponent(camera.name)}`})));
     shots.parentElement.hidden = page.snapshots.length === 0;
+    const came = early;
+    early = null;
+    came.forEach(arrived);
     if (page.snapshots[0]) {
         const {width, height} = page.snapshots[0];
         large.element.parentElement.style.setProperty('--ratio', width && height ? String(width / height) : '3 / 2');
@@ -62,6 +66,7 @@ export async function open(view, {params, signal}) {
     function arrived(shot) {
         if (shot.camera !== camera.name)
             return;
+        early?.push(shot);
         large.arrived(shot);
         cardOf(shots, shot.id)?.remove();
         placeCard(shots, card(brief(shot), {query: `camera=${encodeURIComponent(camera.name)}`}), BEFORE);

@@ -39,6 +39,7 @@ export async function open(view, {signal}) {
     fill(wall, [...tiles.values()].map(t => t.element));
     summarise(summary, cameras, tiles);
 
+    let early = []; /* came before the list that may not know them */
     on('snapshot', shot => tiles.get(shot.camera)?.arrived(shot), signal);
     on('verdict', shot => {
         tiles.get(shot.camera)?.arrived(shot);
@@ -69,9 +70,13 @@ export async function open(view, {signal}) {
         const page = await get(api('snapshots') + `?person=1&limit=${SEEN_LATELY}`, signal);
         fill(lately, page.snapshots.map(s => card(brief(s))));
         people.hidden = page.snapshots.length === 0;
+        const came = early;
+        early = null;
+        came.forEach(showLately);
     }
 
     function showLately(shot) {
+        early?.push(shot);
         cardOf(lately, shot.id)?.remove(); /* examined again, it may show somebody, or nobody any more */
         if (!shot.verdict?.persons)
             return;
