@@ -12,6 +12,7 @@ import pytest
 from conftest import wait_until
 from ftp_load import percentile
 from joint import full, joint  # noqa: F401, a fixture
+from tls_door import TlsDoor
 
 UPLOADS = full(10, 200)
 # How much later than without faults an event may come: the goal's 100 ms at the 99th percent. Without
@@ -54,18 +55,15 @@ def event_delay(rig, seed, size):
     return {share: round(percentile(took, share) * 1e3, 1) for share in EVENT_MORE_MS}
 
 
-@pytest.mark.parametrize("name", full(["rate", "lost"], list(CLASSES)))
-def test_what_a_drive_does_wrong_costs_no_picture_and_no_other_camera_a_moment(joint, name):
-    rig = joint()
-    rig.start()
-    size = LARGE if name in OF_SESSIONS else 20_000
+def costs_nothing(rig, name, begin, hits, end=lambda: None, size=20_000):
+    """begin() makes trouble, hits() counts it, end() ends what clear() of the Drive does not."""
     usual = event_delay(rig, 1, size)
     rig.drain()
-    for number, fault in enumerate(CLASSES[name]):
-        rig.drive.fault(**fault, seed=number + 1)
+    begin()
     meanwhile = event_delay(rig, 2, size)
-    wait_until(lambda: any(f["hits"] for f in rig.drive.faults()), "the fault to happen")
-    hits = sum(f["hits"] for f in rig.drive.faults())
+    wait_until(hits, "the fault to happen")
+    hits = hits()
+    end()
     rig.drain_now()
     afterwards = event_delay(rig, 3, size)
     rig.drain_now()
@@ -74,6 +72,29 @@ def test_what_a_drive_does_wrong_costs_no_picture_and_no_other_camera_a_moment(j
     for share, ms in meanwhile.items():
         well = max(usual[share], afterwards[share])
         assert ms <= well + EVENT_MORE_MS[share], f"{share}: {well} -> {ms} ms"
+
+
+@pytest.mark.parametrize("name", full(["rate", "lost"], list(CLASSES)))
+def test_what_a_drive_does_wrong_costs_no_picture_and_no_other_camera_a_moment(joint, name):
+    rig = joint()
+    rig.start()
+
+    def begin():
+        for number, fault in enumerate(CLASSES[name]):
+            rig.drive.fault(**fault, seed=number + 1)
+
+    costs_nothing(rig, name, begin, lambda: sum(f["hits"] for f in rig.drive.faults()),
+                  size=LARGE if name in OF_SESSIONS else 20_000)
+
+
+def test_nor_does_tls_that_fails(joint, tmp_path):
+    rig = joint()
+    with TlsDoor(tmp_path / "door", int(rig.drive.origin().rsplit(":", 1)[1])) as door:
+        rig.config = rig.config.replace(rig.drive.origin(), door.origin)
+        rig.start(wrapper=door.wrapper)
+        costs_nothing(rig, "TLS", lambda: setattr(door, "share", 0.3), lambda: door.hits,
+                      lambda: setattr(door, "share", 0))
+        assert "certificate" in rig.log(), "the log tells why"
 
 
 # ---- distance ----
