@@ -93,7 +93,7 @@ int ftp_upload_check_end(const struct ftp_upload *u, struct err *e);
 /* In a file system of memory (tmpfs, ramfs) there is no device to wait for. So an upload that was
  * opened with `at_once` may be opened, written, finished and closed on a thread that must not
  * block: its folder is there, on the file system of the FTP root, it begins at its first byte, and
- * no quota makes us look at the whole tree. This is the finish for it: there is nothing to sync.
+ * no quota makes us look at the whole tree. This is the finish for it; its syncs take no time.
  * -EAGAIN: another thread holds the names; then ftp_upload_finish() on a thread that may wait. */
 int ftp_upload_finish_at_once(struct ftp_upload *u, struct err *e);
 /* Frees it; of one that was not finished nothing stays. NULL is fine. */

@@ -426,11 +426,17 @@ void ftp_upload_finish(struct ftp_upload *const *uploads, int count, int *codes,
 int ftp_upload_finish_at_once(struct ftp_upload *u, struct err *e)
 {
     int code = failed_before(u, e);
+    FAULT_POINT("ftp-before-sync");
+    sync_file(u, &code, e);
     FAULT_POINT("ftp-before-rename");
     if (code == 0 && !jail_names_try_lock(u->leave.one.set))
         return -EAGAIN;
     if (code == 0)
         put_name_locked(u, &code, e);
+    FAULT_POINT("ftp-before-folder-sync");
+    u->folder_tried = code == 0;
+    if (code == 0)
+        code = jail_sync_folder(u->jail, u->place.folder_fd, e);
     FAULT_POINT("ftp-after-folder-sync");
     end(u, code);
     return code;
