@@ -309,6 +309,14 @@ static void refuse(struct ftp_transfer *t, int code)
     t->opened(t, code, false, NULL);
 }
 
+static void tell_opened(struct ftp_transfer *t, const struct ftp_file *file)
+{
+    t->phase = FTP_PHASE_OPENED;
+    if (t->data.state == FTP_DATA_LISTENING)
+        ftp_data_look(&t->data);
+    t->opened(t, 0, t->data.state == FTP_DATA_CONNECTED, file);
+}
+
 static void on_opened(struct ftp_errand *j)
 {
     struct ftp_transfer *t = j->owner;
@@ -333,23 +341,17 @@ static void on_opened(struct ftp_errand *j)
         refuse(t, code);
         return;
     }
-    t->phase = FTP_PHASE_OPENED;
-    if (t->data.state == FTP_DATA_LISTENING)
-        ftp_data_look(&t->data);
-    t->opened(t, 0, t->data.state == FTP_DATA_CONNECTED, &file);
+    tell_opened(t, &file);
 }
 
-static void tell_opened(struct ftp_transfer *t)
+static void tell_opened_at_once(struct ftp_transfer *t)
 {
     if (t->code < 0) {
         refuse(t, t->code);
         return;
     }
     struct ftp_file file = *ftp_upload_file(t->upload);
-    t->phase = FTP_PHASE_OPENED;
-    if (t->data.state == FTP_DATA_LISTENING)
-        ftp_data_look(&t->data);
-    t->opened(t, 0, t->data.state == FTP_DATA_CONNECTED, &file);
+    tell_opened(t, &file);
 }
 
 /* It goes on here, with what came: or it is over, and opened() is no more of interest. */
@@ -429,8 +431,11 @@ static bool write_at_once(struct ftp_transfer *t)
     return r >= 0;
 }
 
-static void write_block(struct ftp_transfer *t)
+/* Likewise. */
+static bool write_block(struct ftp_transfer *t)
 {
+    if (t->at_once)
+        return write_at_once(t);
     struct ftp_errand *j = new_errand(t, FTP_DISK_WRITE, on_moved);
     j->job.upload = t->upload;
     j->job.block = STEAL(t->block);
@@ -438,21 +443,19 @@ static void write_block(struct ftp_transfer *t)
     t->filled = 0;
     ftp_blocks_let_go(t->shared->blocks, &t->user);
     give(t, j);
+    return true;
 }
 
-/* The client hears of it before we clear up. */
 static bool finish_at_once(struct ftp_transfer *t)
 {
     struct err e = {0};
     struct ftp_file file;
-    struct ftp_upload *u = t->upload;
-    int r = ftp_disk_end_at_once(u, t->shared->config.check_end, &file, &e);
+    int r = ftp_disk_end_at_once(t->upload, t->shared->config.check_end, &file, &e);
     if (r == -EAGAIN)
         return false;
-    t->upload = NULL;
+    ftp_upload_close(STEAL(t->upload)); /* before the answer: of one that failed nothing is there */
     set_result(t, r, e.text);
     conclude(t, r >= 0 ? &file : NULL);
-    ftp_upload_close(u);
     return true;
 }
 
@@ -524,10 +527,8 @@ static void pump_upload(struct ftp_transfer *t)
         if (!t->block)
             return;
         if (t->filled == FTP_BLOCK_SIZE) {
-            if (t->errand || (t->at_once && !write_at_once(t)))
+            if (t->errand || !write_block(t))
                 return;
-            if (!t->at_once)
-                write_block(t);
             continue;
         }
         size_t room = allowance(t, FTP_BLOCK_SIZE - t->filled);
@@ -545,7 +546,7 @@ static void pump_upload(struct ftp_transfer *t)
     else if (t->block && t->filled == 0)
         give_block_back(t);
     else if (t->block && t->user.asked)
-        write_block(t);
+        (void)write_block(t); /* a job: at once it was written before */
 }
 
 static void read_block(struct ftp_transfer *t)
@@ -619,7 +620,7 @@ static void on_again(struct ftp_task *task)
 {
     struct ftp_transfer *t = container_of(task, struct ftp_transfer, again);
     if (t->phase == FTP_PHASE_OPENING)
-        tell_opened(t);
+        tell_opened_at_once(t);
     else
         pump(t);
 }
@@ -646,7 +647,7 @@ static void on_wanted(struct ftp_block_user *u)
     }
     if (stores(t)) {
         if (t->filled > 0)
-            write_block(t);
+            (void)write_block(t); /* a job, which ends nothing yet */
         return;
     }
     off_t unsent = (off_t)(t->filled - t->sent);

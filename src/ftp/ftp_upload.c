@@ -437,6 +437,8 @@ int ftp_upload_finish_at_once(struct ftp_upload *u, struct err *e)
     u->folder_tried = code == 0;
     if (code == 0)
         code = jail_sync_folder(u->jail, u->place.folder_fd, e);
+    if (code < 0 && u->folder_tried)
+        err_prefix(e, "store %s/%s", u->place.folder, u->place.name);
     FAULT_POINT("ftp-after-folder-sync");
     end(u, code);
     return code;

@@ -7,6 +7,7 @@ import {api, get} from './api.js';
 
 const KINDS = ['snapshot', 'verdict', 'changed', 'camera', 'status', 'reset'];
 const POLL_MS = 3000;
+const EARLY_MAX = 60; /* more than a list shows */
 const STREAM_AGAIN_MS = 20000;
 
 const target = new EventTarget();
@@ -138,4 +139,20 @@ function compare(snapshots) {
     }
     for (const id of [...seen.keys()].slice(0, Math.max(0, seen.size - 200)))
         seen.delete(id);
+}
+
+/* News that come while a list is asked for, which may not know them: told once more when it is there. */
+export function untilListed(told) {
+    let early = [];
+    return {
+        keep(document) {
+            if (early?.push(document) > EARLY_MAX)
+                early.shift();
+        },
+        listed() {
+            const came = early;
+            early = null;
+            came.forEach(told);
+        },
+    };
 }

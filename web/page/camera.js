@@ -2,7 +2,7 @@
 
 import {api, get} from '../lib/api.js';
 import {fill, h} from '../lib/dom.js';
-import {on} from '../lib/events.js';
+import {on, untilListed} from '../lib/events.js';
 import {show} from '../lib/router.js';
 import {brief} from '../lib/snapshot.js';
 import {ago, cameraCondition, cameraTitle} from '../lib/words.js';
@@ -37,7 +37,7 @@ export async function open(view, {params, signal}) {
           h('div', {class: 'section-head'}, h('h2', {id: 'before'}, 'Its last pictures'),
             h('a', {class: 'more', href: `/timeline?camera=${encodeURIComponent(camera.name)}`}, 'All in the timeline')),
           shots));
-    let early = []; /* came before the list that may not know them */
+    const early = untilListed(arrived);
     changed({});
     on('snapshot', arrived, signal);
     on('verdict', arrived, signal);
@@ -54,9 +54,7 @@ export async function open(view, {params, signal}) {
     const page = await get(api('snapshots') + '?' + new URLSearchParams({camera: camera.name, limit: BEFORE}), signal);
     fill(shots, page.snapshots.map(s => card(brief(s), {query: `camera=${encodeURIComponent(camera.name)}`})));
     shots.parentElement.hidden = page.snapshots.length === 0;
-    const came = early;
-    early = null;
-    came.forEach(arrived);
+    early.listed();
     if (page.snapshots[0]) {
         const {width, height} = page.snapshots[0];
         large.element.parentElement.style.setProperty('--ratio', width && height ? String(width / height) : '3 / 2');
@@ -66,7 +64,7 @@ export async function open(view, {params, signal}) {
     function arrived(shot) {
         if (shot.camera !== camera.name)
             return;
-        early?.push(shot);
+        early.keep(shot);
         large.arrived(shot);
         cardOf(shots, shot.id)?.remove();
         placeCard(shots, card(brief(shot), {query: `camera=${encodeURIComponent(camera.name)}`}), BEFORE);

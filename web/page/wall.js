@@ -2,7 +2,7 @@
 
 import {api, get} from '../lib/api.js';
 import {fill, h, setText} from '../lib/dom.js';
-import {on} from '../lib/events.js';
+import {on, untilListed} from '../lib/events.js';
 import {CAN, has} from '../lib/features.js';
 import {hoursOf} from '../lib/histogram.js';
 import {show} from '../lib/router.js';
@@ -39,7 +39,7 @@ export async function open(view, {signal}) {
     fill(wall, [...tiles.values()].map(t => t.element));
     summarise(summary, cameras, tiles);
 
-    let early = []; /* came before the list that may not know them */
+    const early = untilListed(showLately);
     on('snapshot', shot => tiles.get(shot.camera)?.arrived(shot), signal);
     on('verdict', shot => {
         tiles.get(shot.camera)?.arrived(shot);
@@ -70,13 +70,11 @@ export async function open(view, {signal}) {
         const page = await get(api('snapshots') + `?person=1&limit=${SEEN_LATELY}`, signal);
         fill(lately, page.snapshots.map(s => card(brief(s))));
         people.hidden = page.snapshots.length === 0;
-        const came = early;
-        early = null;
-        came.forEach(showLately);
+        early.listed();
     }
 
     function showLately(shot) {
-        early?.push(shot);
+        early.keep(shot);
         cardOf(lately, shot.id)?.remove(); /* examined again, it may show somebody, or nobody any more */
         if (!shot.verdict?.persons)
             return;

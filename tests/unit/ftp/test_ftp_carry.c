@@ -464,6 +464,10 @@ static void in_memory_it_does_not_wait_for_a_thread_that_is_stuck(void **state U
     send_all(data, h.picture, 2 * (size_t)HALF);
     client_finish(&h.other, data, 226);
     assert_true(rig_has(h.rig, "b.jpg", h.picture, 2 * (size_t)HALF));
+    data = client_begin(&h.other, "cut.jpg");
+    send_all(data, "\xff\xd8\xff\xe0 and no end", 15);
+    client_finish(&h.other, data, 451);
+    assert_int_equal(rig_count_files(h.rig), 2); /* b.jpg, and the one that is stuck */
     go_on(&h);
     send_all(h.data, h.picture + HALF, HALF);
     client_finish(&h.client, h.data, 226);
